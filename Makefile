@@ -1,0 +1,35 @@
+# make demo    install, and screen real sample films
+# make test    install with the test extra, and run the tests
+# make check   format, lint, types and import directions
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
+NEEDS := pyproject.toml docker/constraints.txt
+
+.PHONY: demo test test-long check clean
+
+demo: $(VENV)/.demo
+	$(BIN)/screening demo --out screening-demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+# Everything of `make test`, and the kill -9 and training tests at full length.
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --long
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) screening-demo dist
+
+$(VENV)/.%: $(NEEDS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable ".[$*]"
+	touch $@
