@@ -1,0 +1,108 @@
+"""The model card: all that is needed to run a model and to judge it, as one JSON file."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from screening.decision import Calibration, OperatingPoint
+from screening.errors import CardError
+from screening.findings import CLASSES
+from screening.preprocess import Preprocessing
+
+FILE_NAME: Final = "card.json"
+
+#: Raised when a card's fields change their meaning; a card of another format is refused.
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """A trained model in words and numbers.
+
+    Attributes:
+        architecture: name of the network.
+        version: the first eight hex digits of `weights_sha256`.
+        classes: order of the score's columns.
+        preprocessing: how a film becomes the input tensor.
+        calibration: how a score becomes a probability.
+        operating_point: how a probability becomes a decision.
+        metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
+        training: data, split, recipe, software and the command, as recorded while training.
+        weights_sha256: SHA-256 of ``model.keras``.
+        exports: in a bundle, what was converted and how well it agrees; empty in a model.
+    """
+
+    architecture: str
+    preprocessing: Preprocessing
+    operating_point: OperatingPoint
+    calibration: Calibration = field(default_factory=Calibration)
+    classes: tuple[str, ...] = CLASSES
+    version: str = ""
+    weights_sha256: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    exports: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def model(self) -> str:
+        """Architecture and version, as in the report's `model` column."""
+        return f"{self.architecture} {self.version}"
+
+    def with_weights(self, sha256: str) -> Self:
+        """The same card for the weights with this hash."""
+        return replace(self, weights_sha256=sha256, version=sha256[:8])
+
+    def write(self, folder: Path) -> None:
+        """Write ``card.json`` into `folder`."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read ``card.json`` from a model or bundle.
+
+        Raises:
+            CardError: if there is none, or it is damaged, or of another format.
+        """
+        path = folder / FILE_NAME
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CardError(f"{folder} is no model: it has no {FILE_NAME}") from error
+        except (OSError, ValueError) as error:
+            raise CardError(f"{path} cannot be read: {error}") from error
+        return cls._from_fields(fields, path)
+
+    @classmethod
+    def _from_fields(cls, fields: Any, path: Path) -> Self:
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            found = fields.get("format") if isinstance(fields, dict) else type(fields).__name__
+            raise CardError(f"{path} has format {found}; this version reads format {FORMAT}")
+        try:
+            card = cls(
+                **fields
+                | {
+                    "preprocessing": Preprocessing(**fields["preprocessing"]),
+                    "calibration": Calibration(**fields["calibration"]),
+                    "operating_point": OperatingPoint(**fields["operating_point"]),
+                    "classes": tuple(fields["classes"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise CardError(f"{path} is damaged: {error}") from error
+        if card.classes != CLASSES:
+            raise CardError(f"{path} orders its classes {card.classes}, expected {CLASSES}")
+        if not 0 <= card.operating_point.threshold <= 1:
+            raise CardError(
+                f"{path} has the threshold {card.operating_point.threshold}, expected 0 to 1"
+            )
+        return card
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

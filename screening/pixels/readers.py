@@ -1,0 +1,37 @@
+"""Choose the reader for a file: the one place that knows every format."""
+
+from collections.abc import Callable
+from typing import Final
+
+from screening.errors import NotAFilm, UnreadableFilm
+from screening.pixels.dicom import open_dicom
+from screening.pixels.film import Film
+from screening.pixels.raster import open_raster
+from screening.pixels.signature import DICOM, JPEG, PNG, kind_of
+
+_READERS: Final[dict[str, Callable[[bytes], Film]]] = {
+    PNG: open_raster,
+    JPEG: open_raster,
+    DICOM: open_dicom,
+}
+
+
+def open_film(data: bytes, name: str) -> Film:
+    """Open a file that was read into memory, whatever its suffix says.
+
+    Args:
+        data: the whole file.
+        name: its name; only the suffix is looked at, and only if the bytes say nothing.
+
+    Raises:
+        NotAFilm: neither bytes nor suffix say that this is an image.
+        UnreadableFilm: it is an image, but empty, damaged or of a format that is not read.
+    """
+    kind = kind_of(data, name)
+    if not data:
+        raise UnreadableFilm("empty", "0 bytes")
+    if kind is None:
+        raise NotAFilm("no image signature and no image suffix")
+    if kind not in _READERS:
+        raise UnreadableFilm("unsupported", f"{kind}; convert it to PNG or DICOM")
+    return _READERS[kind](data)

@@ -1,0 +1,31 @@
+"""What anything that runs a model must be able to do."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Answers for a batch of n films.
+
+    Attributes:
+        scores: shape (n, 2), float32, softmax over :data:`screening.findings.CLASSES`.
+        embeddings: shape (n, d), float32: what the last layer before the classifier saw.
+    """
+
+    scores: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32]
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    @property
+    def runtime(self) -> str:
+        """Target and runtime with its version, for the report: ``onnx/onnxruntime 1.32.0``."""
+
+    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
+        """Scores for `tensors`, shape (n, rows, columns, channels), n >= 1."""

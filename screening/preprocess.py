@@ -1,0 +1,50 @@
+"""Grey values to the model's input tensor: one code path for training, nights and the edge."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from screening.pixels.film import Grey
+
+#: Shape (rows, columns, channels), float32.
+Tensor = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a film becomes a tensor; stored in the model card, so that a card alone says it all.
+
+    The film is squashed to `rows` x `columns` (its shape betrays the class in known collections,
+    so it must not reach the model) with an antialiased triangle filter, repeated over
+    `channels`, and mapped from 0..1 by ``grey * scale + offset``.
+    """
+
+    rows: int = 224
+    columns: int = 224
+    channels: int = 1
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one tensor."""
+        return (self.rows, self.columns, self.channels)
+
+    def resize(self, grey: Grey) -> Grey:
+        """The film at the model's size, still 0..1."""
+        if grey.shape == (self.rows, self.columns):
+            return grey
+        image = Image.fromarray(np.ascontiguousarray(grey))
+        small = image.resize((self.columns, self.rows), Image.Resampling.BILINEAR)
+        return np.asarray(small, dtype=np.float32)
+
+    def normalise(self, grey: Grey) -> Tensor:
+        """A film of the model's size, shape (..., rows, columns), in the model's number range."""
+        scaled = grey * np.float32(self.scale) + np.float32(self.offset)
+        return np.repeat(scaled[..., np.newaxis], self.channels, axis=-1)
+
+    def tensor(self, grey: Grey) -> Tensor:
+        """Decoded film to input tensor, shape :attr:`shape`."""
+        return self.normalise(self.resize(grey))

@@ -1,0 +1,127 @@
+"""One film's line in the report, and the CSV that holds these lines."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from screening.errors import ReportError
+
+FILE_NAME: Final = "predictions.csv"
+
+
+class Status(StrEnum):
+    """What became of a film."""
+
+    SCORED = "scored"
+    REFUSED = "refused"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of ``predictions.csv``; the fields are its columns, in this order.
+
+    Attributes:
+        film: path relative to the folder, with POSIX slashes.
+        sha256: of the file, empty if it could not be read.
+        reason: stable code and sentence; empty for a scored film.
+        probability: calibrated P(pneumonia), six decimals.
+        label: class name, if a label was given.
+        outcome: TP, FP, TN or FN, if there are a label and a prediction.
+        patient: keyed hash.
+        screened_at: UTC, ISO 8601.
+        seconds: reading, decoding and this film's share of the batch.
+        runtime: target and runtime used.
+        instance: keyed hash of the SOP Instance UID.
+        study: keyed hash of the Study Instance UID.
+        warnings: separated by ``; ``.
+        tensor_sha256: of what the model was shown.
+    """
+
+    film: str
+    sha256: str = ""
+    status: Status
+    reason: str = ""
+    probability: float | None = None
+    prediction: str = ""
+    threshold: float | None = None
+    label: str = ""
+    outcome: str = ""
+    patient: str = ""
+    view: str = ""
+    modality: str = ""
+    model: str = ""
+    model_sha256: str = ""
+    screened_at: str = ""
+    seconds: float = 0.0
+    runtime: str = ""
+    instance: str = ""
+    study: str = ""
+    sex: str = ""
+    age_band: str = ""
+    manufacturer: str = ""
+    warnings: str = ""
+    tensor_sha256: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of :meth:`as_dict`."""
+        return cls(**values | {"status": Status(values["status"])})
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Row))
+_NUMBERS: Final = ("probability", "threshold", "seconds")
+
+# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``predictions.csv``: UTF-8, comma, one line a film, formulas made inert."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            writer.writerow([cell(value) for value in row.as_dict().values()])
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read ``predictions.csv``; the inverse of :func:`write_rows`.
+
+    Raises:
+        ReportError: if the columns are not those of a report.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ())[: len(COLUMNS)] != COLUMNS:
+            raise ReportError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}")
+        return [_row(values) for values in reader]
+
+
+def cell(value: object) -> str:
+    """A value as it stands in a CSV: None is empty, and text that is a formula is quoted."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and (value.startswith((*_FORMULA_STARTS, "'"))):
+        return "'" + value
+    return str(value)
+
+
+def text(cell: str) -> str:
+    """The inverse of :func:`cell` for text."""
+    return cell.removeprefix("'")
+
+
+def _row(cells: dict[str, str]) -> Row:
+    values: dict[str, Any] = {name: text(cells[name]) for name in COLUMNS}
+    for name in _NUMBERS:
+        values[name] = float(values[name]) if values[name] else None
+    return Row.from_dict(values)
