@@ -1,0 +1,1 @@
+"""From rows to the report that an auditor reads."""

@@ -1,0 +1,140 @@
+"""Labels that somebody gave to films, and how they find their rows."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final, Self
+
+from screening.errors import LabelsError
+from screening.findings import CLASSES, NORMAL, PNEUMONIA
+from screening.privacy import PatientKey
+from screening.row import Row
+
+_MEANING: Final = {"1": PNEUMONIA, "0": NORMAL} | {name: name for name in CLASSES}
+
+
+@dataclass(frozen=True)
+class Label:
+    """One line of a labels file.
+
+    Attributes:
+        film: relative path, file name or SOP Instance UID, as written there.
+        finding: class name.
+        patient: as written there; hashed before it reaches a report.
+        line: line number, for messages.
+    """
+
+    film: str
+    finding: str
+    patient: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A labels file."""
+
+    path: Path
+    labels: tuple[Label, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a CSV with the columns film and label, and optionally patient.
+
+        Comma or semicolon, with or without a byte-order mark.
+
+        Raises:
+            LabelsError: naming the line, if a label is not a class name, 1 or 0.
+        """
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabelsError(f"the labels {path} cannot be read: {error}") from error
+        header = text.partition("\n")[0]
+        reader = csv.DictReader(
+            text.splitlines(), delimiter=";" if header.count(";") > header.count(",") else ","
+        )
+        missing = {"film", "label"} - set(reader.fieldnames or ())
+        if missing:
+            raise LabelsError(f"the labels {path} lack the column {', '.join(sorted(missing))}")
+        labels = []
+        for line in reader:
+            finding = _MEANING.get((line["label"] or "").strip().upper())
+            if finding is None:
+                raise LabelsError(
+                    f"{path}, line {reader.line_num}: the label is {line['label']!r}, "
+                    f"expected one of {', '.join(_MEANING)}"
+                )
+            patient = (line.get("patient") or "").strip()
+            labels.append(Label(line["film"].strip(), finding, patient, reader.line_num))
+        return cls(path, tuple(labels))
+
+    def join(self, rows: Sequence[Row], key: PatientKey) -> tuple[list[Row], list[Label]]:
+        """Rows with their labels and outcomes, and the labels for which there is no film.
+
+        A film is looked for by relative path, then file name, then SOP Instance UID.
+
+        Raises:
+            LabelsError: if a file name fits several films, or a film gets two different labels.
+        """
+        index = _index(rows)
+        found: dict[str, Label] = {}
+        without_film = []
+        for label in self.labels:
+            films = _lookup(label.film, index, key)
+            if not films:
+                without_film.append(label)
+            elif len(films) > 1:
+                raise LabelsError(
+                    f"{self.path}, line {label.line}: {label.film!r} fits {len(films)} films; "
+                    "use the path relative to the folder"
+                )
+            else:
+                earlier = found.setdefault(films[0], label)
+                if earlier.finding != label.finding:
+                    raise LabelsError(
+                        f"{self.path}, lines {earlier.line} and {label.line} contradict each "
+                        f"other about {films[0]!r}"
+                    )
+        return [_labelled(row, found.get(row.film), key) for row in rows], without_film
+
+
+def outcome(label: str, prediction: str) -> str:
+    """TP, FP, TN or FN; empty if there is no label or no prediction."""
+    if not label or not prediction:
+        return ""
+    right = "T" if label == prediction else "F"
+    return right + ("P" if prediction == PNEUMONIA else "N")
+
+
+_Index = tuple[dict[str, list[str]], ...]
+
+
+def _index(rows: Sequence[Row]) -> _Index:
+    paths: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    instances: dict[str, list[str]] = {}
+    for row in rows:
+        paths.setdefault(row.film, []).append(row.film)
+        names.setdefault(PurePosixPath(row.film).name, []).append(row.film)
+        if row.instance:
+            instances.setdefault(row.instance, []).append(row.film)
+    return paths, names, instances
+
+
+def _lookup(name: str, index: _Index, key: PatientKey) -> list[str]:
+    paths, names, instances = index
+    return paths.get(name) or names.get(name) or instances.get(key.hash("instance", name)) or []
+
+
+def _labelled(row: Row, label: Label | None, key: PatientKey) -> Row:
+    if label is None:
+        return row
+    patient = key.hash("patient", label.patient) or row.patient
+    return replace(
+        row,
+        label=label.finding,
+        outcome=outcome(label.finding, row.prediction),
+        patient=patient,
+    )

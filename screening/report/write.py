@@ -1,0 +1,71 @@
+"""Write a report: whole, or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from screening import row as row_module
+from screening.audit import Event, film_event, write_audit
+from screening.card import sha256_of
+from screening.clock import now
+from screening.errors import ReportError
+from screening.privacy import PatientKey
+from screening.report import summary
+from screening.report.labels import Labels
+from screening.report.summary import Line, summarise, write_summary
+from screening.row import Row, write_rows
+from screening.whole import whole
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report was written from, for those who print it.
+
+    Attributes:
+        rows: one a film, with labels and outcomes.
+        lines: the summary.
+    """
+
+    folder: Path
+    rows: Sequence[Row]
+    lines: Sequence[Line]
+
+
+def write_report(
+    folder: Path,
+    rows: Sequence[Row],
+    events: Sequence[Event],
+    labels: Labels | None,
+    key: PatientKey,
+) -> Report:
+    """Write the report folder.
+
+    Args:
+        folder: must not exist, or be empty.
+        rows: one for each film of the job, in order.
+        events: what happened to the job before the report was written.
+        labels: joined to the rows, if given.
+
+    Raises:
+        ReportError: if `folder` holds something, or cannot be written.
+        LabelsError: if the labels contradict each other.
+    """
+    without_film = 0
+    if labels is not None:
+        rows, missing = labels.join(rows, key)
+        without_film = len(missing)
+        events = [*events, _labels_event(labels, without_film)]
+    lines = summarise(rows, without_film)
+    try:
+        with whole(folder) as aside:
+            write_rows(aside / row_module.FILE_NAME, rows)
+            write_summary(aside / summary.FILE_NAME, lines)
+            write_audit(aside, [*events, *map(film_event, rows)], len(rows))
+    except OSError as error:
+        raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error
+    return Report(folder, rows, lines)
+
+
+def _labels_event(labels: Labels, without_film: int) -> Event:
+    detail = f"{len(labels.labels)} labels, {without_film} without a film"
+    return Event(now(), "labels", labels.path.name, detail, sha256_of(labels.path))
