@@ -1,0 +1,1 @@
+"""From labelled films to a model with its card."""

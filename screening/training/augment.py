@@ -1,0 +1,74 @@
+"""Change a film as another scanner, another workstation or another export would have."""
+
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter, ImageOps
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def augment(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """A new view of a film, shape (rows, columns) as before.
+
+    What is varied is what differs between hospitals and says nothing about the lung: geometry,
+    exposure, processing, noise, compression and burnt-in letters.
+    """
+    image = _move(Image.fromarray(film), rng)
+    image = _expose(image, rng)
+    image = _degrade(image, rng)
+    return _cover(np.array(image), rng)
+
+
+def _move(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Rotation up to 11 degrees, scale, aspect and shift up to about a tenth."""
+    width, height = image.size
+    angle = np.deg2rad(rng.uniform(-11, 11))
+    scale = rng.uniform(0.85, 1.1)
+    aspect = np.exp(rng.uniform(-0.12, 0.12))
+    shift = rng.uniform(-0.07, 0.07, 2) * (width, height)
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    a, b, d, e = cos * aspect, sin * aspect, -sin / aspect, cos / aspect
+    centre = np.array([width, height]) / 2
+    c, f = centre + shift - np.array([[a, b], [d, e]]) @ centre
+    matrix = (a, b, float(c), d, e, float(f))
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+
+
+def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Another exposure, window or post-processing."""
+    if rng.random() < 0.2:
+        image = ImageOps.equalize(image)
+    grey = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-0.5, 0.5))
+    grey = (grey - 0.5) * rng.uniform(0.6, 1.4) + 0.5 + rng.uniform(-0.15, 0.15)
+    table = np.clip(np.rint(grey * 255), 0, 255).astype(int).tolist()
+    return image.point(table)
+
+
+def _degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Blur or sharpen, noise, and JPEG at quality 25 to 90."""
+    choice = rng.random()
+    if choice < 0.4:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.6)))
+    elif choice < 0.55:
+        image = image.filter(ImageFilter.UnsharpMask(2, int(rng.uniform(40, 150)), 0))
+    if rng.random() < 0.4:
+        noise = rng.normal(0, rng.uniform(1, 10), image.size[::-1])
+        image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    if rng.random() < 0.7:
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", quality=int(rng.integers(25, 91)))
+        image = Image.open(buffer)
+        image.load()
+    return image
+
+
+def _cover(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """Erase up to three patches, so that no single corner or letter can carry the answer."""
+    rows, columns = film.shape
+    for _ in range(rng.integers(0, 4)):
+        height, width = (rng.uniform(0.05, 0.22, 2) * (rows, columns)).astype(int)
+        top, left = rng.integers(0, rows - height), rng.integers(0, columns - width)
+        film[top : top + height, left : left + width] = rng.integers(0, 256)
+    return film

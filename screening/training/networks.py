@@ -1,0 +1,113 @@
+"""The networks, in backend-neutral Keras.
+
+Every network takes normalised tensors, shape (n, rows, columns, channels), and has two outputs:
+``score`` (softmax, shape (n, 2)) and ``embedding``. No preprocessing layer is part of a network:
+Keras's image layers call for training mode, and that leaks into BatchNorm when a model is exported.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+from keras import layers
+
+from screening.findings import CLASSES
+from screening.preprocess import Preprocessing
+
+DEFAULT: Final = "efficientnet-lite0"
+
+#: (repeats, kernel, stride, expansion, filters) of the seven stages of EfficientNet-B0
+#: (Tan and Le, ICML 2019, table 1); Lite0 keeps them and fixes stem and head.
+_LITE0_STAGES: Final = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+#: (convolutions, filters) of the five blocks of the reference CNN.
+_REFERENCE_BLOCKS: Final = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
+
+def efficientnet_lite0(shape: tuple[int, int, int]) -> keras.Model:
+    """EfficientNet-Lite0: ReLU6 instead of swish and no squeeze-excite, made for quantisation."""
+    inputs = layers.Input(shape, name="film")
+    x = _conv_bn(inputs, 32, 3, 2, "stem")
+    block = 0
+    for repeats, kernel, stride, expansion, filters in _LITE0_STAGES:
+        for repeat in range(repeats):
+            x = _mbconv(x, kernel, stride if repeat == 0 else 1, expansion, filters, block)
+            block += 1
+    x = _conv_bn(x, 1280, 1, 1, "head")
+    embedding = layers.GlobalAveragePooling2D(name="embedding")(x)
+    x = layers.Dropout(0.2, name="dropout")(embedding)
+    score = layers.Dense(len(CLASSES), activation="softmax", name="score")(x)
+    return keras.Model(inputs, {"score": score, "embedding": embedding}, name=DEFAULT)
+
+
+def reference_cnn(shape: tuple[int, int, int]) -> keras.Model:
+    """The reference CNN: 13 convolutions, three dense layers; 21,154,050 parameters at 224x224x3."""
+    inputs = layers.Input(shape, name="film")
+    x: Any = inputs
+    for block, (convolutions, filters) in enumerate(_REFERENCE_BLOCKS, start=1):
+        for index in range(1, convolutions + 1):
+            name = f"block{block}_conv{index}"
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(256, activation="relu", name="dense1")(x)
+    embedding = layers.Dense(64, activation="relu", name="embedding")(x)
+    score = layers.Dense(len(CLASSES), activation="softmax", name="score")(embedding)
+    return keras.Model(inputs, {"score": score, "embedding": embedding}, name="reference")
+
+
+_BUILDERS: Final[dict[str, Callable[[tuple[int, int, int]], keras.Model]]] = {
+    DEFAULT: efficientnet_lite0,
+    "reference": reference_cnn,
+}
+
+#: What each architecture wants to be fed. Lite0's ImageNet weights expect (v - 127) / 128 for
+#: v in 0..255; the reference CNN was specified for v / 255 in three channels.
+PREPROCESSING: Final = {
+    DEFAULT: Preprocessing(channels=1, scale=255 / 128, offset=-127 / 128),
+    "reference": Preprocessing(channels=3),
+}
+
+ARCHITECTURES: Final = tuple(_BUILDERS)
+
+
+def build(architecture: str, shape: tuple[int, int, int]) -> keras.Model:
+    """A network with random weights for tensors of `shape`."""
+    return _BUILDERS[architecture](shape)
+
+
+def _conv_bn(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(
+        x
+    )
+    return _relu6(_bn(x, name), name)
+
+
+def _mbconv(x: Any, kernel: int, stride: int, expansion: int, filters: int, index: int) -> Any:
+    """Mobile inverted bottleneck (Sandler et al., CVPR 2018)."""
+    name, skip = f"block{index}", x
+    if expansion != 1:
+        x = _conv_bn(x, int(x.shape[-1]) * expansion, 1, 1, f"{name}_expand")
+    x = layers.DepthwiseConv2D(
+        kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
+    x = _relu6(_bn(x, f"{name}_depthwise"), f"{name}_depthwise")
+    x = layers.Conv2D(filters, 1, padding="same", use_bias=False, name=f"{name}_project_conv")(x)
+    x = _bn(x, f"{name}_project")
+    return layers.Add(name=f"{name}_add")([x, skip]) if x.shape == skip.shape else x
+
+
+def _bn(x: Any, name: str) -> Any:
+    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+
+
+def _relu6(x: Any, name: str) -> Any:
+    return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x)
