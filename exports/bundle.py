@@ -1,0 +1,75 @@
+"""A bundle: a folder of data that nothing can change unnoticed."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from exports.errors import BundleError
+from screening.card import Card, sha256_of
+
+SUMS: Final = "SHA256SUMS"
+
+#: Built by the documented commands and installed with this package.
+SHIPPED: Final = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are what its sums say.
+
+    Attributes:
+        path: the folder, absolute.
+        card: its model card.
+        sha256: hash of its ``SHA256SUMS``: one value that names the whole bundle.
+    """
+
+    path: Path
+    card: Card
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Check every file's hash, and read the card.
+
+        Raises:
+            BundleError: if there is no bundle, or a file is missing, added or altered.
+        """
+        sums = path / SUMS
+        try:
+            text = sums.read_text(encoding="utf-8")
+        except OSError as error:
+            raise BundleError(f"{path} is no bundle: {SUMS}: {error.strerror}") from error
+        stated = dict(_parse(line, sums) for line in text.splitlines())
+        actual = _hashes(path)
+        for name in sorted(stated.keys() | actual.keys()):
+            if name not in actual:
+                raise BundleError(f"{path} is incomplete: {name} is missing")
+            if name not in stated:
+                raise BundleError(f"{path} was altered: {name} is not in {SUMS}")
+            if stated[name] != actual[name]:
+                raise BundleError(f"{path} was altered: {name} does not have the hash in {SUMS}")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return cls(path.resolve(), Card.read(path), digest)
+
+
+def seal(folder: Path) -> None:
+    """Write ``SHA256SUMS`` over every file of `folder`, in the format of ``sha256sum``."""
+    lines = [f"{sha256}  {name}\n" for name, sha256 in _hashes(folder).items()]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in files
+        if path.name != SUMS and "__pycache__" not in path.parts
+    }
+
+
+def _parse(line: str, sums: Path) -> tuple[str, str]:
+    sha256, separator, name = line.partition("  ")
+    if len(sha256) != 64 or not separator:
+        raise BundleError(f"{sums} is damaged: {line[:80]!r}")
+    return name, sha256

@@ -1,0 +1,1 @@
+"""The small runtimes that run a converted model."""

@@ -1,0 +1,56 @@
+"""Load one of a bundle's models in the runtime that it was made for."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from exports.errors import BundleError, RuntimeMissing
+from exports.targets import LITERT, ONNX, TARGETS, Target
+from screening.predictor import Predictor
+
+_MODULES: Final = {ONNX: "onnxruntime", LITERT: "ai_edge_litert"}
+_PACKAGES: Final = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}
+
+
+def load(bundle: Path, runtime: str = ONNX) -> Predictor:
+    """The most exact model of the bundle that `runtime` can run.
+
+    Raises:
+        BundleError: if the bundle has no model for this runtime.
+        RuntimeMissing: if the runtime is not installed.
+    """
+    for target in TARGETS.values():
+        if target.runtime == runtime and (bundle / target.file).exists():
+            return load_target(bundle, target)
+    raise BundleError(f"{bundle} has no model for the runtime {runtime}")
+
+
+def is_installed(runtime: str) -> bool:
+    """True if `runtime` can be imported."""
+    return find_spec(_MODULES[runtime]) is not None
+
+
+def load_target(bundle: Path, target: Target) -> Predictor:
+    """One model of a folder.
+
+    Raises:
+        BundleError: if the runtime cannot read the file.
+        RuntimeMissing: if the runtime is not installed.
+    """
+    if not is_installed(target.runtime):
+        package = _PACKAGES[target.runtime]
+        raise RuntimeMissing(
+            f"the target {target.name} needs {package}; run: pip install {package}"
+        )
+    path = bundle / target.file
+    try:
+        if target.runtime == ONNX:
+            from exports.runtimes.onnx import OnnxPredictor
+
+            return OnnxPredictor(path, target.name)
+        from exports.runtimes.litert import LiteRTPredictor
+
+        return LiteRTPredictor(path, target.name)
+    # ONNX Runtime's own errors are RuntimeErrors of a compiled module; LiteRT raises ValueError.
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BundleError(f"{path} cannot be loaded: {error}") from error

@@ -1,0 +1,36 @@
+"""ONNX Runtime."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from screening.predictor import Prediction
+
+
+class OnnxPredictor:
+    """A model in ONNX Runtime, on the processor.
+
+    Args:
+        path: ``model.onnx``.
+        target: its name, for the report.
+        threads: processor threads; 0 for one a core.
+    """
+
+    def __init__(self, path: Path, target: str, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Spinning threads would take the cores that decode the next films.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+        self.runtime = f"{target}/onnxruntime {version('onnxruntime')}"
+
+    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
+        """Scores for `tensors`, shape (n, rows, columns, channels)."""
+        scores, embeddings = self._session.run(["score", "embedding"], {self._input: tensors})
+        return Prediction(np.asarray(scores), np.asarray(embeddings))

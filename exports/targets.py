@@ -1,0 +1,52 @@
+"""What a model can be converted to."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from exports.errors import ExportError
+
+ONNX: Final = "onnx"
+LITERT: Final = "litert"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format with its precision.
+
+    Attributes:
+        name: as the user writes it and the report shows it.
+        file: in the bundle.
+        runtime: what runs it.
+        tolerance: largest allowed difference of a calibrated probability from Keras.
+    """
+
+    name: str
+    file: str
+    runtime: str
+    tolerance: float
+
+
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target("onnx", "model.onnx", ONNX, 1e-4),
+        Target("tflite-float32", "model-float32.tflite", LITERT, 1e-4),
+        Target("tflite-float16", "model-float16.tflite", LITERT, 1e-2),
+    )
+}
+
+#: Share of films whose decision a conversion may change; one film is always allowed to.
+FLIPS: Final = 0.005
+
+
+def target(name: str) -> Target:
+    """The target called `name`.
+
+    Raises:
+        ExportError: if there is none.
+    """
+    try:
+        return TARGETS[name]
+    except KeyError as error:
+        known = ", ".join(TARGETS)
+        raise ExportError(f"there is no target {name!r}; known are {known}") from error
