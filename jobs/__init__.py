@@ -1,0 +1,1 @@
+"""The job runner: command line, queue and worker."""

@@ -1,0 +1,1 @@
+"""The command ``screening``: where a store, a predictor and an engine are built and joined."""

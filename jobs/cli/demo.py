@@ -1,0 +1,66 @@
+"""``screening demo``."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+#: A real chest film three times (raw, JPEG 2000 lossless and lossy), and a leg.
+_FILMS: Final = ("RG1_UNCR.dcm", "RG1_J2KR.dcm", "RG1_J2KI.dcm", "RG3_UNCR.dcm")
+
+#: The three forms of the chest film may differ by what lossy compression costs.
+_AGREEMENT: Final = 0.02
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("screening-demo"),
+    show_default=True,
+    help="Folder for the films, the queue and the reports.",
+)
+def demo(out: Path) -> None:
+    """Screen real sample films, the whole way, in a minute.
+
+    The films come with the package pydicom-data: a chest film as raw, JPEG 2000
+    lossless and JPEG 2000 lossy DICOM, which must agree, and a leg, which must
+    be refused.
+    """
+    films = out / "films"
+    _gather(films)
+    from exports.bundle import SHIPPED
+    from jobs.cli.screen import checked_job
+    from jobs.cli.workshop import open_store, work_off
+    from screening.row import FILE_NAME, read_rows
+
+    store = open_store(out / "queue.sqlite")
+    job = checked_job(films, SHIPPED, None, None, "onnx", 8, out / "patient.key", reports=out)
+    store.add(job)
+    code = work_off(store, drain=True, only=job.name)
+    if code == 0:
+        rows = read_rows(job.report / FILE_NAME)
+        for row in rows:
+            verdict = row.reason or f"{row.probability:.4f} {row.prediction}"
+            click.echo(f"{row.film:<14} {row.status.value:<9} {verdict}")
+        scores = [row.probability for row in rows if row.probability is not None]
+        if len(scores) != 3 or max(scores) - min(scores) > _AGREEMENT:
+            raise click.ClickException(f"the three forms of one film disagree: {scores}")
+        click.echo("One film in three encodings agrees; the leg was refused. Read the report:")
+        click.echo(job.report / FILE_NAME)
+    sys.exit(code)
+
+
+def _gather(folder: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _FILMS:
+        source = get_testdata_file(name, download=False)
+        if source is None:
+            raise click.ClickException(
+                "the sample films are not installed; run: pip install 'screening[demo]'"
+            )
+        shutil.copyfile(str(source), folder / name)

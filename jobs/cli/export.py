@@ -1,0 +1,43 @@
+"""``screening export``."""
+
+from pathlib import Path
+
+import click
+
+from exports.targets import TARGETS, target
+from jobs.cli.native_logs import native_logs_filtered
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="BUNDLE folder.")
+@click.option(
+    "--films",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Films to compare on, at least 200.  [default: those MODEL was trained on]",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(list(TARGETS)),
+    help="What to convert to; may be given several times.  [default: all]",
+)
+def export(model: Path, out: Path, films: Path | None, targets: tuple[str, ...]) -> None:
+    """Convert MODEL to a BUNDLE that runs without TensorFlow.
+
+    Each conversion is opened in its own runtime and compared with the original on
+    real films. If one changes decisions, no bundle is written.
+    """
+    chosen = [target(name) for name in targets or TARGETS]
+    with native_logs_filtered():
+        try:
+            from exports.export import export as export_model
+        except ImportError as error:
+            raise click.ClickException(
+                f"{error.name} is not installed; run: pip install 'screening[train]'"
+            ) from error
+        bundle = export_model(model, out, films, chosen, lambda line: click.echo(line, err=True))
+    size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
+    click.echo(f"{out}: {bundle.card.model}, {size / 1e6:.1f} MB, hash {bundle.sha256[:16]}")
+    click.echo(f"Next: screening run FOLDER --model {out}")

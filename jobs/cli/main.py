@@ -1,0 +1,62 @@
+"""The command ``screening`` and what all of its sub-commands share."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs import exit_codes
+from jobs.cli.demo import demo
+from jobs.cli.export import export
+from jobs.cli.queue import jobs, worker
+from jobs.cli.screen import run, submit
+from jobs.cli.train import train
+from screening import __version__
+from screening.errors import ScreeningError
+
+
+class _Command(click.Group):
+    """A group that turns this project's errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScreeningError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
+            ctx.exit(exit_codes.INTERRUPTED)
+
+
+def _read_config(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        ctx.default_map = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+
+
+@click.group(cls=_Command, context_settings={"auto_envvar_prefix": "SCREENING"})
+@click.version_option(__version__)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_read_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with a table of options for each command: [run] batch = 16.",
+)
+def cli() -> None:
+    """Read folders of chest films for pneumonia, and report what was found.
+
+    Research software: not a medical device, not for diagnosis.
+
+    Every option can also be given in the environment: --batch of `screening run`
+    is SCREENING_RUN_BATCH.
+    """
+
+
+for command in (train, export, run, submit, worker, jobs, demo):
+    cli.add_command(command)

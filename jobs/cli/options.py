@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from exports.bundle import SHIPPED
+
+_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+def state_home() -> Path:
+    """Where the queue and the key are kept: ``$XDG_STATE_HOME/screening``."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "screening"
+
+
+queue_option = click.option(
+    "--queue",
+    type=_FILE,
+    envvar="SCREENING_QUEUE",
+    default=lambda: state_home() / "queue.sqlite",
+    help="Queue file.  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
+)
+
+_SCREENING_OPTIONS: Final = (
+    click.argument("folder", type=_FOLDER),
+    click.option(
+        "--model", type=_FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
+    ),
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="REPORT.  [default: ./reports/JOB]"
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV with the columns film and label, and optionally patient.",
+    ),
+    click.option(
+        "--runtime", type=click.Choice(["onnx", "litert"]), default="onnx", show_default=True
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(1, 1024),
+        default=8,
+        show_default=True,
+        help="Films scored at once.",
+    ),
+    click.option(
+        "--key",
+        type=_FILE,
+        default=lambda: state_home() / "patient.key",
+        help="Secret that hides patient identifiers; made at first use.  "
+        "[default: $XDG_STATE_HOME/screening/patient.key]",
+    ),
+    queue_option,
+)
+
+
+def screening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument and options of every command that screens a folder."""
+    for option in reversed(_SCREENING_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,126 @@
+"""How far the work is: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from screening.findings import PNEUMONIA
+from screening.row import Row, Status
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from jobs.job import Job
+    from screening.report.write import Report
+
+
+class _Bar:
+    """A rich progress bar that is silent where nobody watches."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self.watched = sys.stderr.isatty()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not self.watched,
+        )
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        if self.watched:
+            self.bar.console.print(line, highlight=False)
+        else:
+            click.echo(line, err=True)
+
+
+class TrainingProgress(_Bar):
+    """Epochs and batches of a training."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._task: TaskID | None = None
+
+    def batch(self, epoch: int, batches: int, done: int, loss: float) -> None:
+        """A batch is done."""
+        if self._task is None:
+            self._task = self.bar.add_task("", total=batches, note="")
+        self.bar.update(
+            self._task,
+            description=f"epoch {epoch + 1}/{self._epochs}",
+            completed=done,
+            note=f"loss {loss:.4f}",
+        )
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """An epoch is done."""
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+        self.say(f"epoch {int(row['epoch'])}/{self._epochs}: {figures}")
+
+
+class ScreeningProgress(_Bar):
+    """Films of the job in hand, and what came of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task: TaskID | None = None
+
+    def started(self, job: Job, films: int, left: int) -> None:
+        """Screening begins."""
+        resumed = f", {films - left} of them done before" if left < films else ""
+        self.say(f"Screening {films} files in {job.folder}{resumed}")
+        if self._task is not None:
+            self.bar.remove_task(self._task)
+        self._task = self.bar.add_task(job.name, total=films, completed=films - left, note="")
+
+    def committed(self, rows: list[Row]) -> None:
+        """Rows are in the ledger."""
+        if self._task is not None:
+            self.bar.advance(self._task, len(rows))
+
+    def reported(self, report: Report) -> None:
+        """The report is there."""
+        number = Counter(row.status for row in report.rows)
+        positive = sum(row.prediction == PNEUMONIA for row in report.rows)
+        counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
+        self.say(f"{len(report.rows)} files: {counts}; {positive} called {PNEUMONIA}")
+        for line in report.lines:
+            if line.subset == "all" and line.metric in ("precision", "recall") and line.figure.n:
+                figure = line.figure
+                self.say(
+                    f"{line.metric} {figure.value:.3f} "
+                    f"({figure.ci_low:.3f} to {figure.ci_high:.3f}, n = {figure.n})"
+                )
+        self.say(f"Report: {report.folder}")

@@ -1,0 +1,40 @@
+"""Where a store, an engine and a predictor are put together for the commands that screen."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from jobs import exit_codes
+from jobs.cli.progress import ScreeningProgress
+from jobs.database import open_database
+from jobs.engines.local import LocalEngine
+from jobs.runner import Tools
+from jobs.sql_store import SqlStore
+from jobs.store import Store
+from jobs.submission import open_screener
+from jobs.worker import most_severe, work
+
+
+def open_store(queue: Path) -> Store:
+    """The queue in the SQLite file `queue`, made if it is not there."""
+    return SqlStore(open_database(queue))
+
+
+def work_off(store: Store, drain: bool, only: str | None = None) -> int:
+    """Carry out jobs and say what becomes of them; the exit code for the shell."""
+    # What a service manager sends is taken like Ctrl-C: the job goes back to the queue.
+    signal.signal(signal.SIGTERM, _interrupt)
+    codes = []
+    with ScreeningProgress() as progress:
+        tools = Tools(store, LocalEngine(), open_screener, progress)
+        for job, code in work(tools, drain, only):
+            codes.append(code)
+            if code not in (exit_codes.OK, exit_codes.SOME_FAILED):
+                click.echo(f"Error: job {job.name}: {store.get(job.name).message}", err=True)
+    return most_severe(codes)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

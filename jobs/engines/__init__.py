@@ -1,0 +1,1 @@
+"""How the films of one job are spread over processors."""

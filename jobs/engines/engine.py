@@ -1,0 +1,17 @@
+"""What spreads the films of one job over processors."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from screening.films import Found
+from screening.pipeline import Screener, Seen
+from screening.row import Row
+
+
+class Engine(Protocol):
+    """Turns films into rows."""
+
+    def screen(
+        self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
+    ) -> Iterator[list[Row]]:
+        """Rows in the order of `films`, in batches of at most `batch`."""

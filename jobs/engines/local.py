@@ -1,0 +1,41 @@
+"""Screen the films of a job on this machine: a few are read ahead while a batch is scored."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from screening.films import Found
+from screening.pipeline import ReadFilm, Screener, Seen
+from screening.row import Row
+
+
+class LocalEngine:
+    """Threads read and decode (both release the interpreter lock), the caller's thread scores.
+
+    Args:
+        readers: threads that read; by default one a core.
+    """
+
+    def __init__(self, readers: int | None = None) -> None:
+        self._readers = readers or os.cpu_count() or 1
+
+    def screen(
+        self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
+    ) -> Iterator[list[Row]]:
+        """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
+        ahead = batch + 2 * self._readers
+        waiting: deque[Future[ReadFilm]] = deque()
+        with ThreadPoolExecutor(self._readers) as pool:
+            try:
+                coming = iter(films)
+                for found in islice(coming, ahead):
+                    waiting.append(pool.submit(screener.read, found))
+                while waiting:
+                    ready = [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
+                    for found in islice(coming, len(ready)):
+                        waiting.append(pool.submit(screener.read, found))
+                    yield screener.score(ready, seen)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)

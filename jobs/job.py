@@ -1,0 +1,59 @@
+"""A folder to be screened, as it was asked for, and what has become of it."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jobs.states import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job; changed by copy, and only by a store.
+
+    Attributes:
+        name: sorts by time of submission; also the report's default name.
+        folder: films, absolute.
+        model: bundle, absolute.
+        model_sha256: hash of the bundle at submission; a bundle replaced since is an error.
+        report: where the report goes, absolute.
+        labels: labels file, absolute, or None.
+        key: file with the key that hides patient identifiers.
+        runtime: what runs the model.
+        batch: films scored and committed together.
+        state: see :mod:`jobs.states`.
+        fence: how often it was claimed; a worker with an older number cannot write.
+        worker: who holds it.
+        lease_until: until when, seconds since the epoch.
+        exit_code: 0, 3, 4 or 1 (:mod:`jobs.exit_codes`); None until it has ended.
+        message: why it failed.
+        films: files found, 0 until the job has started.
+        committed: rows written.
+    """
+
+    name: str
+    folder: Path
+    model: Path
+    model_sha256: str
+    report: Path
+    labels: Path | None
+    key: Path
+    runtime: str
+    batch: int
+    submitted_at: str
+    state: State = State.QUEUED
+    fence: int = 0
+    worker: str = ""
+    lease_until: float = 0.0
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int | None = None
+    message: str = ""
+    films: int = field(default=0, compare=False)
+    committed: int = field(default=0, compare=False)
+
+
+def new_name() -> str:
+    """A name for a job: time in UTC and four random digits, ``20261122-213005-9f3c``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

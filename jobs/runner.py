@@ -1,0 +1,122 @@
+"""Carry out one job: list its films, screen those that have no row yet, write its report."""
+
+import getpass
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs import exit_codes
+from jobs.engines.engine import Engine
+from jobs.errors import JobFailed
+from jobs.job import Job
+from jobs.store import Store
+from screening.audit import Event
+from screening.clock import now
+from screening.films import discover
+from screening.pipeline import Screener, Seen
+from screening.report.labels import Labels
+from screening.report.write import Report, write_report
+from screening.row import Row, Status
+
+#: Seconds for which a claim holds; each commit renews it.
+LEASE = 120.0
+
+
+class Watcher(Protocol):
+    """Told how far a job is."""
+
+    def started(self, job: Job, films: int, left: int) -> None:
+        """Screening begins."""
+
+    def committed(self, rows: list[Row]) -> None:
+        """Rows are in the ledger."""
+
+    def reported(self, report: Report) -> None:
+        """The report is there."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a job needs; put together by the command line.
+
+    Attributes:
+        open_screener: loads the job's bundle, checks that it is the one submitted.
+    """
+
+    store: Store
+    engine: Engine
+    open_screener: Callable[[Job], Screener]
+    watcher: Watcher
+
+
+def carry_out(job: Job, tools: Tools) -> int:
+    """Carry out a claimed job, from wherever an earlier worker left it.
+
+    Returns:
+        The exit code: 0, or 3 if some films failed.
+
+    Raises:
+        ScreeningError: if it cannot be carried out as submitted.
+        LeaseLost: if another worker has taken over.
+    """
+    store = tools.store
+    screener = tools.open_screener(job)
+    labels = Labels.read(job.labels) if job.labels else None
+    _begin(job, store, screener)
+    left = store.films_left(job)
+    done = store.rows(job)
+    tools.watcher.started(job, len(left) + len(done), len(left))
+    seen = Seen()
+    for row in done:
+        seen.add(row)
+    for rows in tools.engine.screen(screener, left, seen, job.batch):
+        store.commit(job, rows, LEASE)
+        tools.watcher.committed(rows)
+    rows = _reconciled(job, store)
+    report = write_report(job.report, rows, _history(job, store, rows), labels, screener.key)
+    tools.watcher.reported(report)
+    failed = any(row.status is Status.FAILED for row in rows)
+    return exit_codes.SOME_FAILED if failed else exit_codes.OK
+
+
+def _begin(job: Job, store: Store, screener: Screener) -> None:
+    """Take the list of files, once; a job that was listed before goes on with that list."""
+    who = f"worker {job.worker}, user {getpass.getuser()}, host {platform.node()}"
+    if store.events(job):
+        store.record(job, Event(now(), "resumed", job.name, who))
+        return
+    model = screener.card.model
+    runtime = screener.predictor.runtime
+    threshold = screener.card.operating_point.threshold
+    detail = f"{model}, {runtime}, threshold {threshold}, {who}"
+    try:
+        films = discover(job.folder)
+    except OSError as error:
+        raise JobFailed(f"the folder {job.folder} cannot be listed: {error.strerror}") from error
+    history = [
+        Event(job.submitted_at, "submitted", job.name),
+        Event(now(), "started", job.name, detail, job.model_sha256),
+        Event(now(), "listed", job.name, f"{len(films)} files"),
+    ]
+    store.list_films(job, films, history)
+
+
+def _reconciled(job: Job, store: Store) -> list[Row]:
+    """Files in = rows out, or no report."""
+    rows = store.rows(job)
+    listed = store.get(job.name).films
+    if len(rows) != listed or len({row.film for row in rows}) != listed:
+        raise JobFailed(f"job {job.name} listed {listed} files but has {len(rows)} rows")
+    return rows
+
+
+def _history(job: Job, store: Store, rows: list[Row]) -> list[Event]:
+    """The job's events, and the files that came too late for it."""
+    listed = {row.film for row in rows}
+    try:
+        late = [found.film for found in discover(job.folder) if found.film not in listed]
+    except OSError:
+        late = []
+    at = now()
+    return [*store.events(job), *(Event(at, "arrived_late", film) for film in late)]

@@ -1,0 +1,75 @@
+"""What a user asks for, checked before it is queued."""
+
+from pathlib import Path
+
+from exports.bundle import Bundle
+from exports.runtimes.load import load
+from jobs.errors import JobFailed, ReportInTheWay
+from jobs.job import Job, new_name
+from screening.clock import now
+from screening.pipeline import Screener
+from screening.privacy import PatientKey
+from screening.report.labels import Labels
+
+
+def new_job(
+    folder: Path,
+    model: Path,
+    report: Path | None,
+    labels: Path | None,
+    key: Path,
+    runtime: str,
+    batch: int,
+    reports: Path = Path("reports"),
+) -> Job:
+    """A job for `folder`, with the bundle frozen by its hash.
+
+    Args:
+        report: where the report goes; by default a folder in `reports`, called like the job.
+
+    Raises:
+        ReportInTheWay: if the report would lie in the folder, or something is there already.
+        BundleError: if `model` is no intact bundle.
+        LabelsError: if the labels cannot be read.
+    """
+    name = new_name()
+    folder = folder.resolve()
+    report = (report or reports / name).absolute()
+    if report.resolve().is_relative_to(folder):
+        raise ReportInTheWay(
+            f"the report {report} would lie inside {folder}, which is screened; choose another --out"
+        )
+    if report.exists() and (not report.is_dir() or any(report.iterdir())):
+        raise ReportInTheWay(f"{report} is there already; choose another --out")
+    if labels is not None:
+        Labels.read(labels)
+    bundle = Bundle.open(model)
+    return Job(
+        name=name,
+        folder=folder,
+        model=bundle.path,
+        model_sha256=bundle.sha256,
+        report=report,
+        labels=labels.resolve() if labels else None,
+        key=key.absolute(),
+        runtime=runtime,
+        batch=batch,
+        submitted_at=now(),
+    )
+
+
+def open_screener(job: Job) -> Screener:
+    """Load what the job was submitted with.
+
+    Raises:
+        JobFailed: if the bundle was replaced since.
+    """
+    bundle = Bundle.open(job.model)
+    if bundle.sha256 != job.model_sha256:
+        raise JobFailed(
+            f"the bundle {job.model} is not the one that job {job.name} was submitted with: "
+            f"its hash is {bundle.sha256[:16]}, expected {job.model_sha256[:16]}; submit again"
+        )
+    predictor = load(bundle.path, job.runtime)
+    key = PatientKey.load_or_create(job.key)
+    return Screener(job.folder, bundle.card, bundle.sha256, predictor, key)
