@@ -23,6 +23,7 @@ from screening.training.checkpoint import History, remove_checkpoint
 from screening.training.figures import draw_figures
 from screening.training.films import class_weights, labels_of, read_films
 from screening.training.fit import FilmSet, Progress, fit, predict_scores
+from screening.training.fold import fold
 from screening.training.manifest import LabelledFilm, fingerprint, read_manifest
 from screening.training.networks import PREPROCESSING
 from screening.training.recipe import Recipe
@@ -70,6 +71,7 @@ def train(
         network, history = fit(
             recipe, preprocessing, training, validation, model, data_hash, pool, progress
         )
+    network = fold(network)
     scores = predict_scores(network, preprocessing, validation.greys)
     calibration = fit_temperature(scores, validation.labels)
     probabilities = calibration.probabilities(scores)
@@ -96,7 +98,7 @@ def _write(
 ) -> Card:
     """Write the folder; the weights come last under their name, so they mark it as complete."""
     aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
-    keras.Model(network.input, network.output, name=network.name).save(aside)
+    network.save(aside)
     card = card.with_weights(sha256_of(aside))
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)
