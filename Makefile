@@ -1,6 +1,7 @@
 # make demo    install, and screen real sample films
 # make test    install with the test extra, and run the tests
 # make check   format, lint, types and import directions
+# make shipped renew the program inside the shipped bundle
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
 
-.PHONY: demo test test-long check clean
+.PHONY: demo test test-long check shipped clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -25,6 +26,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# After a change of code: the program inside the shipped bundle is this code.
+shipped: $(VENV)/.dev
+	$(BIN)/python -m exports.documents exports/shipped
 
 clean:
 	rm -rf $(VENV) screening-demo dist

@@ -1,30 +1,22 @@
 """What lies beside the models in a bundle: the program for the edge, its needs and a page to read."""
 
-import tempfile
-import zipapp
+import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from shutil import copytree, ignore_patterns
 from typing import Final
 
 import exports
 import screening
+from exports.bundle import seal
+from exports.selftest import targets_of
 from exports.targets import ONNX, Target
 from screening.card import Card
 
 PROGRAM: Final = "screen.pyz"
 
-# The program holds what turns a film into a row. What needs pandas, SciPy, TensorFlow or the
-# shipped models stays behind.
-_LEFT_OUT: Final = (
-    "__pycache__",
-    "training",
-    "report",
-    "convert",
-    "shipped",
-    "export.py",
-    "documents.py",
-)
+# The program holds what turns a film into a row. What needs pandas, SciPy or TensorFlow stays behind.
+_LEFT_OUT: Final = ("training", "report", "convert", "export.py", "documents.py")
 
 _README: Final = """\
 # {model}
@@ -78,10 +70,31 @@ def write_documents(folder: Path, card: Card, targets: Sequence[Target]) -> None
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _write_program(path: Path) -> None:
-    """Pack the TensorFlow-free half of this very code: not a second implementation."""
-    with tempfile.TemporaryDirectory() as folder:
-        for package in (screening, exports):
-            source = Path(package.__path__[0])
-            copytree(source, Path(folder, source.name), ignore=ignore_patterns(*_LEFT_OUT))
-        zipapp.create_archive(folder, path, "/usr/bin/env python3", "exports.edge:main")
+def refresh(bundle: Path) -> None:
+    """Give a bundle the program of this code, and seal it again; its models stay as they are."""
+    write_documents(bundle, Card.read(bundle), targets_of(bundle))
+    seal(bundle)
+
+
+def _write_program(program: Path) -> None:
+    """Pack the TensorFlow-free half of this very code: not a second implementation.
+
+    A zip application (PEP 441). Names are sorted and times left out, so that the same code gives
+    the same archive, and the bundle the same hash.
+    """
+    files = {"__main__.py": b"from exports.edge import main\n\nmain()\n"}
+    for package in (screening, exports):
+        root = Path(package.__path__[0])
+        for source in root.rglob("*.py"):
+            inner = source.relative_to(root)
+            if not set(inner.parts) & set(_LEFT_OUT):
+                files[f"{root.name}/{inner.as_posix()}"] = source.read_bytes()
+    with program.open("wb") as file:
+        file.write(b"#!/usr/bin/env python3\n")
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in sorted(files):
+                archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
+
+
+if __name__ == "__main__":
+    refresh(Path(sys.argv[1]))

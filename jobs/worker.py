@@ -42,7 +42,12 @@ def work(tools: Tools, drain: bool, only: str | None = None) -> Iterator[tuple[J
     while True:
         job = store.claim(me, LEASE, only)
         if job is not None:
-            yield job, _carry_out(job, tools)
+            try:
+                code = _carry_out(job, tools)
+            except LeaseLost:
+                # Another worker has it now, and will finish it.
+                continue
+            yield job, code
             continue
         left = [job for job in store.jobs() if job.state in OPEN and only in (None, job.name)]
         if not left and (drain or only):

@@ -25,7 +25,6 @@ class _Command(click.Group):
         except ScreeningError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
             ctx.exit(exit_codes.INTERRUPTED)
 
 

@@ -60,10 +60,13 @@ def train(
         from screening.training.train import train as train_model
 
         recipe = replace(default_recipe(architecture), **given)  # type: ignore[arg-type]
+        pattern = patient_pattern or PATIENT_PATTERN
         with TrainingProgress(recipe.epochs) as progress:
-            card = train_model(
-                data, out, recipe, patient_pattern or PATIENT_PATTERN, _command(data), progress
-            )
+            try:
+                card = train_model(data, out, recipe, pattern, _command(data), progress)
+            except KeyboardInterrupt:
+                progress.say("Interrupted. The same command goes on after the last whole epoch.")
+                raise
     auroc = card.metrics["auroc"]
     click.echo(
         f"{out}: {card.model}, validation AUROC {auroc['value']:.4f} "

@@ -29,10 +29,17 @@ def work_off(store: Store, drain: bool, only: str | None = None) -> int:
     codes = []
     with ScreeningProgress() as progress:
         tools = Tools(store, LocalEngine(), open_screener, progress)
-        for job, code in work(tools, drain, only):
-            codes.append(code)
-            if code not in (exit_codes.OK, exit_codes.SOME_FAILED):
-                click.echo(f"Error: job {job.name}: {store.get(job.name).message}", err=True)
+        try:
+            for job, code in work(tools, drain, only):
+                codes.append(code)
+                if code not in (exit_codes.OK, exit_codes.SOME_FAILED):
+                    click.echo(f"Error: job {job.name}: {store.get(job.name).message}", err=True)
+        except KeyboardInterrupt:
+            click.echo(
+                "Interrupted. `screening worker --drain` on this queue goes on from the last film.",
+                err=True,
+            )
+            return exit_codes.INTERRUPTED
     return most_severe(codes)
 
 

@@ -39,8 +39,9 @@ def decode_raster(data: bytes) -> tuple[Grey, tuple[str, ...]]:
             return _grey(ImageOps.exif_transpose(image)), ()
     except UnreadableFilm:
         raise
-    # Pillow raises these for damaged streams, and documents no narrower set.
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
+    # Damaged streams raise whatever the decoder stumbled over (OSError, SyntaxError, struct.error,
+    # zlib.error); Pillow names no root for them, and one bad film must never cost the night.
+    except Exception as error:
         raise UnreadableFilm("not_decodable", _first_line(error)) from error
 
 
