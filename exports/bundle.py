@@ -37,10 +37,10 @@ class Bundle:
         """
         sums = path / SUMS
         try:
-            text = sums.read_text(encoding="utf-8")
+            content = sums.read_bytes()
         except OSError as error:
             raise BundleError(f"{path} is no bundle: {SUMS}: {error.strerror}") from error
-        stated = dict(_parse(line, sums) for line in text.splitlines())
+        stated = _parse(content, sums)
         actual = _hashes(path)
         for name in sorted(stated.keys() | actual.keys()):
             if name not in actual:
@@ -49,7 +49,7 @@ class Bundle:
                 raise BundleError(f"{path} was altered: {name} is not in {SUMS}")
             if stated[name] != actual[name]:
                 raise BundleError(f"{path} was altered: {name} does not have the hash in {SUMS}")
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         return cls(path.resolve(), Card.read(path), digest)
 
 
@@ -64,12 +64,16 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in files
-        if path.name != SUMS and "__pycache__" not in path.parts
+        if path != folder / SUMS
     }
 
 
-def _parse(line: str, sums: Path) -> tuple[str, str]:
-    sha256, separator, name = line.partition("  ")
-    if len(sha256) != 64 or not separator:
-        raise BundleError(f"{sums} is damaged: {line[:80]!r}")
-    return name, sha256
+def _parse(content: bytes, sums: Path) -> dict[str, str]:
+    """Name to hash, from the lines of ``sha256sum``."""
+    stated = {}
+    for line in content.decode("utf-8", "replace").splitlines():
+        sha256, separator, name = line.partition("  ")
+        if len(sha256) != 64 or not separator:
+            raise BundleError(f"{sums} is damaged: {line[:80]!r}")
+        stated[name] = sha256
+    return stated

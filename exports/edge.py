@@ -62,14 +62,22 @@ def _selftest(bundle: Bundle) -> None:
         raise ReportError("no runtime is installed; run: pip install -r requirements.txt")
 
 
+def _runtime(bundle: Bundle) -> str:
+    """One that is installed and that the bundle has a model for; LiteRT, the smaller, first."""
+    held = {target.runtime for target in targets_of(bundle.path)}
+    usable = [runtime for runtime in (LITERT, ONNX) if runtime in held and is_installed(runtime)]
+    return usable[0] if usable else next(iter(held), LITERT)
+
+
 def _screen(bundle: Bundle, arguments: argparse.Namespace) -> int:
     folder, out = Path(arguments.what), arguments.out or Path("report")
     if not folder.is_dir():
         raise ReportError(f"{folder} is no folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise ReportError(f"the report {out} would lie inside the folder that is screened")
-    runtime = arguments.runtime or (LITERT if is_installed(LITERT) else ONNX)
-    predictor = load(bundle.path, runtime)
+    if out.exists():
+        raise ReportError(f"{out} is there already; choose another --out")
+    predictor = load(bundle.path, arguments.runtime or _runtime(bundle))
     key = PatientKey.load_or_create(arguments.key)
     screener = Screener(folder, bundle.card, bundle.sha256, predictor, key)
     started = Event(

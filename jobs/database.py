@@ -1,13 +1,18 @@
 """Open a queue's database: the right pragmas, the right version, or a clear refusal."""
 
+import sqlite3
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, inspect, select
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import URL, Engine, create_engine, event, inspect, select
+from sqlalchemy.exc import DatabaseError
 
 from jobs.errors import QueueError
 from jobs.schema import SCHEMA_VERSION, metadata, schema_version
+
+#: Seconds to wait for a lock that another process holds.
+_PATIENCE: Final = 30
 
 
 def open_database(path: Path) -> Engine:
@@ -18,14 +23,29 @@ def open_database(path: Path) -> Engine:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+        _refuse_foreign(path)
+        url = URL.create("sqlite", database=str(path))
+        engine = create_engine(url, connect_args={"timeout": _PATIENCE})
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         _check_version(engine, path)
-    except (OSError, OperationalError, DatabaseError) as error:
+    except (OSError, DatabaseError, sqlite3.DatabaseError) as error:
         cause = getattr(error, "orig", None) or error
         raise QueueError(f"the queue {path} cannot be opened: {cause}") from error
     return engine
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look before anything is changed: somebody else's database stays as it is."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    finally:
+        connection.close()
+    if tables and schema_version.name not in tables:
+        raise QueueError(f"{path} is a database, but no queue of this program")
 
 
 def _check_version(engine: Engine, path: Path) -> None:
@@ -35,8 +55,6 @@ def _check_version(engine: Engine, path: Path) -> None:
             metadata.create_all(connection)
             connection.execute(schema_version.insert().values(version_num=SCHEMA_VERSION))
             return
-        if schema_version.name not in tables:
-            raise QueueError(f"{path} is a database, but no queue of this program")
         found = connection.scalar(select(schema_version.c.version_num))
         if found != SCHEMA_VERSION:
             raise QueueError(
@@ -47,10 +65,24 @@ def _check_version(engine: Engine, path: Path) -> None:
 def _prepare(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself; see `_begin`.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     # A committed row survives a power cut, not only a crash.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(connection: Any) -> None:
+    # The switch does not wait for a lock by itself, and another process may be making the queue.
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _begin(connection: Any) -> None:

@@ -1,6 +1,7 @@
 """Carry out one job: list its films, screen those that have no row yet, write its report."""
 
 import getpass
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from jobs.engines.engine import Engine
 from jobs.errors import JobFailed
 from jobs.job import Job
 from jobs.store import Store
-from screening.audit import Event
+from screening.audit import Event, is_report_of
 from screening.clock import now
 from screening.films import discover
 from screening.pipeline import Screener, Seen
@@ -74,7 +75,11 @@ def carry_out(job: Job, tools: Tools) -> int:
         store.commit(job, rows, LEASE)
         tools.watcher.committed(rows)
     rows = _reconciled(job, store)
-    report = write_report(job.report, rows, _history(job, store, rows), labels, screener.key)
+    if is_report_of(job.report, job.name):
+        # An earlier worker wrote it, and died before it could say so.
+        report = Report(job.report, rows, ())
+    else:
+        report = write_report(job.report, rows, _history(job, store, rows), labels, screener.key)
     tools.watcher.reported(report)
     failed = any(row.status is Status.FAILED for row in rows)
     return exit_codes.SOME_FAILED if failed else exit_codes.OK
@@ -82,7 +87,7 @@ def carry_out(job: Job, tools: Tools) -> int:
 
 def _begin(job: Job, store: Store, screener: Screener) -> None:
     """Take the list of files, once; a job that was listed before goes on with that list."""
-    who = f"worker {job.worker}, user {getpass.getuser()}, host {platform.node()}"
+    who = f"worker {job.worker}, user {_user()}, host {platform.node()}"
     if store.events(job):
         store.record(job, Event(now(), "resumed", job.name, who))
         return
@@ -100,6 +105,14 @@ def _begin(job: Job, store: Store, screener: Screener) -> None:
         Event(now(), "listed", job.name, f"{len(films)} files"),
     ]
     store.list_films(job, films, history)
+
+
+def _user() -> str:
+    """Who runs this; in a container the user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _reconciled(job: Job, store: Store) -> list[Row]:

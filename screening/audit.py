@@ -10,11 +10,12 @@ from typing import Final
 
 from screening.card import sha256_of
 from screening.clock import now
-from screening.row import Row, cell, text
+from screening.row import LINE_END, Row, cell, text
 
 FILE_NAME: Final = "audit.csv"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
+_WRITTEN: Final = "written"
 
 
 @dataclass(frozen=True)
@@ -47,32 +48,59 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
 
     The last link names every other file with its hash, so a cut chain is a broken chain.
     """
-    files = " ".join(f"{path.name}={sha256_of(path)}" for path in sorted(folder.iterdir()))
-    written = Event(now(), "written", "report", f"{rows} rows {files}")
+    files = " ".join(
+        f"{path.relative_to(folder).as_posix()}={sha256_of(path)}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    )
+    written = Event(now(), _WRITTEN, "report", f"{rows} rows {files}")
     previous = _START
     with (folder / FILE_NAME).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
         for seq, event in enumerate([*events, written], start=1):
-            link = _link(seq, event, previous)
-            values = [event.at, event.event, event.subject, event.detail, event.sha256]
-            writer.writerow([seq, *map(cell, values), previous, link])
-            previous = link
+            cells = _cells(seq, event, previous)
+            writer.writerow(cells)
+            previous = cells[-1]
     return previous
 
 
 def broken_links(path: Path) -> list[int]:
-    """Sequence numbers of the lines that do not follow from the one before; empty if intact."""
+    """Sequence numbers of the lines that do not follow from the one before; empty if intact.
+
+    A chain that does not end with the line that names the other files was cut; the missing line's
+    number is given then.
+    """
     broken = []
-    previous = _START
+    previous, last = _START, ""
+    lines = _lines(path)
+    for seq, cells in enumerate(lines, start=1):
+        values = dict(zip(_COLUMNS, cells, strict=False))
+        event = Event(*map(text, cells[1:6])) if len(cells) == len(_COLUMNS) else None
+        # A cell must be as it was written, down to the mark that makes a formula inert.
+        if event is None or cells != _cells(seq, event, previous):
+            broken.append(seq)
+        previous, last = values.get("chain", ""), values.get("event", "")
+    return broken if last == _WRITTEN else [*broken, len(lines) + 1]
+
+
+def is_report_of(folder: Path, job: str) -> bool:
+    """True if `folder` holds a whole report of the job with this name."""
+    path = folder / FILE_NAME
+    if not path.is_file() or broken_links(path):
+        return False
+    return ["submitted", cell(job)] in [cells[2:4] for cells in _lines(path)]
+
+
+def _lines(path: Path) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        for seq, line in enumerate(csv.DictReader(file), start=1):
-            event = Event(*(text(line[name]) for name in _COLUMNS[1:6]))
-            link = _link(seq, event, previous)
-            if (line["seq"], line["previous"], line["chain"]) != (str(seq), previous, link):
-                broken.append(seq)
-            previous = line["chain"]
-    return broken
+        return list(csv.reader(file))[1:]
+
+
+def _cells(seq: int, event: Event, previous: str) -> list[str]:
+    """A line as it stands in the file."""
+    values = [event.at, event.event, event.subject, event.detail, event.sha256]
+    return [str(seq), *map(cell, values), previous, _link(seq, event, previous)]
 
 
 def _link(seq: int, event: Event, previous: str) -> str:

@@ -95,11 +95,14 @@ class Card:
             raise CardError(f"{path} is damaged: {error}") from error
         if card.classes != CLASSES:
             raise CardError(f"{path} orders its classes {card.classes}, expected {CLASSES}")
-        if not 0 <= card.operating_point.threshold <= 1:
-            raise CardError(
-                f"{path} has the threshold {card.operating_point.threshold}, expected 0 to 1"
-            )
+        _check_number(path, "threshold", card.operating_point.threshold, 0, 1)
+        _check_number(path, "temperature", card.calibration.temperature, 1e-6, 1e6)
         return card
+
+
+def _check_number(path: Path, name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, int | float) or not low <= value <= high:
+        raise CardError(f"{path} has the {name} {value!r}, expected a number from {low} to {high}")
 
 
 def sha256_of(path: Path) -> str:

@@ -46,11 +46,17 @@ class OperatingPoint:
 
 
 def logits(scores: npt.NDArray[np.floating]) -> Floats:
-    """Log odds of pneumonia, shape (n,), from softmax scores, shape (n, 2)."""
-    p = np.clip(np.asarray(scores, np.float64)[:, POSITIVE], _TINY, 1 - _TINY)
+    """Log odds of pneumonia, shape (n,), from softmax scores, shape (n, 2).
+
+    A score that is no probability gives NaN.
+    """
+    p = np.asarray(scores, np.float64)[:, POSITIVE]
+    p = np.where((p >= 0) & (p <= 1), np.clip(p, _TINY, 1 - _TINY), np.nan)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def sigmoid(x: Floats) -> Floats:
     """The logistic function, without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0, -x)))
+    # A score that is no number stays one, without a word on standard error.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.exp(-np.logaddexp(0, -x)))

@@ -1,17 +1,18 @@
 """The files of a folder: every one of them, each named once."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# A name that is not UTF-8 reaches Python with surrogates, which no database or CSV can hold.
-# They are moved to the private-use area and back; see `film_path`.
-_SURROGATES: Final = 0xDC00
-_PRIVATE_USE: Final = 0xF700
-_UNDECODABLE: Final = range(0x80, 0x100)
-_TO_TEXT: Final = {_SURROGATES + byte: _PRIVATE_USE + byte for byte in _UNDECODABLE}
-_TO_NAME: Final = {text: name for name, text in _TO_TEXT.items()}
+# A name that is not UTF-8 reaches Python with surrogates, which no database or CSV can hold. They
+# are moved to the private-use area and back; a private-use letter that was there is marked.
+_MARK: Final = "\uf700"
+_TO_TEXT: Final = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)} | {
+    letter: _MARK + chr(letter) for letter in (0xF700, *range(0xF780, 0xF800))
+}
+_MOVED: Final = re.compile("\uf700(.)|([\uf780-\uf7ff])")
 
 
 @dataclass(frozen=True, order=True)
@@ -53,16 +54,18 @@ def discover(folder: Path) -> list[Found]:
 
 def film_path(folder: Path, film: str) -> Path:
     """Where the film with this name is; the inverse of the name that :func:`discover` gave."""
-    path = folder / film
-    return path if path.exists() else folder / film.translate(_TO_NAME)
+    return folder / _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), film)
 
 
 def _found(entry: "os.DirEntry[str]", folder: Path, root: str) -> Found:
     film = Path(entry.path).relative_to(folder).as_posix().translate(_TO_TEXT)
     if entry.is_symlink():
         inside = os.path.realpath(entry.path).startswith(root + os.sep)
-        if not (inside and entry.is_file()):
-            return Found(film, 0, is_file=False)
-    elif not entry.is_file():
-        return Found(film, 0, is_file=False)
-    return Found(film, entry.stat().st_size)
+        is_file = inside and os.path.isfile(entry.path)  # noqa: PTH113  # never raises
+    else:
+        is_file = entry.is_file(follow_symlinks=False)
+    try:
+        return Found(film, entry.stat().st_size if is_file else 0, is_file)
+    except FileNotFoundError:
+        # It was here a moment ago; reading it will say that it vanished.
+        return Found(film, 0)

@@ -138,7 +138,7 @@ class Screener:
         point = self.card.operating_point
         if not 0 <= probability <= 1:
             return self._row(
-                ReadFilm(film.film, film.sha256, film.header, Status.FAILED, reason("no_score"))
+                replace(film, status=Status.FAILED, reason=reason("no_score"), tensor=None)
             )
         assert film.tensor is not None  # noqa: S101  # the caller's branch
         tensor_sha256 = hashlib.sha256(film.tensor.tobytes()).hexdigest()

@@ -84,10 +84,14 @@ _NUMBERS: Final = ("probability", "threshold", "seconds")
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
+#: RFC 4180, section 2. With "\\n" Python's writer leaves a "\\r" inside a cell unquoted.
+LINE_END: Final = "\r\n"
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write ``predictions.csv``: UTF-8, comma, one line a film, formulas made inert."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(COLUMNS)
         for row in rows:
             writer.writerow([cell(value) for value in row.as_dict().values()])
@@ -97,13 +101,17 @@ def read_rows(path: Path) -> list[Row]:
     """Read ``predictions.csv``; the inverse of :func:`write_rows`.
 
     Raises:
-        ReportError: if the columns are not those of a report.
+        ReportError: if the columns are not those of a report, or naming the line that is damaged.
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ())[: len(COLUMNS)] != COLUMNS:
             raise ReportError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}")
-        return [_row(values) for values in reader]
+        try:
+            return [_row(values) for values in reader]
+        except (AttributeError, ValueError) as error:
+            where = f"{path}, line {reader.line_num}"
+            raise ReportError(f"{where} is no row of a report: {error}") from error
 
 
 def cell(value: object) -> str:

@@ -51,6 +51,6 @@ def load_target(bundle: Path, target: Target) -> Predictor:
         from exports.runtimes.litert import LiteRTPredictor
 
         return LiteRTPredictor(path, target.name)
-    # ONNX Runtime's own errors are RuntimeErrors of a compiled module; LiteRT raises ValueError.
-    except (RuntimeError, ValueError, OSError) as error:
+    # ONNX Runtime's errors have no root but Exception; LiteRT raises ValueError and others.
+    except Exception as error:
         raise BundleError(f"{path} cannot be loaded: {error}") from error

@@ -32,9 +32,26 @@ def _read_config(ctx: click.Context, _parameter: click.Parameter, path: Path | N
     if path is None:
         return
     try:
-        ctx.default_map = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{path}: {error}") from error
+    _check_config(cli, config, str(path))
+    ctx.default_map = config
+
+
+def _check_config(group: click.Group, config: dict[str, Any], where: str) -> None:
+    """A misspelt option must not be passed over in silence."""
+    for name, options in config.items():
+        command = group.commands.get(name)
+        if command is None or not isinstance(options, dict):
+            known = ", ".join(sorted(group.commands))
+            raise click.BadParameter(f"{where}: {name!r} is no table of options for one of {known}")
+        if isinstance(command, click.Group):
+            _check_config(command, options, f"{where}: {name}")
+            continue
+        known_options = {parameter.name for parameter in command.params}
+        for option in options.keys() - known_options:
+            raise click.BadParameter(f"{where}: `screening {name}` has no option {option!r}")
 
 
 @click.group(cls=_Command, context_settings={"auto_envvar_prefix": "SCREENING"})

@@ -10,6 +10,7 @@ from jobs import exit_codes
 from jobs.cli.progress import ScreeningProgress
 from jobs.database import open_database
 from jobs.engines.local import LocalEngine
+from jobs.job import Job
 from jobs.runner import Tools
 from jobs.sql_store import SqlStore
 from jobs.store import Store
@@ -32,15 +33,25 @@ def work_off(store: Store, drain: bool, only: str | None = None) -> int:
         try:
             for job, code in work(tools, drain, only):
                 codes.append(code)
-                if code not in (exit_codes.OK, exit_codes.SOME_FAILED):
-                    click.echo(f"Error: job {job.name}: {store.get(job.name).message}", err=True)
+                _say_failure(store.get(job.name))
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted. `screening worker --drain` on this queue goes on from the last film.",
                 err=True,
             )
             return exit_codes.INTERRUPTED
+    if only is not None:
+        # Another worker of the queue may have been faster.
+        job = store.get(only)
+        if not codes:
+            _say_failure(job)
+        return exit_codes.ERROR if job.exit_code is None else job.exit_code
     return most_severe(codes)
+
+
+def _say_failure(job: Job) -> None:
+    if job.exit_code not in (exit_codes.OK, exit_codes.SOME_FAILED):
+        click.echo(f"Error: job {job.name}: {job.message}", err=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,12 +1,13 @@
 """DICOM films: the header as plain data, and the pixels rendered as PS3.14 would show them."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pydicom.config
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
@@ -18,6 +19,9 @@ from screening.pixels.rendering import render
 
 # What pydicom has to say about a value quotes the value, and that may be somebody's name.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+_IDENTIFYING: Final = frozenset({"SOPClassUID", "Modality", "PixelData"})
 
 
 def open_dicom(data: bytes) -> Film:
@@ -34,8 +38,9 @@ def open_dicom(data: bytes) -> Film:
     # pydicom names no root for them, and one bad film must never cost the night.
     except Exception as error:
         raise UnreadableFilm("not_decodable", f"DICOM {type(error).__name__}") from error
-    if not len(dataset):
-        raise UnreadableFilm("not_decodable", "no DICOM element could be read")
+    # Told to read anything, pydicom makes elements of any letter; these at least must be there.
+    if not (_IDENTIFYING & set(dataset.dir()) or "MediaStorageSOPClassUID" in dataset.file_meta):
+        raise UnreadableFilm("not_decodable", "no DICOM data set")
     if "PixelData" not in dataset:
         if "Rows" in dataset:
             raise UnreadableFilm("not_decodable", "the pixel data are missing or cut off")
@@ -64,18 +69,22 @@ def decode_dicom(dataset: FileDataset) -> tuple[Grey, tuple[str, ...]]:
     Raises:
         UnreadableFilm: naming the transfer syntax, if the pixel data do not decode.
     """
-    syntax = _transfer_syntax(dataset)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    warnings = (f"multi-frame: first of {frames} frames read",) if frames > 1 else ()
+    name = "DICOM"
     try:
+        syntax = _transfer_syntax(dataset)
+        name = syntax.name
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        warnings = (f"multi-frame: first of {frames} frames read",) if frames > 1 else ()
         check_size(int(dataset.Rows), int(dataset.Columns))
         stored = pixel_array(dataset, index=0, decoding_plugin=_plugin(syntax))
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            stored = apply_color_lut(stored, dataset)
         return render(dataset, stored), warnings
     except UnreadableFilm:
         raise
     # Each codec has errors of its own; see above.
     except Exception as error:
-        detail = f"{syntax.name}: {type(error).__name__}"
+        detail = f"{name}: {type(error).__name__}"
         raise UnreadableFilm("not_decodable", detail) from error
 
 
@@ -104,6 +113,6 @@ def _years(dataset: Dataset) -> int | None:
     """PatientAge (``045Y``, ``018M``, ``003W``, ``010D``; PS3.5 6.2) in whole years."""
     age = _text(dataset, "PatientAge")
     years_in = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-    if len(age) != 4 or not age[:3].isdigit() or age[3] not in years_in:
+    if len(age) != 4 or not age[:3].isdecimal() or age[3] not in years_in:
         return None
     return int(np.floor(int(age[:3]) * years_in[age[3]] + 1e-9))

@@ -35,7 +35,7 @@ def render(dataset: Dataset, stored: npt.NDArray[Any]) -> Grey:
     if stored.ndim != 2:
         raise UnreadableFilm("unsupported", f"pixel data of shape {stored.shape}")
     values, low, high = _displayed(dataset, stored)
-    if high <= low:
+    if high == low:
         return np.zeros(stored.shape, np.float32)
     scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     grey: Grey = np.clip(scaled, 0, 1)
@@ -45,17 +45,32 @@ def render(dataset: Dataset, stored: npt.NDArray[Any]) -> Grey:
 def _displayed(dataset: Dataset, stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, float]:
     """Values after modality and VOI transformation, with the ends of the output range."""
     values = apply_modality_lut(stored, dataset)
-    if "VOILUTSequence" in dataset:
-        item = dataset.VOILUTSequence[0]
-        return apply_voi_lut(values, dataset), 0.0, float(2 ** int(item.LUTDescriptor[2]) - 1)
+    if dataset.get("VOILUTSequence"):
+        return _looked_up(dataset.VOILUTSequence[0], values)
     if _first(dataset, "WindowWidth") is not None and _first(dataset, "WindowCenter") is not None:
         windowed = apply_voi_lut(values, dataset)
         # The window function's own ends, asked of the function itself, are the output range.
         beyond = np.array([-1e12, 1e12])
-        low, high = apply_voi_lut(beyond, dataset)
+        with np.errstate(over="ignore"):  # a sigmoid's exponential, which is 1 / infinity then
+            low, high = apply_voi_lut(beyond, dataset)
         return windowed, float(low), float(high)
     low, high = np.percentile(values, (TAIL_PERCENT, 100 - TAIL_PERCENT))
     return values, float(low), float(high)
+
+
+def _looked_up(table: Dataset, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, float]:
+    """Apply a VOI LUT (PS3.3 C.11.2.1.1); values beyond its ends take the first or last entry.
+
+    pydicom's own function indexes with the type of the entries, so that a table of 8-bit entries
+    wraps at 256.
+    """
+    entries, first, bits = (int(number) for number in table.LUTDescriptor)
+    data = table.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, "<u2")
+    lut = np.asarray(data)[: entries or 2**16]
+    index = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.intp)
+    return lut[index], 0.0, float(2**bits - 1)
 
 
 def _inverted(dataset: Dataset) -> bool:

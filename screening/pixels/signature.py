@@ -13,7 +13,6 @@ _MAGIC: Final = (
     (128, b"DICM", DICOM),
     (0, b"II*\x00", "TIFF"),
     (0, b"MM\x00*", "TIFF"),
-    (0, b"BM", "BMP"),
     (0, b"GIF8", "GIF"),
     (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -54,6 +53,9 @@ def kind_of(data: bytes, name: str) -> str | None:
             return kind
     if _is_bare_dicom(data):
         return DICOM
+    # Two letters alone are too few; a bitmap's reserved bytes are zero.
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return "BMP"
     return _SUFFIXES.get(PurePath(name).suffix.lower())
 
 

@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 from screening.errors import LabelsError
 from screening.findings import CLASSES, NORMAL, PNEUMONIA
 from screening.privacy import PatientKey
-from screening.row import Row
+from screening.row import Row, Status
 
 _MEANING: Final = {"1": PNEUMONIA, "0": NORMAL} | {name: name for name in CLASSES}
 
@@ -53,13 +54,16 @@ class Labels:
             raise LabelsError(f"the labels {path} cannot be read: {error}") from error
         header = text.partition("\n")[0]
         reader = csv.DictReader(
-            text.splitlines(), delimiter=";" if header.count(";") > header.count(",") else ","
+            StringIO(text, newline=""),
+            delimiter=";" if header.count(";") > header.count(",") else ",",
         )
         missing = {"film", "label"} - set(reader.fieldnames or ())
         if missing:
             raise LabelsError(f"the labels {path} lack the column {', '.join(sorted(missing))}")
         labels = []
         for line in reader:
+            if line["film"] is None:
+                raise LabelsError(f"{path}, line {reader.line_num}: there is no film")
             finding = _MEANING.get((line["label"] or "").strip().upper())
             if finding is None:
                 raise LabelsError(
@@ -118,7 +122,8 @@ def _index(rows: Sequence[Row]) -> _Index:
     for row in rows:
         paths.setdefault(row.film, []).append(row.film)
         names.setdefault(PurePosixPath(row.film).name, []).append(row.film)
-        if row.instance:
+        # A copy has the UID of its film, and no answer to be judged.
+        if row.instance and row.status is not Status.DUPLICATE:
             instances.setdefault(row.instance, []).append(row.film)
     return paths, names, instances
 

@@ -12,7 +12,7 @@ import pandas as pd
 from screening.findings import PNEUMONIA
 from screening.report.intervals import Figure
 from screening.report.metrics import Scored, confusion, performance
-from screening.row import COLUMNS, Row, Status, cell
+from screening.row import COLUMNS, LINE_END, Row, Status, cell
 
 FILE_NAME: Final = "summary.csv"
 _COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset")
@@ -53,7 +53,7 @@ def summarise(rows: Sequence[Row], labels_without_film: int) -> list[Line]:
 def write_summary(path: Path, lines: Sequence[Line]) -> None:
     """Write ``summary.csv``; what is undefined is an empty cell, never 0."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
         for line in lines:
             figure = line.figure
@@ -97,4 +97,6 @@ def _count(metric: str, number: int, n: int, subset: str) -> Line:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import re
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -86,23 +87,24 @@ def _from_folders(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
 
 def _from_csv(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
     films = []
-    with data.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"film", "label"} - set(reader.fieldnames or ())
-        if missing:
-            raise TrainingDataError(f"{data} lacks the column {' and '.join(sorted(missing))}")
-        for row in reader:
-            where = f"{data}, line {reader.line_num}"
-            path = data.parent / row["film"]
-            if not path.is_file():
-                raise TrainingDataError(f"{where}: there is no film {path}")
-            if row["label"] not in _TRUE:
-                raise TrainingDataError(
-                    f"{where}: the label is {row['label']!r}, expected {', '.join(_TRUE)}"
-                )
-            patient = row.get("patient") or _patient(path.name, row["film"], pattern)
-            split = row.get("split") or ""
-            films.append(LabelledFilm(path, row["film"], _TRUE[row["label"]], patient, split))
+    try:
+        text = data.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TrainingDataError(f"{data} is no UTF-8 text: {error}") from error
+    reader = csv.DictReader(StringIO(text, newline=""))
+    missing = {"film", "label"} - set(reader.fieldnames or ())
+    if missing:
+        raise TrainingDataError(f"{data} lacks the column {' and '.join(sorted(missing))}")
+    for row in reader:
+        where = f"{data}, line {reader.line_num}"
+        name, label = row["film"] or "", row["label"]
+        path = data.parent / name
+        if not path.is_file():
+            raise TrainingDataError(f"{where}: there is no film {path}")
+        if label not in _TRUE:
+            raise TrainingDataError(f"{where}: the label is {label!r}, expected {', '.join(_TRUE)}")
+        patient = row.get("patient") or _patient(path.name, name, pattern)
+        films.append(LabelledFilm(path, name, _TRUE[label], patient, row.get("split") or ""))
     return films
 
 

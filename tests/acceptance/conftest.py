@@ -1,0 +1,39 @@
+"""The installed command, as a user would start it."""
+
+import os
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from makers import COMMAND
+
+Screening = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """An environment whose queue and key are nobody else's."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SCREENING")}
+    return kept | {"HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+
+
+@pytest.fixture(scope="session")
+def screening(environment) -> Screening:
+    """Run `screening` with these arguments and return what came of it."""
+
+    def run(*arguments: object, code: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert "Traceback" not in result.stderr
+        assert result.returncode == code, result.stderr
+        return result
+
+    return run

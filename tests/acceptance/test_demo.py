@@ -1,0 +1,29 @@
+import pandas as pd
+
+
+def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(screening, tmp_path):
+    result = screening("demo", "--out", tmp_path / "demo")
+    (path,) = (tmp_path / "demo").glob("*/predictions.csv")
+    rows = pd.read_csv(path, index_col="film", keep_default_na=False)
+    assert dict(rows.status) == {
+        "RG1_J2KI.dcm": "scored",
+        "RG1_J2KR.dcm": "scored",
+        "RG1_UNCR.dcm": "scored",
+        "RG3_UNCR.dcm": "refused",
+    }
+    assert rows.reason["RG3_UNCR.dcm"].startswith("not_chest: ")
+    p = rows.probability.replace("", None).astype(float)
+    assert p["RG1_J2KR.dcm"] == p["RG1_UNCR.dcm"]
+    assert abs(p["RG1_J2KI.dcm"] - p["RG1_UNCR.dcm"]) <= 0.02
+    assert rows.warnings["RG1_UNCR.dcm"] == "same pixels as RG1_J2KR.dcm"
+    assert rows.tensor_sha256["RG1_UNCR.dcm"] == rows.tensor_sha256["RG1_J2KR.dcm"]
+    assert str(path) in result.stdout
+
+
+def test_nothing_in_the_demo_report_names_the_patient(screening, tmp_path):
+    screening("demo", "--out", tmp_path / "demo")
+    (report,) = {path.parent for path in (tmp_path / "demo").glob("*/predictions.csv")}
+    text = "".join(path.read_text() for path in report.iterdir())
+    # PatientName, PatientID, birth date, accession number and SOP Instance UID of the film.
+    for secret in ("CompressedSamples", "9RG1", "19400305", "exam Number", "1.3.6.1.4.1.5962"):
+        assert secret not in text

@@ -1,0 +1,38 @@
+"""The nightly path never pays for TensorFlow, and `--help` not even for pandas."""
+
+import re
+
+from makers import write_film
+
+
+def imported(stderr: str) -> set[str]:
+    """Top-level packages named by Python's own import log."""
+    return {
+        match[1].partition(".")[0]
+        for match in re.finditer(r"^import time:[^|]*\|[^|]*\|\s*(\S+)$", stderr, re.MULTILINE)
+    }
+
+
+def test_help_imports_neither_tensorflow_nor_pandas_nor_matplotlib(screening):
+    packages = imported(screening("--help", PYTHONPROFILEIMPORTTIME="1").stderr)
+    assert "click" in packages
+    assert not packages & {
+        "tensorflow",
+        "keras",
+        "pandas",
+        "matplotlib",
+        "scipy",
+        "sklearn",
+        "onnx",
+    }
+
+
+def test_a_whole_run_never_imports_tensorflow(screening, tmp_path):
+    write_film(tmp_path / "films" / "a.png", seed=1)
+    result = screening(
+        "run", tmp_path / "films", "--out", tmp_path / "report", PYTHONPROFILEIMPORTTIME="1"
+    )
+    packages = imported(result.stderr)
+    assert {"onnxruntime", "pandas"} <= packages
+    assert not packages & {"tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"}
+    assert (tmp_path / "report" / "predictions.csv").exists()

@@ -1,0 +1,79 @@
+"""Precision and recall against labels, with their intervals and denominators."""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from exports.bundle import SHIPPED, seal
+from makers import write_film
+from screening.card import Card
+
+
+def shipped_bundle_with_threshold(threshold: float, place: Path) -> Path:
+    """Made-up films may all lie on one side of the shipped threshold."""
+    shutil.copytree(SHIPPED, place)
+    (place / "SHA256SUMS").unlink()
+    card = Card.read(place)
+    point = replace(card.operating_point, threshold=round(threshold, 6))
+    replace(card, operating_point=point).write(place)
+    seal(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(screening, tmp_path_factory):
+    place = tmp_path_factory.mktemp("labels")
+    for seed in range(12):
+        write_film(place / "films" / f"{seed}.png", seed, brightness=0.3 + 0.03 * seed)
+    (place / "films" / "broken.png").write_text("no picture")
+    lines = [(f"{seed}.png", "PNEUMONIA" if seed % 3 else "NORMAL") for seed in range(11)]
+    lines += [("broken.png", "PNEUMONIA"), ("elsewhere.png", "1")]
+    with (place / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("film", "label"), *lines])
+    screening("run", place / "films", "--out", place / "first", code=3)
+    rows = pd.read_csv(place / "first" / "predictions.csv")
+    model = shipped_bundle_with_threshold(rows.probability.median(), place / "bundle")
+    given = ["--labels", place / "labels.csv", "--model", model]
+    screening("run", place / "films", *given, "--out", place / "report", code=3)
+    return place / "report"
+
+
+def test_outcomes_follow_from_labels_and_predictions(report):
+    rows = pd.read_csv(report / "predictions.csv", keep_default_na=False, index_col="film")
+    judged = rows[rows.outcome != ""]
+    assert len(judged) == 11
+    right = judged.label == judged.prediction
+    positive = judged.prediction == "PNEUMONIA"
+    expected = right.map({True: "T", False: "F"}) + positive.map({True: "P", False: "N"})
+    assert list(judged.outcome) == list(expected)
+    assert rows.label["broken.png"] == "PNEUMONIA"
+    assert rows.outcome["broken.png"] == ""
+
+
+def test_precision_and_recall_are_shares_of_counted_films_with_wilson_intervals(report):
+    rows = pd.read_csv(report / "predictions.csv", keep_default_na=False)
+    summary = pd.read_csv(report / "summary.csv")
+    figures = summary[summary.subset == "all"].set_index("metric")
+    count = rows.outcome.value_counts().reindex(["TP", "FP", "TN", "FN"], fill_value=0)
+    for name, wrong in (("precision", "FP"), ("recall", "FN")):
+        n = count["TP"] + count[wrong]
+        assert n > 0, "the films of this test must be judged"
+        interval = binomtest(int(count["TP"]), int(n)).proportion_ci(0.95, method="wilson")
+        figure = figures.loc[name]
+        assert figure.n == n
+        assert figure.value == pytest.approx(count["TP"] / n, abs=1e-6)
+        assert figure.ci_low == pytest.approx(interval.low, abs=1e-6)
+        assert figure.ci_high == pytest.approx(interval.high, abs=1e-6)
+
+
+def test_labels_without_a_film_and_films_without_a_label_are_counted(report):
+    summary = pd.read_csv(report / "summary.csv")
+    values = summary[summary.subset == "all"].set_index("metric").value
+    assert values["labels_without_film"] == 1
+    assert values["labelled"] == 12
+    assert values["films_without_patient"] == 11

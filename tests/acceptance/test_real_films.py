@@ -1,0 +1,69 @@
+"""The shipped model on real films; see CONTRIBUTING for SCREENING_FILMS."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from exports.bundle import SHIPPED
+from screening.card import Card
+
+
+@pytest.fixture(scope="module")
+def fold(real_films, tmp_path_factory):
+    """A folder with the validation fold of the shipped model, and its labels."""
+    from screening.training.manifest import fingerprint, read_manifest
+    from screening.training.split import split_by_patient
+
+    card = Card.read(SHIPPED)
+    films = read_manifest(real_films, card.training["patient_pattern"])
+    if fingerprint(films) != card.training["fingerprint"]:
+        pytest.skip("SCREENING_FILMS is not the collection that the shipped model was trained on")
+    recipe = card.training["recipe"]
+    _training, validation = split_by_patient(films, recipe["validation_share"], recipe["seed"])
+    place = tmp_path_factory.mktemp("fold")
+    with (place / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["film", "label", "patient"])
+        for film in validation:
+            (place / "films").mkdir(exist_ok=True)
+            shutil.copyfile(film.path, place / "films" / film.path.name)
+            writer.writerow([film.path.name, film.label, film.patient])
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(fold, screening):
+    labels = ["--labels", fold / "labels.csv"]
+    screening("run", fold / "films", *labels, "--out", fold / "report")
+    return fold / "report"
+
+
+def test_the_validation_fold_is_told_apart(report, fold):
+    rows = pd.read_csv(report / "predictions.csv", keep_default_na=False)
+    summary = pd.read_csv(report / "summary.csv")
+    figures = summary[summary.subset == "all"].set_index("metric")
+    assert len(rows) == len(list((fold / "films").iterdir())) >= 500
+    assert figures.value["auroc"] >= 0.98
+    for metric in ("precision", "recall", "auroc"):
+        assert figures.ci_low[metric] < figures.value[metric] <= figures.ci_high[metric]
+
+
+def test_litert_agrees_with_onnx_runtime_on_every_film(report, fold, screening):
+    screening("run", fold / "films", "--runtime", "litert", "--out", fold / "litert")
+    columns = [
+        pd.read_csv(place / "predictions.csv", index_col="film").probability.dropna()
+        for place in (report, fold / "litert")
+    ]
+    np.testing.assert_allclose(columns[0], columns[1], rtol=0, atol=1e-4)
+
+
+def test_the_night_repeats_what_training_measured(report):
+    card = json.loads((SHIPPED / "card.json").read_text())
+    summary = pd.read_csv(report / "summary.csv")
+    figures = summary[summary.subset == "all"].set_index("metric")
+    assert figures.value["recall"] == pytest.approx(card["metrics"]["recall"]["value"], abs=0.005)
+    assert figures.value["auroc"] == pytest.approx(card["metrics"]["auroc"]["value"], abs=0.001)

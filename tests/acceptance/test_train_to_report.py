@@ -1,0 +1,169 @@
+"""The way of the data scientist: train, interrupt, go on, export, queue, screen."""
+
+import signal
+import subprocess
+
+import pandas as pd
+import pytest
+
+from exports.bundle import Bundle
+from makers import COMMAND, write_film
+from screening.card import Card
+from screening.row import read_rows
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """240 films of 80 patients; bright ones are called pneumonia."""
+    place = tmp_path_factory.mktemp("site")
+    for seed in range(240):
+        finding = ("NORMAL", "PNEUMONIA")[seed % 2]
+        name = f"person{seed // 3}_{seed}.png"
+        write_film(place / "films" / finding / name, seed, brightness=0.3 + 0.3 * (seed % 2))
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(place, screening, environment):
+    """A MODEL whose training was interrupted after its first epoch, and gone on with."""
+    command = ["train", place / "films", "--out", place / "model", "--epochs", "2"]
+    command += ["--validation-share", "0.3"]
+    first = subprocess.Popen(
+        [COMMAND, *map(str, command)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell inherits an ignored Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # pytest has no threads here
+    )
+    for line in first.stderr:
+        if line.startswith("epoch 1/2"):
+            first.send_signal(signal.SIGINT)
+            break
+    _stdout, rest = first.communicate()
+    assert first.returncode == 130
+    assert "goes on after the last whole epoch" in rest
+    assert not (place / "model" / "model.keras").exists()
+    screening(*command)
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def bundle(model, place, screening):
+    """What the model was converted to; two epochs are too few for float16's tolerance."""
+    targets = ["--target", "onnx", "--target", "tflite-float32"]
+    screening("export", model, "--out", place / "bundle", *targets)
+    return place / "bundle"
+
+
+def test_an_interrupted_training_goes_on_and_has_one_line_for_each_epoch(model):
+    assert list(pd.read_csv(model / "history.csv").epoch) == [1, 2]
+    assert not (model / "checkpoint").exists()
+
+
+def test_no_patient_is_on_both_sides_of_the_split(model, place):
+    validation = pd.read_csv(model / "validation.csv")
+    films = [path.relative_to(place / "films").as_posix() for path in place.glob("films/*/*.png")]
+    training = set(films) - set(validation.film)
+    patients = {film.partition("/")[2].partition("_")[0] for film in training}
+    assert len(validation) + len(training) == 240
+    assert not patients & set(validation.patient)
+
+
+def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model):
+    card = Card.read(model)
+    validation = pd.read_csv(model / "validation.csv")
+    positives = validation[validation.label == "PNEUMONIA"]
+    called = positives.probability >= card.operating_point.threshold
+    assert called.mean() >= 0.95
+    assert "0.95" in card.operating_point.rule
+    assert card.training["class_weights"]["NORMAL"] == pytest.approx(1, abs=0.2)
+    assert card.training["films"]["validation"]["films"] == len(validation)
+    assert {path.name for path in (model / "figures").iterdir()} == {
+        "learning.png",
+        "precision_recall.png",
+        "roc.png",
+        "scores.png",
+    }
+
+
+def test_a_bundle_holds_what_it_promises_and_no_path_of_the_training_machine(bundle, place):
+    names = {path.name for path in bundle.iterdir()}
+    assert names == {
+        "README.md",
+        "SHA256SUMS",
+        "card.json",
+        "model-float32.tflite",
+        "model.onnx",
+        "parity.csv",
+        "requirements.txt",
+        "screen.pyz",
+        "selftest",
+    }
+    assert str(place) not in (bundle / "card.json").read_text()
+    parity = pd.read_csv(bundle / "parity.csv")
+    assert parity.groupby("target").size().to_dict() == {"onnx": 240, "tflite-float32": 240}
+    assert parity.difference.max() <= 1e-4
+    assert not parity.flip.any()
+
+
+def test_training_validation_and_the_night_give_the_same_film_the_same_probability(
+    bundle, model, place, screening
+):
+    queue, report = place / "queue.sqlite", place / "report"
+    screening("submit", place / "films", "--model", bundle, "--queue", queue, "--out", report)
+    screening("worker", "--drain", "--queue", queue)
+    rows = {row.film: row for row in read_rows(report / "predictions.csv")}
+    validation = pd.read_csv(model / "validation.csv")
+    assert len(rows) == 240
+    for film in validation.itertuples():
+        assert rows[film.film].probability == pytest.approx(film.probability, abs=1e-4)
+
+
+def test_the_program_in_the_bundle_gives_the_same_rows_as_the_night(bundle, place, environment):
+    import sys
+
+    program = [sys.executable, bundle / "screen.pyz"]
+    films = place / "films" / "NORMAL"
+    selftest = subprocess.run(
+        [*program, "selftest"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert selftest.stdout.count("right, largest difference") == 2
+    subprocess.run(
+        [*program, films, "--out", place / "edge"], env=environment, capture_output=True, check=True
+    )
+    rows = read_rows(place / "edge" / "predictions.csv")
+    night = {row.film: row for row in read_rows(place / "report" / "predictions.csv")}
+    assert len(rows) == 120
+    for row in rows:
+        twin = night[f"NORMAL/{row.film}"]
+        assert (row.status, row.sha256, row.tensor_sha256) == (
+            twin.status,
+            twin.sha256,
+            twin.tensor_sha256,
+        )
+        assert row.probability == pytest.approx(twin.probability, abs=1e-4)
+    Bundle.open(bundle)
+
+
+def test_too_few_films_to_compare_decisions_are_an_error_and_leave_no_bundle(
+    model, tmp_path, screening
+):
+    for seed in range(5):
+        write_film(tmp_path / "few" / f"{seed}.png", seed)
+    command = ["export", model, "--out", tmp_path / "bundle", "--films", tmp_path / "few"]
+    result = screening(*command, code=1)
+    assert "at least 200 are needed" in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "few"]
+
+
+def test_an_altered_model_is_not_exported(model, tmp_path, screening, place):
+    (tmp_path / "model").mkdir()
+    for name in ("card.json", "model.keras"):
+        (tmp_path / "model" / name).write_bytes((model / name).read_bytes())
+    with (tmp_path / "model" / "model.keras").open("ab") as file:
+        file.write(b"x")
+    command = ["export", tmp_path / "model", "--out", tmp_path / "bundle"]
+    result = screening(*command, "--films", place / "films", code=1)
+    assert "does not have the hash" in result.stderr
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,52 @@
+"""What all tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from makers import BrightnessPredictor, make_card
+from screening.pipeline import Screener
+from screening.privacy import PatientKey
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="long suites at full length")
+
+
+@pytest.fixture
+def key() -> PatientKey:
+    return PatientKey(b"k" * 32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for films."""
+    place = tmp_path / "films"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def screener(folder: Path, key: PatientKey) -> Screener:
+    """Screens `folder` by brightness."""
+    return Screener(folder, make_card(), "f" * 64, BrightnessPredictor(), key)
+
+
+@pytest.fixture(scope="session")
+def real_films() -> Path:
+    """Real films, where the machine has some: see CONTRIBUTING."""
+    place = os.environ.get("SCREENING_FILMS")
+    if not place:
+        pytest.skip("SCREENING_FILMS names no folder of real films")
+    return Path(place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI a skip for a missing Python package is a failure."""
+    report: pytest.TestReport = yield
+    if os.environ.get("CI") and report.skipped and "could not import" in str(report.longrepr):
+        report.outcome = "failed"
+    return report

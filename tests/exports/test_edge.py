@@ -1,0 +1,225 @@
+"""The program in a bundle."""
+
+import csv
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from exports import edge
+from exports.bundle import SHIPPED, seal
+from exports.documents import PROGRAM, write_documents
+from exports.runtimes import load as load_module
+from exports.targets import LITERT, ONNX, TARGETS
+from makers import make_card, write_film
+from screening.audit import broken_links
+from screening.films import discover
+from screening.pipeline import Seen
+from screening.row import Status, read_rows
+from tiny_model import write_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def screen(bundle, tmp_path, monkeypatch):
+    """Call the program, which lies in `bundle`; what it ends with."""
+
+    def called(*words):
+        program = str(bundle.path / PROGRAM)
+        key = ["--key", str(tmp_path / "patient.key")]
+        monkeypatch.setattr(sys, "argv", [program, *map(str, words), *key])
+        try:
+            edge.main()
+        except SystemExit as end:
+            return end.code
+        return None
+
+    return called
+
+
+@pytest.fixture
+def films(folder):
+    """Ten films: more than one batch."""
+    for number in range(10):
+        write_film(folder / f"{number}.png", seed=number, brightness=0.25 + number / 20)
+    return folder
+
+
+def test_the_selftest_checks_hashes_and_answers(screen, capsys):
+    assert screen("selftest") is None
+    out = capsys.readouterr().out
+    assert "brightness 00000000: every file has its hash" in out
+    assert "onnx: right, largest difference" in out
+
+
+def test_the_selftest_of_an_altered_bundle_fails(screen, bundle):
+    with (bundle.path / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert "model.onnx does not have the hash" in screen("selftest")
+
+
+def test_the_selftest_of_a_model_that_answers_wrongly_fails(screen, tmp_path):
+    wrong = write_bundle(tmp_path / "wrong", shift=0.01)
+    assert "differs by 0.01" in screen("selftest", "--bundle", wrong.path)
+
+
+def test_the_selftest_says_what_it_could_not_try(screen, bundle, capsys, monkeypatch):
+    (bundle.path / TARGETS["tflite-float16"].file).touch()
+    seal(bundle.path)
+    modules = {ONNX: "onnxruntime", LITERT: "no_such_module"}
+    monkeypatch.setattr(load_module, "_MODULES", modules)
+    assert screen("selftest") is None
+    assert "tflite-float16: not tried, litert is not installed" in capsys.readouterr().out
+
+
+def test_the_selftest_fails_if_no_runtime_is_installed(screen, monkeypatch):
+    modules = dict.fromkeys((ONNX, LITERT), "no_such_module")
+    monkeypatch.setattr(load_module, "_MODULES", modules)
+    assert "pip install -r requirements.txt" in screen("selftest")
+
+
+def test_every_file_of_the_folder_becomes_one_row(screen, films, tmp_path, capsys):
+    (films / "notes.txt").write_text("not a film")
+    (films / "z.png").write_bytes((films / "0.png").read_bytes())
+    assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 0
+    rows = read_rows(tmp_path / "report" / "predictions.csv")
+    assert [row.film for row in rows] == [found.film for found in discover(films)]
+    statuses = [row.status for row in rows]
+    assert statuses == [Status.SCORED] * 10 + [Status.REFUSED, Status.DUPLICATE]
+    assert "12 files, 0 failed" in capsys.readouterr().out
+
+
+def test_a_film_has_the_same_answer_on_the_edge_as_in_the_night(screen, films, screener, tmp_path):
+    screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
+    read = [screener.read(found) for found in discover(films)]
+    expected = screener.score(read, Seen())
+    given = read_rows(tmp_path / "report" / "predictions.csv")
+    for row, other in zip(given, expected, strict=True):
+        assert row.probability == pytest.approx(other.probability, abs=2e-6)
+        assert (row.prediction, row.threshold) == (other.prediction, other.threshold)
+        assert row.tensor_sha256 == other.tensor_sha256
+    assert len({row.prediction for row in given}) == 2
+
+
+def test_a_failed_film_is_exit_code_3_and_a_row(screen, films, tmp_path):
+    (films / "empty.png").touch()
+    assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 3
+    last = read_rows(tmp_path / "report" / "predictions.csv")[-1]
+    assert (last.film, last.status) == ("empty.png", Status.FAILED)
+
+
+def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bundle, tmp_path):
+    screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
+    audit = tmp_path / "report" / "audit.csv"
+    assert broken_links(audit) == []
+    with audit.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert lines[0]["sha256"] == bundle.sha256
+    assert [line["event"] for line in lines] == ["started", *["scored"] * 10, "written"]
+
+
+def test_an_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
+    assert screen(folder, "--out", tmp_path / "report", "--runtime", "onnx") == 0
+    assert read_rows(tmp_path / "report" / "predictions.csv") == []
+
+
+@pytest.mark.parametrize("inside", [".", "report", "a/../report"])
+def test_a_report_inside_the_folder_is_refused(screen, films, inside):
+    before = discover(films)
+    assert "would lie inside the folder" in screen(films, "--out", films / inside)
+    assert discover(films) == before
+
+
+def test_a_folder_that_is_not_there_is_named(screen, tmp_path):
+    assert screen(tmp_path / "nowhere") == f"Error: {tmp_path / 'nowhere'} is no folder"
+
+
+def test_a_report_that_is_there_is_kept(screen, films, tmp_path):
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "predictions.csv").write_text("from yesterday")
+    assert screen(films, "--out", report, "--runtime", "onnx") not in (0, 3, None)
+    assert [path.name for path in report.iterdir()] == ["predictions.csv"]
+    assert (report / "predictions.csv").read_text() == "from yesterday"
+
+
+def test_an_altered_bundle_screens_nothing(screen, films, bundle, tmp_path):
+    make_card(threshold=0.9).write(bundle.path)
+    assert "card.json does not have the hash" in screen(films, "--out", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_runtime_without_a_model_is_named(screen, films, tmp_path):
+    message = screen(films, "--out", tmp_path / "report", "--runtime", "litert")
+    assert "no model for the runtime litert" in message
+
+
+@pytest.mark.skipif(not load_module.is_installed(LITERT), reason="LiteRT is not installed")
+def test_the_default_runtime_is_one_that_the_bundle_has_a_model_for(screen, films, tmp_path):
+    assert screen(films, "--out", tmp_path / "report") == 0
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b"], ["a", "--runtime", "abacus"]])
+def test_wrong_usage_is_exit_code_2(screen, words, capsys):
+    assert screen(*words) == 2
+    assert "usage: screen.pyz" in capsys.readouterr().err
+
+
+def test_the_packed_program_screens_without_this_checkout(bundle, films, tmp_path):
+    write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
+    seal(bundle.path)
+    report = tmp_path / "report"
+    words = [films, "--out", report, "--runtime", "onnx", "--key", tmp_path / "key"]
+    done = subprocess.run(
+        [sys.executable, str(bundle.path / PROGRAM), *map(str, words)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(read_rows(report / "predictions.csv")) == 10
+
+
+def test_the_packed_program_holds_no_training_and_no_model(bundle):
+    write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
+    with zipfile.ZipFile(bundle.path / PROGRAM) as program:
+        names = program.namelist()
+    assert "exports/edge.py" in names
+    for part in ("training/", "report/", "convert/", "shipped/", "export.py", "jobs/"):
+        assert not [name for name in names if f"/{part}" in f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "runtime"),
+    [
+        (["onnx"], "onnxruntime"),
+        (["tflite-float16"], "ai-edge-litert"),
+        (["onnx", "tflite-float32"], "ai-edge-litert"),
+    ],
+)
+def test_the_requirements_are_those_of_the_smallest_runtime(bundle, targets, runtime):
+    write_documents(bundle.path, bundle.card, [TARGETS[name] for name in targets])
+    text = (bundle.path / "requirements.txt").read_text()
+    assert [line for line in text.splitlines() if line.startswith(runtime)]
+    assert ("onnxruntime" in text) != ("ai-edge-litert" in text)
+    readme = (bundle.path / "README.md").read_text()
+    for name in targets:
+        assert TARGETS[name].file in readme
+    assert "not a medical device" in readme
+
+
+def test_the_shipped_program_answers_its_selftest():
+    done = subprocess.run(
+        [sys.executable, str(SHIPPED / PROGRAM), "selftest"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "onnx: right" in done.stdout

@@ -1,0 +1,140 @@
+"""Each runtime beside numpy, and which model of a bundle is loaded."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from exports.bundle import SHIPPED, Bundle
+from exports.errors import BundleError, RuntimeMissing
+from exports.runtimes import load as load_module
+from exports.runtimes.load import is_installed, load, load_target
+from exports.runtimes.onnx import OnnxPredictor
+from exports.selftest import targets_of
+from exports.targets import LITERT, ONNX, TARGETS
+from makers import BrightnessPredictor
+from tiny_model import SIDE, skip_if_not_shipped, write_model
+
+
+def tensors(number, side=SIDE, channels=1):
+    rng = np.random.default_rng(number)
+    return rng.random((number, side, side, channels), np.float32)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+@pytest.mark.parametrize("outputs", [("score", "embedding"), ("embedding", "score")])
+def test_onnx_agrees_with_numpy_at_every_batch_size(tmp_path, outputs, threads):
+    model = write_model(tmp_path / "model.onnx", outputs=outputs)
+    predictor = OnnxPredictor(model, "onnx", threads)
+    for batch in (1, 8, 3):
+        films = tensors(batch)
+        given = predictor.predict(films)
+        assert (given.scores.shape, given.scores.dtype) == ((batch, 2), np.float32)
+        expected = BrightnessPredictor().predict(films).scores
+        np.testing.assert_allclose(given.scores, expected, atol=1e-6)
+        np.testing.assert_allclose(given.embeddings, films.mean(axis=(2, 3)), atol=1e-6)
+
+
+def test_a_film_has_the_same_score_alone_and_in_a_batch(tmp_path):
+    predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
+    films = tensors(8)
+    together = predictor.predict(films).scores
+    alone = [predictor.predict(film[np.newaxis]).scores[0] for film in films]
+    np.testing.assert_allclose(together, alone, atol=1e-7)
+
+
+def test_answers_stay_as_they_were_when_the_next_batch_is_predicted(tmp_path):
+    predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
+    first = predictor.predict(tensors(3)).scores
+    kept = first.copy()
+    predictor.predict(tensors(3) / 2)
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_shipped_model_takes_any_batch_size_and_gives_probabilities(target):
+    skip_if_not_shipped(target)
+    predictor = load_target(SHIPPED, target)
+    rows, columns, channels = Bundle.open(SHIPPED).card.preprocessing.shape
+    assert rows == columns
+    films = tensors(3, rows, channels)
+    together = predictor.predict(films)
+    alone = predictor.predict(films[:1])
+    assert together.scores.shape == (3, 2)
+    assert together.embeddings.shape[0] == 3
+    np.testing.assert_allclose(together.scores.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(alone.scores, together.scores[:1], atol=1e-4)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_runtime_names_the_target_itself_and_its_version(target):
+    skip_if_not_shipped(target)
+    package = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}[target.runtime]
+    name, _slash, runtime = load_target(SHIPPED, target).runtime.partition("/")
+    assert name == target.name
+    assert runtime.split()[0] == package
+    assert runtime.split()[1][0].isdigit()
+
+
+def test_the_model_for_the_runtime_asked_for_is_loaded(tmp_path):
+    write_model(tmp_path / "model.onnx")
+    for target in TARGETS.values():
+        if target.runtime == LITERT:
+            (tmp_path / target.file).write_bytes(b"not to be read")
+    assert load(tmp_path, ONNX).runtime.startswith("onnx/")
+
+
+def test_the_most_exact_model_of_a_runtime_is_loaded():
+    litert = [target for target in targets_of(SHIPPED) if target.runtime == LITERT]
+    if not litert:
+        pytest.skip("the shipped bundle has no model for LiteRT")
+    expected = min(litert, key=lambda target: target.tolerance)
+    assert load(SHIPPED, LITERT).runtime.startswith(f"{expected.name}/")
+
+
+@pytest.mark.parametrize("runtime", [ONNX, LITERT])
+def test_a_bundle_without_a_model_for_the_runtime_is_an_error_that_names_both(tmp_path, runtime):
+    with pytest.raises(BundleError, match=f"{tmp_path} has no model for the runtime {runtime}"):
+        load(tmp_path, runtime)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a model", b"", b"\x08\x07" * 50], ids=["text", "empty", "other"]
+)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_damaged_model_is_an_error_that_names_its_file(tmp_path, target, content):
+    (tmp_path / target.file).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{target.file} cannot be loaded"):
+        load_target(tmp_path, target)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_model_that_is_cut_off_is_an_error_that_names_its_file(tmp_path, target):
+    skip_if_not_shipped(target)
+    shutil.copyfile(SHIPPED / target.file, tmp_path / target.file)
+    with (tmp_path / target.file).open("r+b") as file:
+        file.truncate(10_000)
+    with pytest.raises(BundleError, match=f"{target.file} cannot be loaded"):
+        load_target(tmp_path, target)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_model_that_is_not_there_is_an_error_that_names_its_file(tmp_path, target):
+    with pytest.raises(BundleError, match=f"{target.file} cannot be loaded"):
+        load_target(tmp_path, target)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_runtime_that_is_not_installed_is_an_error_with_the_command_that_helps(
+    tmp_path, target, monkeypatch
+):
+    modules = dict.fromkeys((ONNX, LITERT), "no_such_module")
+    monkeypatch.setattr(load_module, "_MODULES", modules)
+    package = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}[target.runtime]
+    with pytest.raises(RuntimeMissing, match=f"{target.name} needs .* pip install {package}"):
+        load_target(tmp_path, target)
+    assert not is_installed(target.runtime)
+
+
+def test_the_nightly_runtime_is_installed():
+    assert is_installed(ONNX)

@@ -1,0 +1,105 @@
+"""The films that every bundle carries, and the answers it must give to them."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exports.bundle import SHIPPED, Bundle
+from exports.errors import BundleError
+from exports.selftest import check_selftest, phantoms, targets_of, write_selftest
+from exports.targets import TARGETS
+from makers import BrightnessPredictor, make_card
+from screening.gate import refuse_by_pixels
+from tiny_model import skip_if_not_shipped, write_bundle
+
+ONNX = TARGETS["onnx"]
+
+
+def test_phantoms_are_the_same_on_every_call_and_differ_from_each_other():
+    films = phantoms(64, 48)
+    assert (films.shape, films.dtype) == ((4, 64, 48), np.uint8)
+    np.testing.assert_array_equal(films, phantoms(64, 48))
+    assert len({film.tobytes() for film in films}) == 4
+
+
+def test_phantoms_are_films_that_would_be_read():
+    for film in phantoms(128, 128):
+        assert refuse_by_pixels(film.astype(np.float32) / np.float32(255)) is None
+
+
+def test_the_answers_are_those_of_the_original(tmp_path):
+    card = make_card()
+    original = BrightnessPredictor()
+    write_selftest(tmp_path, card, original)
+    films = np.load(tmp_path / "selftest" / "films.npy", allow_pickle=False)
+    answers = json.loads((tmp_path / "selftest" / "answers.json").read_text())["probability"]
+    assert films.shape == (4, 32, 32)
+    np.testing.assert_allclose(answers, films.mean(axis=(1, 2)) / 255, atol=2e-6)
+
+
+def test_a_right_model_passes(tmp_path):
+    assert check_selftest(write_bundle(tmp_path / "bundle"), ONNX) <= 2e-6
+
+
+@pytest.mark.parametrize("shift", [0.00005, -0.00005])
+def test_a_model_within_the_tolerance_passes_and_its_difference_is_told(tmp_path, shift):
+    largest = check_selftest(write_bundle(tmp_path / "bundle", shift), ONNX)
+    assert largest == pytest.approx(abs(shift), abs=3e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0002, -0.0002, 0.1])
+def test_a_model_that_answers_otherwise_is_refused_and_named(tmp_path, shift):
+    bundle = write_bundle(tmp_path / "bundle", shift)
+    with pytest.raises(BundleError, match=r"onnx differs by .*, 0\.0001 is allowed"):
+        check_selftest(bundle, ONNX)
+
+
+# Calibration warns about such a score; only the answer is of interest here.
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_model_that_gives_no_number_is_refused(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", float("nan"))
+    with pytest.raises(BundleError, match="differs by nan"):
+        check_selftest(bundle, ONNX)
+
+
+def test_a_coarser_target_is_allowed_more(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", 0.005)
+    assert check_selftest(bundle, replace(ONNX, tolerance=0.01)) == pytest.approx(0.005, abs=3e-6)
+
+
+def test_preprocessing_of_the_card_is_part_of_the_test(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    card = bundle.card
+    other = replace(card, preprocessing=replace(card.preprocessing, scale=0.5))
+    with pytest.raises(BundleError, match="differs by"):
+        check_selftest(replace(bundle, card=other), ONNX)
+
+
+@pytest.mark.parametrize("present", [[], ["onnx"], ["tflite-float16", "onnx"], list(TARGETS)])
+def test_the_targets_of_a_bundle_are_those_whose_files_it_holds(tmp_path, present):
+    for name in present:
+        (tmp_path / TARGETS[name].file).touch()
+    assert {target.name for target in targets_of(tmp_path)} == set(present)
+
+
+def test_the_shipped_bundle_holds_the_nightly_target():
+    assert ONNX in targets_of(SHIPPED)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_the_shipped_bundle_gives_the_right_answers(target):
+    skip_if_not_shipped(target)
+    assert check_selftest(Bundle.open(SHIPPED), target) <= target.tolerance
+
+
+def test_the_shipped_bundle_carries_phantoms_and_no_films(tmp_path):
+    card = Bundle.open(SHIPPED).card
+    shutil.copyfile(SHIPPED / "selftest" / "films.npy", tmp_path / "films.npy")
+    films = np.load(tmp_path / "films.npy", allow_pickle=False)
+    expected = phantoms(card.preprocessing.rows, card.preprocessing.columns)
+    # Another libm may round a grey value to its neighbour.
+    assert films.shape == expected.shape
+    assert np.abs(films.astype(int) - expected).max() <= 1

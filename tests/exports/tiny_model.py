@@ -1,0 +1,69 @@
+"""A bundle that is small enough to be made for each test: an ONNX model without weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from exports.bundle import SHIPPED, Bundle, seal
+from exports.selftest import write_selftest
+from exports.targets import Target
+from makers import BrightnessPredictor, make_card
+
+SIDE = 32
+
+
+def write_model(
+    path: Path, shift: float = 0.0, outputs: Sequence[str] = ("score", "embedding")
+) -> Path:
+    """The network that BrightnessPredictor is: P is the mean grey value, plus `shift`.
+
+    Args:
+        outputs: in this order; the scores have the shape (n, 2), the embeddings (n, 32).
+    """
+    widths = {"score": 2, "embedding": SIDE}
+    constants = {"shift": [shift], "one": [1.0]}
+    nodes = [
+        helper.make_node("ReduceMean", ["film"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Flatten", ["mean"], ["brightness"]),
+        helper.make_node("Add", ["brightness", "shift"], ["p"]),
+        helper.make_node("Sub", ["one", "p"], ["q"]),
+        helper.make_node("Concat", ["q", "p"], ["score"], axis=1),
+        helper.make_node("ReduceMean", ["film"], ["embedding"], axes=[2, 3], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("film", TensorProto.FLOAT, ["n", SIDE, SIDE, 1])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", widths[name]])
+            for name in outputs
+        ],
+        [
+            helper.make_tensor(name, TensorProto.FLOAT, [1], value)
+            for name, value in constants.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return path
+
+
+def write_bundle(folder: Path, shift: float = 0.0) -> Bundle:
+    """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly."""
+    folder.mkdir(parents=True)
+    card = make_card()
+    card.write(folder)
+    write_model(folder / "model.onnx", shift)
+    write_selftest(folder, card, BrightnessPredictor())
+    seal(folder)
+    return Bundle.open(folder)
+
+
+def skip_if_not_shipped(target: Target) -> None:
+    """A bundle holds the targets that were asked for; the nightly one is never left out."""
+    if target.name != "onnx" and not (SHIPPED / target.file).exists():
+        pytest.skip(f"the shipped bundle has no {target.file}")

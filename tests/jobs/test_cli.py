@@ -1,0 +1,403 @@
+"""The command line: usage, configuration, environment, exit codes, and looking at the queue."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from exports.bundle import SHIPPED, Bundle
+from jobs import exit_codes
+from jobs.cli import workshop
+from jobs.cli.main import cli
+from jobs.states import State
+from makers import write_film
+from queue_makers import (
+    FakeClock,
+    SerialEngine,
+    empty_bundle,
+    make_job,
+    opened_store,
+    scored_row,
+    table,
+)
+from screening import __version__
+from screening.audit import Event
+from screening.films import Found
+from screening.row import Status, read_rows
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A working folder of its own, and nothing in the environment that tests did not put there."""
+    for variable in [name for name in os.environ if name.startswith("SCREENING_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def queue(home):
+    return home / "state" / "screening" / "queue.sqlite"
+
+
+@pytest.fixture
+def store(queue):
+    """The default queue, as another program sees it."""
+    with opened_store(queue, FakeClock()) as store:
+        yield store
+
+
+@pytest.fixture
+def bundle(home):
+    """A bundle that can be submitted, but holds no model."""
+    return empty_bundle(home / "bundle")
+
+
+@pytest.fixture
+def films(folder):
+    for number in range(2):
+        write_film(folder / f"{number}.png", seed=number, brightness=0.4)
+    return folder
+
+
+def screening(*words, **environment):
+    """Run the command; the environment by keyword."""
+    return CliRunner().invoke(cli, [str(word) for word in words], env=environment)
+
+
+def submitted(store, *words, **environment):
+    """The job that `submit` puts into the queue."""
+    result = screening("submit", *words, **environment)
+    assert result.exit_code == exit_codes.OK, result.output
+    return store.get(result.stdout.strip())
+
+
+USAGE = {
+    "no such command": ["scrutinise"],
+    "no such option": ["run", "films", "--colour", "red"],
+    "no folder": ["run"],
+    "a folder that is not there": ["run", "nowhere"],
+    "a file for a folder": ["submit", "file"],
+    "a batch of no film": ["run", "films", "--batch", "0"],
+    "a batch beyond the range": ["run", "films", "--batch", "1025"],
+    "a batch that is no number": ["run", "films", "--batch", "few"],
+    "an unknown runtime": ["run", "films", "--runtime", "abacus"],
+    "labels that are not there": ["submit", "films", "--labels", "nowhere.csv"],
+    "a bundle that is not there": ["submit", "films", "--model", "nowhere"],
+    "a report inside the folder": ["run", "films", "--model", "bundle", "--out", "films/report"],
+    "a report that is there": ["submit", "films", "--model", "bundle", "--out", "bundle"],
+    "a folder for a queue": ["jobs", "list", "--queue", "films"],
+    "a job without a name": ["jobs", "show"],
+    "a configuration that is not there": ["--config", "nowhere.toml", "jobs", "list"],
+    "a configuration that is no TOML": ["--config", "file", "jobs", "list"],
+    "a configuration that is no text": ["--config", "binary", "jobs", "list"],
+    "an export without a target": ["export", "films"],
+    "an unknown target": ["export", "films", "--out", "b", "--target", "abacus"],
+    "a training on nothing": ["train", "nowhere", "--out", "m"],
+    "no epochs": ["train", "films", "--out", "m", "--epochs", "0"],
+}
+
+
+@pytest.mark.usefixtures("films", "bundle")
+@pytest.mark.parametrize("words", USAGE.values(), ids=USAGE)
+def test_wrong_usage_is_exit_code_2_and_queues_nothing(home, queue, words):
+    (home / "file").write_text("x = = 1\n")
+    (home / "binary").write_bytes(b"\xff\xfe\0")
+    result = screening(*words)
+    assert result.exit_code == exit_codes.USAGE
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.output
+    if queue.exists():
+        with opened_store(queue, FakeClock()) as store:
+            assert store.jobs() == []
+
+
+ERRORS = {
+    "no bundle": (["submit", "films", "--model", "films"], "films is no bundle"),
+    "labels without a column": (
+        ["submit", "films", "--model", "bundle", "--labels", "file"],
+        "lack the column film, label",
+    ),
+    "an unknown job": (["jobs", "show", "job-7"], "there is no job job-7"),
+    "a queue that is none": (["jobs", "list", "--queue", "file"], "file cannot be opened"),
+    "a worker on a queue that is none": (["worker", "--queue", "file"], "file cannot be opened"),
+}
+
+
+@pytest.mark.usefixtures("films", "bundle")
+@pytest.mark.parametrize(("words", "message"), ERRORS.values(), ids=ERRORS)
+def test_an_error_is_one_line_and_exit_code_1(home, words, message):
+    (home / "file").write_text("nothing of use\n" * 50)
+    result = screening(*words)
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    assert __version__ in screening("--version").stdout
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_help_names_every_command_and_each_has_help_of_its_own(command):
+    assert command in screening("--help").stdout
+    result = screening(command, "--help")
+    assert result.exit_code == exit_codes.OK
+    assert f"{command} [OPTIONS]" in result.stdout
+
+
+def test_help_needs_no_heavy_package():
+    code = (
+        "import sys\n"
+        "from jobs.cli.main import cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'matplotlib', 'scipy', 'sklearn'}\n"
+        "sys.exit(code or ' '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Research software" in done.stdout
+
+
+def test_submit_prints_the_job_and_where_queue_and_report_are(store, films, bundle, queue):
+    result = screening("submit", films, "--model", bundle.path)
+    (job,) = store.jobs()
+    assert result.stdout == f"{job.name}\n"
+    assert f"queue {queue}" in result.stderr
+    assert str(job.report) in result.stderr
+    assert job.report == Path("reports").resolve() / job.name
+    assert (job.state, job.folder, job.model) == (State.QUEUED, films, bundle.path)
+
+
+def test_the_shipped_bundle_is_the_default(store, films):
+    assert submitted(store, films).model_sha256 == Bundle.open(SHIPPED).sha256
+
+
+# What is asked for on the command line comes before the environment, and that before the file.
+@pytest.mark.parametrize(
+    ("line", "environment", "config", "batch"),
+    [
+        ([], {}, "", 8),
+        ([], {}, "[submit]\nbatch = 16\n", 16),
+        ([], {}, "[run]\nbatch = 16\n", 8),
+        ([], {"SCREENING_SUBMIT_BATCH": "32"}, "", 32),
+        ([], {"SCREENING_RUN_BATCH": "32"}, "", 8),
+        ([], {"SCREENING_SUBMIT_BATCH": "32"}, "[submit]\nbatch = 16\n", 32),
+        (["--batch", "64"], {"SCREENING_SUBMIT_BATCH": "32"}, "[submit]\nbatch = 16\n", 64),
+        (["--batch", "64"], {}, "[submit]\nbatch = 16\n", 64),
+    ],
+)
+def test_an_option_comes_from_the_line_the_environment_or_the_file(
+    store, films, bundle, home, line, environment, config, batch
+):
+    (home / "screening.toml").write_text(config)
+    result = screening(
+        "--config",
+        "screening.toml",
+        "submit",
+        films,
+        "--model",
+        bundle.path,
+        *line,
+        **environment,
+    )
+    assert result.exit_code == exit_codes.OK, result.output
+    assert [job.batch for job in store.jobs()] == [batch]
+
+
+def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
+    (home / "labels.csv").write_text("film,label\n0.png,1\n")
+    (home / "screening.toml").write_text(
+        "[submit]\n"
+        'model = "bundle"\nout = "out"\nlabels = "labels.csv"\nruntime = "litert"\nkey = "a.key"\n'
+    )
+    job = submitted(store, films, SCREENING_CONFIG="screening.toml")
+    assert (job.model, job.report) == (bundle.path, home / "out")
+    assert (job.labels, job.runtime) == (home / "labels.csv", "litert")
+    assert job.key == home / "a.key"
+
+
+@pytest.mark.parametrize(
+    ("config", "environment"),
+    [
+        ("[submit]\nbatch = 0\n", {}),
+        ('[submit]\nbatch = "few"\n', {}),
+        ("", {"SCREENING_SUBMIT_BATCH": "0"}),
+        ("", {"SCREENING_SUBMIT_RUNTIME": "abacus"}),
+    ],
+)
+def test_a_wrong_value_is_wrong_usage_wherever_it_comes_from(
+    store, films, bundle, home, config, environment
+):
+    (home / "screening.toml").write_text(config)
+    words = ("--config", "screening.toml", "submit", films, "--model", bundle.path)
+    result = screening(*words, **environment)
+    assert result.exit_code == exit_codes.USAGE
+    assert store.jobs() == []
+
+
+@pytest.mark.parametrize("config", ["submit = 16\n", 'submit = "fast"\n'])
+def test_a_file_without_a_table_for_the_command_is_wrong_usage(films, bundle, home, config):
+    (home / "screening.toml").write_text(config)
+    result = screening("--config", "screening.toml", "submit", films, "--model", bundle.path)
+    assert result.exit_code == exit_codes.USAGE
+
+
+@pytest.mark.parametrize("source", ["line", "environment", "file"])
+def test_the_queue_can_be_chosen(films, bundle, home, queue, source):
+    chosen = home / "elsewhere" / "q.sqlite"
+    config = home / "screening.toml"
+    if source == "file":
+        config.write_text(f'[submit]\nqueue = "{chosen}"\n[jobs.list]\nqueue = "{chosen}"\n')
+    else:
+        config.touch()
+    environment = {"SCREENING_QUEUE": str(chosen)} if source == "environment" else {}
+    option = ["--queue", chosen] if source == "line" else []
+    submit = screening(
+        "--config", config, "submit", films, "--model", bundle.path, *option, **environment
+    )
+    listed = screening("--config", config, "jobs", "list", *option, **environment)
+    assert submit.stdout.strip() in listed.stdout
+    assert chosen.exists()
+    assert not queue.exists()
+
+
+def test_an_empty_queue_is_said_to_be_empty(queue):
+    result = screening("jobs", "list")
+    assert result.stdout == f"The queue {queue} is empty.\n"
+
+
+def test_jobs_are_listed_with_state_and_progress_oldest_first(store):
+    for name in ("b", "a", "c"):
+        store.add(make_job(name, Path(f"/films of {name}")))
+    job = store.claim("A", 60, only="a")
+    store.list_films(job, [Found("1.png", 1), Found("2.png", 1)], [])
+    store.commit(job, [scored_row("1.png")], 60)
+    store.finish(store.claim("A", 60, only="c"), 1, "no disk")
+    lines = [line.split(maxsplit=3) for line in screening("jobs", "list").stdout.splitlines()]
+    assert lines == [
+        ["b", "queued", "-", "/films of b"],
+        ["a", "running", "1/2", "/films of a"],
+        ["c", "failed", "-", "/films of c"],
+    ]
+
+
+def test_a_job_is_shown_with_its_end_and_its_history(store):
+    store.add(make_job(labels=Path("/labels.csv")))
+    job = store.claim("host:1:2", 60)
+    store.list_films(job, [], [Event("2026-11-22T21:30:06", "listed", job.name, "0 files")])
+    store.finish(job, 4, "most films failed")
+    lines = screening("jobs", "show", job.name).stdout.splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines[:-1])
+    assert shown["job"] == "job-1"
+    assert (shown["state"], shown["message"]) == ("failed", "most films failed")
+    assert shown["exit"] == "code  4"
+    assert (shown["folder"], shown["labels"]) == ("/films", "/labels.csv")
+    assert shown["worker"] == "host:1:2"
+    assert lines[-1] == "2026-11-22T21:30:06  listed  0 files"
+
+
+def test_a_job_that_waits_is_shown_without_end_and_worker(store):
+    store.add(make_job())
+    shown = screening("jobs", "show", "job-1").stdout
+    assert "exit code" not in shown
+    assert "message" not in shown
+    assert "worker     none" in shown
+
+
+def test_run_screens_with_the_shipped_model_and_reports(store, films):
+    (films / "notes.txt").write_text("not a film")
+    result = screening("run", films, "--out", "report", "--batch", "2")
+    assert result.exit_code == exit_codes.OK, result.output
+    rows = read_rows(Path("report/predictions.csv"))
+    assert [row.status for row in rows] == [Status.SCORED, Status.SCORED, Status.REFUSED]
+    assert {row.model_sha256 for row in rows} == {Bundle.open(SHIPPED).sha256}
+    (job,) = store.jobs()
+    assert (job.state, job.exit_code) == (State.DONE, exit_codes.OK)
+    assert result.stdout.startswith(f"Job {job.name}, queue ")
+    assert "3 files: 2 scored, 1 refused" in result.stderr
+    assert f"Report: {job.report}" in result.stderr
+
+
+def test_run_leaves_other_jobs_in_the_queue(store, films, bundle):
+    waiting = submitted(store, films, "--model", bundle.path)
+    assert screening("run", films).exit_code == exit_codes.OK
+    assert store.get(waiting.name).state is State.QUEUED
+
+
+def test_run_with_a_failed_film_is_exit_code_3(films):
+    (films / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert screening("run", films, "--out", "report").exit_code == exit_codes.SOME_FAILED
+    assert [line["status"] for line in table(Path("report/predictions.csv"))][-1] == "failed"
+
+
+def test_run_that_cannot_be_carried_out_says_why_and_is_exit_code_1(store, films, bundle):
+    result = screening("run", films, "--model", bundle.path, "--out", "report")
+    assert result.exit_code == exit_codes.ERROR
+    (job,) = store.jobs()
+    assert f"Error: job {job.name}: {bundle.path} has no model" in result.stderr
+    assert job.state is State.FAILED
+    assert not Path("report").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad_model", "bad_film", "code"),
+    [(False, False, 0), (False, True, 3), (True, False, 1), (True, True, 1)],
+)
+def test_a_draining_worker_exits_with_the_most_severe_of_its_jobs(
+    store, films, bundle, home, bad_model, bad_film, code
+):
+    if bad_model:
+        submitted(store, films, "--model", bundle.path)
+    if bad_film:
+        broken = write_film(home / "broken" / "0.png", seed=5).parent
+        (broken / "empty.png").touch()
+        submitted(store, broken)
+    submitted(store, films)
+    assert screening("worker", "--drain").exit_code == code
+    assert {job.state for job in store.jobs()} <= {State.DONE, State.FAILED}
+    assert store.jobs()[-1].state is State.DONE
+
+
+def test_a_worker_with_nothing_to_drain_ends_well(queue):
+    assert screening("worker", "--drain").exit_code == exit_codes.OK
+    assert queue.exists()
+
+
+def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, films, monkeypatch):
+    engines = [SerialEngine(1, KeyboardInterrupt()), SerialEngine()]
+    monkeypatch.setattr(workshop, "LocalEngine", lambda: engines.pop(0))
+    result = screening("run", films, "--batch", "1", "--out", "report")
+    assert result.exit_code == exit_codes.INTERRUPTED
+    assert "Interrupted" in result.stderr
+    (job,) = store.jobs()
+    assert (job.state, job.committed) == (State.QUEUED, 1)
+    assert screening("worker", "--drain").exit_code == exit_codes.OK
+    assert len(read_rows(Path("report/predictions.csv"))) == 2
+
+
+def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
+    class Terminated(SerialEngine):
+        def screen(self, *_arguments):
+            signal.raise_signal(signal.SIGTERM)
+            yield []
+
+    monkeypatch.setattr(workshop, "LocalEngine", Terminated)
+    assert screening("run", films).exit_code == exit_codes.INTERRUPTED
+    assert [job.state for job in store.jobs()] == [State.QUEUED]
+
+
+@pytest.mark.parametrize("code", [0, 3, 1, 4])
+def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, films, code):
+    store.add(make_job(folder=films))
+    store.finish(store.claim("another-host:1:1", 60), code, "as the worker saw it")
+    assert workshop.work_off(store, drain=True, only="job-1") == code

@@ -1,0 +1,164 @@
+"""The local engine: order, batches, how far it reads ahead, and what it leaves behind."""
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from jobs.engines.local import LocalEngine
+from makers import write_film
+from queue_makers import found
+from screening.films import discover
+from screening.pipeline import Seen
+from screening.row import Row, Status
+
+
+@dataclass
+class FakeScreener:
+    """Reads names instead of films, and counts how far reading is ahead of scoring.
+
+    Attributes:
+        limit: no more films than this may have been read and not yet scored.
+    """
+
+    limit: int = 10_000
+    broken: str = ""
+    read_so_far: int = 0
+    scored: list[str] = field(default_factory=list)
+    most_ahead: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+    too_far: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, entry):
+        with self.lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        if entry.film == self.broken:
+            raise RuntimeError(entry.film)
+        with self.lock:
+            self.at_once -= 1
+            self.read_so_far += 1
+            self.most_ahead = max(self.most_ahead, self.read_so_far - len(self.scored))
+            if self.most_ahead > self.limit:
+                self.too_far.set()
+        return entry.film
+
+    def score(self, films, _seen):
+        # An engine that reads everything at once gets the time to do so.
+        self.too_far.wait(0.05 if not self.scored else 0)
+        with self.lock:
+            self.scored += films
+        return [Row(film=film, status=Status.REFUSED) for film in films]
+
+
+def names(number):
+    return [f"{index:03}.png" for index in range(number)]
+
+
+@pytest.fixture
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+@pytest.mark.parametrize(
+    ("number", "batch", "readers"),
+    [
+        (0, 4, 2),
+        (1, 4, 2),
+        (8, 4, 2),
+        (9, 4, 2),
+        (10, 4, 2),
+        (40, 4, 2),
+        (41, 4, 1),
+        (7, 1, 1),
+        (30, 16, 3),
+    ],
+)
+def test_every_film_comes_out_once_and_in_its_order(number, batch, readers):
+    films = names(number)
+    batches = list(LocalEngine(readers).screen(FakeScreener(), found(*films), Seen(), batch))
+    assert [row.film for rows in batches for row in rows] == films
+
+
+@pytest.mark.parametrize(
+    ("number", "batch", "sizes"),
+    [(0, 4, []), (3, 4, [3]), (4, 4, [4]), (10, 4, [4, 4, 2]), (5, 1, [1] * 5), (9, 8, [8, 1])],
+)
+def test_all_batches_but_the_last_are_full(number, batch, sizes):
+    batches = LocalEngine(1).screen(FakeScreener(), found(*names(number)), Seen(), batch)
+    assert [len(rows) for rows in batches] == sizes
+
+
+@pytest.mark.parametrize(("batch", "readers"), [(1, 1), (4, 1), (4, 2), (8, 3)])
+def test_reading_ahead_is_bounded_however_long_the_job_is(batch, readers):
+    limit = 2 * batch + 2 * readers
+    screener = FakeScreener(limit)
+    for _rows in LocalEngine(readers).screen(screener, found(*names(300)), Seen(), batch):
+        pass
+    assert screener.most_ahead <= limit
+    assert screener.most_at_once <= readers
+
+
+def test_the_next_films_are_read_while_a_batch_is_scored():
+    screener = FakeScreener(limit=4)
+    rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
+    next(rows)
+    rows.close()
+    assert screener.too_far.is_set()
+
+
+def test_nothing_is_scored_before_it_is_asked_for():
+    screener = FakeScreener()
+    rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
+    assert screener.read_so_far == 0
+    next(rows)
+    assert len(screener.scored) == 4
+    rows.close()
+
+
+def test_a_consumer_that_fails_stops_the_reading():
+    screener = FakeScreener()
+
+    def consume() -> None:
+        for _rows in LocalEngine(2).screen(screener, found(*names(500)), Seen(), 4):
+            raise OSError("the ledger is full")
+
+    with pytest.raises(OSError, match="the ledger is full"):
+        consume()
+    assert screener.read_so_far < 500
+
+
+def test_an_error_thrown_into_the_engine_comes_back_out():
+    rows = LocalEngine(2).screen(FakeScreener(), found(*names(50)), Seen(), 4)
+    next(rows)
+    with pytest.raises(KeyboardInterrupt):
+        rows.throw(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("broken", ["000.png", "005.png", "011.png"])
+def test_an_error_while_reading_reaches_the_consumer(broken):
+    rows = LocalEngine(2).screen(FakeScreener(broken=broken), found(*names(12)), Seen(), 4)
+    with pytest.raises(RuntimeError, match=broken):
+        list(rows)
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, readers):
+    for number in range(6):
+        write_film(folder / f"{number}.png", seed=number % 4, brightness=0.3 + number % 4 / 10)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    films = discover(folder)
+    expected = screener.score([screener.read(entry) for entry in films], Seen())
+    batches = LocalEngine(readers).screen(screener, films, Seen(), 4)
+    given = [row for rows in batches for row in rows]
+    assert [(row.film, row.status, row.reason, row.probability) for row in given] == [
+        (row.film, row.status, row.reason, row.probability) for row in expected
+    ]
+    assert [row.status for row in given].count(Status.DUPLICATE) == 2

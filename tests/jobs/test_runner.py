@@ -1,0 +1,398 @@
+"""One job: every file one row, whatever dies, and the report that comes of it."""
+
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+
+from exports.bundle import seal
+from jobs import exit_codes
+from jobs.engines.local import LocalEngine
+from jobs.errors import JobFailed, JobsError, LeaseLost
+from jobs.runner import LEASE, carry_out
+from jobs.submission import new_job, open_screener
+from makers import make_card, write_film
+from queue_makers import (
+    FakeClock,
+    PowerCut,
+    SerialEngine,
+    Witness,
+    empty_bundle,
+    make_job,
+    make_tools,
+    opened_store,
+    table,
+)
+from screening.audit import broken_links
+from screening.errors import LabelsError
+from screening.row import Row, Status, read_rows
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    with opened_store(tmp_path / "queue.sqlite", clock) as store:
+        yield store
+
+
+@pytest.fixture
+def claim(store, folder):
+    """A job for `folder`, submitted and claimed; any field by keyword."""
+
+    def claimed(**changes):
+        store.add(make_job(folder=folder, **changes))
+        return store.claim("A", LEASE)
+
+    return claimed
+
+
+@pytest.fixture
+def reclaim(store, clock):
+    """The same job, claimed by another worker when the lease of the first has run out."""
+
+    def claimed():
+        clock.seconds += LEASE + 1
+        return store.claim("B", LEASE)
+
+    return claimed
+
+
+def write_films(folder, number):
+    """Films 0, 1, …, each brighter than the one before: from 0.2 on."""
+    return [
+        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index).name
+        for index in range(number)
+    ]
+
+
+def audited(job, event):
+    """Lines of the audit about one kind of event."""
+    return [line for line in table(job.report / "audit.csv") if line["event"] == event]
+
+
+def test_every_file_becomes_one_row(store, claim, screener, folder):
+    write_films(folder, 3)
+    write_film(folder / "ward 2" / "no-suffix", seed=9)
+    (folder / "notes.txt").write_text("not a film")
+    (folder / "empty.png").touch()
+    (folder / ".hidden.png").write_bytes((folder / "0.png").read_bytes())
+    (folder / "dangling").symlink_to(folder / "nowhere")
+    job = claim()
+    assert carry_out(job, make_tools(store, screener)) == exit_codes.SOME_FAILED
+    rows = {row.film: row.status for row in read_rows(job.report / "predictions.csv")}
+    assert rows == {
+        ".hidden.png": Status.SCORED,
+        "0.png": Status.DUPLICATE,
+        "1.png": Status.SCORED,
+        "2.png": Status.SCORED,
+        "dangling": Status.REFUSED,
+        "empty.png": Status.FAILED,
+        "notes.txt": Status.REFUSED,
+        "ward 2/no-suffix": Status.SCORED,
+    }
+    assert store.rows(job) == [
+        replace(row, seconds=kept.seconds)
+        for row, kept in zip(
+            read_rows(job.report / "predictions.csv"), store.rows(job), strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, exit_codes.OK), (b"notes", exit_codes.OK), (b"", exit_codes.SOME_FAILED)],
+    ids=["all scored", "one refused", "one failed"],
+)
+def test_only_failed_films_change_the_exit_code(store, claim, screener, folder, content, code):
+    write_films(folder, 2)
+    if content is not None:
+        (folder / "other").write_bytes(content)
+        (folder / "other").rename(folder / ("other.png" if not content else "other"))
+    assert carry_out(claim(), make_tools(store, screener)) == code
+
+
+def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
+    job = claim()
+    assert carry_out(job, make_tools(store, screener)) == exit_codes.OK
+    assert read_rows(job.report / "predictions.csv") == []
+    summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
+    assert summary["files"] == "0"
+    assert broken_links(job.report / "audit.csv") == []
+    assert audited(job, "listed")[0]["detail"] == "0 files"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_rows_are_committed_batch_by_batch(store, claim, screener, folder, batch):
+    films = write_films(folder, 4)
+    witness = Witness()
+    carry_out(claim(batch=batch), make_tools(store, screener, watcher=witness))
+    assert witness.starts == [(4, 4)]
+    assert witness.batches == [
+        films[start : start + batch] for start in range(0, len(films), batch)
+    ]
+    assert [row.film for row in witness.reports[0].rows] == films
+
+
+def test_the_local_engine_carries_a_job_of_many_batches(store, claim, screener, folder):
+    films = write_films(folder, 8)
+    job = claim()
+    assert carry_out(job, make_tools(store, screener, engine=LocalEngine(1))) == exit_codes.OK
+    assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 2])
+def test_a_job_goes_on_where_its_engine_died(store, claim, reclaim, screener, folder, dies_at):
+    films = write_films(folder, 5)
+    job = claim()
+    with pytest.raises(PowerCut):
+        carry_out(job, make_tools(store, screener, engine=SerialEngine(dies_at)))
+    assert not job.report.exists()
+    assert len(store.rows(job)) == 2 * dies_at
+    witness = Witness()
+    assert carry_out(reclaim(), make_tools(store, screener, watcher=witness)) == exit_codes.OK
+    assert witness.starts == [(5, 5 - 2 * dies_at)]
+    assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
+    assert sum(screener.predictor.batches) == 5
+
+
+def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, folder):
+    write_films(folder, 3)
+    job = claim()
+    with pytest.raises(PowerCut):
+        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+    carry_out(reclaim(), make_tools(store, screener))
+    events = [line["event"] for line in table(job.report / "audit.csv")]
+    assert events == ["submitted", "started", "listed", "resumed", *["scored"] * 3, "written"]
+    assert "worker B" in audited(job, "resumed")[0]["detail"]
+    assert broken_links(job.report / "audit.csv") == []
+
+
+def test_a_copy_of_a_film_is_a_duplicate_even_after_a_crash(
+    store, claim, reclaim, screener, folder
+):
+    write_films(folder, 3)
+    (folder / "z.png").write_bytes((folder / "0.png").read_bytes())
+    job = claim()
+    with pytest.raises(PowerCut):
+        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+    carry_out(reclaim(), make_tools(store, screener))
+    last = read_rows(job.report / "predictions.csv")[-1]
+    assert (last.film, last.status) == ("z.png", Status.DUPLICATE)
+    assert "0.png" in last.reason
+
+
+def test_a_film_that_vanished_after_the_crash_is_a_failed_row(
+    store, claim, reclaim, screener, folder
+):
+    films = write_films(folder, 4)
+    job = claim()
+    with pytest.raises(PowerCut):
+        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+    (folder / "0.png").unlink()
+    (folder / "3.png").unlink()
+    assert carry_out(reclaim(), make_tools(store, screener)) == exit_codes.SOME_FAILED
+    rows = read_rows(job.report / "predictions.csv")
+    assert [row.film for row in rows] == films
+    assert [row.status for row in rows] == [Status.SCORED] * 3 + [Status.FAILED]
+    assert rows[-1].reason.startswith("vanished: ")
+
+
+def test_a_job_whose_report_was_written_before_the_crash_ends_well(
+    store, claim, reclaim, screener, folder
+):
+    write_films(folder, 3)
+    job = claim()
+    assert carry_out(job, make_tools(store, screener)) == exit_codes.OK
+    assert carry_out(reclaim(), make_tools(store, screener)) == exit_codes.OK
+    assert len(read_rows(job.report / "predictions.csv")) == 3
+
+
+class LateFilms(Witness):
+    """Films arrive when the job has begun."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = folder
+
+    def started(self, job, films, left):
+        super().started(job, films, left)
+        write_film(self._folder / "late" / "x.png", seed=50)
+        write_film(self._folder / "1-late.png", seed=51)
+
+
+def test_films_that_arrive_late_are_named_in_the_audit_and_have_no_row(
+    store, claim, screener, folder
+):
+    films = write_films(folder, 3)
+    job = claim()
+    assert carry_out(job, make_tools(store, screener, watcher=LateFilms(folder))) == 0
+    assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
+    late = [line["subject"] for line in audited(job, "arrived_late")]
+    assert late == ["1-late.png", "late/x.png"]
+    assert broken_links(job.report / "audit.csv") == []
+
+
+def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, screener, folder):
+    films = write_films(folder, 3)
+    job = claim()
+    with pytest.raises(PowerCut):
+        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+    write_film(folder / "0-late.png", seed=50)
+    carry_out(reclaim(), make_tools(store, screener))
+    assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
+    assert [line["subject"] for line in audited(job, "arrived_late")] == ["0-late.png"]
+
+
+def test_the_audit_names_model_threshold_and_every_film(store, claim, screener, folder):
+    films = write_films(folder, 3)
+    job = claim()
+    carry_out(job, make_tools(store, screener))
+    started = audited(job, "started")[0]
+    for part in ("brightness 00000000", "fake/brightness 1", "threshold 0.5", "worker A"):
+        assert part in started["detail"]
+    assert started["sha256"] == job.model_sha256
+    assert [line["subject"] for line in audited(job, "scored")] == films
+
+
+def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):
+    write_films(folder, 6)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "film,label,patient\n"
+        "0.png,NORMAL,Doe^Jane\n1.png,1,Roe\n4.png,0,Doe^Jane\n5.png,PNEUMONIA,\ngone.png,1,\n"
+    )
+    job = claim(labels=labels)
+    carry_out(job, make_tools(store, screener))
+    rows = {row.film: row for row in read_rows(job.report / "predictions.csv")}
+    outcomes = {film: row.outcome for film, row in rows.items()}
+    assert outcomes == {
+        "0.png": "TN",
+        "1.png": "FN",
+        "2.png": "",
+        "3.png": "",
+        "4.png": "FP",
+        "5.png": "TP",
+    }
+    assert rows["0.png"].patient == rows["4.png"].patient != rows["1.png"].patient
+    assert "Doe" not in "".join(path.read_text() for path in job.report.iterdir())
+    assert audited(job, "labels")[0]["detail"] == "5 labels, 1 without a film"
+    summary = {line["metric"]: line for line in table(job.report / "summary.csv")}
+    assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
+
+
+def test_labels_that_contradict_each_other_leave_no_report(
+    store, claim, screener, folder, tmp_path
+):
+    write_films(folder, 2)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("film,label\n0.png,0\n0.png,1\n")
+    job = claim(labels=labels)
+    with pytest.raises(LabelsError, match="contradict"):
+        carry_out(job, make_tools(store, screener))
+    assert not job.report.exists()
+    assert {path.name for path in tmp_path.iterdir()} >= {"films", "labels.csv"}
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(
+    store, screener, folder, tmp_path
+):
+    write_films(folder, 2)
+    bundle = empty_bundle(tmp_path / "bundle")
+    store.add(
+        new_job(folder, bundle.path, tmp_path / "r", None, tmp_path / "patient.key", "onnx", 2)
+    )
+    make_card(threshold=0.9).write(bundle.path)
+    seal(bundle.path)
+    job = store.claim("A", LEASE)
+    with pytest.raises(JobFailed, match=f"the bundle {bundle.path} is not the one"):
+        carry_out(job, make_tools(store, screener, open_screener=open_screener))
+    assert store.get(job.name).films == 0
+    assert not job.report.exists()
+
+
+def test_a_folder_that_is_gone_fails_the_job_and_is_named(store, claim, screener, folder):
+    job = claim()
+    folder.rmdir()
+    with pytest.raises(JobFailed, match=f"{folder} cannot be listed: No such file"):
+        carry_out(job, make_tools(store, screener))
+
+
+class ForgetfulEngine(SerialEngine):
+    """Loses the last film."""
+
+    def screen(self, screener, films, seen, batch):
+        yield from super().screen(screener, films[:-1], seen, batch)
+
+
+class RepeatingEngine(SerialEngine):
+    """Screens the first film once more at the end."""
+
+    def screen(self, screener, films, seen, batch):
+        yield from super().screen(screener, [*films, films[0]], seen, batch)
+
+
+class InventiveEngine(SerialEngine):
+    """Comes back with a film that nobody gave to it."""
+
+    def screen(self, screener, films, seen, batch):
+        yield from super().screen(screener, films, seen, batch)
+        yield [Row(film="invented.png", status=Status.REFUSED)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (ForgetfulEngine(), "listed 3 files but has 2 rows"),
+        (RepeatingEngine(), r"0\.png is no open film"),
+        (InventiveEngine(), r"invented\.png is no open film"),
+    ],
+)
+def test_files_in_are_rows_out_or_there_is_no_report(
+    store, claim, screener, folder, engine, message
+):
+    write_films(folder, 3)
+    job = claim()
+    with pytest.raises(JobsError, match=message):
+        carry_out(job, make_tools(store, screener, engine=engine))
+    assert not job.report.exists()
+
+
+class Robber(Witness):
+    """Another worker takes the job over when the first batch is committed."""
+
+    def __init__(self, reclaim):
+        super().__init__()
+        self._reclaim = reclaim
+
+    def committed(self, rows):
+        super().committed(rows)
+        self._reclaim()
+
+
+@pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["serial", "local"])
+def test_a_worker_that_lost_its_job_stops_and_leaves_no_thread(
+    store, claim, reclaim, screener, folder, engine
+):
+    write_films(folder, 6)
+    job = claim()
+    threads = set(threading.enumerate())
+    with pytest.raises(LeaseLost, match="no longer held by A"):
+        carry_out(job, make_tools(store, screener, engine=engine, watcher=Robber(reclaim)))
+    assert len(store.rows(job)) == 2
+    assert store.get(job.name).worker == "B"
+    assert not job.report.exists()
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_job_runs_under_a_user_without_a_name(store, claim, screener, folder, monkeypatch):
+    write_films(folder, 1)
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
+    assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK

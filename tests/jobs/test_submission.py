@@ -1,0 +1,164 @@
+"""What is checked before a job is queued, and again before it is carried out."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exports.bundle import SHIPPED, seal
+from exports.errors import BundleError
+from jobs.errors import JobFailed, ReportInTheWay
+from jobs.job import new_name
+from jobs.states import State
+from jobs.submission import new_job, open_screener
+from makers import make_card
+from queue_makers import empty_bundle
+from screening.errors import LabelsError
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return empty_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def request_job(folder, bundle, tmp_path):
+    """Submit `folder` with `bundle`; any argument by keyword."""
+
+    def submitted(**changes):
+        request = {
+            "folder": folder,
+            "model": bundle.path,
+            "report": tmp_path / "report",
+            "labels": None,
+            "key": tmp_path / "patient.key",
+            "runtime": "onnx",
+            "batch": 8,
+        }
+        return new_job(**request | changes)
+
+    return submitted
+
+
+def test_a_new_job_waits_and_names_its_bundle_by_hash(request_job, folder, bundle, tmp_path):
+    job = request_job()
+    assert (job.state, job.fence, job.exit_code) == (State.QUEUED, 0, None)
+    assert (job.folder, job.report) == (folder, tmp_path / "report")
+    assert (job.model, job.model_sha256) == (bundle.path, bundle.sha256)
+    assert job.submitted_at.endswith("+00:00")
+
+
+def test_the_default_report_is_called_like_the_job(request_job, tmp_path):
+    job = request_job(report=None, reports=tmp_path / "reports")
+    assert job.report == tmp_path / "reports" / job.name
+
+
+def test_every_path_of_a_job_is_absolute(request_job, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("film,label\n")
+    job = request_job(
+        folder=Path(folder.name),
+        model=Path("bundle"),
+        report=Path("out"),
+        labels=Path("labels.csv"),
+        key=Path("key"),
+    )
+    paths = (job.folder, job.model, job.report, job.labels, job.key)
+    assert [path.is_absolute() for path in paths] == [True] * 5
+
+
+@pytest.mark.parametrize("inside", [".", "report", "a/b/report", "../films/report"])
+def test_a_report_inside_the_folder_is_in_the_way(request_job, folder, inside):
+    with pytest.raises(ReportInTheWay, match="would lie inside"):
+        request_job(report=folder / inside)
+
+
+def test_a_report_that_a_link_leads_into_the_folder_is_in_the_way(request_job, folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(ReportInTheWay, match="would lie inside"):
+        request_job(report=tmp_path / "link" / "report")
+
+
+@pytest.mark.parametrize("name", ["films-report", "filmsx", "report"])
+def test_a_report_beside_the_folder_is_not_in_the_way(request_job, folder, name):
+    assert request_job(report=folder.parent / name).report.name == name
+
+
+def test_a_file_or_a_full_folder_is_in_the_way_of_a_report(request_job, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "predictions.csv").write_text("x")
+    for name in ("file", "full"):
+        with pytest.raises(ReportInTheWay, match=f"{name} is there already"):
+            request_job(report=tmp_path / name)
+
+
+def test_an_empty_folder_is_not_in_the_way_of_a_report(request_job, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert request_job(report=tmp_path / "empty").report == tmp_path / "empty"
+
+
+def test_a_folder_that_is_no_bundle_is_refused(request_job, folder):
+    with pytest.raises(BundleError, match="films is no bundle"):
+        request_job(model=folder)
+
+
+def test_an_altered_bundle_is_refused(request_job, bundle):
+    (bundle.path / "card.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"card\.json"):
+        request_job()
+
+
+@pytest.mark.parametrize("text", ["film,label\na.png,PERHAPS\n", "name,finding\n", ""])
+def test_labels_that_cannot_be_understood_are_refused_at_once(request_job, tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(LabelsError, match=r"labels\.csv"):
+        request_job(labels=tmp_path / "labels.csv")
+
+
+def test_names_of_jobs_sort_by_time_and_differ():
+    names = [new_name() for _ in range(20)]
+    assert len(set(names)) == 20
+    assert [name[:15] for name in names] == sorted(name[:15] for name in names)
+
+
+def test_a_replaced_bundle_fails_the_job_and_both_hashes_are_named(request_job, bundle):
+    job = request_job()
+    make_card(threshold=0.9).write(bundle.path)
+    seal(bundle.path)
+    with pytest.raises(JobFailed, match=f"expected {job.model_sha256[:16]}; submit again"):
+        open_screener(job)
+
+
+def test_a_damaged_bundle_fails_the_job(request_job, bundle):
+    job = request_job()
+    (bundle.path / "card.json").unlink()
+    with pytest.raises(BundleError, match=r"card\.json is missing"):
+        open_screener(job)
+
+
+def test_a_bundle_without_a_model_for_the_runtime_fails_the_job(request_job):
+    with pytest.raises(BundleError, match="no model for the runtime litert"):
+        open_screener(request_job(runtime="litert"))
+
+
+def test_the_shipped_bundle_opens_as_it_was_submitted(request_job, folder, tmp_path):
+    job = request_job(model=SHIPPED)
+    screener = open_screener(job)
+    assert (screener.folder, screener.model_sha256) == (folder, job.model_sha256)
+    assert screener.predictor.runtime.startswith("onnx/onnxruntime ")
+    assert (tmp_path / "patient.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_jobs_with_the_same_key_hide_patients_alike(request_job, tmp_path):
+    one = open_screener(request_job(model=SHIPPED))
+    two = open_screener(replace(request_job(model=SHIPPED), folder=tmp_path))
+    assert one.key.hash("patient", "Doe^Jane") == two.key.hash("patient", "Doe^Jane")
+
+
+def test_a_bundle_that_was_moved_away_fails_the_job(request_job, bundle):
+    job = request_job()
+    shutil.rmtree(bundle.path)
+    with pytest.raises(BundleError, match="is no bundle"):
+        open_screener(job)

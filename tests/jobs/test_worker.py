@@ -1,0 +1,302 @@
+"""A worker: which jobs it takes, what becomes of them, and who is dead."""
+
+import os
+import platform
+import subprocess
+import sys
+from itertools import combinations_with_replacement
+from types import SimpleNamespace
+
+import pytest
+
+from jobs import exit_codes
+from jobs import worker as worker_module
+from jobs.errors import JobFailed
+from jobs.runner import LEASE
+from jobs.states import State
+from jobs.worker import is_dead, most_severe, work, worker_name
+from makers import write_film
+from queue_makers import (
+    FakeClock,
+    PowerCut,
+    SerialEngine,
+    Witness,
+    make_job,
+    make_tools,
+    opened_store,
+)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    with opened_store(tmp_path / "queue.sqlite", clock) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def naps(monkeypatch):
+    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
+    planned = []
+
+    def sleep(_seconds):
+        assert planned, "the worker sleeps, but there is something to do"
+        planned.pop(0)()
+
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(sleep=sleep))
+    return planned
+
+
+@pytest.fixture
+def submit(store, tmp_path):
+    """A job in the queue, with its own folder of three films."""
+
+    def submitted(name="job-1", failed=0):
+        folder = tmp_path / name
+        for number in range(3):
+            write_film(folder / f"{number}.png", seed=number)
+        for number in range(failed):
+            (folder / f"empty-{number}.png").touch()
+        job = make_job(name, folder)
+        store.add(job)
+        return job
+
+    return submitted
+
+
+@pytest.fixture
+def process():
+    """A process that lives until a line is written to it, and its name as a worker."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as child:
+        yield child
+        child.communicate(b"\n" if child.poll() is None else None)
+
+
+def name_of(pid):
+    """The name of the worker that runs in process `pid`, which is alive."""
+    started = worker_name_field(pid)
+    return f"{platform.node()}:{pid}:{started}"
+
+
+def worker_name_field(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:  # noqa: PTH123
+        return stat.read().rpartition(")")[2].split()[19]
+
+
+def end(process):
+    process.communicate(b"\n")
+
+
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+
+def test_this_process_is_not_dead():
+    assert not is_dead(worker_name())
+
+
+@needs_proc
+def test_a_process_is_dead_when_it_has_ended_and_not_before(process):
+    name = name_of(process.pid)
+    assert not is_dead(name)
+    end(process)
+    assert is_dead(name)
+
+
+@needs_proc
+def test_a_process_that_ended_is_dead_even_if_nobody_has_waited_for_it(process):
+    name = name_of(process.pid)
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_dead(name)
+
+
+@needs_proc
+def test_a_worker_is_dead_if_its_number_belongs_to_a_later_process():
+    host, pid, started = worker_name().rsplit(":", 2)
+    assert is_dead(f"{host}:{pid}:{int(started) - 1}")
+
+
+def test_nothing_is_known_of_a_worker_on_another_host():
+    _host, _pid, started = worker_name().rsplit(":", 2)
+    assert not is_dead(f"another-{platform.node()}:999999999:{started}")
+
+
+def test_a_worker_drains_the_queue_in_its_order(store, submit, screener):
+    jobs = [submit("b"), submit("a", failed=1), submit("c")]
+    ended = [(job.name, code) for job, code in work(make_tools(store, screener), drain=True)]
+    assert ended == [("b", 0), ("a", 3), ("c", 0)]
+    for job in jobs:
+        assert store.get(job.name).state is State.DONE
+        assert (job.report / "predictions.csv").exists()
+
+
+def test_a_worker_holds_its_job_under_its_own_name(store, submit, screener):
+    submit()
+    ((job, _code),) = work(make_tools(store, screener), drain=True)
+    assert job.worker == worker_name()
+
+
+def test_an_empty_queue_is_drained_at_once(store, screener):
+    assert list(work(make_tools(store, screener), drain=True)) == []
+
+
+def test_a_worker_for_one_job_leaves_the_others_alone(store, submit, screener):
+    for name in ("a", "b", "c"):
+        submit(name)
+    ended = list(work(make_tools(store, screener), drain=False, only="b"))
+    assert [job.name for job, _code in ended] == ["b"]
+    assert [job.state for job in store.jobs()] == [State.QUEUED, State.DONE, State.QUEUED]
+
+
+@needs_proc
+def test_the_job_of_a_dead_worker_is_taken_over_at_once(store, submit, screener, clock, process):
+    job = submit()
+    dead = name_of(process.pid)
+    first = store.claim(dead, LEASE)
+    end(process)
+    ((taken, code),) = work(make_tools(store, screener), drain=True)
+    assert (taken.name, taken.fence, code) == (job.name, first.fence + 1, exit_codes.OK)
+    assert clock.seconds < first.lease_until
+    assert store.get(job.name).state is State.DONE
+
+
+@needs_proc
+def test_only_the_job_of_the_dead_worker_is_taken_over(store, submit, screener, process):
+    submit("of the living")
+    submit("of the dead")
+    mine = store.claim(worker_name(), LEASE)
+    store.claim(name_of(process.pid), LEASE)
+    end(process)
+    taken = next(iter(work(make_tools(store, screener), drain=True)))[0]
+    assert taken.name == "of the dead"
+    assert store.get("of the living") == mine
+
+
+def test_a_job_whose_lease_ran_out_elsewhere_is_taken_over(store, submit, screener, clock):
+    submit()
+    store.claim("another-host:1:1", LEASE)
+    clock.seconds += LEASE + 1
+    ((job, code),) = work(make_tools(store, screener), drain=True)
+    assert (job.name, job.fence, code) == ("job-1", 2, exit_codes.OK)
+
+
+def test_a_draining_worker_waits_for_a_job_that_another_host_holds(
+    store, submit, screener, clock, naps
+):
+    submit()
+    store.claim("another-host:1:1", LEASE)
+
+    def wait_for_long():
+        clock.seconds += LEASE + 1
+
+    naps += [lambda: None, wait_for_long]
+    ((job, code),) = work(make_tools(store, screener), drain=True)
+    assert (job.fence, code) == (2, exit_codes.OK)
+    assert naps == []
+
+
+def test_a_worker_that_does_not_drain_waits_for_the_next_job(store, submit, screener, naps):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    naps += [lambda: submit("a"), lambda: submit("b"), interrupt]
+    ended = work(make_tools(store, screener), drain=False)
+    assert [next(ended)[0].name, next(ended)[0].name] == ["a", "b"]
+    with pytest.raises(KeyboardInterrupt):
+        next(ended)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1])
+def test_an_interrupted_job_goes_back_to_the_queue_with_its_rows(store, submit, screener, dies_at):
+    job = submit()
+    engine = SerialEngine(dies_at, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        list(work(make_tools(store, screener, engine=engine), drain=True))
+    left = store.get(job.name)
+    assert (left.state, left.worker, left.committed) == (State.QUEUED, "", 2 * dies_at)
+    assert [code for _job, code in work(make_tools(store, screener), drain=True)] == [0]
+    assert sum(screener.predictor.batches) == 3
+
+
+def test_a_job_that_cannot_be_carried_out_fails_with_its_message(store, submit, screener):
+    job = submit()
+
+    def refuse(_job):
+        raise JobFailed("the bundle is another one")
+
+    tools = make_tools(store, screener, open_screener=refuse)
+    assert [code for _job, code in work(tools, drain=True)] == [exit_codes.ERROR]
+    ended = store.get(job.name)
+    assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
+    assert ended.message == "the bundle is another one"
+    assert ended.finished_at
+
+
+def test_a_failed_job_does_not_stop_the_next(store, submit, screener):
+    lost = submit("a")
+    submit("b")
+    for film in lost.folder.iterdir():
+        film.unlink()
+    lost.folder.rmdir()
+    ended = [(job.name, code) for job, code in work(make_tools(store, screener), drain=True)]
+    assert ended == [("a", exit_codes.ERROR), ("b", exit_codes.OK)]
+    assert str(lost.folder) in store.get("a").message
+
+
+def test_what_is_no_error_of_this_project_leaves_the_job_running_for_a_successor(
+    store, submit, screener, clock
+):
+    job = submit()
+    tools = make_tools(store, screener, engine=SerialEngine(1, PowerCut()))
+    with pytest.raises(PowerCut):
+        list(work(tools, drain=True))
+    assert store.get(job.name).state is State.RUNNING
+    clock.seconds += LEASE + 1
+    assert [code for _job, code in work(make_tools(store, screener), drain=True)] == [0]
+
+
+class Robber(Witness):
+    """Another worker takes the job over while the first is stuck."""
+
+    def __init__(self, store, clock):
+        super().__init__()
+        self._store, self._clock = store, clock
+
+    def committed(self, rows):
+        super().committed(rows)
+        if len(self.batches) == 1:
+            self._clock.seconds += LEASE + 1
+            robbed = self._store.claim("another-host:1:1", LEASE, only="a")
+            self._store.finish(robbed, exit_codes.SYSTEMIC_FAILURE, "as the other one saw it")
+
+
+def test_a_worker_that_lost_one_job_goes_on_with_the_next(store, submit, screener, clock):
+    submit("a")
+    submit("b")
+    tools = make_tools(store, screener, watcher=Robber(store, clock))
+    codes = {job.name: code for job, code in work(tools, drain=True)}
+    assert codes["b"] == exit_codes.OK
+    assert store.get("a").message == "as the other one saw it"
+
+
+ORDER = (0, 3, 1, 4)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [list(pair) for size in (1, 2, 3) for pair in combinations_with_replacement(ORDER, size)],
+)
+def test_the_most_severe_job_gives_the_exit_code(codes):
+    expected = max(codes, key=ORDER.index)
+    assert most_severe(codes) == most_severe(codes[::-1]) == expected
+
+
+def test_a_worker_without_jobs_ends_well():
+    assert most_severe([]) == exit_codes.OK

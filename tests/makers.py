@@ -1,0 +1,106 @@
+"""Films, models and predictors that tests make for themselves."""
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from screening.card import Card
+from screening.decision import Calibration, OperatingPoint
+from screening.predictor import Prediction
+from screening.preprocess import Preprocessing
+
+#: The installed command.
+COMMAND = Path(sys.executable).parent / "screening"
+
+
+class BrightnessPredictor:
+    """Calls bright films pneumonia: P is the mean grey value. A real predictor without a network."""
+
+    runtime = "fake/brightness 1"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
+        self.batches.append(len(tensors))
+        p = tensors.mean(axis=(1, 2, 3))
+        scores = np.stack([1 - p, p], axis=1).astype(np.float32)
+        return Prediction(scores, np.zeros((len(tensors), 4), np.float32))
+
+
+def make_card(threshold: float = 0.5) -> Card:
+    """A card for :class:`BrightnessPredictor`: tensors are the film at 32 x 32, 0..1."""
+    return Card(
+        architecture="brightness",
+        preprocessing=Preprocessing(rows=32, columns=32),
+        operating_point=OperatingPoint(threshold, "given by the test"),
+        calibration=Calibration(),
+    ).with_weights("0" * 64)
+
+
+def grey_film(seed: int, brightness: float = 0.5, side: int = 128) -> npt.NDArray[np.uint8]:
+    """A smooth random film; `brightness` is about its mean grey value."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(0, 0.12, (8, 8)) + brightness
+    small = Image.fromarray(np.clip(coarse * 255, 0, 255).astype(np.uint8))
+    return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def encoded(film: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
+    """The bytes of a PNG or JPEG file."""
+    buffer = BytesIO()
+    Image.fromarray(film).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_film(path: Path, seed: int, brightness: float = 0.5) -> Path:
+    """A PNG or JPEG film, by the suffix of `path`; PNG without one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "JPEG" if path.suffix in {".jpg", ".jpeg"} else "PNG"
+    path.write_bytes(encoded(grey_film(seed, brightness), kind))
+    return path
+
+
+def dicom_film(
+    stored: npt.NDArray[np.integer],
+    syntax: UID = ExplicitVRLittleEndian,
+    **attributes: object,
+) -> FileDataset:
+    """A computed radiograph holding `stored`, with any attributes by keyword."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = syntax
+    dataset = FileDataset("", Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    bits = stored.dtype.itemsize * 8
+    defaults: dict[str, object] = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CR",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(stored.dtype.kind == "i"),
+    }
+    for keyword, value in (defaults | attributes).items():
+        setattr(dataset, keyword, value)
+    dataset.PixelData = stored.tobytes()
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def dicom_bytes(dataset: FileDataset) -> bytes:
+    """The bytes of a DICOM file with preamble and File Meta."""
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,307 @@
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from makers import dicom_bytes, dicom_film
+from screening.errors import NotAFilm, UnreadableFilm
+from screening.pixels.dicom import open_dicom
+from screening.pixels.film import Header
+
+STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
+# A window of 65536 from 0 on: grey = stored / 65535, by PS3.3 C.11.2.1.2.1.
+WINDOW = {"WindowCenter": 32768, "WindowWidth": 65536}
+GREY = STORED / 65535
+
+
+def film(**attributes: object) -> FileDataset:
+    return dicom_film(STORED, **WINDOW | attributes)
+
+
+def grey_of(data: bytes) -> np.ndarray:
+    grey, warnings = open_dicom(data).decode()
+    assert warnings == ()
+    return grey
+
+
+def bare(implicit: bool) -> bytes:
+    """The data set alone, without preamble and File Meta."""
+    dataset = Dataset()
+    dataset.update(film())
+    buffer = BytesIO()
+    dataset.save_as(buffer, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    return buffer.getvalue()
+
+
+def compressed(stream: bytes, syntax: str = JPEGLSLossless, **attributes: object) -> bytes:
+    dataset = dicom_film(STORED, syntax, **WINDOW | attributes)
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].VR = "OB"
+    return dicom_bytes(dataset)
+
+
+def test_a_header_is_read_as_plain_data() -> None:
+    dataset = film(
+        Modality="DX",
+        BodyPartExamined="Chest",
+        ViewPosition="pa ",
+        PatientSex="F",
+        PatientAge="045Y",
+        Manufacturer=" ACME ",
+        PatientID="4711",
+        StudyInstanceUID="1.2.3",
+    )
+    assert open_dicom(dicom_bytes(dataset)).header == Header(
+        modality="DX",
+        body_part_examined="CHEST",
+        view_position="PA",
+        patient_sex="F",
+        patient_age=45,
+        manufacturer="ACME",
+        patient_id="4711",
+        study_uid="1.2.3",
+        instance_uid=str(dataset.SOPInstanceUID),
+    )
+
+
+def test_what_a_header_does_not_say_stays_empty() -> None:
+    dataset = film(PatientSex="", PatientAge=None)
+    del dataset.Modality
+    header = open_dicom(dicom_bytes(dataset)).header
+    assert (header.modality, header.patient_sex, header.patient_id) == ("", "", "")
+    assert header.patient_age is None
+
+
+def test_who_it_is_is_not_shown() -> None:
+    header = open_dicom(dicom_bytes(film(PatientID="4711", StudyInstanceUID="1.2.3"))).header
+    assert "4711" not in repr(header)
+    assert "1.2.3" not in repr(header)
+
+
+# AS: nnnD, nnnW, nnnM or nnnY (PS3.5 6.2). 365 days are less than a year of 365.25.
+@pytest.mark.parametrize(
+    ("age", "years"),
+    [
+        ("045Y", 45),
+        ("000Y", 0),
+        ("101Y", 101),
+        ("011M", 0),
+        ("012M", 1),
+        ("023M", 1),
+        ("024M", 2),
+        ("051W", 0),
+        ("104W", 1),
+        ("010D", 0),
+        ("366D", 1),
+        ("", None),
+    ],
+)
+def test_an_age_is_read_in_whole_years(age: str, years: int | None) -> None:
+    assert open_dicom(dicom_bytes(film(PatientAge=age))).header.patient_age == years
+
+
+@pytest.mark.parametrize("age", [b"45Y ", b"0045", b"045y", b"YYYY", b"-45Y", b"\xb2\xb2\xb2Y"])
+def test_an_age_that_is_none_is_unknown(age: bytes) -> None:
+    data = dicom_bytes(film(PatientAge="045Y")).replace(b"045Y", age)
+    assert open_dicom(data).header.patient_age is None
+
+
+def test_raw_pixels_are_read() -> None:
+    np.testing.assert_allclose(grey_of(dicom_bytes(film())), GREY, atol=1e-5)
+
+
+def test_deflated_data_are_read() -> None:
+    data = dicom_bytes(dicom_film(STORED, DeflatedExplicitVRLittleEndian, **WINDOW))
+    np.testing.assert_allclose(grey_of(data), GREY, atol=1e-5)
+
+
+def test_big_endian_data_are_read() -> None:
+    dataset = film()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dataset.PixelData = STORED.astype(">u2").tobytes()
+    dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=False)
+    np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), GREY, atol=1e-5)
+
+
+def test_run_length_data_are_read() -> None:
+    dataset = film()
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), GREY, atol=1e-5)
+
+
+def test_compressed_pixels_are_read_like_raw_ones() -> None:
+    data = compressed(imagecodecs.jpegls_encode(STORED))
+    np.testing.assert_array_equal(grey_of(data), grey_of(dicom_bytes(film())))
+
+
+def test_what_stands_in_unused_bits_is_not_seen() -> None:
+    # PS3.5 8.1.1: bits above High Bit are no part of the value; old films keep overlays there.
+    dirty = STORED | np.uint16(0xF000)
+    attributes = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+    np.testing.assert_allclose(
+        grey_of(dicom_bytes(dicom_film(dirty, **attributes))), STORED / 4095, atol=1e-5
+    )
+
+
+def test_a_file_without_a_preamble_is_read() -> None:
+    np.testing.assert_allclose(grey_of(dicom_bytes(film())[132:]), GREY, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [b"", bytes(128) + b"DICM"], ids=["bare", "preamble"])
+@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "explicit"])
+def test_a_file_without_file_meta_is_read(start: bytes, implicit: bool) -> None:
+    np.testing.assert_allclose(grey_of(start + bare(implicit)), GREY, atol=1e-5)
+
+
+def test_colour_becomes_grey() -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (16, 32, 3), np.uint8)
+    dataset = dicom_film(
+        rgb[..., 0], SamplesPerPixel=3, PlanarConfiguration=1, PhotometricInterpretation="RGB"
+    )
+    dataset.PixelData = rgb.transpose(2, 0, 1).tobytes()
+    expected = rgb @ np.array([0.299, 0.587, 0.114]) / 255
+    np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), expected, atol=1e-6)
+
+
+# PS3.3 C.7.6.3.1.2: "Pixel data describe a
+# color image with a single sample per pixel (single image plane). The pixel value is used as an
+# index into each of the Red, Blue, and Green Palette Color Lookup Tables".
+def test_a_palette_is_looked_up() -> None:
+    indices = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    dataset = dicom_film(indices, PhotometricInterpretation="PALETTE COLOR")
+    falling = np.arange(255, -1, -1, dtype=np.uint8)
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTable"
+        dataset.add_new(f"{name}Descriptor", "US", [256, 0, 8])
+        dataset.add_new(f"{name}Data", "OW", falling.tobytes())
+    np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), falling[indices] / 255, atol=0.01)
+
+
+def test_of_several_frames_the_first_is_read_with_a_warning() -> None:
+    dataset = film(NumberOfFrames=3)
+    dataset.PixelData = b"".join(x.tobytes() for x in (STORED, STORED[::-1], STORED[:, ::-1]))
+    grey, warnings = open_dicom(dicom_bytes(dataset)).decode()
+    np.testing.assert_allclose(grey, GREY, atol=1e-5)
+    assert warnings == ("multi-frame: first of 3 frames read",)
+
+
+def test_a_data_set_without_an_image_is_no_film() -> None:
+    dataset = film(Modality="SR")
+    del dataset.PixelData, dataset.Rows, dataset.Columns
+    with pytest.raises(NotAFilm):
+        open_dicom(dicom_bytes(dataset))
+
+
+def test_an_image_without_its_pixels_is_damaged() -> None:
+    dataset = film()
+    del dataset.PixelData
+    with pytest.raises(UnreadableFilm) as caught:
+        open_dicom(dicom_bytes(dataset))
+    assert caught.value.code == "not_decodable"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        b"hello world, this is a letter\n" * 9,
+        b"film,label\n1,2\n",
+        b'{"a": 1}',
+        b"<html/>" * 9,
+    ],
+    ids=lambda data: repr(data[:6]),
+)
+def test_text_is_no_dicom(data: bytes) -> None:
+    with pytest.raises(UnreadableFilm) as caught:
+        open_dicom(data)
+    assert caught.value.code == "not_decodable"
+
+
+@pytest.mark.parametrize("lost", [1, 100, 800])
+def test_pixels_that_were_cut_off_do_not_decode(lost: int) -> None:
+    film_with_header = open_dicom(dicom_bytes(film())[:-lost])
+    with pytest.raises(UnreadableFilm) as caught:
+        film_with_header.decode()
+    assert caught.value.code == "not_decodable"
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless, JPEGBaseline8Bit])
+@pytest.mark.parametrize("stream", [b"", b"nonsense" * 9, b"\xff\xd8\xff\xf7\0\x0b"], ids=repr)
+def test_a_damaged_stream_does_not_decode_and_its_syntax_is_named(
+    syntax: str, stream: bytes
+) -> None:
+    opened = open_dicom(compressed(stream or b"\0\0", syntax))
+    with pytest.raises(UnreadableFilm, match="JPEG") as caught:
+        opened.decode()
+    assert caught.value.code == "not_decodable"
+
+
+def test_an_unknown_transfer_syntax_does_not_decode() -> None:
+    data = dicom_bytes(film()).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0")
+    with pytest.raises(UnreadableFilm):
+        open_dicom(data).decode()
+
+
+def test_a_film_over_the_limit_is_not_unpacked() -> None:
+    data = dicom_bytes(film(Rows=60_000, Columns=60_000))
+    with pytest.raises(UnreadableFilm) as caught:
+        open_dicom(data).decode()
+    assert caught.value.code == "too_large"
+
+
+def nested() -> bytes:
+    """A sequence in a sequence, three thousand deep (PS3.5 7.5)."""
+    opening = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff"
+    return bytes(128) + b"DICM" + opening * 3000
+
+
+def replaced(old: bytes, new: bytes) -> bytes:
+    data = dicom_bytes(film(NumberOfFrames=1))
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+def deflated_and_damaged() -> bytes:
+    data = dicom_bytes(dicom_film(STORED, DeflatedExplicitVRLittleEndian))
+    return data[:-300]
+
+
+def item_longer_than_the_file() -> bytes:
+    # Item tag, then a length of 0xF0000004; the offset table is the first item (PS3.5 A.4).
+    data = compressed(imagecodecs.jpegls_encode(STORED))
+    start = data.index(b"\xfe\xff\0\xe0")
+    return data[: start + 4] + b"\x04\0\0\xf0" + data[start + 8 :]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(lambda: replaced(b"IS\x02\0001 ", b"IS\x02\000x "), id="frames are a word"),
+        pytest.param(lambda: replaced(b"IS\x02\0001 ", b"IQ\x02\0001 "), id="unknown VR"),
+        pytest.param(
+            lambda: replaced(b"1.2.840.10008.1.2.1\0", b"1.2.840.1000\\1.2.3\0\0"),
+            id="two syntaxes",
+        ),
+        pytest.param(nested, id="nested too deep"),
+        pytest.param(deflated_and_damaged, id="deflated and cut off"),
+        pytest.param(item_longer_than_the_file, id="item longer than the file"),
+    ],
+)
+def test_a_damaged_file_is_an_unreadable_film_and_no_other_error(data: object) -> None:
+    content = data()
+    with pytest.raises(UnreadableFilm) as caught:
+        open_dicom(content).decode()
+    assert caught.value.code == "not_decodable"

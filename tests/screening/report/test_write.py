@@ -1,0 +1,115 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from screening.audit import Event, broken_links
+from screening.errors import LabelsError, ReportError
+from screening.privacy import PatientKey
+from screening.report.labels import Labels
+from screening.report.write import write_report
+from screening.row import Row, Status, read_rows
+
+ROWS = [
+    Row(film="a.png", status=Status.SCORED, probability=0.75, prediction="PNEUMONIA"),
+    Row(film="b.png", status=Status.SCORED, probability=0.25, prediction="NORMAL"),
+    Row(film="c.txt", status=Status.REFUSED, reason="not_image: The file is not an image."),
+]
+EVENTS = [Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "3 files")]
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
+
+
+def labels(tmp_path: Path, content: str) -> Labels:
+    path = tmp_path / "labels.csv"
+    path.write_text(content, encoding="utf-8")
+    return Labels.read(path)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_report_holds_every_row(tmp_path: Path, key: PatientKey) -> None:
+    report = write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    assert read_rows(tmp_path / "report/predictions.csv") == ROWS
+    assert list(report.rows) == ROWS
+    assert report.folder == tmp_path / "report"
+
+
+def test_a_report_holds_what_the_design_promises(tmp_path: Path, key: PatientKey) -> None:
+    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    assert {"predictions.csv", "summary.csv", "audit.csv"} <= names(tmp_path / "report")
+
+
+def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: PatientKey) -> None:
+    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    audit = tmp_path / "report/audit.csv"
+    events = [line.split(",")[2:4] for line in audit.read_text(encoding="utf-8").splitlines()]
+    assert events[1:] == [
+        ["submitted", "job-1"],
+        ["scored", "a.png"],
+        ["scored", "b.png"],
+        ["refused", "c.txt"],
+        ["written", "report"],
+    ]
+    assert broken_links(audit) == []
+
+
+def test_the_audit_names_the_other_files_with_their_hash(tmp_path: Path, key: PatientKey) -> None:
+    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    last = (tmp_path / "report/audit.csv").read_text(encoding="utf-8").splitlines()[-1]
+    for name in names(tmp_path / "report") - {"audit.csv"}:
+        content = (tmp_path / "report" / name).read_bytes()
+        assert f"{name}={hashlib.sha256(content).hexdigest()}" in last
+
+
+def test_labels_are_joined_and_their_file_is_recorded(tmp_path: Path, key: PatientKey) -> None:
+    given = labels(tmp_path, "film,label\na.png,1\nb.png,1\nlost.png,0\n")
+    report = write_report(tmp_path / "report", ROWS, EVENTS, given, key)
+    rows = read_rows(tmp_path / "report/predictions.csv")
+    assert [row.outcome for row in rows] == ["TP", "FN", ""]
+    summary = (tmp_path / "report/summary.csv").read_text(encoding="utf-8")
+    assert "labels_without_film,1,,,3,all\n" in summary
+    assert "recall,0.5," in summary
+    audit = (tmp_path / "report/audit.csv").read_text(encoding="utf-8")
+    assert "labels.csv" in audit
+    assert hashlib.sha256((tmp_path / "labels.csv").read_bytes()).hexdigest() in audit
+    assert {line.metric for line in report.lines} >= {"recall", "labels_without_film"}
+
+
+def test_labels_that_contradict_each_other_leave_no_report(tmp_path: Path, key: PatientKey) -> None:
+    given = labels(tmp_path, "film,label\na.png,1\na.png,0\n")
+    with pytest.raises(LabelsError):
+        write_report(tmp_path / "report", ROWS, EVENTS, given, key)
+    assert names(tmp_path) == {"labels.csv"}
+
+
+def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path, key: PatientKey) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "old.csv").write_text("old")
+    with pytest.raises(ReportError, match="report"):
+        write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    assert names(tmp_path) == {"report"}
+    assert names(tmp_path / "report") == {"old.csv"}
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path, key: PatientKey) -> None:
+    (tmp_path / "report").mkdir()
+    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    assert "predictions.csv" in names(tmp_path / "report")
+
+
+def test_a_place_that_can_hold_no_report_is_named(tmp_path: Path, key: PatientKey) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ReportError, match="file"):
+        write_report(tmp_path / "file" / "report", ROWS, EVENTS, None, key)
+
+
+def test_a_night_without_films_has_a_report(tmp_path: Path, key: PatientKey) -> None:
+    write_report(tmp_path / "report", [], EVENTS, None, key)
+    assert read_rows(tmp_path / "report/predictions.csv") == []
+    assert broken_links(tmp_path / "report/audit.csv") == []

@@ -1,0 +1,165 @@
+import csv
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from screening.audit import FILE_NAME, Event, broken_links, film_event, write_audit
+from screening.row import Row, Status
+
+QUICK = settings(deadline=None, max_examples=60, database=None)
+
+EVENTS = [
+    Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "4 films"),
+    Event("2026-01-01T00:00:01.000+00:00", "scored", "a.png", "0.25 NORMAL", "a" * 64),
+    Event("2026-01-01T00:00:02.000+00:00", "failed", "b.png", "empty: The file is empty."),
+    Event("2026-01-01T00:00:03.000+00:00", "scored", "=1+1.png", "0.75 PNEUMONIA", "b" * 64),
+]
+
+
+def audit(folder: Path, events: list[Event] = EVENTS) -> Path:
+    (folder / "predictions.csv").write_bytes(b"film\n")
+    write_audit(folder, events, rows=3)
+    return folder / FILE_NAME
+
+
+def lines_of(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def write_lines(path: Path, lines: list[list[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+
+
+def test_a_chain_as_it_was_written_is_whole(tmp_path: Path) -> None:
+    assert broken_links(audit(tmp_path)) == []
+
+
+def test_the_columns_are_those_of_the_design(tmp_path: Path) -> None:
+    columns = " ".join(lines_of(audit(tmp_path))[0])
+    assert columns == "seq at event subject detail sha256 previous chain"
+
+
+def test_each_link_names_the_one_before_and_the_first_names_none(tmp_path: Path) -> None:
+    lines = lines_of(audit(tmp_path))[1:]
+    chain = [line[7] for line in lines]
+    assert [line[0] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert [line[6] for line in lines] == ["0" * 64, *chain[:-1]]
+    assert len(set(chain)) == len(chain)
+
+
+def test_the_head_is_the_last_link(tmp_path: Path) -> None:
+    head = write_audit(tmp_path, EVENTS, rows=3)
+    assert lines_of(tmp_path / FILE_NAME)[-1][7] == head
+
+
+def test_the_last_line_names_every_other_file_with_its_hash(tmp_path: Path) -> None:
+    (tmp_path / "summary.csv").write_bytes(b"metric\n")
+    last = lines_of(audit(tmp_path))[-1]
+    assert last[2:4] == ["written", "report"]
+    assert "3 rows" in last[4]
+    assert f"predictions.csv={hashlib.sha256(b'film' + bytes([10])).hexdigest()}" in last[4]
+    assert f"summary.csv={hashlib.sha256(b'metric' + bytes([10])).hexdigest()}" in last[4]
+
+
+def test_a_subject_that_is_a_formula_is_made_inert(tmp_path: Path) -> None:
+    assert lines_of(audit(tmp_path))[4][3] == "'=1+1.png"
+
+
+@QUICK
+@given(
+    line=st.integers(1, len(EVENTS) + 1),
+    column=st.integers(0, 7),
+    value=st.text("ab09 .:", min_size=1, max_size=8),
+)
+def test_any_changed_cell_is_found(
+    tmp_path_factory: pytest.TempPathFactory, line: int, column: int, value: str
+) -> None:
+    path = audit(tmp_path_factory.mktemp("audit"))
+    lines = lines_of(path)
+    lines[line][column] += value
+    write_lines(path, lines)
+    assert line in broken_links(path)
+
+
+@pytest.mark.parametrize("line", range(1, len(EVENTS) + 1))
+def test_a_line_taken_out_is_found(tmp_path: Path, line: int) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    del lines[line]
+    write_lines(path, lines)
+    assert line in broken_links(path)
+
+
+def test_two_lines_that_changed_places_are_found(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    lines[2], lines[3] = lines[3], lines[2]
+    write_lines(path, lines)
+    assert {2, 3} <= set(broken_links(path))
+
+
+def test_a_line_put_in_is_found(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    lines.insert(2, lines[2])
+    write_lines(path, lines)
+    assert 3 in broken_links(path)
+
+
+@pytest.mark.parametrize("lost", range(1, len(EVENTS) + 2))
+def test_a_chain_that_was_cut_is_a_broken_chain(tmp_path: Path, lost: int) -> None:
+    path = audit(tmp_path)
+    write_lines(path, lines_of(path)[:-lost])
+    assert broken_links(path) != []
+
+
+def test_a_formula_made_live_again_is_found(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    lines[4][3] = lines[4][3].removeprefix("'")
+    write_lines(path, lines)
+    assert broken_links(path) == [4]
+
+
+def test_a_cell_added_to_a_line_is_found(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    lines[2].append("and the radiologist agreed")
+    write_lines(path, lines)
+    assert broken_links(path) == [2]
+
+
+def test_a_line_cut_short_is_found(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    lines = lines_of(path)
+    del lines[2][3:]
+    write_lines(path, lines)
+    assert 2 in broken_links(path)
+
+
+@pytest.mark.parametrize("film", ["a,b", 'a"b', "a\nb", "a\rb", "'a", "=a", "ü\u2028\x85", "\x00"])
+def test_a_film_may_have_any_name(tmp_path: Path, film: str) -> None:
+    assert broken_links(audit(tmp_path, [Event("now", "scored", film)])) == []
+
+
+def test_a_scored_film_is_told_with_its_answer() -> None:
+    row = Row(
+        film="a.png",
+        sha256="a" * 64,
+        status=Status.SCORED,
+        probability=0.25,
+        prediction="NORMAL",
+        screened_at="then",
+    )
+    assert film_event(row) == Event("then", "scored", "a.png", "0.25 NORMAL", "a" * 64)
+
+
+def test_a_film_without_an_answer_is_told_with_the_reason() -> None:
+    row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
+    assert film_event(row).detail == "blank: The film is blank."
+    assert film_event(row).event == "refused"

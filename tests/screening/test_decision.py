@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from screening.decision import Calibration, OperatingPoint, logits, sigmoid
+
+
+def scores(*p: float) -> np.ndarray:
+    return np.array([[1 - value, value] for value in p])
+
+
+def test_temperature_one_changes_no_score() -> None:
+    p = Calibration().probabilities(scores(0.1, 0.5, 0.987654))
+    assert p == pytest.approx([0.1, 0.5, 0.987654], abs=1e-6)
+
+
+# Odds of 9 : 1 at temperature 2 are odds of 9 ** (1 / 2) = 3 : 1.
+@pytest.mark.parametrize(("p", "calibrated"), [(0.9, 0.75), (0.1, 0.25), (0.5, 0.5)])
+def test_a_temperature_is_the_root_of_the_odds(p: float, calibrated: float) -> None:
+    assert Calibration(2.0).probabilities(scores(p))[0] == pytest.approx(calibrated, abs=1e-6)
+
+
+def test_probabilities_have_six_decimals() -> None:
+    p = Calibration().probabilities(scores(1 / 3, 2 / 3))
+    assert p.tolist() == [0.333333, 0.666667]
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_a_saturated_score_has_a_finite_logit(score: float) -> None:
+    assert np.isfinite(logits(scores(score))).all()
+    assert Calibration().probabilities(scores(score))[0] == pytest.approx(score, abs=1e-6)
+
+
+def test_the_order_of_films_is_kept_by_any_temperature() -> None:
+    p = np.linspace(0, 1, 101)
+    assert (np.diff(Calibration(3.7).probabilities(scores(*p))) >= 0).all()
+
+
+def test_the_logistic_function_does_not_overflow() -> None:
+    assert sigmoid(np.array([-1e4, -1.0, 0.0, 1.0, 1e4])) == pytest.approx(
+        [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1]
+    )
+
+
+def test_a_score_that_is_no_number_stays_none() -> None:
+    assert np.isnan(Calibration().probabilities(scores(np.nan))).all()
+
+
+@pytest.mark.parametrize(
+    ("probability", "finding"),
+    [(0.499999, "NORMAL"), (0.5, "PNEUMONIA"), (0.500001, "PNEUMONIA"), (0.0, "NORMAL")],
+)
+def test_a_probability_that_reaches_the_threshold_is_pneumonia(
+    probability: float, finding: str
+) -> None:
+    assert OperatingPoint(0.5, "").finding(probability) == finding
+
+
+def test_films_are_decided_together_as_they_are_one_by_one() -> None:
+    point = OperatingPoint(0.3, "")
+    p = np.array([0.299999, 0.3, 0.300001])
+    assert point.positive(p).tolist() == [False, True, True]
+    assert [point.finding(value) == "PNEUMONIA" for value in p] == [False, True, True]
+
+
+def test_the_decision_follows_from_the_figure_in_the_report() -> None:
+    # 0.4999999 is written as 0.5, and a reader of the report sees that 0.5 reaches 0.5.
+    (p,) = Calibration().probabilities(scores(0.4999999))
+    assert p == 0.5
+    assert OperatingPoint(0.5, "").finding(p) == "PNEUMONIA"

@@ -1,0 +1,78 @@
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+
+from screening.errors import KeyFileError
+from screening.privacy import PatientKey
+
+
+def rfc_2104(secret: bytes, message: bytes) -> str:
+    """HMAC-SHA256 as RFC 2104 section 2 writes it."""
+    padded = secret.ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + message).digest()
+    return hashlib.sha256(bytes(byte ^ 0x5C for byte in padded) + inner).hexdigest()
+
+
+def test_a_hash_is_the_beginning_of_hmac_sha256(key: PatientKey) -> None:
+    assert key.hash("patient", "Müller") == rfc_2104(b"k" * 32, "patient\0Müller".encode())[:16]
+
+
+def test_the_same_patient_has_the_same_hash_and_another_has_another(key: PatientKey) -> None:
+    assert key.hash("patient", "1") == key.hash("patient", "1")
+    assert key.hash("patient", "1") != key.hash("patient", "2")
+
+
+def test_the_same_value_of_another_kind_has_another_hash(key: PatientKey) -> None:
+    assert key.hash("patient", "1.2.3") != key.hash("study", "1.2.3")
+
+
+def test_another_site_has_other_hashes(key: PatientKey) -> None:
+    assert key.hash("patient", "1") != PatientKey(b"K" * 32).hash("patient", "1")
+
+
+def test_who_is_unknown_stays_unknown(key: PatientKey) -> None:
+    assert key.hash("patient", "") == ""
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert "hush" not in repr(PatientKey(b"hush" * 8))
+
+
+def test_a_new_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "screening" / "key"
+    made = PatientKey.load_or_create(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert bytes.fromhex(path.read_text(encoding="ascii")) == made.secret
+    assert len(made.secret) == 32
+
+
+def test_a_key_that_was_made_is_used_again(tmp_path: Path) -> None:
+    first = PatientKey.load_or_create(tmp_path / "key")
+    assert PatientKey.load_or_create(tmp_path / "key") == first
+
+
+def test_two_sites_make_two_keys(tmp_path: Path) -> None:
+    assert PatientKey.load_or_create(tmp_path / "a") != PatientKey.load_or_create(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not hex", b"ab" * 31, b"ab" * 33, "ü".encode() * 32],
+    ids=["empty", "words", "short", "long", "umlauts"],
+)
+def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "site.key"
+    path.write_bytes(content)
+    with pytest.raises(KeyFileError, match=r"site\.key"):
+        PatientKey.load_or_create(path)
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KeyFileError, match="file"):
+        PatientKey.load_or_create(tmp_path / "file" / "key")
+    with pytest.raises(KeyFileError, match=tmp_path.name):
+        PatientKey.load_or_create(tmp_path)

@@ -1,0 +1,131 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from screening.errors import ReportError
+from screening.row import COLUMNS, Row, Status, cell, read_rows, text, write_rows
+
+QUICK = settings(deadline=None, max_examples=60, database=None)
+
+# What UTF-8 can hold; names that it cannot hold are translated by `discover`.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+SHARES = st.none() | st.floats(0, 1)
+
+ROWS = st.builds(
+    Row,
+    film=TEXTS,
+    status=st.sampled_from(Status),
+    reason=TEXTS,
+    probability=SHARES,
+    threshold=SHARES,
+    seconds=st.floats(0, 1e6),
+    patient=TEXTS,
+    view=TEXTS,
+    manufacturer=TEXTS,
+    warnings=TEXTS,
+)
+
+
+def test_the_columns_begin_as_the_design_promises() -> None:
+    promised = (
+        "film sha256 status reason probability prediction threshold label outcome patient view "
+        "modality model model_sha256 screened_at seconds"
+    )
+    assert " ".join(COLUMNS).startswith(promised)
+
+
+@pytest.mark.parametrize(
+    "column", ["runtime", "instance", "study", "sex", "age_band", "manufacturer", "warnings"]
+)
+def test_further_promised_columns_follow(column: str) -> None:
+    assert column in COLUMNS[16:]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_a_cell_that_is_a_formula_is_made_inert(start: str) -> None:
+    assert cell(f"{start}1+1") == f"'{start}1+1"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, ""), ("", ""), ("a.png", "a.png"), (0.25, "0.25"), (-0.5, "-0.5"), (7, "7")],
+)
+def test_other_cells_stand_as_they_are(value: object, expected: str) -> None:
+    assert cell(value) == expected
+
+
+def test_a_status_is_written_as_its_word() -> None:
+    assert cell(Status.DUPLICATE) == "duplicate"
+
+
+@QUICK
+@given(st.text(max_size=8))
+def test_no_text_begins_like_a_formula_once_it_is_a_cell(value: str) -> None:
+    assert not cell(value).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+@QUICK
+@given(st.text(max_size=8))
+@example("'")
+@example("''=1")
+@example("=1")
+def test_the_text_of_a_cell_comes_back(value: str) -> None:
+    assert text(cell(value)) == value
+
+
+@QUICK
+@given(ROWS)
+def test_a_row_survives_json(row: Row) -> None:
+    assert Row.from_dict(json.loads(json.dumps(row.as_dict()))) == row
+
+
+@QUICK
+@given(rows=st.lists(ROWS, max_size=5))
+@example([Row(film="scan\r1.png", status=Status.SCORED)])
+def test_rows_that_were_written_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "predictions.csv"
+    write_rows(path, rows)
+    assert read_rows(path) == rows
+
+
+def test_any_csv_reader_finds_one_line_for_each_film(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    films = ["a.png", 'b,"c".png', "d\ne.png", "ü.png"]
+    write_rows(path, [Row(film=film, status=Status.SCORED) for film in films])
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == list(COLUMNS)
+    assert [line[0] for line in lines[1:]] == films
+
+
+def test_columns_that_follow_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
+    write_rows(path, [row])
+    first, second = path.read_text(encoding="utf-8").splitlines()
+    path.write_text(f"{first},reader\n{second},somebody\n", encoding="utf-8")
+    assert read_rows(path) == [row]
+
+
+@pytest.mark.parametrize("content", ["", "film,label\na.png,1\n"])
+def test_a_file_with_other_columns_is_no_report(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "predictions.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ReportError, match=r"predictions\.csv"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["a.png,,scored", "a.png,,splendid" + "," * (len(COLUMNS) - 3)], ids=["short", "status"]
+)
+def test_a_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "predictions.csv"
+    path.write_text(",".join(COLUMNS) + f"\n{line}\n", encoding="utf-8")
+    with pytest.raises(ReportError, match=r"predictions\.csv"):
+        read_rows(path)

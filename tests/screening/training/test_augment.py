@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from makers import grey_film
+from screening.training.augment import _cover, _degrade, _expose, _move, augment
+
+SEEDS = range(25)
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (80, 48)], ids=str)
+def test_a_film_keeps_its_shape_and_its_type(shape: tuple[int, int]) -> None:
+    film = grey_film(1, side=80)[: shape[0], : shape[1]].copy()
+    for seed in SEEDS:
+        changed = augment(film, rng(seed))
+        assert changed.shape == shape
+        assert changed.dtype == np.uint8
+
+
+def test_the_film_itself_is_left_as_it_was() -> None:
+    film = grey_film(1, side=64).copy()
+    before = film.copy()
+    for seed in SEEDS:
+        augment(film, rng(seed))
+    np.testing.assert_array_equal(film, before)
+
+
+def test_the_same_seed_gives_the_same_view() -> None:
+    film = grey_film(1, side=64)
+    np.testing.assert_array_equal(augment(film, rng(3)), augment(film, rng(3)))
+
+
+def test_each_seed_gives_another_view() -> None:
+    film = grey_film(1, side=64)
+    views = {augment(film, rng(seed)).tobytes() for seed in SEEDS}
+    assert len(views) == len(SEEDS)
+
+
+def test_a_film_is_moved_by_no_more_than_a_tenth_or_so() -> None:
+    # A shift of up to 0.07 along each axis, divided by a scale of 0.85 or more and an aspect of
+    # exp(0.12) at most: 0.07 * sqrt(2) / 0.85 * 1.13 = 0.132 of the side.
+    film = np.zeros((200, 200), np.uint8)
+    film[96:104, 96:104] = 255
+    for seed in SEEDS:
+        moved = np.asarray(_move(Image.fromarray(film), rng(seed)), float)
+        rows, columns = np.indices(film.shape)
+        centre = (rows * moved).sum() / moved.sum(), (columns * moved).sum() / moved.sum()
+        assert np.hypot(centre[0] - 99.5, centre[1] - 99.5) < 0.132 * 200 + 1
+
+
+def test_a_film_is_turned_by_no_more_than_11_degrees() -> None:
+    # A vertical line; aspect and scale change its slope by exp(0.12) ** 2 at most.
+    film = np.zeros((200, 200), np.uint8)
+    film[40:160, 97:103] = 255
+    steepest = np.tan(np.deg2rad(11)) * np.exp(0.24)
+    for seed in SEEDS:
+        moved = np.asarray(_move(Image.fromarray(film), rng(seed)), float)
+        rows, columns = np.nonzero(moved > 127)
+        assert abs(np.polyfit(rows, columns, 1)[0]) < steepest + 0.02
+
+
+def test_a_film_is_never_mirrored() -> None:
+    # The heart stays on its side: what was left of the middle by a quarter stays left of it.
+    film = np.zeros((200, 200), np.uint8)
+    film[90:110, 40:60] = 255
+    for seed in SEEDS:
+        moved = np.asarray(_move(Image.fromarray(film), rng(seed)), float)
+        assert (moved.sum(axis=0) * np.arange(200)).sum() / moved.sum() < 100
+
+
+def test_another_exposure_never_turns_dark_into_bright() -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    for seed in SEEDS:
+        exposed = np.asarray(_expose(Image.fromarray(ramp), rng(seed))).astype(int)
+        assert (np.diff(exposed, axis=1) >= 0).all()
+        assert exposed.max() - exposed.min() > 100
+
+
+def test_processing_leaves_a_film_what_it_was() -> None:
+    film = grey_film(1, side=128)
+    for seed in SEEDS:
+        degraded = np.asarray(_degrade(Image.fromarray(film), rng(seed)))
+        assert degraded.shape == film.shape
+        assert np.corrcoef(degraded.ravel(), film.ravel())[0, 1] > 0.8
+
+
+def test_up_to_three_patches_are_covered() -> None:
+    # A patch is at most 0.22 x 0.22 of the film, so three are at most 0.1452 of it.
+    changed = []
+    for seed in SEEDS:
+        film = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+        before = film.copy()
+        changed.append((_cover(film, rng(seed)) != before).mean())
+    assert max(changed) <= 3 * 0.22**2
+    assert max(changed) > 0
+    assert min(changed) == 0
