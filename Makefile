@@ -15,11 +15,11 @@ demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 # Everything of `make test`, and the kill -9 and training tests at full length.
 test-long: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --long
+	$(BIN)/python -m pytest -n 2 --dist loadscope --long
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,14 +1,13 @@
-"""The command line: usage, configuration, environment, exit codes, and looking at the queue."""
+"""The command line: usage, exit codes, and looking at the queue."""
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from command import screening, submitted
 from exports.bundle import SHIPPED, Bundle
 from jobs import exit_codes
 from jobs.cli import workshop
@@ -18,7 +17,6 @@ from makers import write_film
 from queue_makers import (
     FakeClock,
     SerialEngine,
-    empty_bundle,
     make_job,
     opened_store,
     scored_row,
@@ -28,56 +26,6 @@ from screening import __version__
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Status, read_rows
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A working folder of its own, and nothing in the environment that tests did not put there."""
-    for variable in [name for name in os.environ if name.startswith("SCREENING_")]:
-        monkeypatch.delenv(variable)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-    yield tmp_path
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def queue(home):
-    return home / "state" / "screening" / "queue.sqlite"
-
-
-@pytest.fixture
-def store(queue):
-    """The default queue, as another program sees it."""
-    with opened_store(queue, FakeClock()) as store:
-        yield store
-
-
-@pytest.fixture
-def bundle(home):
-    """A bundle that can be submitted, but holds no model."""
-    return empty_bundle(home / "bundle")
-
-
-@pytest.fixture
-def films(folder):
-    for number in range(2):
-        write_film(folder / f"{number}.png", seed=number, brightness=0.4)
-    return folder
-
-
-def screening(*words, **environment):
-    """Run the command; the environment by keyword."""
-    return CliRunner().invoke(cli, [str(word) for word in words], env=environment)
-
-
-def submitted(store, *words, **environment):
-    """The job that `submit` puts into the queue."""
-    result = screening("submit", *words, **environment)
-    assert result.exit_code == exit_codes.OK, result.output
-    return store.get(result.stdout.strip())
-
 
 USAGE = {
     "no such command": ["scrutinise"],
@@ -180,95 +128,6 @@ def test_submit_prints_the_job_and_where_queue_and_report_are(store, films, bund
 
 def test_the_shipped_bundle_is_the_default(store, films):
     assert submitted(store, films).model_sha256 == Bundle.open(SHIPPED).sha256
-
-
-# What is asked for on the command line comes before the environment, and that before the file.
-@pytest.mark.parametrize(
-    ("line", "environment", "config", "batch"),
-    [
-        ([], {}, "", 8),
-        ([], {}, "[submit]\nbatch = 16\n", 16),
-        ([], {}, "[run]\nbatch = 16\n", 8),
-        ([], {"SCREENING_SUBMIT_BATCH": "32"}, "", 32),
-        ([], {"SCREENING_RUN_BATCH": "32"}, "", 8),
-        ([], {"SCREENING_SUBMIT_BATCH": "32"}, "[submit]\nbatch = 16\n", 32),
-        (["--batch", "64"], {"SCREENING_SUBMIT_BATCH": "32"}, "[submit]\nbatch = 16\n", 64),
-        (["--batch", "64"], {}, "[submit]\nbatch = 16\n", 64),
-    ],
-)
-def test_an_option_comes_from_the_line_the_environment_or_the_file(
-    store, films, bundle, home, line, environment, config, batch
-):
-    (home / "screening.toml").write_text(config)
-    result = screening(
-        "--config",
-        "screening.toml",
-        "submit",
-        films,
-        "--model",
-        bundle.path,
-        *line,
-        **environment,
-    )
-    assert result.exit_code == exit_codes.OK, result.output
-    assert [job.batch for job in store.jobs()] == [batch]
-
-
-def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
-    (home / "labels.csv").write_text("film,label\n0.png,1\n")
-    (home / "screening.toml").write_text(
-        "[submit]\n"
-        'model = "bundle"\nout = "out"\nlabels = "labels.csv"\nruntime = "litert"\nkey = "a.key"\n'
-    )
-    job = submitted(store, films, SCREENING_CONFIG="screening.toml")
-    assert (job.model, job.report) == (bundle.path, home / "out")
-    assert (job.labels, job.runtime) == (home / "labels.csv", "litert")
-    assert job.key == home / "a.key"
-
-
-@pytest.mark.parametrize(
-    ("config", "environment"),
-    [
-        ("[submit]\nbatch = 0\n", {}),
-        ('[submit]\nbatch = "few"\n', {}),
-        ("", {"SCREENING_SUBMIT_BATCH": "0"}),
-        ("", {"SCREENING_SUBMIT_RUNTIME": "abacus"}),
-    ],
-)
-def test_a_wrong_value_is_wrong_usage_wherever_it_comes_from(
-    store, films, bundle, home, config, environment
-):
-    (home / "screening.toml").write_text(config)
-    words = ("--config", "screening.toml", "submit", films, "--model", bundle.path)
-    result = screening(*words, **environment)
-    assert result.exit_code == exit_codes.USAGE
-    assert store.jobs() == []
-
-
-@pytest.mark.parametrize("config", ["submit = 16\n", 'submit = "fast"\n'])
-def test_a_file_without_a_table_for_the_command_is_wrong_usage(films, bundle, home, config):
-    (home / "screening.toml").write_text(config)
-    result = screening("--config", "screening.toml", "submit", films, "--model", bundle.path)
-    assert result.exit_code == exit_codes.USAGE
-
-
-@pytest.mark.parametrize("source", ["line", "environment", "file"])
-def test_the_queue_can_be_chosen(films, bundle, home, queue, source):
-    chosen = home / "elsewhere" / "q.sqlite"
-    config = home / "screening.toml"
-    if source == "file":
-        config.write_text(f'[submit]\nqueue = "{chosen}"\n[jobs.list]\nqueue = "{chosen}"\n')
-    else:
-        config.touch()
-    environment = {"SCREENING_QUEUE": str(chosen)} if source == "environment" else {}
-    option = ["--queue", chosen] if source == "line" else []
-    submit = screening(
-        "--config", config, "submit", films, "--model", bundle.path, *option, **environment
-    )
-    listed = screening("--config", config, "jobs", "list", *option, **environment)
-    assert submit.stdout.strip() in listed.stdout
-    assert chosen.exists()
-    assert not queue.exists()
 
 
 def test_an_empty_queue_is_said_to_be_empty(queue):
