@@ -33,6 +33,9 @@ class FilmSet:
 class Progress(Protocol):
     """Told how far the training is."""
 
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+
     def batch(self, epoch: int, batches: int, done: int, loss: float) -> None:
         """A batch is done."""
 

@@ -12,7 +12,8 @@ def split_by_patient(
 ) -> tuple[list[LabelledFilm], list[LabelledFilm]]:
     """Training and validation films; both hold whole patients, and about the same class mix.
 
-    Patients are drawn within each class (a patient counts for the class of most of their films)
+    Films that the data set aside for a test are on neither side, and so is every other film of
+    their patients. Patients are drawn within each class (a patient counts for the class of most of their films)
     until the class has given `validation_share` of its films.
 
     Args:
@@ -22,6 +23,8 @@ def split_by_patient(
     Raises:
         TrainingDataError: if a class would be missing on one side.
     """
+    set_aside = {film.patient for film in films if film.split == "test"}
+    films = [film for film in films if film.patient not in set_aside]
     by_patient: dict[str, list[LabelledFilm]] = {}
     for film in films:
         by_patient.setdefault(film.patient, []).append(film)

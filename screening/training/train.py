@@ -60,6 +60,9 @@ def train(
         raise TrainingDataError(f"{model} already holds a model; choose another --out")
     films = read_manifest(data, patient_pattern)
     sides = _Sides(*split_by_patient(films, recipe.validation_share, recipe.seed))
+    for name, side in vars(sides).items():
+        counts = ", ".join(f"{number} {what}" for what, number in _counts(side).items())
+        progress.say(f"{name}: {counts}")
     preprocessing = PREPROCESSING[recipe.architecture]
     data_hash = fingerprint(films)
     model.mkdir(parents=True, exist_ok=True)

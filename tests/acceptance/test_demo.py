@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 
 
@@ -18,6 +20,10 @@ def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(scr
     assert rows.warnings["RG1_UNCR.dcm"] == "same pixels as RG1_J2KR.dcm"
     assert rows.tensor_sha256["RG1_UNCR.dcm"] == rows.tensor_sha256["RG1_J2KR.dcm"]
     assert str(path) in result.stdout
+    verdicts = [line for line in result.stdout.splitlines() if line.startswith("RG")]
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    assert len(verdicts) == 4
+    assert all(f"    {line}\n" in readme for line in verdicts)
 
 
 def test_nothing_in_the_demo_report_names_the_patient(screening, tmp_path):

@@ -14,30 +14,17 @@ from jobs.runner import LEASE, carry_out
 from jobs.submission import new_job, open_screener
 from makers import make_card, write_film
 from queue_makers import (
-    FakeClock,
     PowerCut,
     SerialEngine,
     Witness,
     empty_bundle,
     make_job,
     make_tools,
-    opened_store,
     table,
 )
 from screening.audit import broken_links
 from screening.errors import LabelsError
 from screening.row import Row, Status, read_rows
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path, clock):
-    with opened_store(tmp_path / "queue.sqlite", clock) as store:
-        yield store
 
 
 @pytest.fixture

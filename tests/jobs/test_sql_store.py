@@ -8,24 +8,13 @@ import pytest
 from jobs.errors import JobsError, LeaseLost, UnknownJob
 from jobs.sql_store import SqlStore
 from jobs.states import State
-from queue_makers import FakeClock, found, make_job, opened_store, scored_row
+from queue_makers import found, make_job, opened_store, scored_row
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Row, Status
 
 EVENT = Event("2026-11-22T21:30:06.000+00:00", "started", "job-1", "größer", "b" * 64)
 LEASE = 60.0
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path, clock):
-    with opened_store(tmp_path / "queue.sqlite", clock) as store:
-        yield store
 
 
 def claimed(store, name="job-1", films=("a.png", "b.png", "c.png")):

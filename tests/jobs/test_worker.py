@@ -17,25 +17,12 @@ from jobs.states import State
 from jobs.worker import is_dead, most_severe, work, worker_name
 from makers import write_film
 from queue_makers import (
-    FakeClock,
     PowerCut,
     SerialEngine,
     Witness,
     make_job,
     make_tools,
-    opened_store,
 )
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def store(tmp_path, clock):
-    with opened_store(tmp_path / "queue.sqlite", clock) as store:
-        yield store
 
 
 @pytest.fixture(autouse=True)

@@ -118,3 +118,13 @@ def test_a_class_missing_in_validation_is_named() -> None:
     films = [*films_of([], [1] * 200), *[film(f"m{n}", int(n > 0), "mixed") for n in range(5)]]
     with pytest.raises(TrainingDataError, match=r"set has no NORMAL film; add films or patients"):
         split_by_patient(films, 0.01, 1)
+
+
+def test_a_patient_with_a_film_set_aside_for_a_test_is_on_neither_side():
+    films = [
+        LabelledFilm(Path(f"{n}.png"), f"{n}.png", n % 2, f"p{n // 2}", "test" if n == 3 else "")
+        for n in range(20)
+    ]
+    training, validation = split_by_patient(films, 0.3, seed=1)
+    used = {film.name for film in training + validation}
+    assert used == {film.name for film in films if film.patient != "p1"}
