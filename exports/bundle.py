@@ -39,7 +39,9 @@ class Bundle:
         try:
             content = sums.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path} is no bundle: {SUMS}: {error.strerror}") from error
+            raise BundleError(
+                f"{path} is no bundle: {SUMS}: {error.strerror}; `screening export` makes one"
+            ) from error
         stated = _parse(content, sums)
         actual = _hashes(path)
         for name in sorted(stated.keys() | actual.keys()):

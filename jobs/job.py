@@ -55,5 +55,5 @@ class Job:
 
 
 def new_name() -> str:
-    """A name for a job: time in UTC and four random digits, ``20261122-213005-9f3c``."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """A name for a job: time in UTC and six random digits, ``20261122-213005-9f3c2a``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

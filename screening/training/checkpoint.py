@@ -11,8 +11,9 @@ import keras
 from screening.errors import TrainingDataError
 from screening.training.optimiser import LayerwiseAdamW
 from screening.training.recipe import Recipe
+from screening.whole import whole
 
-FOLDER: Final = "checkpoint"
+_PREFIX: Final = "checkpoint-"
 _NETWORK: Final = "network.keras"
 _STATE: Final = "state.json"
 
@@ -22,15 +23,14 @@ History = list[dict[str, float]]
 def save_checkpoint(
     model: Path, network: keras.Model, recipe: Recipe, data: str, history: History
 ) -> None:
-    """Replace the checkpoint in `model` by the state after ``len(history)`` epochs."""
-    aside = model / f".{FOLDER}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    network.save(aside / _NETWORK)
-    state = {"recipe": asdict(recipe), "data": data, "history": history}
-    (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
-    shutil.rmtree(model / FOLDER, ignore_errors=True)
-    aside.rename(model / FOLDER)
+    """Write the state after ``len(history)`` epochs; only then remove the one before."""
+    older = _checkpoints(model)
+    with whole(model / f"{_PREFIX}{len(history):04}") as folder:
+        network.save(folder / _NETWORK)
+        state = {"recipe": asdict(recipe), "data": data, "history": history}
+        (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
+    for folder in older:
+        shutil.rmtree(folder)
 
 
 def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model, History] | None:
@@ -39,9 +39,9 @@ def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model
     Raises:
         TrainingDataError: if the checkpoint belongs to other films or settings.
     """
-    folder = model / FOLDER
-    if not folder.is_dir():
+    if not (checkpoints := _checkpoints(model)):
         return None
+    folder = checkpoints[-1]
     state: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     if state["recipe"] != asdict(recipe) or state["data"] != data:
         raise TrainingDataError(
@@ -54,6 +54,12 @@ def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model
     return network, state["history"]
 
 
-def remove_checkpoint(model: Path) -> None:
+def remove_checkpoints(model: Path) -> None:
     """The training is finished; only the model stays."""
-    shutil.rmtree(model / FOLDER, ignore_errors=True)
+    for folder in _checkpoints(model):
+        shutil.rmtree(folder)
+
+
+def _checkpoints(model: Path) -> list[Path]:
+    """Whole ones, oldest first."""
+    return sorted(model.glob(f"{_PREFIX}*"))

@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,12 @@ from screening.training.augment import augment
 from screening.training.manifest import LabelledFilm
 
 Labels = npt.NDArray[np.int64]
+
+#: Shape (n, rows, columns) or (rows, columns), 0..255: what is augmented, a quarter of the memory.
+Bytes = npt.NDArray[np.uint8]
+
+# Batches that are augmented while the network is busy with one.
+_AHEAD: Final = 4
 
 
 def read_grey(film: LabelledFilm, preprocessing: Preprocessing) -> Grey:
@@ -34,12 +41,17 @@ def read_films(
     films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor
 ) -> npt.NDArray[np.float32]:
     """All films at the model's size, shape (n, rows, columns), 0..1."""
+    return np.stack(list(pool.map(read_grey, films, [preprocessing] * len(films))))
+
+
+def read_bytes(films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor) -> Bytes:
+    """All films at the model's size, shape (n, rows, columns), 0..255."""
     shape = (len(films), preprocessing.rows, preprocessing.columns)
-    greys = np.empty(shape, np.float32)
+    values = np.empty(shape, np.uint8)
     reads = pool.map(read_grey, films, [preprocessing] * len(films), chunksize=16)
     for index, grey in enumerate(reads):
-        greys[index] = grey
-    return greys
+        values[index] = np.rint(grey * 255)
+    return values
 
 
 def labels_of(films: list[LabelledFilm]) -> Labels:
@@ -54,7 +66,7 @@ def class_weights(labels: Labels) -> npt.NDArray[np.float32]:
 
 
 def augmented_batches(
-    films: npt.NDArray[np.uint8],
+    films: Bytes,
     preprocessing: Preprocessing,
     batch: int,
     seed: tuple[int, int],
@@ -68,23 +80,17 @@ def augmented_batches(
     """
     order = np.random.default_rng(seed).permutation(len(films))
     batches = [order[start : start + batch] for start in range(0, len(order), batch)]
-    waiting: deque[tuple[npt.NDArray[np.int64], list[object]]] = deque()
 
-    def prepare(indices: npt.NDArray[np.int64]) -> None:
-        waiting.append(
-            (indices, [pool.submit(_augment, films[i], (*seed, int(i))) for i in indices])
-        )
+    def begin(indices: npt.NDArray[np.int64]) -> list[Future[Bytes]]:
+        return [pool.submit(_augment, films[i], (*seed, int(i))) for i in indices]
 
-    ahead = 4
-    for indices in batches[:ahead]:
-        prepare(indices)
-    for following in [*batches[ahead:], *([None] * min(ahead, len(batches)))]:
-        indices, futures = waiting.popleft()
-        if following is not None:
-            prepare(following)
-        greys = np.stack([future.result() for future in futures])  # type: ignore[attr-defined]
+    coming = deque(begin(indices) for indices in batches[:_AHEAD])
+    for number, indices in enumerate(batches):
+        greys = np.stack([future.result() for future in coming.popleft()])
+        if number + _AHEAD < len(batches):
+            coming.append(begin(batches[number + _AHEAD]))
         yield indices, preprocessing.normalise(greys.astype(np.float32) / np.float32(255))
 
 
-def _augment(film: npt.NDArray[np.uint8], seed: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def _augment(film: Bytes, seed: tuple[int, ...]) -> Bytes:
     return augment(film, np.random.default_rng(seed))

@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import keras
 import numpy as np
@@ -15,18 +15,25 @@ from sklearn.metrics import log_loss, roc_auc_score
 from screening.findings import CLASSES, POSITIVE
 from screening.preprocess import Preprocessing
 from screening.training.checkpoint import History, load_checkpoint, save_checkpoint
-from screening.training.films import Labels, augmented_batches, class_weights
+from screening.training.films import Bytes, Labels, augmented_batches, class_weights
 from screening.training.imagenet import load_imagenet_weights
 from screening.training.networks import DEFAULT, build
 from screening.training.optimiser import LayerwiseAdamW
 from screening.training.recipe import Recipe
 
+Pixels = TypeVar("Pixels", Bytes, npt.NDArray[np.float32])
+
 
 @dataclass(frozen=True, eq=False)
-class FilmSet:
-    """Films at the model's size, shape (n, rows, columns), 0..1, with their class indices."""
+class FilmSet(Generic[Pixels]):
+    """Films at the model's size, shape (n, rows, columns), with their class indices.
 
-    greys: npt.NDArray[np.float32]
+    Attributes:
+        greys: 0..255 for training, where they are changed anyway; for validation 0..1 in float32,
+            exactly what a night would show the network.
+    """
+
+    greys: Pixels
     labels: Labels
 
 
@@ -46,8 +53,8 @@ class Progress(Protocol):
 def fit(
     recipe: Recipe,
     preprocessing: Preprocessing,
-    training: FilmSet,
-    validation: FilmSet,
+    training: FilmSet[Bytes],
+    validation: FilmSet[npt.NDArray[np.float32]],
     model: Path,
     data: str,
     pool: Executor,
@@ -66,12 +73,9 @@ def fit(
     steps = -(-len(training.labels) // recipe.batch)
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
-    films = np.rint(training.greys * 255).astype(np.uint8)
     for epoch in range(len(history), recipe.epochs):
         report = partial(progress.batch, epoch, steps)
-        loss = _train_epoch(
-            network, recipe, preprocessing, films, training.labels, epoch, pool, report
-        )
+        loss = _train_epoch(network, recipe, preprocessing, training, epoch, pool, report)
         figures = _evaluate_averaged(network, preprocessing, validation)
         history.append({"epoch": epoch + 1, "loss": loss, **figures})
         progress.epoch(history[-1])
@@ -122,18 +126,19 @@ def _train_epoch(
     network: Any,
     recipe: Recipe,
     preprocessing: Preprocessing,
-    films: npt.NDArray[np.uint8],
-    labels: Labels,
+    training: FilmSet[Bytes],
     epoch: int,
     pool: Executor,
     report: Callable[[int, float], None],
 ) -> float:
-    weights = class_weights(labels)
+    weights = class_weights(training.labels)
     one_hot = np.eye(len(CLASSES), dtype=np.float32)
     losses = []
-    batches = augmented_batches(films, preprocessing, recipe.batch, (recipe.seed, epoch), pool)
+    batches = augmented_batches(
+        training.greys, preprocessing, recipe.batch, (recipe.seed, epoch), pool
+    )
     for done, (indices, tensors) in enumerate(batches, start=1):
-        own = labels[indices]
+        own = training.labels[indices]
         network.reset_metrics()
         loss = network.train_on_batch(tensors, {"score": one_hot[own]}, {"score": weights[own]})
         losses.append(float(np.ravel(loss)[0]))
@@ -142,7 +147,7 @@ def _train_epoch(
 
 
 def _evaluate_averaged(
-    network: Any, preprocessing: Preprocessing, validation: FilmSet
+    network: Any, preprocessing: Preprocessing, validation: FilmSet[npt.NDArray[np.float32]]
 ) -> dict[str, float]:
     """Validation figures of the averaged weights; the weights in training stay as they are."""
     raw = [variable.numpy() for variable in network.trainable_variables]

@@ -19,9 +19,9 @@ from screening.errors import TrainingDataError
 from screening.findings import CLASSES
 from screening.report.metrics import Scored, confusion, performance
 from screening.training.calibrate import choose_threshold, fit_temperature
-from screening.training.checkpoint import History, remove_checkpoint
+from screening.training.checkpoint import History, remove_checkpoints
 from screening.training.figures import draw_figures
-from screening.training.films import class_weights, labels_of, read_films
+from screening.training.films import class_weights, labels_of, read_bytes, read_films
 from screening.training.fit import FilmSet, Progress, fit, predict_scores
 from screening.training.fold import fold
 from screening.training.manifest import LabelledFilm, fingerprint, read_manifest
@@ -67,9 +67,11 @@ def train(
     data_hash = fingerprint(films)
     model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        training, validation = (
-            FilmSet(read_films(side, preprocessing, pool), labels_of(side))
-            for side in (sides.training, sides.validation)
+        training = FilmSet(
+            read_bytes(sides.training, preprocessing, pool), labels_of(sides.training)
+        )
+        validation = FilmSet(
+            read_films(sides.validation, preprocessing, pool), labels_of(sides.validation)
         )
         network, history = fit(
             recipe, preprocessing, training, validation, model, data_hash, pool, progress
@@ -116,7 +118,7 @@ def _write(
     threshold = card.operating_point.threshold
     draw_figures(model / FIGURES, history, labels_of(films), probabilities, threshold)
     aside.rename(model / WEIGHTS)
-    remove_checkpoint(model)
+    remove_checkpoints(model)
     return card
 
 
