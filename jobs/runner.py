@@ -67,6 +67,11 @@ def carry_out(job: Job, tools: Tools) -> int:
     _begin(job, store, screener)
     left = store.films_left(job)
     done = store.rows(job)
+    if labels is not None:
+        # Labels that fit several films, or contradict each other, are found before the work.
+        labels.join(
+            [*done, *(Row(film=found.film, status=Status.SCORED) for found in left)], screener.key
+        )
     tools.watcher.started(job, len(left) + len(done), len(left))
     seen = Seen()
     for row in done:

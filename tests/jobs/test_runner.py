@@ -272,7 +272,7 @@ def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path)
     assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
 
 
-def test_labels_that_contradict_each_other_leave_no_report(
+def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
     store, claim, screener, folder, tmp_path
 ):
     write_films(folder, 2)
@@ -281,6 +281,7 @@ def test_labels_that_contradict_each_other_leave_no_report(
     job = claim(labels=labels)
     with pytest.raises(LabelsError, match="contradict"):
         carry_out(job, make_tools(store, screener))
+    assert store.rows(job) == []
     assert not job.report.exists()
     assert {path.name for path in tmp_path.iterdir()} >= {"films", "labels.csv"}
     assert not list(tmp_path.glob(".*partial"))
