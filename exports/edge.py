@@ -14,7 +14,7 @@ from screening.errors import ReportError, ScreeningError
 from screening.films import discover
 from screening.pipeline import Screener, Seen
 from screening.privacy import PatientKey
-from screening.row import FILE_NAME, Row, Status, write_rows
+from screening.row import PREDICTIONS, Row, Status, write_rows
 from screening.whole import whole
 
 _BATCH = 8
@@ -90,10 +90,10 @@ def _screen(bundle: Bundle, arguments: argparse.Namespace) -> int:
         batch = [screener.read(found) for found in films[start : start + _BATCH]]
         rows += screener.score(batch, seen)
     with whole(out) as aside:
-        write_rows(aside / FILE_NAME, rows)
+        write_rows(aside / PREDICTIONS, rows)
         write_audit(aside, [started, *map(film_event, rows)], len(rows))
     failed = sum(row.status is Status.FAILED for row in rows)
-    print(f"{len(rows)} files, {failed} failed: {out / FILE_NAME}")
+    print(f"{len(rows)} files, {failed} failed: {out / PREDICTIONS}")
     return 3 if failed else 0
 
 

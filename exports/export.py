@@ -11,8 +11,7 @@ from exports.bundle import Bundle, seal
 from exports.convert.convert import convert, converters
 from exports.convert.keras import KerasPredictor
 from exports.errors import ExportError
-from exports.parity import FILE_NAME as PARITY
-from exports.parity import Parity, probabilities, write_parity
+from exports.parity import PARITY, Parity, probabilities, write_parity
 from exports.runtimes.load import load_target
 from exports.selftest import write_selftest
 from exports.targets import Target

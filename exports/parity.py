@@ -15,7 +15,7 @@ from screening.decision import Floats
 from screening.predictor import Predictor
 from screening.preprocess import Tensor
 
-FILE_NAME: Final = "parity.csv"
+PARITY: Final = "parity.csv"
 _BATCH: Final = 8
 
 

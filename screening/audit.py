@@ -12,7 +12,7 @@ from screening.card import sha256_of
 from screening.clock import now
 from screening.row import LINE_END, Row, cell, text
 
-FILE_NAME: Final = "audit.csv"
+AUDIT: Final = "audit.csv"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
 _WRITTEN: Final = "written"
@@ -55,7 +55,7 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
     )
     written = Event(now(), _WRITTEN, "report", f"{rows} rows {files}")
     previous = _START
-    with (folder / FILE_NAME).open("w", newline="", encoding="utf-8") as file:
+    with (folder / AUDIT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
         for seq, event in enumerate([*events, written], start=1):
@@ -86,7 +86,7 @@ def broken_links(path: Path) -> list[int]:
 
 def is_report_of(folder: Path, job: str) -> bool:
     """True if `folder` holds a whole report of the job with this name."""
-    path = folder / FILE_NAME
+    path = folder / AUDIT
     if not path.is_file() or broken_links(path):
         return False
     return ["submitted", cell(job)] in [cells[2:4] for cells in _lines(path)]

@@ -11,7 +11,7 @@ from screening.errors import CardError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
 
-FILE_NAME: Final = "card.json"
+CARD: Final = "card.json"
 
 #: Raised when a card's fields change their meaning; a card of another format is refused.
 FORMAT: Final = 1
@@ -58,7 +58,7 @@ class Card:
     def write(self, folder: Path) -> None:
         """Write ``card.json`` into `folder`."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -67,11 +67,11 @@ class Card:
         Raises:
             CardError: if there is none, or it is damaged, or of another format.
         """
-        path = folder / FILE_NAME
+        path = folder / CARD
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise CardError(f"{folder} is no model: it has no {FILE_NAME}") from error
+            raise CardError(f"{folder} is no model: it has no {CARD}") from error
         except (OSError, ValueError) as error:
             raise CardError(f"{path} cannot be read: {error}") from error
         return cls._from_fields(fields, path)

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from screening.errors import ReportError
 
-FILE_NAME: Final = "predictions.csv"
+PREDICTIONS: Final = "predictions.csv"
 
 
 class Status(StrEnum):

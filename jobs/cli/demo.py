@@ -34,14 +34,14 @@ def demo(out: Path) -> None:
     from exports.bundle import SHIPPED
     from jobs.cli.screen import checked_job
     from jobs.cli.workshop import open_store, work_off
-    from screening.row import FILE_NAME, read_rows
+    from screening.row import PREDICTIONS, read_rows
 
     store = open_store(out / "queue.sqlite")
     job = checked_job(films, SHIPPED, None, None, "onnx", 8, out / "patient.key", reports=out)
     store.add(job)
     code = work_off(store, drain=True, only=job.name)
     if code == 0:
-        rows = read_rows(job.report / FILE_NAME)
+        rows = read_rows(job.report / PREDICTIONS)
         for row in rows:
             verdict = row.reason or f"{row.probability:.4f} {row.prediction}"
             click.echo(f"{row.film:<14} {row.status.value:<9} {verdict}")
@@ -49,7 +49,7 @@ def demo(out: Path) -> None:
         if len(scores) != 3 or max(scores) - min(scores) > _AGREEMENT:
             raise click.ClickException(f"the three forms of one film disagree: {scores}")
         click.echo("One film in three encodings agrees; the leg was refused. Read the report:")
-        click.echo(job.report / FILE_NAME)
+        click.echo(job.report / PREDICTIONS)
     sys.exit(code)
 
 

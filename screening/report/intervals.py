@@ -36,31 +36,31 @@ def proportion(successes: int, n: int) -> Figure:
 
 
 def bootstrap(
-    statistic: Callable[[npt.NDArray[np.intp]], float | None],
+    statistic: Callable[[Floats], float | None],
     groups: npt.NDArray[np.int64],
     seed: int = 0,
 ) -> Figure:
     """A statistic with a percentile interval from resampling whole patients.
 
     Args:
-        statistic: computes the value from film indices; None where it is undefined.
+        statistic: computes the value from a weight for each film, shape (n,): how often the film
+            was drawn; None where it is undefined.
         groups: patient of each film as an integer, shape (n,).
     """
     n = len(groups)
-    value = statistic(np.arange(n)) if n else None
+    value = statistic(np.ones(n)) if n else None
     if value is None:
         return Figure(None, None, None, n)
-    order = np.argsort(groups, kind="stable")
-    _ids, starts = np.unique(groups[order], return_index=True)
-    members = np.split(order, starts[1:])
+    patients, patient = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(_RESAMPLES):
-        chosen = rng.integers(0, len(members), len(members))
-        drawn = statistic(np.concatenate([members[index] for index in chosen]))
+        chosen = rng.integers(0, len(patients), len(patients))
+        times = np.bincount(chosen, minlength=len(patients)).astype(np.float64)
+        drawn = statistic(times[patient])
         if drawn is not None:
             draws.append(drawn)
-    if len(members) < 2 or not draws:
+    if len(patients) < 2 or not draws:
         return Figure(value, None, None, n)
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(draws, (tail, 100 - tail))

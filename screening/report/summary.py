@@ -14,7 +14,7 @@ from screening.report.intervals import Figure
 from screening.report.metrics import Scored, confusion, performance
 from screening.row import COLUMNS, LINE_END, Row, Status, cell
 
-FILE_NAME: Final = "summary.csv"
+SUMMARY: Final = "summary.csv"
 _COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset")
 _ALL: Final = "all"
 

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from screening import row as row_module
 from screening.audit import Event, film_event, write_audit
 from screening.card import sha256_of
 from screening.clock import now
 from screening.errors import ReportError
 from screening.privacy import PatientKey
-from screening.report import summary
 from screening.report.labels import Labels
-from screening.report.summary import Line, summarise, write_summary
-from screening.row import Row, write_rows
+from screening.report.summary import SUMMARY, Line, summarise, write_summary
+from screening.row import PREDICTIONS, Row, write_rows
 from screening.whole import whole
 
 
@@ -58,8 +56,8 @@ def write_report(
     lines = summarise(rows, without_film)
     try:
         with whole(folder) as aside:
-            write_rows(aside / row_module.FILE_NAME, rows)
-            write_summary(aside / summary.FILE_NAME, lines)
+            write_rows(aside / PREDICTIONS, rows)
+            write_summary(aside / SUMMARY, lines)
             write_audit(aside, [*events, *map(film_event, rows)], len(rows))
     except OSError as error:
         raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error

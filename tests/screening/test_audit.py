@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.audit import FILE_NAME, Event, broken_links, film_event, write_audit
+from screening.audit import AUDIT, Event, broken_links, film_event, write_audit
 from screening.row import Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
@@ -22,7 +22,7 @@ EVENTS = [
 def audit(folder: Path, events: list[Event] = EVENTS) -> Path:
     (folder / "predictions.csv").write_bytes(b"film\n")
     write_audit(folder, events, rows=3)
-    return folder / FILE_NAME
+    return folder / AUDIT
 
 
 def lines_of(path: Path) -> list[list[str]]:
@@ -54,7 +54,7 @@ def test_each_link_names_the_one_before_and_the_first_names_none(tmp_path: Path)
 
 def test_the_head_is_the_last_link(tmp_path: Path) -> None:
     head = write_audit(tmp_path, EVENTS, rows=3)
-    assert lines_of(tmp_path / FILE_NAME)[-1][7] == head
+    assert lines_of(tmp_path / AUDIT)[-1][7] == head
 
 
 def test_the_last_line_names_every_other_file_with_its_hash(tmp_path: Path) -> None:

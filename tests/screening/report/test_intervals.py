@@ -35,13 +35,13 @@ def test_whole_patients_are_drawn() -> None:
     # both: the share is 0, 1/2 or 1 with 1/4, 1/2, 1/4, so the 2.5 % and 97.5 % points are 0 and 1.
     # Drawn film by film, 200 films would give about 0.43 to 0.57.
     right = np.repeat([1.0, 0.0], 100)
-    figure = bootstrap(lambda i: float(right[i].mean()), np.repeat([7, 3], 100))
+    figure = bootstrap(lambda w: float(np.average(right, weights=w)), np.repeat([7, 3], 100))
     assert figure == Figure(0.5, 0.0, 1.0, 200)
 
 
 def test_films_of_many_patients_give_the_interval_of_a_mean() -> None:
     values = np.random.default_rng(1).random(400)
-    figure = bootstrap(lambda i: float(values[i].mean()), np.arange(400))
+    figure = bootstrap(lambda w: float(np.average(values, weights=w)), np.arange(400))
     half = Z * values.std() / 20
     assert figure.value == pytest.approx(values.mean())
     assert figure.ci_low == pytest.approx(values.mean() - half, abs=half / 4)
@@ -50,25 +50,25 @@ def test_films_of_many_patients_give_the_interval_of_a_mean() -> None:
 
 def test_films_of_a_patient_need_not_lie_together() -> None:
     right = np.tile([1.0, 0.0], 50)
-    figure = bootstrap(lambda i: float(right[i].mean()), np.tile([0, 1], 50))
+    figure = bootstrap(lambda w: float(np.average(right, weights=w)), np.tile([0, 1], 50))
     assert (figure.ci_low, figure.ci_high) == (0.0, 1.0)
 
 
 def test_one_patient_has_a_value_and_no_interval() -> None:
-    assert bootstrap(lambda i: float(len(i)), np.zeros(5, int)) == Figure(5.0, None, None, 5)
+    assert bootstrap(lambda w: float(w.sum()), np.zeros(5, int)) == Figure(5.0, None, None, 5)
 
 
 def test_no_films_have_no_value() -> None:
-    assert bootstrap(lambda _i: 1.0, np.zeros(0, int)) == Figure(None, None, None, 0)
+    assert bootstrap(lambda _w: 1.0, np.zeros(0, int)) == Figure(None, None, None, 0)
 
 
 def test_what_is_undefined_on_all_films_has_no_value() -> None:
-    assert bootstrap(lambda _i: None, np.arange(4)) == Figure(None, None, None, 4)
+    assert bootstrap(lambda _w: None, np.arange(4)) == Figure(None, None, None, 4)
 
 
 def test_draws_on_which_it_is_undefined_are_left_out() -> None:
     # Undefined on draws without the first patient; the others contain it, and give 1.
-    figure = bootstrap(lambda i: {True: 1.0, False: None}[bool((i == 0).any())], np.arange(3))
+    figure = bootstrap(lambda w: {True: 1.0, False: None}[bool(w[0] > 0)], np.arange(3))
     assert figure == Figure(1.0, 1.0, 1.0, 3)
 
 
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     values = np.random.default_rng(1).random(50)
 
     def figure(seed: int) -> Figure:
-        return bootstrap(lambda i: float(values[i].mean()), np.arange(50), seed)
+        return bootstrap(lambda w: float(np.average(values, weights=w)), np.arange(50), seed)
 
     assert figure(1) == figure(1)
     assert figure(1) != figure(2)
