@@ -45,10 +45,11 @@ class SqlStore:
             raise UnknownJob(f"there is no job {name}; screening jobs list shows all")
         return found[0]
 
-    def jobs(self) -> list[Job]:
-        """All jobs, oldest first."""
+    def jobs(self, *states: State) -> list[Job]:
+        """All jobs, or those in one of these states, oldest first."""
+        which = [schema.jobs.c.state.in_(states)] if states else []
         with self._engine.connect() as connection:
-            return _select(connection)
+            return _select(connection, *which)
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
         """Take the oldest job that waits, or whose worker let its lease run out."""
@@ -216,21 +217,11 @@ def _set(connection: Connection, job_id: int, **values: Any) -> None:
 
 def _select(connection: Connection, *which: Any) -> list[Job]:
     films, jobs = schema.films, schema.jobs
-    counts = (
-        select(
-            films.c.job_id,
-            func.count().label("films"),
-            func.count(films.c.row).label("committed"),
-        )
-        .group_by(films.c.job_id)
-        .subquery()
-    )
-    query = (
-        select(jobs, counts.c.films, counts.c.committed)
-        .outerjoin(counts, counts.c.job_id == jobs.c.id)
-        .where(*which)
-        .order_by(jobs.c.id)
-    )
+    # Counted for the chosen jobs alone: the queue may hold millions of films of others.
+    own = select(func.count()).where(films.c.job_id == jobs.c.id)
+    listed = own.scalar_subquery().label("films")
+    committed = own.where(films.c.row.is_not(None)).scalar_subquery().label("committed")
+    query = select(jobs, listed, committed).where(*which).order_by(jobs.c.id)
     return [_job(dict(line)) for line in connection.execute(query).mappings()]
 
 
@@ -239,7 +230,6 @@ def _job(values: dict[str, Any]) -> Job:
     for name in _PATHS:
         values[name] = Path(values[name]) if values[name] is not None else None
     values["state"] = State(values["state"])
-    values["films"], values["committed"] = values["films"] or 0, values["committed"] or 0
     return Job(**values)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from jobs.job import Job
+from jobs.states import State
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Row
@@ -22,8 +23,8 @@ class Store(Protocol):
     def get(self, name: str) -> Job:
         """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
 
-    def jobs(self) -> list[Job]:
-        """All jobs, oldest first."""
+    def jobs(self, *states: State) -> list[Job]:
+        """All jobs, or those in one of these states, oldest first."""
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
         """Take the oldest job that waits, or whose worker let its lease run out; None if none.

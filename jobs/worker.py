@@ -49,7 +49,7 @@ def work(tools: Tools, drain: bool, only: str | None = None) -> Iterator[tuple[J
                 continue
             yield job, code
             continue
-        left = [job for job in store.jobs() if job.state in OPEN and only in (None, job.name)]
+        left = [job for job in store.jobs(*OPEN) if only in (None, job.name)]
         if not left and (drain or only):
             return
         dead = [job for job in left if job.state is State.RUNNING and is_dead(job.worker)]
