@@ -1,11 +1,13 @@
 """Carry out one job: list its films, screen those that have no row yet, write its report."""
 
+from __future__ import annotations
+
 import getpass
 import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jobs import exit_codes
 from jobs.engines.engine import Engine
@@ -16,9 +18,12 @@ from screening.audit import Event, is_report_of
 from screening.clock import now
 from screening.films import discover
 from screening.pipeline import Screener, Seen
+from screening.privacy import PatientKey
 from screening.report.labels import Labels
-from screening.report.write import Report, write_report
 from screening.row import Row, Status
+
+if TYPE_CHECKING:
+    from screening.report.write import Report
 
 #: Seconds for which a claim holds; each commit renews it.
 LEASE = 120.0
@@ -80,12 +85,7 @@ def carry_out(job: Job, tools: Tools) -> int:
         store.commit(job, rows, LEASE)
         tools.watcher.committed(rows)
     rows = _reconciled(job, store)
-    if is_report_of(job.report, job.name):
-        # An earlier worker wrote it, and died before it could say so.
-        report = Report(job.report, rows, ())
-    else:
-        report = write_report(job.report, rows, _history(job, store, rows), labels, screener.key)
-    tools.watcher.reported(report)
+    tools.watcher.reported(_report(job, store, rows, labels, screener.key))
     failed = any(row.status is Status.FAILED for row in rows)
     return exit_codes.SOME_FAILED if failed else exit_codes.OK
 
@@ -110,6 +110,18 @@ def _begin(job: Job, store: Store, screener: Screener) -> None:
         Event(now(), "listed", job.name, f"{len(films)} files"),
     ]
     store.list_films(job, films, history)
+
+
+def _report(
+    job: Job, store: Store, rows: list[Row], labels: Labels | None, key: PatientKey
+) -> Report:
+    # pandas and SciPy are not waited for before the first film.
+    from screening.report.write import Report, write_report
+
+    if is_report_of(job.report, job.name):
+        # An earlier worker wrote it, and died before it could say so.
+        return Report(job.report, rows, ())
+    return write_report(job.report, rows, _history(job, store, rows), labels, key)
 
 
 def _user() -> str:
