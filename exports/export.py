@@ -15,14 +15,13 @@ from exports.parity import PARITY, Parity, probabilities, write_parity
 from exports.runtimes.load import load_target
 from exports.selftest import write_selftest
 from exports.targets import Target
-from screening.card import Card, sha256_of
+from screening.card import WEIGHTS, Card, sha256_of
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.films import discover, film_path
 from screening.pixels.readers import open_film
 from screening.preprocess import Preprocessing, Tensor
+from screening.training.manifest import read_manifest
 from screening.whole import whole
-
-WEIGHTS: Final = "model.keras"
 
 #: Fewer films cannot show that decisions stay the same.
 FEWEST_FILMS: Final = 200
@@ -39,7 +38,7 @@ def export(
     """Convert the model in `model`, compare on real films, and write `bundle`.
 
     Args:
-        films: a folder of films; by default the one that the model was trained on.
+        films: a folder of films or a manifest; by default what the model was trained on.
         targets: what to convert to.
         say: told what is being done.
 
@@ -102,25 +101,32 @@ def _training_films(card: Card, model: Path) -> Path:
         raise ExportError(
             f"the training films of {model} are not at {data}; name a folder of films with --films"
         )
-    return data if data.is_dir() else data.parent
+    return data
 
 
-def _read_films(folder: Path, preprocessing: Preprocessing) -> tuple[list[str], list[Tensor]]:
-    """Hashes and tensors of films spread evenly over the folder."""
-    found = [entry for entry in discover(folder) if entry.is_file]
-    step = max(1, len(found) // _MOST_FILMS)
+def _film_paths(data: Path) -> list[Path]:
+    """The films of a folder, or those that a manifest names."""
+    if data.is_file():
+        return [film.path for film in read_manifest(data)]
+    return [film_path(data, found.film) for found in discover(data) if found.is_file]
+
+
+def _read_films(films: Path, preprocessing: Preprocessing) -> tuple[list[str], list[Tensor]]:
+    """Hashes and tensors of films spread evenly over a folder or manifest."""
+    paths = _film_paths(films)
+    step = max(1, len(paths) // _MOST_FILMS)
     hashes, tensors = [], []
-    for entry in found[::step]:
-        data = film_path(folder, entry.film).read_bytes()
+    for path in paths[::step]:
+        data = path.read_bytes()
         try:
-            grey, _warnings = open_film(data, entry.film).decode()
+            grey, _warnings = open_film(data, path.name).decode()
         except (NotAFilm, UnreadableFilm):
             continue
         hashes.append(hashlib.sha256(data).hexdigest())
         tensors.append(preprocessing.tensor(grey))
     if len(tensors) < FEWEST_FILMS:
         raise ExportError(
-            f"{folder} has {len(tensors)} readable films, at least {FEWEST_FILMS} are needed "
-            "to compare decisions; name a larger folder with --films"
+            f"{films} has {len(tensors)} readable films, at least {FEWEST_FILMS} are needed "
+            "to compare decisions; name more with --films"
         )
     return hashes, tensors

@@ -13,6 +13,9 @@ from screening.preprocess import Preprocessing
 
 CARD: Final = "card.json"
 
+#: What a MODEL keeps its Keras network in.
+WEIGHTS: Final = "model.keras"
+
 #: Raised when a card's fields change their meaning; a card of another format is refused.
 FORMAT: Final = 1
 

@@ -27,10 +27,6 @@ class CardError(ScreeningError):
     """A model card is missing, damaged or of an unknown format."""
 
 
-class PredictionError(ScreeningError):
-    """A model gave an answer that is no probability."""
-
-
 class LabelsError(ScreeningError):
     """A labels file cannot be understood."""
 

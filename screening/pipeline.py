@@ -38,6 +38,7 @@ class ReadFilm:
     status: Status = Status.SCORED
     reason: str = ""
     tensor: Tensor | None = None
+    tensor_sha256: str = ""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -77,8 +78,8 @@ class Screener:
         if problem is not None:
             return problem
         sha256 = hashlib.sha256(data).hexdigest()
-        result = self._open(found.film, sha256, data)
-        return _timed(result, time.perf_counter() - started)
+        film = self._open(found.film, sha256, data)
+        return replace(film, seconds=time.perf_counter() - started)
 
     def score(self, films: Sequence[ReadFilm], seen: Seen) -> list[Row]:
         """Rows for films that were read, in the same order; scored as one batch."""
@@ -125,7 +126,14 @@ class Screener:
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
         tensor = self.card.preprocessing.tensor(grey)
-        return ReadFilm(name, sha256, film.header, tensor=tensor, warnings=warnings)
+        return ReadFilm(
+            name,
+            sha256,
+            film.header,
+            tensor=tensor,
+            tensor_sha256=hashlib.sha256(tensor.tobytes()).hexdigest(),
+            warnings=warnings,
+        )
 
     def _probabilities(self, tensors: list[Tensor | None]) -> list[float]:
         if not tensors:
@@ -140,9 +148,7 @@ class Screener:
             return self._row(
                 replace(film, status=Status.FAILED, reason=reason("no_score"), tensor=None)
             )
-        assert film.tensor is not None  # noqa: S101  # the caller's branch
-        tensor_sha256 = hashlib.sha256(film.tensor.tobytes()).hexdigest()
-        twin = seen.tensors.get(tensor_sha256)
+        twin = seen.tensors.get(film.tensor_sha256)
         warnings = film.warnings + ((f"same pixels as {twin}",) if twin else ())
         return self._row(
             film,
@@ -151,19 +157,12 @@ class Screener:
             threshold=point.threshold,
             seconds=round(film.seconds + share, 4),
             warnings="; ".join(warnings),
-            tensor_sha256=tensor_sha256,
+            tensor_sha256=film.tensor_sha256,
         )
 
     def _duplicate(self, film: ReadFilm, first: str) -> Row:
-        copy = ReadFilm(
-            film.film,
-            film.sha256,
-            film.header,
-            Status.DUPLICATE,
-            reason("same_bytes", first),
-            seconds=film.seconds,
-        )
-        return self._row(copy)
+        sentence = reason("same_bytes", first)
+        return self._row(replace(film, status=Status.DUPLICATE, reason=sentence, tensor=None))
 
     def _row(self, film: ReadFilm, **scored: object) -> Row:
         header = film.header
@@ -208,10 +207,6 @@ def _bytes_of(folder: Path, found: Found) -> tuple[bytes, ReadFilm | None]:
 
 def _failed(film: str, sha256: str, header: Header, error: UnreadableFilm) -> ReadFilm:
     return ReadFilm(film, sha256, header, Status.FAILED, reason(error.code, error.detail))
-
-
-def _timed(film: ReadFilm, seconds: float) -> ReadFilm:
-    return replace(film, seconds=seconds)
 
 
 def _age_band(years: int | None) -> str:

@@ -13,8 +13,8 @@ from jobs.cli.native_logs import native_logs_filtered
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="BUNDLE folder.")
 @click.option(
     "--films",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Films to compare on, at least 200.  [default: those MODEL was trained on]",
+    type=click.Path(exists=True, path_type=Path),
+    help="Films to compare on, at least 200: a folder, or a manifest.  [default: those MODEL was trained on]",
 )
 @click.option(
     "--target",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from screening import __version__
-from screening.card import Card, sha256_of
+from screening.card import WEIGHTS, Card, sha256_of
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES
 from screening.report.metrics import Scored, confusion, performance
@@ -29,7 +29,6 @@ from screening.training.networks import PREPROCESSING
 from screening.training.recipe import Recipe
 from screening.training.split import split_by_patient
 
-WEIGHTS: Final = "model.keras"
 HISTORY: Final = "history.csv"
 VALIDATION: Final = "validation.csv"
 FIGURES: Final = "figures"

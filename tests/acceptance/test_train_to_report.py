@@ -157,6 +157,13 @@ def test_too_few_films_to_compare_decisions_are_an_error_and_leave_no_bundle(
     assert list(tmp_path.iterdir()) == [tmp_path / "few"]
 
 
+def test_the_films_to_compare_on_are_those_that_a_manifest_names(model, place, screening):
+    lines = ["film,label", "films/NORMAL/person0_0.png,0", "films/PNEUMONIA/person0_1.png,1"]
+    (place / "two.csv").write_text("\n".join(lines))
+    command = ["export", model, "--out", place / "none", "--films", place / "two.csv"]
+    assert "two.csv has 2 readable films" in screening(*command, code=1).stderr
+
+
 def test_an_altered_model_is_not_exported(model, tmp_path, screening, place):
     (tmp_path / "model").mkdir()
     for name in ("card.json", "model.keras"):
