@@ -23,6 +23,10 @@ class NotAFilm(ScreeningError):
     """A file that holds no image at all."""
 
 
+class DecoderError(ScreeningError):
+    """No process can be started that would decode films."""
+
+
 class CardError(ScreeningError):
     """A model card is missing, damaged or of an unknown format."""
 

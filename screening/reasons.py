@@ -1,4 +1,4 @@
-"""Why a film has no probability: a stable code and one sentence for each."""
+"""Why a film has no probability, or a warning: a stable code and one sentence for each."""
 
 from typing import Final
 
@@ -10,6 +10,7 @@ REFUSALS: Final = {
     "lateral": "The header says that this is a lateral view; the model reads frontal views",
     "too_small": "The film is too small to be read",
     "blank": "The film is blank",
+    "not_frontal_chest": "The picture does not look like a frontal chest film",
 }
 
 #: The file should be a film but could not be read.
@@ -20,14 +21,28 @@ FAILURES: Final = {
     "not_decodable": "The image does not decode",
     "unsupported": "The image format is not supported",
     "too_large": "The film is larger than the limit",
+    "decode_timeout": "The decoder was stopped because it took too long",
+    "out_of_memory": "Decoding needs more memory than the limit",
+    "decoder_crashed": "The decoder crashed",
     "no_score": "The model gave no valid probability",
+    "not_screened": "The job was stopped before it reached this film",
 }
 
 DUPLICATES: Final = {
     "same_bytes": "Byte for byte the same file as",
 }
 
-_SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES
+#: The film has a probability, and something that its reader should know.
+WARNINGS: Final = {
+    "multi_frame": "Only the first frame was read",
+    "header_ignored": "What the header says of the grey values makes no sense and was not used",
+    "same_pixels": "The pixels are those of another film",
+    "out_of_domain": "The film is unlike those that the model was trained on",
+    "inverted": "The film looks like a negative: black and white seem to be exchanged",
+    "rotated": "The film does not look upright",
+}
+
+_SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES | WARNINGS
 
 
 def reason(code: str, detail: str = "") -> str:

@@ -1,8 +1,8 @@
-"""Compressed DICOM pixel data, decoded with imagecodecs as a pydicom decoder plug-in.
+"""Compressed frames to cells, with imagecodecs.
 
-pydicom finds :func:`is_available`, :data:`DECODER_DEPENDENCIES` and the decoding function by
-name. ``imagecodecs.jpegsof3`` is left out on purpose: it crashes on damaged streams, and
-``jpeg8`` reads lossless JPEG as well.
+Two of its codecs are left out on purpose. ``jpegsof3`` crashes on damaged streams, and ``jpeg8``
+reads lossless JPEG as well. ``htj2k`` swallows its own errors and gives whatever the memory held;
+``jpeg2k`` reads high-throughput streams as well.
 """
 
 from collections.abc import Callable
@@ -10,58 +10,110 @@ from typing import Any, Final
 
 import imagecodecs
 import numpy as np
+import numpy.typing as npt
 import pydicom.uid as uids
-from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 
-PLUGIN: Final = "imagecodecs"
+from screening.errors import UnreadableFilm
+from screening.pixels import streams
+from screening.pixels.image_pixel import ImagePixel
+from screening.pixels.limits import check_size
+from screening.pixels.streams import StreamError, StreamHeader, read_stream_header
 
-_JPEG: Final = (
-    uids.JPEGBaseline8Bit,
-    uids.JPEGExtended12Bit,
-    uids.JPEGLossless,
-    uids.JPEGLosslessSV1,
-)
-_JPEG_LS: Final = (uids.JPEGLSLossless, uids.JPEGLSNearLossless)
-_JPEG_2000: Final = (uids.JPEG2000Lossless, uids.JPEG2000)
-_HTJ2K: Final = (uids.HTJ2KLossless, uids.HTJ2KLosslessRPCL, uids.HTJ2K)
+_END_OF_IMAGE: Final = b"\xff\xd9"
 
-_DECODERS: Final[dict[str, Callable[[bytes], Any]]] = (
-    dict.fromkeys(_JPEG, imagecodecs.jpeg8_decode)
-    | dict.fromkeys(_JPEG_LS, imagecodecs.jpegls_decode)
-    | dict.fromkeys(_JPEG_2000, imagecodecs.jpeg2k_decode)
-    | dict.fromkeys(_HTJ2K, imagecodecs.htj2k_decode)
-)
+_JPEG: Final = frozenset({streams.JPEG, streams.LOSSLESS_JPEG})
+_JPEG_LS: Final = frozenset({streams.JPEG_LS})
+_JPEG_2000: Final = frozenset({streams.JPEG_2000, streams.HTJ2K})
+_JPEG_XL: Final = frozenset({streams.JPEG_XL})
 
-DECODER_DEPENDENCIES: Final = dict.fromkeys(_DECODERS, ("imagecodecs>=2026.3",))
+#: Transfer syntaxes (PS3.5 annex A.4), and the kinds of stream that each may hold.
+STREAMS: Final[dict[str, frozenset[str]]] = {
+    uids.JPEGBaseline8Bit: _JPEG,
+    uids.JPEGExtended12Bit: _JPEG,
+    uids.JPEGLossless: _JPEG,
+    uids.JPEGLosslessSV1: _JPEG,
+    uids.JPEGLSLossless: _JPEG_LS,
+    uids.JPEGLSNearLossless: _JPEG_LS,
+    uids.JPEG2000Lossless: _JPEG_2000,
+    uids.JPEG2000: _JPEG_2000,
+    uids.JPEG2000MCLossless: _JPEG_2000,
+    uids.JPEG2000MC: _JPEG_2000,
+    uids.HTJ2KLossless: _JPEG_2000,
+    uids.HTJ2KLosslessRPCL: _JPEG_2000,
+    uids.HTJ2K: _JPEG_2000,
+    "1.2.840.10008.1.2.4.110": _JPEG_XL,
+    "1.2.840.10008.1.2.4.111": _JPEG_XL,
+    "1.2.840.10008.1.2.4.112": _JPEG_XL,
+}
+
+#: Every kind, for pixel data whose transfer syntax nobody states.
+ANY: Final = _JPEG | _JPEG_LS | _JPEG_2000 | _JPEG_XL
 
 
-def is_available(uid: str) -> bool:
-    """True if this plug-in decodes the transfer syntax `uid`."""
-    return uid in _DECODERS
+def _jpeg(stream: bytes, header: StreamHeader) -> Any:
+    # As it stands in the stream: which colours these are, is for the header to say.
+    raw = "YCBCR" if header.samples == 3 else None
+    return imagecodecs.jpeg8_decode(stream, colorspace=raw, outcolorspace=raw)
 
 
-def decode_frame(src: bytes, runner: DecodeRunner) -> bytearray:
-    """One frame of pixel data as pydicom wants it: little-endian, colour by pixel.
+def _jpeg_2000(stream: bytes, header: StreamHeader) -> Any:
+    return imagecodecs.jpeg2k_decode(stream[header.start :])
 
-    The container that a codec returns may be wider or narrower than Bits Allocated, so it is
-    stated to pydicom (PS3.5 8.2; PS3.3 C.7.6.3.1).
+
+_DECODERS: Final[dict[str, Callable[[bytes, StreamHeader], Any]]] = {
+    streams.JPEG: _jpeg,
+    streams.LOSSLESS_JPEG: _jpeg,
+    streams.JPEG_LS: lambda stream, _header: imagecodecs.jpegls_decode(stream),
+    streams.JPEG_2000: _jpeg_2000,
+    streams.HTJ2K: _jpeg_2000,
+    streams.JPEG_XL: lambda stream, _header: imagecodecs.jpegxl_decode(stream),
+}
+
+
+def decode(
+    stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int
+) -> tuple[npt.NDArray[Any], StreamHeader]:
+    """Cells of one frame, shape (rows, columns) or (rows, columns, 3), and its stream's header.
+
+    Raises:
+        UnreadableFilm: before anything is unpacked, if the stream is of another kind or size
+            than the data set says; afterwards, if it does not decode.
     """
-    frame = np.asarray(_DECODERS[runner.transfer_syntax](src))
-    if frame.ndim == 3:
-        runner.set_option("planar_configuration", 0)
-        # These codecs undo the colour transform of their own stream.
-        if runner.photometric_interpretation.startswith("YBR"):
-            runner.set_option("photometric_interpretation", "RGB")
-    runner.set_option("bits_allocated", frame.dtype.itemsize * 8)
-    return bytearray(np.ascontiguousarray(frame.astype(frame.dtype.newbyteorder("<"))).data)
+    try:
+        header = read_stream_header(stream)
+    except StreamError as error:
+        raise UnreadableFilm("not_decodable", str(error)) from error
+    _check(header, kinds, pixel, max_pixels)
+    # libjpeg makes up the rest of a stream that is cut off, and CharLS looks for it for seconds.
+    # Coded data never hold this marker.
+    if header.kind in _JPEG | _JPEG_LS and stream.find(_END_OF_IMAGE, header.start) < 0:
+        raise UnreadableFilm("not_decodable", "the stream is cut off")
+    cells = np.asarray(_DECODERS[header.kind](stream, header))
+    shape = (pixel.rows, pixel.columns) + ((3,) if pixel.samples == 3 else ())
+    if cells.shape != shape or cells.dtype.kind not in "iu":
+        raise UnreadableFilm("not_decodable", f"{header.kind} stream of another shape")
+    return cells.astype(cells.dtype.newbyteorder("="), copy=False), header
 
 
-def register() -> None:
-    """Make the plug-in known to pydicom; calling it again changes nothing."""
-    for uid in _DECODERS:
-        decoder = get_decoder(uids.UID(uid))
-        if PLUGIN not in decoder.available_plugins:
-            decoder.add_plugin(PLUGIN, (__name__, decode_frame.__name__))
-
-
-register()
+def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int) -> None:
+    if header.kind not in kinds:
+        raise UnreadableFilm("not_decodable", f"holds a {header.kind} stream")
+    check_size(header.rows, header.columns, max_pixels)
+    if (header.rows, header.columns) != (pixel.rows, pixel.columns):
+        raise UnreadableFilm(
+            "not_decodable",
+            f"the stream has {header.rows} x {header.columns} pixels, "
+            f"the header says {pixel.rows} x {pixel.columns}",
+        )
+    if header.samples and header.samples != pixel.samples:
+        raise UnreadableFilm(
+            "not_decodable",
+            f"the stream has {header.samples} samples a pixel, the header says {pixel.samples}",
+        )
+    # A lossless stream of fewer bits may hold the values themselves, if its cells are as wide.
+    narrow = header.precision < pixel.stored
+    if header.precision and narrow and (header.lossy or header.precision <= 8):
+        raise UnreadableFilm(
+            "not_decodable",
+            f"the stream has {header.precision} bits a sample, the header says {pixel.stored}",
+        )

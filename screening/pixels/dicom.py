@@ -1,118 +1,197 @@
 """DICOM films: the header as plain data, and the pixels rendered as PS3.14 would show them."""
 
+import re
+import zlib
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import pydicom.config
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.dataset import FileDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from screening.errors import NotAFilm, UnreadableFilm
-from screening.pixels import codecs
-from screening.pixels.film import Film, Grey, Header
-from screening.pixels.raster import check_size
-from screening.pixels.rendering import render
-
-# What pydicom has to say about a value quotes the value, and that may be somebody's name.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-
+from screening.pixels import quiet
+from screening.pixels.attributes import text, values
+from screening.pixels.colour import grey_of_colour
+from screening.pixels.film import Film, Grey
+from screening.pixels.frames import Frame, read_frame, syntax_name
+from screening.pixels.header import read_header
+from screening.pixels.image_pixel import PALETTE, read_image_pixel
+from screening.pixels.limits import MAX_PIXELS, check_size
+from screening.pixels.rendering import applied, render, shade
+from screening.pixels.tables import TableError, read_palette
+from screening.reasons import reason
 
 _IDENTIFYING: Final = frozenset({"SOPClassUID", "Modality", "PixelData"})
 
+_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 
-def open_dicom(data: bytes) -> Film:
+# Storage SOP classes whose pixel data are labels or measurements (PS3.4 annex B.5).
+_NOT_FILMS: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.30",  # parametric map
+        "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # label map segmentation
+        "1.2.840.10008.5.1.4.1.1.66.8",  # height map segmentation
+        "1.2.840.10008.5.1.4.1.1.481.2",  # RT dose
+    }
+)
+
+# A deflated data set may be this much larger than the pixels that the limit allows.
+_BYTES_A_PIXEL: Final = 4
+_SMALL: Final = 64 << 20
+
+
+def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
     """A film from the bytes of a DICOM file, with or without preamble and File Meta.
 
     Raises:
-        UnreadableFilm: if the data set does not parse.
-        NotAFilm: if it parses but holds no pixels (a report, a DICOMDIR).
+        UnreadableFilm: if the data set does not parse, or holds an image without its pixels.
+        NotAFilm: if it parses but is of another kind (a report, a DICOMDIR), naming it.
     """
+    quiet.silence()
     try:
+        _check_deflated(data, max_pixels)
         dataset = dcmread(BytesIO(data), force=True)
-        header = read_header(dataset)
-    # Damaged files raise whatever the parser stumbled over (struct.error, zlib.error, KeyError);
-    # pydicom names no root for them, and one bad film must never cost the night.
+        _check_kind(dataset)
+        return Film(read_header(dataset), lambda: decode_dicom(dataset, max_pixels))
+    except (MemoryError, NotAFilm, UnreadableFilm):
+        raise
+    # Damaged files raise whatever the parser stumbled over (struct.error, zlib.error, KeyError,
+    # RecursionError); pydicom names no root for them, and one bad film must never cost the night.
     except Exception as error:
         raise UnreadableFilm("not_decodable", f"DICOM {type(error).__name__}") from error
-    # Told to read anything, pydicom makes elements of any letter; these at least must be there.
-    if not (_IDENTIFYING & set(dataset.dir()) or "MediaStorageSOPClassUID" in dataset.file_meta):
-        raise UnreadableFilm("not_decodable", "no DICOM data set")
-    if "PixelData" not in dataset:
-        if "Rows" in dataset:
-            raise UnreadableFilm("not_decodable", "the pixel data are missing or cut off")
-        raise NotAFilm("DICOM without pixel data")
-    return Film(header, lambda: decode_dicom(dataset))
 
 
-def read_header(dataset: Dataset) -> Header:
-    """The attributes that the gate, the report and its subsets need; absent ones stay empty."""
-    return Header(
-        modality=_text(dataset, "Modality").upper(),
-        body_part_examined=_text(dataset, "BodyPartExamined").upper(),
-        view_position=_text(dataset, "ViewPosition").upper(),
-        patient_sex=_text(dataset, "PatientSex").upper(),
-        patient_age=_years(dataset),
-        manufacturer=_text(dataset, "Manufacturer"),
-        patient_id=_text(dataset, "PatientID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        instance_uid=_text(dataset, "SOPInstanceUID"),
-    )
-
-
-def decode_dicom(dataset: FileDataset) -> tuple[Grey, tuple[str, ...]]:
+def decode_dicom(
+    dataset: FileDataset, max_pixels: int = MAX_PIXELS
+) -> tuple[Grey, tuple[str, ...]]:
     """Decode the first frame and render it to grey values.
 
     Raises:
         UnreadableFilm: naming the transfer syntax, if the pixel data do not decode.
     """
+    quiet.silence()
     name = "DICOM"
     try:
         syntax = _transfer_syntax(dataset)
-        name = syntax.name
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        warnings = (f"multi-frame: first of {frames} frames read",) if frames > 1 else ()
-        check_size(int(dataset.Rows), int(dataset.Columns))
-        stored = pixel_array(dataset, index=0, decoding_plugin=_plugin(syntax))
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            stored = apply_color_lut(stored, dataset)
-        return render(dataset, stored), warnings
-    except UnreadableFilm:
+        name = syntax_name(syntax)
+        _check_pixels(dataset)
+        pixel = read_image_pixel(dataset)
+        check_size(pixel.rows, pixel.columns, max_pixels)
+        frame = read_frame(dataset, syntax, pixel, max_pixels)
+        grey, warnings = _shown(dataset, pixel.photometric, frame)
+    except MemoryError:
         raise
+    except UnreadableFilm as error:
+        if error.code != "not_decodable":
+            raise
+        raise UnreadableFilm(error.code, f"{name}: {error.detail}") from error
     # Each codec has errors of its own; see above.
     except Exception as error:
         detail = f"{name}: {type(error).__name__}"
         raise UnreadableFilm("not_decodable", detail) from error
+    if pixel.frames > 1:
+        warnings = (reason("multi_frame", f"first of {pixel.frames} frames"), *warnings)
+    return grey, warnings
 
 
-def _transfer_syntax(dataset: FileDataset) -> UID:
-    """The stated transfer syntax or, in a file without File Meta, the one it was parsed with."""
+def _shown(dataset: FileDataset, photometric: str, frame: Frame) -> tuple[Grey, tuple[str, ...]]:
+    big_endian = dataset.original_encoding[1] is False
+    if frame.values.ndim == 2 and photometric != PALETTE:
+        return render(dataset, frame.values, big_endian=big_endian)
+    if photometric == PALETTE:
+        signed = frame.values.dtype.kind == "i"
+        try:
+            palette = read_palette(dataset, signed=signed, big_endian=big_endian)
+        except TableError as error:
+            raise UnreadableFilm("not_decodable", str(error)) from error
+        grey = applied(lambda index: palette.look_up(index) / palette.top, frame.values)
+    else:
+        grey = grey_of_colour(frame.values, frame.bits, frame.colour)
+    shade(dataset, grey)
+    return grey, ()
+
+
+def _check_kind(dataset: FileDataset) -> None:
+    """Tell films from everything else that DICOM stores, by SOP class and by what is there."""
     meta = dataset.file_meta
-    if "TransferSyntaxUID" not in meta:
-        implicit, _little = dataset.original_encoding
-        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return UID(meta.TransferSyntaxUID)
+    # Told to read anything, pydicom makes elements of any letter; these at least must be there.
+    if not (_IDENTIFYING & set(dataset.dir()) or "MediaStorageSOPClassUID" in meta):
+        raise UnreadableFilm("not_decodable", "no DICOM data set")
+    sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
+    name = _sop_class_name(sop_class)
+    has_pixels = any(keyword in dataset for keyword in _PIXELS)
+    if sop_class in _NOT_FILMS or (not has_pixels and name and "Image Storage" not in name):
+        raise NotAFilm(name)
+    if has_pixels:
+        return
+    if "Rows" in dataset or name:
+        raise UnreadableFilm("not_decodable", "the pixel data are missing or cut off")
+    raise NotAFilm("DICOM without pixel data")
 
 
-def _plugin(syntax: UID) -> str:
-    """Never the decoder that happens to be installed: the same film gives the same answer."""
-    if codecs.is_available(syntax):
-        return codecs.PLUGIN
-    return "pydicom" if syntax == RLELossless else ""
+def _sop_class_name(uid: str) -> str:
+    """The registered name (PS3.6 annex A) of a SOP class, empty for one that is none."""
+    later = {
+        "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+        "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+    }
+    if uid in later:
+        return later[uid]
+    known = UID(uid)
+    return known.name if known.type == "SOP Class" else ""
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    value: Any = dataset.get(keyword)
-    return "" if value is None else str(value).strip()
+def _check_pixels(dataset: FileDataset) -> None:
+    for keyword in _PIXELS[1:]:
+        if keyword in dataset and "PixelData" not in dataset:
+            raise UnreadableFilm(
+                "unsupported", f"{keyword}; export the film with integer pixel data"
+            )
 
 
-def _years(dataset: Dataset) -> int | None:
-    """PatientAge (``045Y``, ``018M``, ``003W``, ``010D``; PS3.5 6.2) in whole years."""
-    age = _text(dataset, "PatientAge")
-    years_in = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-    if len(age) != 4 or not age[:3].isdecimal() or age[3] not in years_in:
-        return None
-    return int(np.floor(int(age[:3]) * years_in[age[3]] + 1e-9))
+def _check_deflated(data: bytes, max_pixels: int) -> None:
+    """Refuse a deflated data set (PS3.5 A.5) that would unpack to more than any film.
+
+    pydicom unpacks it as a whole, so it is unpacked here first, piece by piece, and thrown away.
+    """
+    uid = re.escape(DeflatedExplicitVRLittleEndian.encode())
+    if not re.search(rb"\x02\x00\x10\x00UI..%b(?!\d)" % uid, data[:4096], re.DOTALL):
+        return
+    start = _end_of_file_meta(data)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    limit = max_pixels * _BYTES_A_PIXEL + _SMALL
+    rest, size = data[start:], 0
+    while rest and not inflater.eof:
+        size += len(inflater.decompress(rest, 1 << 20))
+        rest = inflater.unconsumed_tail
+        if size > limit:
+            raise UnreadableFilm("too_large", f"deflated, more than {limit:,} bytes unpacked")
+
+
+def _end_of_file_meta(data: bytes) -> int:
+    """Where the data set begins: File Meta is what pydicom reads before anything is unpacked."""
+    start = 132 if data[128:132] == b"DICM" else 0
+    if data[start : start + 8] == b"\x02\0\0\0UL\x04\0":
+        return start + 12 + int.from_bytes(data[start + 8 : start + 12], "little")
+    return start
+
+
+def _transfer_syntax(dataset: FileDataset) -> str:
+    """The stated transfer syntax or, in a file without File Meta, the one it was parsed with."""
+    stated = values(dataset.file_meta, "TransferSyntaxUID")
+    if len(stated) > 1:
+        raise UnreadableFilm("not_decodable", "several transfer syntaxes are stated")
+    if stated and str(stated[0]).strip():
+        return UID(str(stated[0]).strip())
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian

@@ -1,74 +1,173 @@
-"""PNG and JPEG films, read with Pillow."""
+"""PNG and JPEG films, and TIFF and BMP as a courtesy, read with Pillow."""
 
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
+import imagecodecs
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from screening.errors import UnreadableFilm
+from screening.pixels import quiet
+from screening.pixels.colour import grey_of_colour
 from screening.pixels.film import Film, Grey, Header
+from screening.pixels.limits import MAX_PIXELS, check_size
+from screening.reasons import reason
 
-#: Films larger than this many pixels are not decoded. A 43 cm detector at 100 um has 18 million.
-MAX_PIXELS: Final = 100_000_000
-
-# The limit above is checked from the image header; Pillow's own would warn at a lower one.
+# The limit is checked from the image header; Pillow's own would warn at a lower one.
 Image.MAX_IMAGE_PIXELS = None
 
-_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I")
+# What Pillow does not open: 16 bits, big endian, white is zero.
+TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+
+_FORMATS: Final = (
+    (b"II", ("TIFF",)),
+    (b"MM", ("TIFF",)),
+    (b"BM", ("BMP",)),
+    (b"", ("PNG", "JPEG")),
+)
+
+_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L")
+_ORIENTATION: Final = 0x0112
+
+# TIFF 6.0.
+_BITS_PER_SAMPLE: Final = 258
+_PHOTOMETRIC: Final = 262
+_SAMPLE_FORMAT: Final = 339
 
 
-def open_raster(data: bytes) -> Film:
-    """A film from the bytes of a PNG or JPEG file; such files have no header to speak of."""
-    return Film(Header(), lambda: decode_raster(data))
+def open_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
+    """A film from the bytes of an image file; such files have no header to speak of."""
+    return Film(Header(), lambda: decode_raster(data, max_pixels))
 
 
-def decode_raster(data: bytes) -> tuple[Grey, tuple[str, ...]]:
-    """Grey values of a PNG or JPEG: the full range of its bit depth becomes 0 to 1.
+def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tuple[str, ...]]:
+    """Grey values of an image file: the full range of its bit depth becomes 0 to 1.
 
     Colour is reduced with the weights of ITU-R BT.601, transparency is laid over black,
-    and an EXIF orientation is applied.
+    and an orientation is applied. Of several pages the first is read, with a warning.
 
     Raises:
-        UnreadableFilm: if the stream is damaged, truncated or over :data:`MAX_PIXELS`.
+        UnreadableFilm: if the stream is damaged or truncated, has more than `max_pixels`, or
+            holds signed or floating-point values.
     """
+    quiet.silence()
+    formats = next(formats for magic, formats in _FORMATS if data.startswith(magic))
     try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-            check_size(image.height, image.width)
+        with Image.open(BytesIO(data), formats=formats) as image:
+            check_size(image.height, image.width, max_pixels)
+            warnings = _check_tiff(image) if image.format == "TIFF" else ()
             image.load()
-            return _grey(ImageOps.exif_transpose(image)), ()
-    except UnreadableFilm:
+            grey = _turned(_grey(image, data), _orientation(image))
+            return np.ascontiguousarray(grey), warnings
+    except (MemoryError, UnreadableFilm):
         raise
     # Damaged streams raise whatever the decoder stumbled over (OSError, SyntaxError, struct.error,
     # zlib.error); Pillow names no root for them, and one bad film must never cost the night.
     except Exception as error:
-        raise UnreadableFilm("not_decodable", _first_line(error)) from error
+        raise UnreadableFilm("not_decodable", _what(error)) from error
 
 
-def check_size(rows: int, columns: int) -> None:
-    """Refuse a decompression bomb before it is unpacked.
-
-    Raises:
-        UnreadableFilm: if the film has more than :data:`MAX_PIXELS` pixels.
-    """
-    if rows * columns > MAX_PIXELS:
-        raise UnreadableFilm(
-            "too_large", f"{rows} x {columns} pixels, {MAX_PIXELS:,} pixels are allowed"
-        )
+def _what(error: Exception) -> str:
+    """What was wrong, in words of our own: those of Pillow may quote the file."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image in the file"
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return "truncated"
+    return f"damaged stream: {type(error).__name__}"
 
 
-def _grey(image: Image.Image) -> Grey:
+def _grey(image: Image.Image, data: bytes) -> Grey:
     if image.mode in _SIXTEEN_BIT:
-        return np.asarray(image, dtype=np.float32) / np.float32(65535)
-    if image.mode == "F":
-        raise UnreadableFilm("unsupported", "floating-point pixels")
+        return _sixteen_bit_grey(image)
+    if image.mode in ("I", "F"):
+        raise UnreadableFilm("unsupported", "32-bit pixels; convert it to 16-bit PNG or DICOM")
+    # Byte 24 of a PNG is its bit depth, 25 its colour type (PNG specification, 11.2.2).
+    if image.format == "PNG" and data[24] == 16:
+        return _sixteen_bit_colour(image, data)
+    transparent = image.info.get("transparency")
+    if image.mode in ("1", "L"):
+        cells = np.asarray(image.convert("L"))
+        depth = data[24] if image.format == "PNG" else 8
+        # Pillow widens samples of 2 and 4 bits to 8, but not the one that is transparent.
+        if isinstance(transparent, int) and image.mode == "L":
+            transparent = transparent * 255 // ((1 << min(depth, 8)) - 1)
+        return _scaled(cells, 255, transparent if isinstance(transparent, int) else None)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+        return grey_of_colour(np.asarray(image.convert("RGBA")), 8, alpha=True)
+    return grey_of_colour(np.asarray(image.convert("RGB")), 8)
 
 
-def _first_line(error: BaseException) -> str:
-    # Pillow names the in-memory object, which says nothing to a reader.
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "no image in the file" if "cannot identify image file" in text else text
+def _scaled(cells: npt.NDArray[Any], top: int, transparent: int | None = None) -> Grey:
+    grey: Grey = cells.astype(np.float32)
+    grey /= np.float32(top)
+    if transparent is not None:
+        grey[cells == transparent] = 0
+    return grey
+
+
+def _sixteen_bit_grey(image: Image.Image) -> Grey:
+    cells = np.asarray(image)
+    transparent = image.info.get("transparency")
+    if image.format != "TIFF":
+        return _scaled(cells, 65535, transparent if isinstance(transparent, int) else None)
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    top = (1 << int(tags.get(_BITS_PER_SAMPLE, (16,))[0])) - 1
+    grey = _scaled(cells, top)
+    # Pillow turns white-is-zero round for 8 bits and fewer only.
+    return np.subtract(1, grey, out=grey) if tags.get(_PHOTOMETRIC) == 0 else grey
+
+
+def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
+    """A PNG of 16 bits with colour or opacity, of which Pillow keeps 8 bits only."""
+    cells = np.asarray(imagecodecs.png_decode(data))
+    if cells.dtype != np.uint16 or cells.ndim != 3 or cells.shape[:2] != image.size[::-1]:
+        raise UnreadableFilm("not_decodable", "damaged stream: another shape")
+    grey = grey_of_colour(cells, 16, alpha=cells.shape[2] in (2, 4))
+    transparent = image.info.get("transparency")
+    if cells.shape[2] == 3 and isinstance(transparent, tuple):
+        grey[(cells == np.array(transparent, np.uint16)).all(axis=2)] = 0
+    return grey
+
+
+def _check_tiff(image: Image.Image) -> tuple[str, ...]:
+    """Refuse what is no plain unsigned image; a warning if there are more pages."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    kinds = tags.get(_SAMPLE_FORMAT, (1,))
+    for kind, name in ((2, "signed"), (3, "floating-point"), (5, "complex"), (6, "complex")):
+        if kind in kinds:
+            raise UnreadableFilm("unsupported", f"{name} pixels; convert it to PNG or DICOM")
+    try:
+        pages = int(getattr(image, "n_frames", 1))
+    except MemoryError:
+        raise
+    # A second page that is damaged is no matter: the first is read.
+    except Exception:  # noqa: BLE001
+        pages = 1
+    image.seek(0)
+    return (reason("multi_frame", f"first of {pages} pages"),) if pages > 1 else ()
+
+
+def _orientation(image: Image.Image) -> int:
+    """Exif orientation 1 to 8; 1 if there is none or it does not parse. TIFF has been turned."""
+    if image.format == "TIFF":
+        return 1
+    try:
+        said = image.getexif().get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001
+        return 1
+    return said if isinstance(said, int) and 1 <= said <= 8 else 1
+
+
+def _turned(grey: Grey, orientation: int) -> Grey:
+    """Exif 2.3, Orientation: which side of the scene the first row and column are."""
+    if orientation >= 5:  # rows are columns
+        grey = grey.T
+    if orientation in (3, 4, 7, 8):
+        grey = grey[::-1]
+    if orientation in (2, 3, 6, 7):
+        grey = grey[:, ::-1]
+    return grey

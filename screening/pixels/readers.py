@@ -6,22 +6,26 @@ from typing import Final
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.pixels.dicom import open_dicom
 from screening.pixels.film import Film
+from screening.pixels.limits import MAX_PIXELS
 from screening.pixels.raster import open_raster
-from screening.pixels.signature import DICOM, JPEG, PNG, kind_of
+from screening.pixels.signature import BMP, DICOM, JPEG, PNG, TIFF, kind_of
 
-_READERS: Final[dict[str, Callable[[bytes], Film]]] = {
+_READERS: Final[dict[str, Callable[[bytes, int], Film]]] = {
     PNG: open_raster,
     JPEG: open_raster,
+    TIFF: open_raster,
+    BMP: open_raster,
     DICOM: open_dicom,
 }
 
 
-def open_film(data: bytes, name: str) -> Film:
+def open_film(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Film:
     """Open a file that was read into memory, whatever its suffix says.
 
     Args:
         data: the whole file.
         name: its name; only the suffix is looked at, and only if the bytes say nothing.
+        max_pixels: films of more pixels are not unpacked.
 
     Raises:
         NotAFilm: neither bytes nor suffix say that this is an image.
@@ -34,4 +38,4 @@ def open_film(data: bytes, name: str) -> Film:
         raise NotAFilm("no image signature and no image suffix")
     if kind not in _READERS:
         raise UnreadableFilm("unsupported", f"{kind}; convert it to PNG or DICOM")
-    return _READERS[kind](data)
+    return _READERS[kind](data, max_pixels)

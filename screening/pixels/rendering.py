@@ -1,88 +1,235 @@
-"""Stored values to what a reader would see: modality LUT, VOI LUT or window, presentation shape.
+"""Stored values to what a reader would see: modality LUT, VOI LUT or window, presentation.
 
-DICOM PS3.3 C.11.1 (modality), C.11.2 (VOI), C.11.6 (presentation); the pipeline is PS3.4 N.2.
+The pipeline is PS3.4 N.2; its steps PS3.3 C.11.1 (modality), C.11.2 (VOI), C.11.4 and C.11.6
+(presentation). Each grey value depends on its stored value alone, so it is computed once for
+every stored value that can occur, exactly, and then looked up.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from screening.errors import UnreadableFilm
+from screening.pixels.area import COLLIMATOR, SHUTTER, Mask, opening, within_borders
+from screening.pixels.attributes import code, items, numbers, whole
+from screening.pixels.colour import blocks
 from screening.pixels.film import Grey
+from screening.pixels.histogram import Histogram, count, mapped
+from screening.pixels.tables import TableError, Values, read_table
+from screening.reasons import reason
 
 #: Without a window, this share of the values at each end is left out of the grey range.
 TAIL_PERCENT: Final = 0.5
 
-_REC601: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+Step = Callable[[Values], Values]
 
 
-def render(dataset: Dataset, stored: npt.NDArray[Any]) -> Grey:
-    """Grey values of one frame.
+@dataclass(frozen=True)
+class _Padding:
+    """Stored values from `low` to `high` only fill up the rectangle (PS3.3 C.7.5.1.1.2)."""
+
+    low: float
+    high: float
+
+    def among(self, values: npt.NDArray[Any]) -> Mask:
+        """Where `values` are padding."""
+        found: Mask = (values >= self.low) & (values <= self.high)
+        return found
+
+
+def render(
+    dataset: Dataset, stored: npt.NDArray[Any], *, big_endian: bool = False
+) -> tuple[Grey, tuple[str, ...]]:
+    """Grey values of one frame of a monochrome film, and warnings.
 
     Args:
         dataset: the attributes of the film; the pixel data are not touched.
-        stored: stored values, shape (rows, columns) or (rows, columns, 3) for colour.
+        stored: stored values, integers, shape (rows, columns).
+        big_endian: the byte order of the data set's words.
 
     Raises:
-        UnreadableFilm: if the film has neither one nor three samples a pixel.
+        UnreadableFilm: if the modality transformation makes no sense.
     """
-    if stored.ndim == 3 and stored.shape[2] == 3:
-        top = np.float32(np.iinfo(stored.dtype).max)
-        return np.asarray(stored.astype(np.float32) @ _REC601 / top, dtype=np.float32)
-    if stored.ndim != 2:
-        raise UnreadableFilm("unsupported", f"pixel data of shape {stored.shape}")
-    values, low, high = _displayed(dataset, stored)
-    if high == low:
-        return np.zeros(stored.shape, np.float32)
-    scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    grey: Grey = np.clip(scaled, 0, 1)
-    return np.float32(1) - grey if _inverted(dataset) else grey
+    signed = stored.dtype.kind == "i"
+    padding = _padding(dataset, signed)
+    modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
+    voi, more = _voi(dataset, may_be_negative, big_endian)
+    present, still_more = _presentation(dataset, big_endian)
+    if voi is None:
+        ends = _range(dataset, stored, padding, modality)
+        if ends is None:  # an even film
+            return np.zeros(stored.shape, np.float32), warnings + more + still_more
+        low, high = ends
+        voi = _spread(low, high)
+
+    def grey_of(values: npt.NDArray[Any]) -> Values:
+        grey = np.clip(present(np.clip(voi(modality(values.astype(np.float64))), 0, 1)), 0, 1)
+        if padding is not None:
+            grey[padding.among(values)] = 0.0
+        return grey
+
+    grey = applied(grey_of, stored)
+    shade(dataset, grey)
+    return grey, warnings + more + still_more
 
 
-def _displayed(dataset: Dataset, stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, float]:
-    """Values after modality and VOI transformation, with the ends of the output range."""
-    values = apply_modality_lut(stored, dataset)
-    if dataset.get("VOILUTSequence"):
-        return _looked_up(dataset.VOILUTSequence[0], values)
-    if _first(dataset, "WindowWidth") is not None and _first(dataset, "WindowCenter") is not None:
-        windowed = apply_voi_lut(values, dataset)
-        # The window function's own ends, asked of the function itself, are the output range.
-        beyond = np.array([-1e12, 1e12])
-        with np.errstate(over="ignore"):  # a sigmoid's exponential, which is 1 / infinity then
-            low, high = apply_voi_lut(beyond, dataset)
-        return windowed, float(low), float(high)
-    low, high = np.percentile(values, (TAIL_PERCENT, 100 - TAIL_PERCENT))
-    return values, float(low), float(high)
+def shade(dataset: Dataset, grey: Grey) -> None:
+    """Make what a display shutter covers black, in place (PS3.3 C.7.6.11)."""
+    mask = opening(dataset, SHUTTER, *grey.shape)
+    if mask is not None:
+        grey *= mask
 
 
-def _looked_up(table: Dataset, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, float]:
-    """Apply a VOI LUT (PS3.3 C.11.2.1.1); values beyond its ends take the first or last entry.
+def applied(grey_of: Callable[[npt.NDArray[Any]], Values], stored: npt.NDArray[Any]) -> Grey:
+    """`grey_of` for every pixel; of cells up to 16 bits it is asked once a value."""
+    size = stored.dtype.itemsize
+    grey = np.empty(stored.shape, np.float32)
+    if size > 2:
+        for block in blocks(*stored.shape):
+            grey[block] = grey_of(stored[block].ravel()).reshape(-1, stored.shape[1])
+        return grey
+    domain = np.arange(1 << 8 * size, dtype=f"u{size}").view(stored.dtype)
+    table = grey_of(domain).astype(np.float32)
+    index = stored.view(f"u{size}")
+    for block in blocks(*stored.shape):
+        grey[block] = table[index[block]]
+    return grey
 
-    pydicom's own function indexes with the type of the entries, so that a table of 8-bit entries
-    wraps at 256.
+
+def _modality(
+    dataset: Dataset, signed: bool, big_endian: bool
+) -> tuple[Step, bool, tuple[str, ...]]:
+    """Stored values to modality values; whether these may be negative; warnings."""
+    sequence = items(dataset, "ModalityLUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "Modality LUT", signed=signed, big_endian=big_endian)
+        except TableError as error:
+            raise UnreadableFilm("not_decodable", str(error)) from error
+        return table.look_up, False, ()
+    slope = (*numbers(dataset, "RescaleSlope"), 1.0)[0]
+    intercept = (*numbers(dataset, "RescaleIntercept"), 0.0)[0]
+    # A product beyond 64-bit floats would be no number any more.
+    if not (abs(slope) < 1e200 and abs(intercept) < 1e200):
+        raise UnreadableFilm("not_decodable", "the rescale slope or intercept is not finite")
+    if slope == 0:
+        return lambda values: values, signed, (reason("header_ignored", "RescaleSlope 0"),)
+    bits = whole(dataset, "BitsStored", 16)
+    lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    negative = min(lowest * slope, highest * slope) + intercept < 0
+    return lambda values: values * slope + intercept, negative, ()
+
+
+def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None, tuple[str, ...]]:
+    """Modality values to 0..1 by the first VOI LUT or else the first window that makes sense."""
+    warnings = []
+    sequence = items(dataset, "VOILUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "VOI LUT", signed=signed, big_endian=big_endian)
+        except TableError as error:
+            warnings.append(reason("header_ignored", str(error)))
+        else:
+            return lambda values: table.look_up(values) / table.top, ()
+    centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
+    function = code(dataset, "VOILUTFunction")
+    for centre, width in zip(centres, widths, strict=False):
+        least = 0.0 if function in ("LINEAR_EXACT", "SIGMOID") else 1.0
+        finite = abs(centre) < 1e200 and width < 1e200
+        if finite and width >= least and width > 0:
+            return _window(function, centre, width), tuple(warnings)
+    if centres and widths:
+        warnings.append(reason("header_ignored", "WindowCenter and WindowWidth"))
+    return None, tuple(warnings)
+
+
+def _window(function: str, centre: float, width: float) -> Step:
+    """PS3.3 C.11.2.1.2.1 (linear), C.11.2.1.3.1 (sigmoid), C.11.2.1.3.2 (linear exact)."""
+    if function == "SIGMOID":
+        # Beyond 700 the exponential leaves the numbers, and the sigmoid has long been 0 or 1.
+        return lambda x: 1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700)))
+    if function == "LINEAR_EXACT":
+        return lambda x: (x - centre) / width + 0.5
+    if width == 1:
+        return lambda x: (x > centre - 0.5).astype(np.float64)
+    return lambda x: (x - (centre - 0.5)) / (width - 1) + 0.5
+
+
+def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[str, ...]]:
+    """0..1 after the VOI transformation to 0 = black .. 1 = white.
+
+    A presentation LUT gives P-values, which need no turning round. Its shape says whether the
+    lowest value is white; without one, MONOCHROME1 does.
     """
-    entries, first, bits = (int(number) for number in table.LUTDescriptor)
-    data = table.LUTData
-    if isinstance(data, bytes):
-        data = np.frombuffer(data, "<u2")
-    lut = np.asarray(data)[: entries or 2**16]
-    index = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.intp)
-    return lut[index], 0.0, float(2**bits - 1)
+    warnings: tuple[str, ...] = ()
+    sequence = items(dataset, "PresentationLUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "Presentation LUT", signed=False, big_endian=big_endian)
+        except TableError as error:
+            warnings = (reason("header_ignored", str(error)),)
+        else:
+            last = len(table.entries) - 1
+
+            return lambda grey: table.look_up(grey * last + table.first) / table.top, ()
+    shape = code(dataset, "PresentationLUTShape")
+    if shape not in ("IDENTITY", "INVERSE"):
+        low_is_white = code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+        shape = "INVERSE" if low_is_white else "IDENTITY"
+    if shape == "INVERSE":
+        return lambda grey: 1 - grey, warnings
+    return lambda grey: grey, warnings
 
 
-def _inverted(dataset: Dataset) -> bool:
-    """True if the lowest value is white. Presentation LUT Shape says so; MONOCHROME1 implies it."""
-    shape = str(dataset.get("PresentationLUTShape") or "")
-    if shape:
-        return shape == "INVERSE"
-    return bool(dataset.get("PhotometricInterpretation") == "MONOCHROME1")
-
-
-def _first(dataset: Dataset, keyword: str) -> Any:
-    value = dataset.get(keyword)
-    if value is None or value == "":
+def _padding(dataset: Dataset, signed: bool) -> _Padding | None:
+    said = numbers(dataset, "PixelPaddingValue")
+    if len(said) != 1:
         return None
-    return value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value
+    limit = numbers(dataset, "PixelPaddingRangeLimit")
+    ends = [said[0], limit[0] if len(limit) == 1 else said[0]]
+    # Some write it with the other sign, though it is to be read like a pixel.
+    if signed:
+        ends = [end - 65536 if end >= 32768 else end for end in ends]
+    else:
+        ends = [end + 65536 if end < 0 else end for end in ends]
+    return _Padding(min(ends), max(ends))
+
+
+def _range(
+    dataset: Dataset, stored: npt.NDArray[Any], padding: _Padding | None, modality: Step
+) -> tuple[float, float] | None:
+    """Both ends of the modality values that count, tails left out; None if there is but one value.
+
+    What counts is inside collimator and shutter and the burnt-in borders, and no padding; where
+    that leaves nothing to tell apart, the whole film counts.
+    """
+    rows, columns = stored.shape
+    mask: Mask | None = None
+    for kind in (COLLIMATOR, SHUTTER):
+        seen = opening(dataset, kind, rows, columns)
+        if seen is not None:
+            mask = seen if mask is None else np.logical_and(mask, seen, out=mask)
+    box = within_borders(stored)
+    for where, select in ((box, mask), ((slice(None), slice(None)), None)):
+        histogram = count(stored[where], None if select is None else select[where])
+        if padding is not None:
+            kept = ~padding.among(histogram.values)
+            histogram = Histogram(histogram.values[kept], histogram.counts[kept])
+        if not len(histogram.values):
+            continue
+        seen_values = mapped(histogram, modality(histogram.values))
+        tail = TAIL_PERCENT / 100
+        low, high = seen_values.quantiles(tail, 1 - tail)
+        if low == high:  # nearly all pixels have the same value
+            low, high = float(seen_values.values[0]), float(seen_values.values[-1])
+        if low < high:
+            return low, high
+    return None
+
+
+def _spread(low: float, high: float) -> Step:
+    return lambda values: (values - low) / (high - low)

@@ -3,7 +3,8 @@ import pytest
 
 from makers import grey_film
 from screening.gate import refuse_by_header, refuse_by_pixels
-from screening.pixels.film import Header
+from screening.pixels.film import Code, Header
+from screening.reasons import reason
 
 
 def grey(rows: int, columns: int) -> np.ndarray:
@@ -55,11 +56,195 @@ def test_frontal_views_may_be_read(view: str) -> None:
     assert refuse_by_header(Header(view_position=view)) is None
 
 
-def test_free_text_in_a_code_is_cut_to_the_length_of_a_code() -> None:
+@pytest.mark.parametrize("part", ["UNKNOWN", "OTHER", "NONE", "WHOLEBODY", "WHOLE_BODY"])
+def test_a_body_part_that_says_nothing_is_no_reason(part: str) -> None:
+    assert refuse_by_header(Header(body_part_examined=part)) is None
+
+
+def test_free_text_in_a_code_is_not_repeated() -> None:
     said = refuse_by_header(Header(body_part_examined="LEFT HAND OF MRS MUSTERFRAU"))
     assert said is not None
-    assert "LEFT HAND OF MRS" in said
+    assert said.startswith("not_chest: ")
     assert "MUSTER" not in said
+
+
+# SNOMED CT and SRT codes of PS3.16 CID 4031.
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        (Code("51185008", "SCT", "Chest"), None),
+        (Code("816094009", "SCT", "Chest"), None),
+        (Code("T-D3000", "SRT", "Chest"), None),
+        (Code("T-28000", "SNM3", "Lung"), None),
+        (Code("416550000", "SCT", "Chest and Abdomen"), None),
+        (Code("38266002", "SCT", "Entire body"), None),
+        (Code("X1", "99LOCAL", "Thorax pa"), None),
+        (Code("X2", "99LOCAL", "something"), None),
+        (Code("72696002", "SCT", "Knee"), "names KNEE"),
+        (Code("X3", "99LOCAL", "Genou gauche"), "names KNEE"),
+        (Code("81745001", "SCT", "Eye"), "names no chest region"),
+        (Code("T-AA000", "SRT", "Musterfrau"), "names no chest region"),
+    ],
+    ids=lambda value: getattr(value, "meaning", None),
+)
+def test_a_coded_region_is_the_chest_or_a_reason(code: Code, refusal: str | None) -> None:
+    said = refuse_by_header(Header(anatomic_regions=(code,)))
+    if refusal is None:
+        assert said is None
+    else:
+        assert said.startswith("not_chest: ")
+        assert f"(AnatomicRegionSequence {refusal})" in said
+
+
+def test_of_several_regions_one_chest_is_enough() -> None:
+    regions = (Code("72696002", "SCT", "Knee"), Code("51185008", "SCT", "Chest"))
+    assert refuse_by_header(Header(anatomic_regions=regions)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Knee left, Mrs Musterfrau", "KNEE"),
+        ("XR HAND 2 VIEWS", "HAND"),
+        ("Knie ap", "KNEE"),
+        ("Schädel in 2 Ebenen", "SKULL"),
+        ("Röntgen: Hüfte rechts", "HIP"),
+        ("Fuß seitlich", "FOOT"),
+        ("ÉPAULE DROITE", "SHOULDER"),
+        ("rodilla izquierda", "KNEE"),
+        ("Columna lumbar", "SPINE"),
+        ("Pelvis_AP", "PELVIS"),
+        ("Thoracic spine", "SPINE"),
+    ],
+)
+def test_a_text_that_names_another_part_of_the_body_is_a_reason(text: str, word: str) -> None:
+    said = refuse_by_header(Header(study_description=text))
+    assert said == reason("not_chest", f"StudyDescription names {word}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "CHEST AND ABDOMEN",
+        "Thorax p.a., Knie links",
+        "RX torax y abdomen",
+        "Radio du poumon, épaule",
+        "Ribs and shoulder",
+        "CXR, hip fracture",
+        "Röntgenthorax Becken",
+        "handheld unit",
+        "Legende",
+        "Mr Footman",
+    ],
+)
+def test_a_text_that_names_the_chest_or_nothing_is_no_reason(text: str) -> None:
+    assert refuse_by_header(Header(study_description=text)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("study_description", "StudyDescription"),
+        ("series_description", "SeriesDescription"),
+        ("protocol_name", "ProtocolName"),
+        ("requested_procedure_description", "RequestedProcedureDescription"),
+        ("performed_procedure_step_description", "PerformedProcedureStepDescription"),
+        ("body_part_text", "BodyPartExamined"),
+    ],
+)
+def test_every_text_counts_and_is_named(field: str, name: str) -> None:
+    said = refuse_by_header(Header(**{field: "knee"}))
+    assert said == reason("not_chest", f"{name} names KNEE")
+    assert refuse_by_header(Header(**{field: "chest"}, procedure_codes=(KNEE,))) is None
+
+
+KNEE = Code("1", "L", "XR Knee Musterfrau")
+
+
+def test_the_meaning_of_a_procedure_code_counts() -> None:
+    said = refuse_by_header(Header(procedure_codes=(KNEE,)))
+    assert said == reason("not_chest", "ProcedureCodeSequence names KNEE")
+
+
+def test_texts_are_asked_only_where_no_code_names_the_part() -> None:
+    assert refuse_by_header(Header(study_description="knee", body_part_examined="CHEST")) is None
+    chest = (Code("51185008", "SCT", "Chest"),)
+    assert refuse_by_header(Header(study_description="knee", anatomic_regions=chest)) is None
+
+
+# PS3.16 CID 4010.
+@pytest.mark.parametrize(
+    ("code", "lateral"),
+    [
+        (Code("399067008", "SCT", "lateral"), True),
+        (Code("R-10236", "SRT", "left lateral"), True),
+        (Code("R-10232", "SNM3", ""), True),
+        (Code("X", "99LOCAL", "Seitlich"), True),
+        (Code("R-10206", "SRT", "antero-posterior"), False),
+        (Code("R-10214", "SRT", "postero-anterior"), False),
+        (Code("X", "99LOCAL", "AP left lateral decubitus"), False),
+    ],
+    ids=lambda value: getattr(value, "meaning", None),
+)
+def test_a_coded_lateral_view_is_refused(code: Code, lateral: bool) -> None:
+    said = refuse_by_header(Header(views=(code,)))
+    expected = reason("lateral", "ViewCodeSequence names LATERAL")
+    assert said == (expected if lateral else None)
+
+
+# PS3.3 C.7.6.1.1.1: the first value is the direction of the rows.
+@pytest.mark.parametrize(
+    ("orientation", "lateral"),
+    [
+        (("L", "F"), False),
+        (("R", "F"), False),
+        (("LA", "F"), False),
+        (("A", "F"), True),
+        (("P", "F"), True),
+        (("AL", "F"), True),
+        ((), False),
+    ],
+    ids=str,
+)
+def test_rows_from_front_to_back_are_a_lateral_view(
+    orientation: tuple[str, ...], lateral: bool
+) -> None:
+    said = refuse_by_header(Header(patient_orientation=orientation))
+    assert (said is not None) == lateral
+    assert said is None or said.startswith("lateral: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("CHEST LAT", "LAT"),
+        ("Lateral, Musterfrau", "LATERAL"),
+        ("Thorax seitlich", "SEITLICH"),
+        ("Thorax de profil", "PROFIL"),
+        ("Thorax_LAT.", "LAT"),
+        ("PA and lateral", ""),
+        ("LAT/AP", ""),
+        ("frontal y lateral", ""),
+        ("left lateral decubitus", ""),
+        ("Chest flat panel", ""),
+        ("bilateral", ""),
+        ("Thorax p.a. und seitlich", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("series_description", "SeriesDescription"), ("protocol_name", "ProtocolName")],
+)
+def test_a_text_that_names_a_lateral_view_alone_is_refused(
+    field: str, name: str, text: str, word: str
+) -> None:
+    said = refuse_by_header(Header(**{field: text}))
+    assert said == (reason("lateral", f"{name} names {word}") if word else None)
+
+
+def test_a_frontal_view_position_is_believed_before_a_text() -> None:
+    assert refuse_by_header(Header(view_position="PA", series_description="LAT")) is None
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(95, 512), (512, 95), (1, 1)])

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 
@@ -8,6 +9,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless
 
+import screening.pixels.dicom
 from makers import dicom_bytes, dicom_film, encoded, grey_film
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.pixels.readers import open_film
@@ -57,7 +59,24 @@ def test_a_text_renamed_to_an_image_does_not_decode(name: str) -> None:
     assert caught.value.code == "not_decodable"
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "BMP", "GIF", "WEBP", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["TIFF", "BMP"])
+def test_tiff_and_bitmap_are_read_as_a_courtesy(kind: str) -> None:
+    buffer = BytesIO()
+    Image.fromarray(FILM).save(buffer, kind)
+    grey, warnings = open_film(buffer.getvalue(), "film").decode()
+    np.testing.assert_allclose(grey, FILM / 255, atol=1e-6)
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("data", [encoded(FILM), dicom(), dicom(compress=True)])
+def test_the_limit_is_the_callers(data: bytes) -> None:
+    open_film(data, "film", FILM.size).decode()
+    with pytest.raises(UnreadableFilm, match="1,023 pixels are allowed") as caught:
+        open_film(data, "film", max_pixels=FILM.size - 1).decode()
+    assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "JPEG2000"])
 def test_an_image_of_another_format_is_not_supported_and_the_way_out_is_named(kind: str) -> None:
     buffer = BytesIO()
     Image.fromarray(FILM).save(buffer, kind)
@@ -66,12 +85,11 @@ def test_an_image_of_another_format_is_not_supported_and_the_way_out_is_named(ki
     assert caught.value.code == "unsupported"
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("seed", "data"),
-    list(enumerate([encoded(FILM), encoded(FILM, "JPEG"), dicom(), dicom(compress=True)])),
-    ids=["PNG", "JPEG", "DICOM", "compressed DICOM"],
-)
+KINDS = ["PNG", "JPEG", "TIFF", "BMP", "DICOM", "compressed DICOM"]
+FILMS = [*(encoded(FILM, kind) for kind in KINDS[:4]), dicom(), dicom(compress=True)]
+
+
+@pytest.mark.parametrize(("seed", "data"), list(enumerate(FILMS)), ids=KINDS)
 def test_a_damaged_film_is_read_or_refused_but_never_another_error(seed: int, data: bytes) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(250):
@@ -80,3 +98,50 @@ def test_a_damaged_film_is_read_or_refused_but_never_another_error(seed: int, da
         damaged[places] = rng.integers(0, 256, len(places))
         with suppress(NotAFilm, UnreadableFilm):
             open_film(damaged.tobytes(), "film.dcm").decode()
+
+
+@pytest.mark.parametrize("data", FILMS, ids=KINDS)
+def test_grey_values_are_finite_numbers_between_0_and_1_row_by_row(data: bytes) -> None:
+    grey, _warnings = open_film(data, "film").decode()
+    assert grey.dtype == np.float32
+    assert grey.ndim == 2
+    assert grey.flags.c_contiguous
+    assert 0 <= grey.min() <= grey.max() <= 1
+
+
+@pytest.mark.parametrize("where", ["opened", "decoded"])
+def test_want_of_memory_is_not_taken_for_damage(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(*_args: object, **_options: object) -> object:
+        raise MemoryError
+
+    film = open_film(dicom(), "film")
+    picture = open_film(encoded(FILM), "film")
+    monkeypatch.setattr(screening.pixels.dicom, "dcmread", starved)
+    monkeypatch.setattr(screening.pixels.dicom, "read_frame", starved)
+    monkeypatch.setattr(Image, "open", starved)
+    calls = [lambda: open_film(dicom(), "film")] if where == "opened" else []
+    for call in calls or [film.decode, picture.decode]:
+        with pytest.raises(MemoryError):
+            call()
+
+
+def odd_film(name: str = "MUSTERFRAU^ERIKA") -> bytes:
+    """A film in which every value that pydicom warns about is a name."""
+    dataset = dicom_film(FILM, PatientName=name, StudyDescription=name, Manufacturer=name)
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    data = dicom_bytes(dataset)
+    return data.replace(b"ISO_IR 100", b"MUSTERFRAU")
+
+
+def test_odd_values_are_neither_warned_of_nor_logged_in_any_thread(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def grey(_number: int) -> np.ndarray:
+        return open_film(odd_film(), "film").decode()[0]
+
+    with ThreadPoolExecutor(4) as pool:  # pytest makes an error of a warning
+        films = list(pool.map(grey, range(40)))
+    assert all(np.array_equal(film, films[0]) for film in films)
+    assert capfd.readouterr() == ("", "")

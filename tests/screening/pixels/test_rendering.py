@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -5,7 +7,9 @@ from pydicom.sequence import Sequence
 
 from makers import dicom_film
 from screening.errors import UnreadableFilm
+from screening.pixels.colour import grey_of_colour
 from screening.pixels.rendering import render
+from screening.reasons import reason
 
 TWELVE_BIT = {"BitsStored": 12, "HighBit": 11}
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
@@ -13,9 +17,19 @@ X = STORED.astype(float)
 
 
 def shown(stored: np.ndarray = STORED, **attributes: object) -> np.ndarray:
-    grey = render(dicom_film(stored, **TWELVE_BIT | attributes), stored)
-    assert grey.dtype == np.float32
+    grey, warnings = rendered(stored, **attributes)
+    assert warnings == ()
     return grey
+
+
+def rendered(
+    stored: np.ndarray = STORED, **attributes: object
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    grey, warnings = render(dicom_film(stored, **TWELVE_BIT | attributes), stored)
+    assert grey.dtype == np.float32
+    assert grey.flags.c_contiguous
+    assert 0 <= grey.min() <= grey.max() <= 1  # a comparison with NaN is false
+    return grey, warnings
 
 
 def linear(x: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -211,16 +225,153 @@ def test_inverting_goes_by_the_range_and_not_by_the_bits() -> None:
     assert grey.flat[-1] == 0
 
 
+def ignored(detail: str) -> tuple[str, ...]:
+    return (reason("header_ignored", detail),)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowWidth": 0},
+        {"WindowWidth": -5},
+        {"WindowWidth": 0.5},
+        {"WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"},
+        {"WindowWidth": -1, "VOILUTFunction": "SIGMOID"},
+        {"WindowWidth": "1e300"},
+        {"WindowWidth": 500, "WindowCenter": "-1e300"},
+    ],
+    ids=str,
+)
+def test_a_window_that_is_none_gives_way_to_the_pixels_with_a_warning(
+    window: dict[str, object],
+) -> None:
+    grey, warnings = rendered(**{"WindowCenter": 1000} | window)
+    np.testing.assert_array_equal(grey, shown())
+    assert warnings == ignored("WindowCenter and WindowWidth")
+
+
+def test_a_window_that_is_none_gives_way_to_the_next() -> None:
+    grey = shown(WindowCenter=[1000, 3000], WindowWidth=[0, 100])
+    np.testing.assert_allclose(grey, linear(X, 3000, 100), atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [0.001, 1e-9])
+def test_a_steep_sigmoid_stays_a_number(width: float) -> None:
+    grey = shown(WindowCenter=1500, WindowWidth=width, VOILUTFunction="SIGMOID")
+    np.testing.assert_array_equal(grey[X != 1500], (X > 1500)[X != 1500])
+
+
+@pytest.mark.parametrize(
+    ("entries", "said", "detail"),
+    [
+        ([1, 2, 3], [4096, 0, 12], "VOI LUT has 3 entries, its descriptor says 4096"),
+        ([1, 2, 3], [3, 0], "VOI LUT has no descriptor of three numbers"),
+        ([], [3, 0, 12], "VOI LUT is empty"),
+    ],
+)
+def test_a_voi_table_that_is_none_gives_way_to_the_window_with_a_warning(
+    entries: list[int], said: list[int], detail: str
+) -> None:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", said)
+    item.add_new("LUTData", "US", entries)
+    grey, warnings = rendered(VOILUTSequence=Sequence([item]), WindowCenter=1000, WindowWidth=500)
+    np.testing.assert_allclose(grey, linear(X, 1000, 500), atol=1e-5)
+    assert warnings == ignored(detail)
+
+
+def test_a_modality_table_that_is_none_is_an_error() -> None:
+    item = table(np.arange(3), 16)
+    item[0].LUTDescriptor = [4096, 0, 16]
+    with pytest.raises(UnreadableFilm, match="Modality LUT has 3 entries") as caught:
+        shown(ModalityLUTSequence=item)
+    assert caught.value.code == "not_decodable"
+
+
+@pytest.mark.parametrize(
+    "rescale", [{"RescaleSlope": "inf"}, {"RescaleIntercept": "nan"}, {"RescaleSlope": "1e300"}]
+)
+def test_a_rescale_that_is_no_number_is_an_error(rescale: dict[str, object]) -> None:
+    with pytest.raises(UnreadableFilm, match="is not finite"):
+        shown(**rescale)
+
+
+def test_a_slope_of_zero_is_not_applied() -> None:
+    grey, warnings = rendered(RescaleSlope=0, RescaleIntercept=7)
+    np.testing.assert_array_equal(grey, shown())
+    assert warnings == ignored("RescaleSlope 0")
+
+
+def test_a_voi_table_may_begin_below_zero() -> None:
+    # A first value of -1024 in a descriptor of VR US is 64512 (PS3.3 C.11.2.1.1).
+    grey = shown(VOILUTSequence=table(VOI, 12, first=64512), RescaleSlope=1, RescaleIntercept=-1024)
+    np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
+
+
+def test_entries_that_need_more_bits_than_the_table_says_get_them() -> None:
+    grey = shown(VOILUTSequence=table(VOI, 8))
+    np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_presentation_table_gives_p_values(photometric: str) -> None:
+    # PS3.3 C.11.4: they need no turning round, whatever the photometric interpretation.
+    falling = np.linspace(255, 0, 256).round().astype(int) ** 2 >> 8
+    grey = shown(
+        PresentationLUTSequence=table(falling, 8),
+        WindowCenter=2048,
+        WindowWidth=4096,
+        PhotometricInterpretation=photometric,
+    )
+    expected = falling[np.rint(linear(X, 2048, 4096) * 255).astype(int)] / 255
+    np.testing.assert_allclose(grey, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int32])
+def test_wide_cells_look_like_narrow_ones(dtype: type) -> None:
+    wide = STORED.astype(dtype) * 100_000
+    np.testing.assert_allclose(shown(wide, BitsStored=32, HighBit=31), shown(), atol=1e-5)
+    grey = shown(
+        wide, BitsStored=32, HighBit=31, WindowCenter=2e8, WindowWidth=1e8, PixelPaddingValue=0
+    )
+    np.testing.assert_allclose(grey, linear(X * 1e5, 2e8, 1e8), atol=1e-5)
+
+
+def test_a_film_of_nearly_one_value_keeps_the_others_apart() -> None:
+    stored = np.full((100, 100), 7, np.uint16)
+    stored[50, 50:53] = [8, 9, 11]
+    np.testing.assert_allclose(shown(stored)[50, 49:54], [0, 0.25, 0.5, 1, 0], atol=1e-6)
+
+
+def test_a_film_that_is_all_padding_is_black() -> None:
+    np.testing.assert_array_equal(shown(PixelPaddingValue=0, PixelPaddingRangeLimit=4095), 0)
+
+
+def test_a_large_film_is_rendered_in_little_more_memory_than_its_grey_values() -> None:
+    stored = np.random.default_rng(1).integers(0, 4096, (2000, 1500), np.uint16)
+    dataset = dicom_film(stored, **TWELVE_BIT)
+    tracemalloc.start()
+    render(dataset, stored)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * stored.size + 12_000_000
+
+
 def test_colour_is_weighted_as_bt_601_says() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
-    grey = render(dicom_film(rgb[..., 0], PhotometricInterpretation="RGB"), rgb)
+    grey = grey_of_colour(rgb, 8)
     expected = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]) / 255
     assert grey.dtype == np.float32
     np.testing.assert_allclose(grey, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 4, 4, 3), (16,)], ids=str)
-def test_other_numbers_of_samples_are_not_supported(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
-        render(dicom_film(np.zeros((4, 4), np.uint8)), np.zeros(shape, np.uint8))
-    assert caught.value.code == "unsupported"
+def test_luma_of_the_studio_range_reaches_from_16_to_235() -> None:
+    neutral = np.array([[[0, 128, 128], [16, 128, 128], [235, 128, 128], [255, 128, 128]]])
+    grey = grey_of_colour(neutral.astype(np.uint8), 8, "YBR_PARTIAL")
+    np.testing.assert_allclose(grey, [[0, 0, 1, 1]], atol=1e-6)
+
+
+def test_colour_without_colour_is_the_same_grey() -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    grey = grey_of_colour(np.stack([ramp] * 3, axis=-1), 16)
+    np.testing.assert_array_equal(grey, shown(ramp, WindowCenter=32768, WindowWidth=65536))

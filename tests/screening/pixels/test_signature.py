@@ -30,6 +30,11 @@ def test_an_image_is_known_by_its_first_bytes(encoder: str, kind: str) -> None:
     assert kind_of(saved(encoder)[:132], "film") == kind
 
 
+@pytest.mark.parametrize("start", [b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"])
+def test_a_big_tiff_is_known_by_its_first_bytes(start: bytes) -> None:
+    assert kind_of(start + bytes(8), "film") == "TIFF"
+
+
 def test_the_bytes_are_believed_before_the_suffix() -> None:
     assert kind_of(saved("PNG"), "film.jpg") == "PNG"
     assert kind_of(saved("JPEG"), "film.dcm") == "JPEG"
@@ -49,6 +54,7 @@ def test_dicom_is_known_by_the_prefix_after_the_preamble() -> None:
         b"\x08\x00\x16\x00UI\x1a\x00",
         b"\x08\x00\x05\x00\x0a\x00\x00\x00",
         b"\x08\x00\x16\x00\x1a\x00\x00\x00",
+        b"\x00\x08\x00\x05CS\x00\x0a",
     ],
 )
 def test_dicom_without_a_preamble_is_known_by_its_first_element(start: bytes) -> None:
@@ -63,6 +69,8 @@ def test_dicom_without_a_preamble_is_known_by_its_first_element(start: bytes) ->
         b"\x08\x00\x05\x00\xff\xff\xff\xff",
         b"\x08\x00\x00\x01UI\x1a\x00",
         b"\x03\x00\x05\x00CS\x0a\x00",
+        b"\x00\x08\x00\x05cs\x00\x0a",
+        b"\x00\x08\x01\x00CS\x00\x0a",
     ],
 )
 def test_other_bytes_are_no_dicom_without_a_preamble(data: bytes) -> None:

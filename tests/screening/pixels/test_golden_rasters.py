@@ -1,0 +1,101 @@
+"""PNG, JPEG, TIFF and BMP films: the table is `golden/pngs.py`, `jpegs.py` and `tiffs.py`."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from golden.phantom import luma
+from golden.raster import G8, Raster, ink
+from golden.rasters import RASTERS
+
+from screening.pixels.readers import open_film
+
+GOLDEN = Path(__file__).parent / "golden"
+Grey = npt.NDArray[np.floating]
+EVERY_RASTER = pytest.mark.parametrize("raster", RASTERS, ids=lambda raster: raster.file)
+
+
+def read(data: bytes, name: str) -> Grey:
+    return open_film(data, name).decode()[0]
+
+
+def expected_of(raster: Raster) -> Grey:
+    """From the samples that were encoded, and what another decoder says a lossy codec added."""
+    if raster.expected is not None:
+        return raster.expected
+    with np.load(GOLDEN / "decoded.npz") as added:
+        decoded = raster.source + added[raster.file]
+    if decoded.ndim == 2:
+        return decoded / 255
+    return ink(decoded) if decoded.shape[-1] == 4 else luma(decoded)
+
+
+@EVERY_RASTER
+def test_a_picture_is_the_grey_of_its_samples(raster: Raster) -> None:
+    grey = read((GOLDEN / raster.file).read_bytes(), raster.file)
+    assert grey.dtype == np.float32
+    np.testing.assert_allclose(grey, expected_of(raster), rtol=0, atol=raster.tolerance)
+
+
+@EVERY_RASTER
+def test_each_case_would_fail_without_its_rule(raster: Raster) -> None:
+    expected = expected_of(raster)
+    assert np.ptp(expected) > 0.3
+    assert np.abs(raster.without - expected).max() > 1.9 * raster.tolerance
+
+
+@EVERY_RASTER
+def test_a_picture_is_read_whatever_its_suffix(raster: Raster) -> None:
+    data = (GOLDEN / raster.file).read_bytes()
+    np.testing.assert_array_equal(read(data, "film.dcm"), read(data, raster.file))
+
+
+@pytest.mark.parametrize("name", ["grey1", "grey8", "grey16"])
+def test_an_interlaced_png_is_the_same_film_to_the_bit(name: str) -> None:
+    plain, interlaced = (GOLDEN / f"{name}.png", GOLDEN / f"{name}-interlaced.png")
+    assert plain.read_bytes() != interlaced.read_bytes()
+    np.testing.assert_array_equal(
+        read(plain.read_bytes(), "film"), read(interlaced.read_bytes(), "film")
+    )
+
+
+#: What row 0 and column 0 of the stored picture are, by the tag's value (TIFF 6.0, Orientation).
+SHOWN: dict[int, Callable[[Grey], Grey]] = {
+    1: lambda stored: stored,  # top, left
+    2: lambda stored: stored[:, ::-1],  # top, right
+    3: lambda stored: stored[::-1, ::-1],  # bottom, right
+    4: lambda stored: stored[::-1],  # bottom, left
+    5: lambda stored: stored.T,  # left, top
+    6: lambda stored: np.rot90(stored, -1),  # right, top
+    7: lambda stored: stored[::-1, ::-1].T,  # right, bottom
+    8: np.rot90,  # left, bottom
+}
+
+
+def turned(orientation: int, order: str) -> bytes:
+    """A JPEG with an APP1 segment right behind SOI: EXIF, one IFD, one tag, 0x0112."""
+    mark = {"<": b"II", ">": b"MM"}[order]
+    head = mark + struct.pack(order + "HI", 42, 8)
+    entry = struct.pack(order + "HHHIHH", 1, 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0" + head + entry + bytes(4)
+    jpeg = (GOLDEN / "grey.jpg").read_bytes()
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_a_picture_is_turned_as_its_exif_orientation_says(orientation: int, order: str) -> None:
+    stored = expected_of(next(raster for raster in RASTERS if raster.file == "grey.jpg"))
+    grey = read(turned(orientation, order), "film.jpg")
+    np.testing.assert_allclose(grey, SHOWN[orientation](stored), rtol=0, atol=1 / 255)
+
+
+def test_no_two_exif_orientations_look_alike() -> None:
+    """The eight expectations differ: none passes for another, nor for the picture as stored."""
+    looks = [show(G8 / 255) for show in SHOWN.values()]
+    for number, look in enumerate(looks):
+        for other in looks[:number]:
+            assert look.shape != other.shape or np.abs(look - other).max() > 0.3
