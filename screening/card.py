@@ -10,6 +10,7 @@ from screening.decision import Calibration, OperatingPoint
 from screening.errors import CardError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
+from screening.recognition import Recogniser
 
 CARD: Final = "card.json"
 
@@ -17,7 +18,7 @@ CARD: Final = "card.json"
 WEIGHTS: Final = "model.keras"
 
 #: Raised when a card's fields change their meaning; a card of another format is refused.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Card:
         preprocessing: how a film becomes the input tensor.
         calibration: how a score becomes a probability.
         operating_point: how a probability becomes a decision.
+        gate: which pictures are frontal chest films, the right way up, like those of the training.
         metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
         training: data, split, recipe, software and the command, as recorded while training.
         weights_sha256: SHA-256 of ``model.keras``.
@@ -42,6 +44,7 @@ class Card:
     operating_point: OperatingPoint
     calibration: Calibration = field(default_factory=Calibration)
     classes: tuple[str, ...] = CLASSES
+    gate: Recogniser | None = None
     version: str = ""
     weights_sha256: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +63,8 @@ class Card:
 
     def write(self, folder: Path) -> None:
         """Write ``card.json`` into `folder`."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        fields = asdict(replace(self, gate=None)) | {"gate": self.gate and self.gate.as_dict()}
+        text = json.dumps(fields, indent=2, ensure_ascii=False)
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -91,10 +95,13 @@ class Card:
                     "preprocessing": Preprocessing(**fields["preprocessing"]),
                     "calibration": Calibration(**fields["calibration"]),
                     "operating_point": OperatingPoint(**fields["operating_point"]),
+                    "gate": None
+                    if (gate := fields["gate"]) is None
+                    else Recogniser.from_dict(gate),
                     "classes": tuple(fields["classes"]),
                 }
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CardError(f"{path} is damaged: {error}") from error
         if card.classes != CLASSES:
             raise CardError(f"{path} orders its classes {card.classes}, expected {CLASSES}")

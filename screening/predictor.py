@@ -13,7 +13,8 @@ class Prediction:
 
     Attributes:
         scores: shape (n, 2), float32, softmax over :data:`screening.findings.CLASSES`.
-        embeddings: shape (n, d), float32: what the last layer before the classifier saw.
+        embeddings: shape (n, d), float32: what the network saw, as means over the film of its last
+            stages; the gate is read from it.
     """
 
     scores: npt.NDArray[np.float32]

@@ -40,6 +40,8 @@ class Row:
         study: keyed hash of the Study Instance UID.
         warnings: separated by ``; ``.
         tensor_sha256: of what the model was shown.
+        frontal: how much the picture looks like a frontal chest film, 0 to 1; four decimals.
+        domain_distance: how unlike the training films it is; beyond 1 there is a warning.
     """
 
     film: str
@@ -66,6 +68,8 @@ class Row:
     manufacturer: str = ""
     warnings: str = ""
     tensor_sha256: str = ""
+    frontal: float | None = None
+    domain_distance: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -78,7 +82,7 @@ class Row:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Row))
-_NUMBERS: Final = ("probability", "threshold", "seconds")
+_NUMBERS: Final = ("probability", "threshold", "seconds", "frontal", "domain_distance")
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")

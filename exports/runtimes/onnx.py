@@ -1,13 +1,19 @@
 """ONNX Runtime."""
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from screening.predictor import Prediction
+
+# Read when the library is loaded. Without it a device number and an event store are written into
+# the user's cache, and nothing about a night is anybody else's business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime  # see above
 
 
 class OnnxPredictor:

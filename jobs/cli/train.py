@@ -38,12 +38,18 @@ from jobs.cli.progress import TrainingProgress
     default=None,
     help="Begin with ImageNet weights (efficientnet-lite0 only), or with random ones.",
 )
+@click.option(
+    "--frontal",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of frontal chest films from other places, for the gate; no labels needed.",
+)
 @click.option("--patient-pattern", help="Regular expression; its first group is the patient.")
 def train(
     data: Path,
     out: Path,
     architecture: str,
     patient_pattern: str | None,
+    frontal: Path | None,
     **settings: float | bool | None,
 ) -> None:
     """Train on the labelled films in DATA, and write a MODEL with its card.
@@ -63,7 +69,7 @@ def train(
         pattern = patient_pattern or PATIENT_PATTERN
         with TrainingProgress(recipe.epochs) as progress:
             try:
-                card = train_model(data, out, recipe, pattern, _command(data), progress)
+                card = train_model(data, out, recipe, pattern, _command(data), progress, frontal)
             except KeyboardInterrupt:
                 progress.say("Interrupted. The same command goes on after the last whole epoch.")
                 raise
@@ -97,5 +103,5 @@ def _command(data: Path) -> str:
         if isinstance(value, bool):
             words.append("--pretrained" if value else "--from-scratch")
         else:
-            words += [option, str(value)]
+            words += [option, value.name if isinstance(value, Path) else str(value)]
     return shlex.join(words)

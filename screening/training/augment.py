@@ -21,6 +21,34 @@ def augment(film: Pixels, rng: np.random.Generator) -> Pixels:
     return _cover(np.array(image), rng)
 
 
+def recompress(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film as a JPEG of quality 40 to 75."""
+    return np.array(_compressed(Image.fromarray(film), int(rng.integers(40, 76))))
+
+
+def resample(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film a little softer: made smaller by up to a third, and back."""
+    image = Image.fromarray(film)
+    share = rng.uniform(0.67, 0.98)
+    small = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    blurred = image.resize(small, Image.Resampling.BILINEAR)
+    return np.array(blurred.resize(image.size, Image.Resampling.BICUBIC))
+
+
+def turn(films: npt.NDArray[np.float32], orientation: str) -> npt.NDArray[np.float32]:
+    """Films, shape (n, rows, columns), 0..1, as they look in another orientation.
+
+    Args:
+        orientation: one of :data:`screening.recognition.ORIENTATIONS`. A film that is turned by 90
+            degrees is squashed to the model's size as any other.
+    """
+    if orientation == "upright":
+        return films
+    if orientation == "inverted":
+        return np.float32(1) - films
+    return np.ascontiguousarray(np.rot90(films, int(orientation) // 90, axes=(1, 2)))
+
+
 def _move(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Rotation up to 11 degrees, scale, aspect and shift up to about a tenth."""
     width, height = image.size
@@ -57,10 +85,15 @@ def _degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         noise = rng.normal(0, rng.uniform(1, 10), image.size[::-1])
         image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
     if rng.random() < 0.7:
-        buffer = BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(25, 91)))
-        image = Image.open(buffer)
-        image.load()
+        image = _compressed(image, int(rng.integers(25, 91)))
+    return image
+
+
+def _compressed(image: Image.Image, quality: int) -> Image.Image:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    image = Image.open(buffer)
+    image.load()
     return image
 
 

@@ -84,15 +84,22 @@ def fit(
     return network, history
 
 
-def predict_scores(
-    network: keras.Model, preprocessing: Preprocessing, greys: npt.NDArray[np.float32]
+def predict(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    greys: npt.NDArray[np.float32],
+    output: str,
 ) -> npt.NDArray[np.float32]:
-    """Scores, shape (n, 2), of films at the model's size, without holding all tensors at once."""
-    scores = [
-        network.predict_on_batch(preprocessing.normalise(greys[start : start + 64]))["score"]
+    """One output, shape (n, k), for films at the model's size, without holding all tensors at once.
+
+    Args:
+        output: ``score`` or ``embedding``.
+    """
+    parts = [
+        network.predict_on_batch(preprocessing.normalise(greys[start : start + 64]))[output]
         for start in range(0, len(greys), 64)
     ]
-    return np.concatenate(scores)
+    return np.concatenate(parts)
 
 
 def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> keras.Model:
@@ -152,7 +159,7 @@ def _evaluate_averaged(
     """Validation figures of the averaged weights; the weights in training stay as they are."""
     raw = [variable.numpy() for variable in network.trainable_variables]
     network.optimizer.finalize_variable_values(network.trainable_variables)
-    scores = predict_scores(network, preprocessing, validation.greys)
+    scores = predict(network, preprocessing, validation.greys, "score")
     for variable, value in zip(network.trainable_variables, raw, strict=True):
         variable.assign(value)
     p = scores[:, POSITIVE].astype(np.float64)

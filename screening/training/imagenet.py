@@ -48,8 +48,8 @@ def imagenet_classifier() -> keras.Model:
     backbone = efficientnet_lite0((224, 224, 3))
     load_imagenet_weights(backbone)
     logits = keras.layers.Dense(1000, name="imagenet")
-    embedding = backbone.get_layer("embedding").output
-    network = keras.Model(backbone.input, logits(embedding))
+    head = backbone.get_layer("head_pool").output
+    network = keras.Model(backbone.input, logits(head))
     weights = read_checkpoint(checkpoint_path())
     logits.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
     return network

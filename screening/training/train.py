@@ -4,6 +4,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -17,16 +18,27 @@ from screening import __version__
 from screening.card import WEIGHTS, Card, sha256_of
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES
+from screening.preprocess import Preprocessing
+from screening.recognition import Recogniser
 from screening.report.metrics import Scored, confusion, performance
 from screening.training.calibrate import choose_threshold, fit_temperature
 from screening.training.checkpoint import History, remove_checkpoints
+from screening.training.examples import read_examples
 from screening.training.figures import draw_figures
-from screening.training.films import class_weights, labels_of, read_bytes, read_films
-from screening.training.fit import FilmSet, Progress, fit, predict_scores
+from screening.training.films import (
+    Bytes,
+    class_weights,
+    labels_of,
+    read_bytes,
+    read_films,
+    read_folder,
+)
+from screening.training.fit import FilmSet, Progress, fit, predict
 from screening.training.fold import fold
 from screening.training.manifest import LabelledFilm, fingerprint, read_manifest
 from screening.training.networks import PREPROCESSING
 from screening.training.recipe import Recipe
+from screening.training.recognise import Frontal, fit_recogniser
 from screening.training.split import split_by_patient
 
 HISTORY: Final = "history.csv"
@@ -41,7 +53,13 @@ class _Sides:
 
 
 def train(
-    data: Path, model: Path, recipe: Recipe, patient_pattern: str, command: str, progress: Progress
+    data: Path,
+    model: Path,
+    recipe: Recipe,
+    patient_pattern: str,
+    command: str,
+    progress: Progress,
+    frontal: Path | None = None,
 ) -> Card:
     """Train on `data` and write the MODEL folder.
 
@@ -51,6 +69,8 @@ def train(
         data: class folders or a CSV manifest.
         model: folder to write; must not hold a finished model.
         command: how the user asked for this, for the card.
+        frontal: frontal chest films of other places, which need no labels: they widen what the
+            gate takes for one.
 
     Raises:
         TrainingDataError: if the films cannot be used, or `model` holds a model already.
@@ -72,11 +92,13 @@ def train(
         validation = FilmSet(
             read_films(sides.validation, preprocessing, pool), labels_of(sides.validation)
         )
+        # What is wrong with these is said before hours of fitting.
+        others = read_folder(frontal, preprocessing, pool)
         network, history = fit(
             recipe, preprocessing, training, validation, model, data_hash, pool, progress
         )
     network = fold(network)
-    scores = predict_scores(network, preprocessing, validation.greys)
+    scores = predict(network, preprocessing, validation.greys, "score")
     calibration = fit_temperature(scores, validation.labels)
     probabilities = calibration.probabilities(scores)
     point = choose_threshold(probabilities, validation.labels, recipe.target_sensitivity)
@@ -86,10 +108,30 @@ def train(
         preprocessing=preprocessing,
         calibration=calibration,
         operating_point=point,
+        gate=_gate(network, preprocessing, sides, training, validation, others, recipe.seed),
         metrics=_metrics(scored),
         training=_provenance(data, data_hash, sides, recipe, patient_pattern, command),
     )
     return _write(model, network, card, history, sides.validation, probabilities)
+
+
+def _gate(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    sides: _Sides,
+    training: FilmSet[Bytes],
+    validation: FilmSet[npt.NDArray[np.float32]],
+    others: npt.NDArray[np.float32],
+    seed: int,
+) -> Recogniser:
+    return fit_recogniser(
+        partial(predict, network, preprocessing, output="embedding"),
+        Frontal.chosen(training.greys, [film.patient for film in sides.training], seed),
+        validation.greys,
+        Frontal(others, np.array([f"other {index}" for index in range(len(others))], dtype=str)),
+        read_examples(preprocessing),
+        seed,
+    )
 
 
 def _write(

@@ -1,15 +1,20 @@
 """The way of the data scientist: train, interrupt, go on, export, queue, screen."""
 
+import csv
 import signal
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import screening as package
 from exports.bundle import Bundle
 from makers import COMMAND, write_film
 from screening.card import Card
 from screening.row import read_rows
+
+PICTURES = Path(package.__file__).parent / "training" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +29,19 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(place, screening, environment):
+def elsewhere(place):
+    """A folder of nine frontal films from another place, with a list of them."""
+    for seed in range(9):
+        write_film(place / "elsewhere" / f"site {seed % 2}" / f"{seed}.jpg", 500 + seed)
+    (place / "elsewhere" / "films.csv").write_text("film,source")
+    return place / "elsewhere"
+
+
+@pytest.fixture(scope="module")
+def model(place, elsewhere, screening, environment):
     """A MODEL whose training was interrupted after its first epoch, and gone on with."""
     command = ["train", place / "films", "--out", place / "model", "--epochs", "2"]
-    command += ["--validation-share", "0.3"]
+    command += ["--validation-share", "0.3", "--frontal", elsewhere]
     first = subprocess.Popen(
         [COMMAND, *map(str, command)],
         env=environment,
@@ -85,6 +99,52 @@ def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model
         "roc.png",
         "scores.png",
     }
+
+
+def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
+    card = Card.read(model)
+    assert card.gate is not None
+    about = card.gate.fitted_on
+    assert about["own_films"] == card.training["films"]["training"]["films"]
+    assert about["other_films"] == 9
+    with (PICTURES / "SOURCES.csv").open(newline="", encoding="utf-8") as file:
+        kinds = [line["kind"] for line in csv.DictReader(file)]
+    assert about["negatives"] == len(kinds) - kinds.count("frontal_chest")
+    assert "--frontal elsewhere" in card.training["command"]
+    assert len(card.gate.mean) == 80 + 112 + 192 + 320
+
+
+def test_a_bundle_has_the_gate_of_its_model(bundle, model):
+    gates = [Card.read(place).gate for place in (bundle, model)]
+    assert gates[0].as_dict() == gates[1].as_dict()
+
+
+def test_a_folder_without_films_cannot_widen_the_gate(place, tmp_path, screening):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").write_text("no film")
+    command = ["train", place / "films", "--out", tmp_path / "model", "--epochs", "1"]
+    result = screening(*command, "--frontal", tmp_path / "none", code=1)
+    assert f"{tmp_path / 'none'} has no films" in result.stderr
+    assert not (tmp_path / "model" / "model.keras").exists()
+
+
+def test_a_film_that_cannot_be_read_cannot_widen_the_gate_and_is_named(place, tmp_path, screening):
+    write_film(tmp_path / "other" / "good.png", 1)
+    (tmp_path / "other" / "bad.png").write_bytes(
+        (tmp_path / "other" / "good.png").read_bytes()[:99]
+    )
+    command = ["train", place / "films", "--out", tmp_path / "model", "--epochs", "1"]
+    result = screening(*command, "--frontal", tmp_path / "other", code=1)
+    assert "bad.png cannot be used for training: truncated" in result.stderr
+    assert not (tmp_path / "model" / "model.keras").exists()
+
+
+@pytest.mark.parametrize("frontal", ["nowhere", "file"])
+def test_what_is_no_folder_cannot_widen_the_gate(place, tmp_path, screening, frontal):
+    (tmp_path / "file").touch()
+    command = ["train", place / "films", "--out", tmp_path / "model"]
+    result = screening(*command, "--frontal", tmp_path / frontal, code=2)
+    assert "--frontal" in result.stderr
 
 
 def test_a_bundle_holds_what_it_promises_and_no_path_of_the_training_machine(bundle, place):

@@ -1,15 +1,19 @@
 """A bundle is opened only if every file is what its sums say."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from exports.bundle import SHIPPED, SUMS, Bundle, seal
 from exports.errors import BundleError
+from exports.runtimes.load import load
 from exports.targets import TARGETS
 from makers import make_card
+from recogniser_makers import make_recogniser
 from screening.errors import CardError
 
 
@@ -168,6 +172,26 @@ def test_an_intact_bundle_with_a_damaged_card_is_refused(folder):
     seal(folder)
     with pytest.raises(CardError, match=r"card\.json has format None"):
         Bundle.open(folder)
+
+
+def test_a_bundle_with_a_damaged_gate_is_refused(folder):
+    fields = json.loads((folder / "card.json").read_text())
+    fields["gate"] = make_recogniser().as_dict() | {"scale": None}
+    (folder / "card.json").write_text(json.dumps(fields))
+    seal(folder)
+    with pytest.raises(CardError, match=r"card\.json is damaged"):
+        Bundle.open(folder)
+
+
+def test_the_gate_of_the_shipped_bundle_fits_its_model():
+    gate = Bundle.open(SHIPPED).card.gate
+    films = np.load(SHIPPED / "selftest" / "films.npy").astype(np.float32) / np.float32(255)
+    preprocessing = Bundle.open(SHIPPED).card.preprocessing
+    embeddings = load(SHIPPED).predict(preprocessing.normalise(films)).embeddings
+    assert embeddings.shape == (len(films), len(gate.mean))
+    assert all(0 <= given.frontal <= 1 for given in gate.recognise(embeddings))
+    assert gate.fitted_on["own_films"] > 1000
+    assert gate.fitted_on["negatives"] > 400
 
 
 def test_the_shipped_bundle_opens_and_holds_the_nightly_model():

@@ -5,19 +5,23 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 
 from exports import edge
 from exports.bundle import SHIPPED, seal
 from exports.documents import PROGRAM, write_documents
 from exports.runtimes import load as load_module
+from exports.runtimes.load import load
 from exports.targets import LITERT, ONNX, TARGETS
 from makers import make_card, write_film
+from recogniser_makers import make_recogniser
 from screening.audit import broken_links
 from screening.films import discover
 from screening.pipeline import Seen
+from screening.pixels.readers import open_film
 from screening.row import Status, read_rows
-from tiny_model import write_bundle
+from tiny_model import brightness_gate, write_bundle
 
 
 @pytest.fixture
@@ -104,6 +108,40 @@ def test_a_film_has_the_same_answer_on_the_edge_as_in_the_night(screen, films, s
         assert (row.prediction, row.threshold) == (other.prediction, other.threshold)
         assert row.tensor_sha256 == other.tensor_sha256
     assert len({row.prediction for row in given}) == 2
+
+
+def test_the_gate_in_the_card_refuses_pictures_on_the_edge_too(screen, films, tmp_path):
+    gate = brightness_gate()
+    gated = write_bundle(tmp_path / "gated", gate=gate)
+    words = ["--bundle", gated.path, "--out", tmp_path / "report", "--runtime", "onnx"]
+    assert screen(films, *words) == 0
+    rows = read_rows(tmp_path / "report" / "predictions.csv")
+    predictor = load(gated.path, ONNX)
+    for row in rows:
+        grey, _warnings = open_film((films / row.film).read_bytes(), row.film).decode()
+        tensor = gated.card.preprocessing.tensor(grey)[np.newaxis]
+        (expected,) = gate.recognise(predictor.predict(tensor).embeddings)
+        assert row.frontal == pytest.approx(expected.frontal, abs=1e-3)
+        assert row.domain_distance == pytest.approx(expected.distance, abs=1e-3)
+        assert row.reason.partition(":")[0] == expected.refusal.partition(":")[0]
+        refused = row.status == Status.REFUSED
+        assert refused == (row.frontal < 0.75) == (row.probability is None)
+        assert ("out_of_domain" in row.warnings) == (row.domain_distance > 1 and not refused)
+    assert {row.status for row in rows} == {Status.REFUSED, Status.SCORED}
+    assert {bool(row.warnings) for row in rows} == {True, False}
+
+
+def test_the_gate_of_another_model_is_an_error_and_leaves_no_report(screen, films, tmp_path):
+    other = write_bundle(tmp_path / "other", gate=make_recogniser(features=6))
+    message = screen(films, "--bundle", other.path, "--out", tmp_path / "report")
+    assert "the gate is for 6 features, the model gives 32" in message
+    assert not (tmp_path / "report").exists()
+
+
+def test_without_a_gate_nothing_is_recognised_and_nothing_refused(screen, films, tmp_path):
+    assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 0
+    for row in read_rows(tmp_path / "report" / "predictions.csv"):
+        assert (row.frontal, row.domain_distance, row.warnings) == (None, None, "")
 
 
 def test_a_failed_film_is_exit_code_3_and_a_row(screen, films, tmp_path):

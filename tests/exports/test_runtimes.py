@@ -1,6 +1,9 @@
 """Each runtime beside numpy, and which model of a bundle is loaded."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +36,24 @@ def test_onnx_agrees_with_numpy_at_every_batch_size(tmp_path, outputs, threads):
         expected = BrightnessPredictor().predict(films).scores
         np.testing.assert_allclose(given.scores, expected, atol=1e-6)
         np.testing.assert_allclose(given.embeddings, films.mean(axis=(2, 3)), atol=1e-6)
+
+
+def test_onnx_runtime_leaves_nothing_behind_on_the_machine(tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    # In CI the library keeps quiet by itself.
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    code = (
+        "import sys; from pathlib import Path; from exports.runtimes.onnx import OnnxPredictor;"
+        "OnnxPredictor(Path(sys.argv[1]), 'onnx')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(model)],
+        env=environment | {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)},
+        check=True,
+    )
+    assert list(home.rglob("*")) == []
 
 
 def test_a_film_has_the_same_score_alone_and_in_a_batch(tmp_path):

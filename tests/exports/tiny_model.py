@@ -1,14 +1,18 @@
 """A bundle that is small enough to be made for each test: an ONNX model without weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from exports.bundle import SHIPPED, Bundle, seal
 from exports.selftest import targets_of, write_selftest
 from makers import BrightnessPredictor, make_card
+from recogniser_makers import make_recogniser
+from screening.recognition import Recogniser
 
 SIDE = 32
 
@@ -53,10 +57,19 @@ def write_model(
     return path
 
 
-def write_bundle(folder: Path, shift: float = 0.0) -> Bundle:
+def brightness_gate() -> Recogniser:
+    """Takes pictures whose first row is brighter than 0.48 for frontal chest films."""
+    frontal = np.zeros(SIDE + 1, np.float32)
+    frontal[[0, -1]] = 40, -18
+    return make_recogniser(
+        SIDE, frontal=frontal, orientation=np.zeros((5, SIDE + 1), np.float32), limit=1.0
+    )
+
+
+def write_bundle(folder: Path, shift: float = 0.0, gate: Recogniser | None = None) -> Bundle:
     """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly."""
     folder.mkdir(parents=True)
-    card = make_card()
+    card = replace(make_card(), gate=gate)
     card.write(folder)
     write_model(folder / "model.onnx", shift)
     write_selftest(folder, card, BrightnessPredictor())

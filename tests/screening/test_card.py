@@ -1,12 +1,16 @@
 import hashlib
 import json
+from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from makers import make_card
-from screening.card import Card, sha256_of
+from recogniser_makers import make_recogniser
+from screening.card import FORMAT, Card, sha256_of
 from screening.errors import CardError
 
 
@@ -28,7 +32,7 @@ def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
     fields = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
     assert fields["classes"] == ["NORMAL", "PNEUMONIA"]
     assert fields["operating_point"] == {"threshold": 0.5, "rule": "given by the test"}
-    assert fields["format"] == 1
+    assert fields["format"] == FORMAT
 
 
 def test_the_version_is_the_beginning_of_the_hash_of_the_weights() -> None:
@@ -56,7 +60,7 @@ def test_a_file_that_is_no_card_is_refused(tmp_path: Path, content: bytes) -> No
         Card.read(tmp_path)
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1, str(FORMAT), None])
 def test_a_card_of_another_format_is_refused(tmp_path: Path, number: object) -> None:
     changed(tmp_path, format=number)
     with pytest.raises(CardError, match="format"):
@@ -123,3 +127,126 @@ def test_the_hash_of_a_file_is_that_of_fips_180(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(tmp_path / "abc") == expected == hashlib.sha256(b"abc").hexdigest()
+
+
+def with_gate(folder: Path, **fields: Any) -> Path:
+    """Write a card with a gate into `folder`, then change fields of the gate's JSON."""
+    replace(make_card(), gate=make_recogniser()).write(folder)
+    path = folder / "card.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["gate"] |= fields
+    path.write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+def packed(*shape: int, value: float = 1.0) -> dict[str, Any]:
+    """An array of one value as it stands in a card."""
+    data = np.full(shape, value, "<f4").tobytes()
+    return {"shape": list(shape), "float32": b64encode(data).decode()}
+
+
+def test_a_gate_that_was_written_with_its_card_is_read_back_bit_by_bit(tmp_path: Path) -> None:
+    gate = make_recogniser(mean=np.random.default_rng(0).normal(size=6).astype(np.float32))
+    replace(make_card(), gate=gate).write(tmp_path)
+    card = Card.read(tmp_path)
+    assert card.gate is not None
+    assert card.gate.as_dict() == gate.as_dict()
+    assert replace(card, gate=None) == make_card()
+    card.write(tmp_path)
+    assert Card.read(tmp_path).gate.as_dict() == gate.as_dict()  # type: ignore[union-attr]
+
+
+def test_a_card_may_say_that_there_is_no_gate_but_must_say_it(tmp_path: Path) -> None:
+    changed(tmp_path, gate=None)
+    assert Card.read(tmp_path).gate is None
+    path = tmp_path / "card.json"
+    fields = json.loads(path.read_text())
+    del fields["gate"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CardError, match=r"card\.json is damaged: 'gate'"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("nothing", [{}, [], 0, "", False], ids=repr)
+def test_a_gate_that_says_nothing_is_no_way_to_do_without(tmp_path: Path, nothing: object) -> None:
+    changed(tmp_path, gate=nothing)
+    with pytest.raises(CardError, match="damaged"):
+        Card.read(tmp_path)
+
+
+def test_a_card_from_before_there_were_gates_is_refused_by_its_format(tmp_path: Path) -> None:
+    make_card().write(tmp_path)
+    path = tmp_path / "card.json"
+    fields = json.loads(path.read_text())
+    del fields["gate"]
+    path.write_text(json.dumps(fields | {"format": 1}))
+    with pytest.raises(CardError, match=r"card\.json has format 1; this version reads format 2"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("gate", ["text", 5, [1], True, {"mean": packed(6)}], ids=str)
+def test_a_card_whose_gate_is_no_gate_is_refused(tmp_path: Path, gate: object) -> None:
+    changed(tmp_path, gate=gate)
+    with pytest.raises(CardError, match=r"card\.json is damaged"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(vars(make_recogniser())))
+def test_a_gate_that_lacks_a_field_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    path = with_gate(tmp_path)
+    fields = json.loads(path.read_text())
+    del fields["gate"][name]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CardError, match=rf"card\.json is damaged: .*'{name}'"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"colour": "blue"},
+        {"mean": packed(5)},
+        {"mean": packed(6, value=float("nan"))},
+        {"mean": None},
+        {"mean": "text"},
+        {"mean": [1.0] * 6},
+        {"mean": {}},
+        {"mean": {"shape": [6]}},
+        {"mean": packed(6) | {"shape": [7]}},
+        {"mean": packed(6) | {"shape": [2, 3]}},
+        {"mean": packed(6) | {"shape": [6.5]}},
+        {"mean": packed(6) | {"shape": "six"}},
+        {"mean": packed(6) | {"shape": []}},
+        {"mean": packed(1) | {"shape": []}},
+        {"mean": packed(6) | {"float32": "!" * 32}},
+        {"mean": packed(6) | {"float32": "\u00e9" * 32}},
+        {"mean": packed(6) | {"float32": "AAAA"}},
+        {"mean": packed(6) | {"float32": "A"}},
+        {"mean": packed(6) | {"float32": ""}},
+        {"mean": packed(6) | {"float32": 7}},
+        {"scale": packed(6, value=0)},
+        {"frontal": packed(6)},
+        {"frontal": packed(7, value=float("inf"))},
+        {"orientation": packed(4, 7)},
+        {"components": packed(1) | {"shape": []}},
+        {"components": packed(2)},
+        {"components": packed(2, 0)},
+        {"components": packed(2, 7)},
+        {"components": packed(3, 4)},
+        {"variances": packed(2, value=0)},
+        {"variances": packed(2, value=-1)},
+        {"residual": 0},
+        {"residual": float("nan")},
+        {"limit": float("inf")},
+        {"limit": "3"},
+        {"frontal_threshold": None},
+        {"frontal_threshold": float("nan")},
+        {"orientation_threshold": 90},
+        {"fitted_on": []},
+    ],
+    ids=str,
+)
+def test_a_card_with_a_damaged_gate_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with_gate(tmp_path, **fields)
+    with pytest.raises(CardError, match=r"card\.json is damaged"):
+        Card.read(tmp_path)
