@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from exports.bundle import Bundle
@@ -12,6 +13,8 @@ from screening.audit import Event, film_event, write_audit
 from screening.clock import now
 from screening.errors import ReportError, ScreeningError
 from screening.films import discover
+from screening.isolation import IsolatedReader
+from screening.limits import Limits
 from screening.pipeline import Screener, Seen
 from screening.privacy import PatientKey
 from screening.row import PREDICTIONS, Row, Status, write_rows
@@ -44,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     here = Path(sys.argv[0]).resolve().parent
     parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
     parser.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
+    for name, default, what in (
+        ("pixels", Limits.pixels, "larger films are not decoded"),
+        ("seconds", Limits.seconds, "until a decoder is stopped"),
+        ("memory", Limits.memory, "bytes that a decoder may use"),
+    ):
+        about = f"{what} (default: {default})"
+        parser.add_argument(f"--max-{name}", type=type(default), default=default, help=about)
     key = Path.home() / ".local" / "state" / "screening" / "patient.key"
     parser.add_argument("--key", type=Path, default=key, help=f"default: {key}")
     return parser
@@ -79,16 +89,19 @@ def _screen(bundle: Bundle, arguments: argparse.Namespace) -> int:
         raise ReportError(f"{out} is there already; choose another --out")
     predictor = load(bundle.path, arguments.runtime or _runtime(bundle))
     key = PatientKey.load_or_create(arguments.key)
-    screener = Screener(folder, bundle.card, bundle.sha256, predictor, key)
+    limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
+    reader = IsolatedReader(folder, bundle.card.preprocessing, limits)
+    screener = Screener(reader, bundle.card, bundle.sha256, predictor, key)
     started = Event(
         now(), "started", "job", f"{bundle.card.model} {predictor.runtime}", bundle.sha256
     )
     rows: list[Row] = []
     seen = Seen()
     films = discover(folder)
-    for start in range(0, len(films), _BATCH):
-        batch = [screener.read(found) for found in films[start : start + _BATCH]]
-        rows += screener.score(batch, seen)
+    with closing(screener):
+        for start in range(0, len(films), _BATCH):
+            batch = [screener.read(found) for found in films[start : start + _BATCH]]
+            rows += screener.score(batch, seen)
     with whole(out) as aside:
         write_rows(aside / PREDICTIONS, rows)
         write_audit(aside, [started, *map(film_event, rows)], len(rows))

@@ -27,5 +27,9 @@ class JobFailed(JobsError):
     """A job cannot be carried out as it was submitted."""
 
 
+class SystemicFailure(JobFailed):
+    """So many films failed that the job was given up."""
+
+
 class ReportInTheWay(JobsError):
     """The report would lie inside the folder, or where something is already."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.states import State
+from screening.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class Job:
         key: file with the key that hides patient identifiers.
         runtime: what runs the model.
         batch: films scored and committed together.
+        limits: what one film may cost.
+        max_failure_rate: share of failed films above which the job is given up.
+        hash_names: name films by keyed hashes in the report.
         state: see :mod:`jobs.states`.
         fence: how often it was claimed; a worker with an older number cannot write.
         worker: who holds it.
@@ -42,6 +46,9 @@ class Job:
     runtime: str
     batch: int
     submitted_at: str
+    limits: Limits = field(default_factory=Limits)
+    max_failure_rate: float = 0.2
+    hash_names: bool = False
     state: State = State.QUEUED
     fence: int = 0
     worker: str = ""

@@ -6,19 +6,21 @@ import getpass
 import os
 import platform
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jobs import exit_codes
 from jobs.engines.engine import Engine
-from jobs.errors import JobFailed
+from jobs.errors import JobFailed, SystemicFailure
+from jobs.failures import Failures
 from jobs.job import Job
 from jobs.store import Store
 from screening.audit import Event, is_report_of
 from screening.clock import now
-from screening.films import discover
+from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
-from screening.privacy import PatientKey
+from screening.reasons import reason
 from screening.report.labels import Labels
 from screening.row import Row, Status
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a claim holds; each commit renews it.
 LEASE = 120.0
+
+#: Rows committed together where nothing is screened.
+_MANY: Final = 1000
 
 
 class Watcher(Protocol):
@@ -64,10 +69,15 @@ def carry_out(job: Job, tools: Tools) -> int:
 
     Raises:
         ScreeningError: if it cannot be carried out as submitted.
+        SystemicFailure: if too many films failed; the report is there.
         LeaseLost: if another worker has taken over.
     """
+    with closing(tools.open_screener(job)) as screener:
+        return _carry_out(job, tools, screener)
+
+
+def _carry_out(job: Job, tools: Tools, screener: Screener) -> int:
     store = tools.store
-    screener = tools.open_screener(job)
     labels = Labels.read(job.labels) if job.labels else None
     _begin(job, store, screener)
     left = store.films_left(job)
@@ -78,16 +88,54 @@ def carry_out(job: Job, tools: Tools) -> int:
             [*done, *(Row(film=found.film, status=Status.SCORED) for found in left)], screener.key
         )
     tools.watcher.started(job, len(left) + len(done), len(left))
+    failures = Failures(job.max_failure_rate)
+    _screen(job, tools, screener, left, done, failures)
+    if failures.are_systemic():
+        _give_up(job, tools, failures)
+    rows = _reconciled(job, store)
+    tools.watcher.reported(_report(job, store, rows, labels, screener))
+    if failures.are_systemic():
+        raise SystemicFailure(str(failures))
+    failed = any(row.status is Status.FAILED for row in rows)
+    return exit_codes.SOME_FAILED if failed else exit_codes.OK
+
+
+def _screen(
+    job: Job,
+    tools: Tools,
+    screener: Screener,
+    left: list[Found],
+    done: list[Row],
+    failures: Failures,
+) -> None:
+    """Screen and commit, batch by batch, until all is done or too much has failed."""
     seen = Seen()
     for row in done:
         seen.add(row)
-    for rows in tools.engine.screen(screener, left, seen, job.batch):
-        store.commit(job, rows, LEASE)
+    failures.count(done)
+    if failures.are_systemic():
+        return
+    with closing(tools.engine.screen(screener, left, seen, job.batch)) as batches:
+        for rows in batches:
+            tools.store.commit(job, rows, LEASE)
+            tools.watcher.committed(rows)
+            failures.count(rows)
+            if failures.are_systemic():
+                return
+
+
+def _give_up(job: Job, tools: Tools, failures: Failures) -> None:
+    """Every film that was not reached gets its row, too."""
+    left = tools.store.films_left(job)
+    tools.store.record(job, Event(now(), "given_up", job.name, str(failures)))
+    why = reason("not_screened")
+    for start in range(0, len(left), _MANY):
+        rows = [
+            Row(film=found.film, status=Status.FAILED, reason=why, screened_at=now())
+            for found in left[start : start + _MANY]
+        ]
+        tools.store.commit(job, rows, LEASE)
         tools.watcher.committed(rows)
-    rows = _reconciled(job, store)
-    tools.watcher.reported(_report(job, store, rows, labels, screener.key))
-    failed = any(row.status is Status.FAILED for row in rows)
-    return exit_codes.SOME_FAILED if failed else exit_codes.OK
 
 
 def _begin(job: Job, store: Store, screener: Screener) -> None:
@@ -103,7 +151,8 @@ def _begin(job: Job, store: Store, screener: Screener) -> None:
     try:
         films = discover(job.folder)
     except OSError as error:
-        raise JobFailed(f"the folder {job.folder} cannot be listed: {error.strerror}") from error
+        folder = f"of job {job.name}" if job.hash_names else str(job.folder)
+        raise JobFailed(f"the folder {folder} cannot be listed: {error.strerror}") from error
     history = [
         Event(job.submitted_at, "submitted", job.name),
         Event(now(), "started", job.name, detail, job.model_sha256),
@@ -113,7 +162,7 @@ def _begin(job: Job, store: Store, screener: Screener) -> None:
 
 
 def _report(
-    job: Job, store: Store, rows: list[Row], labels: Labels | None, key: PatientKey
+    job: Job, store: Store, rows: list[Row], labels: Labels | None, screener: Screener
 ) -> Report:
     # pandas and SciPy are not waited for before the first film.
     from screening.report.write import Report, write_report
@@ -121,7 +170,8 @@ def _report(
     if is_report_of(job.report, job.name):
         # An earlier worker wrote it, and died before it could say so.
         return Report(job.report, rows, ())
-    return write_report(job.report, rows, _history(job, store, rows), labels, key)
+    history = _history(job, store, rows, screener.shown_name)
+    return write_report(job.report, rows, history, labels, screener.key, screener.shown_name)
 
 
 def _user() -> str:
@@ -141,7 +191,9 @@ def _reconciled(job: Job, store: Store) -> list[Row]:
     return rows
 
 
-def _history(job: Job, store: Store, rows: list[Row]) -> list[Event]:
+def _history(
+    job: Job, store: Store, rows: list[Row], shown_name: Callable[[str], str]
+) -> list[Event]:
     """The job's events, and the files that came too late for it."""
     listed = {row.film for row in rows}
     try:
@@ -149,4 +201,4 @@ def _history(job: Job, store: Store, rows: list[Row]) -> list[Event]:
     except OSError:
         late = []
     at = now()
-    return [*store.events(job), *(Event(at, "arrived_late", film) for film in late)]
+    return [*store.events(job), *(Event(at, "arrived_late", shown_name(film)) for film in late)]

@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -16,7 +17,7 @@ from sqlalchemy import (
 
 #: Written into every queue from the first release on. The table and its column are those that
 #: Alembic uses, so that migrations can begin here.
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 
 metadata = MetaData()
 
@@ -37,6 +38,9 @@ jobs = Table(
     Column("key", String, nullable=False),
     Column("runtime", String, nullable=False),
     Column("batch", Integer, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("max_failure_rate", Float, nullable=False),
+    Column("hash_names", Boolean, nullable=False),
     Column("submitted_at", String, nullable=False),
     Column("state", String, nullable=False, index=True),
     Column("fence", Integer, nullable=False),

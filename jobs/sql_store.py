@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from jobs.states import Action, State, after
 from screening.audit import Event
 from screening.clock import now
 from screening.films import Found
+from screening.limits import Limits
 from screening.row import Row
 
 _PATHS: Final = ("folder", "model", "report", "labels", "key")
@@ -133,7 +135,8 @@ class SqlStore:
             for row in rows:
                 values = {"job": job_id, "name": row.film, "values": row.as_dict()}
                 if connection.execute(fill, values).rowcount != 1:
-                    raise JobsError(f"{row.film} is no open film of job {job.name}")
+                    film = "a film" if job.hash_names else row.film
+                    raise JobsError(f"{film} is no open film of job {job.name}")
 
     def rows(self, job: Job) -> list[Row]:
         """Rows committed so far, in the order of the report."""
@@ -230,6 +233,7 @@ def _job(values: dict[str, Any]) -> Job:
     for name in _PATHS:
         values[name] = Path(values[name]) if values[name] is not None else None
     values["state"] = State(values["state"])
+    values["limits"] = Limits(**values["limits"])
     return Job(**values)
 
 
@@ -237,6 +241,7 @@ def _values(job: Job) -> dict[str, Any]:
     values = {
         column.name: getattr(job, column.name) for column in schema.jobs.c if column.name != "id"
     }
+    values["limits"] = asdict(job.limits)
     for name in _PATHS:
         values[name] = str(values[name]) if values[name] is not None else None
     return values

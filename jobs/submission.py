@@ -7,6 +7,8 @@ from exports.runtimes.load import load
 from jobs.errors import JobFailed, ReportInTheWay
 from jobs.job import Job, new_name
 from screening.clock import now
+from screening.isolation import IsolatedReader
+from screening.limits import Limits
 from screening.pipeline import Screener
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
@@ -21,6 +23,9 @@ def new_job(
     runtime: str,
     batch: int,
     reports: Path = Path("reports"),
+    limits: Limits | None = None,
+    max_failure_rate: float = 0.2,
+    hash_names: bool = False,
 ) -> Job:
     """A job for `folder`, with the bundle frozen by its hash.
 
@@ -55,6 +60,9 @@ def new_job(
         runtime=runtime,
         batch=batch,
         submitted_at=now(),
+        limits=limits or Limits(),
+        max_failure_rate=max_failure_rate,
+        hash_names=hash_names,
     )
 
 
@@ -72,4 +80,6 @@ def open_screener(job: Job) -> Screener:
         )
     predictor = load(bundle.path, job.runtime)
     key = PatientKey.load_or_create(job.key)
-    return Screener(job.folder, bundle.card, bundle.sha256, predictor, key)
+    reader = IsolatedReader(job.folder, bundle.card.preprocessing, job.limits)
+    shown_name = key.film if job.hash_names else str
+    return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name)

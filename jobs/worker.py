@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs import exit_codes
-from jobs.errors import LeaseLost
+from jobs.errors import LeaseLost, SystemicFailure
 from jobs.job import Job
 from jobs.runner import LEASE, Tools, carry_out
 from jobs.states import OPEN, State
@@ -75,6 +75,8 @@ def _carry_out(job: Job, tools: Tools) -> int:
         code, message = carry_out(job, tools), ""
     except LeaseLost:
         raise
+    except SystemicFailure as error:
+        code, message = exit_codes.SYSTEMIC_FAILURE, str(error)
     except ScreeningError as error:
         code, message = exit_codes.ERROR, str(error)
     except KeyboardInterrupt:

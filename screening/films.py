@@ -39,7 +39,6 @@ def discover(folder: Path) -> list[Found]:
     Raises:
         OSError: if a folder cannot be listed; a film must not be missed silently.
     """
-    root = os.path.realpath(folder)
     found: list[Found] = []
     waiting = [folder]
     while waiting:
@@ -48,7 +47,7 @@ def discover(folder: Path) -> list[Found]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
                 else:
-                    found.append(_found(entry, folder, root))
+                    found.append(_found(entry, folder))
     return sorted(found)
 
 
@@ -57,10 +56,15 @@ def film_path(folder: Path, film: str) -> Path:
     return folder / _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), film)
 
 
-def _found(entry: "os.DirEntry[str]", folder: Path, root: str) -> Found:
+def is_inside(path: Path, folder: Path) -> bool:
+    """True if `path` is in `folder` when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _found(entry: "os.DirEntry[str]", folder: Path) -> Found:
     film = Path(entry.path).relative_to(folder).as_posix().translate(_TO_TEXT)
     if entry.is_symlink():
-        inside = os.path.realpath(entry.path).startswith(root + os.sep)
+        inside = is_inside(Path(entry.path), folder)
         is_file = inside and os.path.isfile(entry.path)  # noqa: PTH113  # never raises
     else:
         is_file = entry.is_file(follow_symlinks=False)

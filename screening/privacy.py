@@ -5,10 +5,11 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 from screening.errors import KeyFileError
+from screening.pixels.signature import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,14 @@ class PatientKey:
         """
         if not value:
             return ""
-        message = f"{kind}\0{value}".encode()
+        # A false character set makes letters that do not exist; these have a hash, too.
+        message = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:16]
+
+    def film(self, name: str) -> str:
+        """A name for the film `name` that says nothing but what kind of file it is."""
+        suffix = PurePosixPath(name).suffix.lower()
+        return self.hash("film", name) + (suffix if suffix in SUFFIXES else "")
 
 
 def _read_secret(path: Path) -> bytes:

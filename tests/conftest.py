@@ -9,6 +9,7 @@ import pytest
 from makers import BrightnessPredictor, make_card
 from screening.pipeline import Screener
 from screening.privacy import PatientKey
+from screening.reading import Reader
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def screener(folder: Path, key: PatientKey) -> Screener:
     """Screens `folder` by brightness."""
-    return Screener(folder, make_card(), "f" * 64, BrightnessPredictor(), key)
+    card = make_card()
+    return Screener(Reader(folder, card.preprocessing), card, "f" * 64, BrightnessPredictor(), key)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Films, models and predictors that tests make for themselves."""
 
+import csv
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+import screening.training
 from screening.card import Card
 from screening.decision import Calibration, OperatingPoint
 from screening.predictor import Prediction
@@ -17,6 +19,13 @@ from screening.preprocess import Preprocessing
 
 #: The installed command.
 COMMAND = Path(sys.executable).parent / "screening"
+
+
+#: The pictures that teach the gate of each model.
+PICTURES = Path(screening.training.__path__[0]) / "pictures"
+
+#: Frontal projections that are dim, inverted or cut off.
+UNCLEAR = tuple(f"frontal_chest_{n:03}.jpg" for n in (12, 21, 31, 35, 36, 37, 41, 45, 51))
 
 
 class BrightnessPredictor:
@@ -52,6 +61,22 @@ def grey_film(seed: int, brightness: float = 0.5, side: int = 128) -> npt.NDArra
     return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
 
 
+def chest_film(seed: int) -> npt.NDArray[np.uint8]:
+    """A film that the gate of the shipped model takes for one; nobody's: it is computed.
+
+    One of the frontal projections among the gate's pictures, a little darker or lighter.
+    """
+    with (PICTURES / "SOURCES.csv").open(newline="", encoding="utf-8") as file:
+        names = [line["file"] for line in csv.DictReader(file) if line["kind"] == "frontal_chest"]
+    clear = [name for name in names if name not in UNCLEAR]
+    rng = np.random.default_rng(seed)
+    with Image.open(PICTURES / clear[seed % len(clear)]) as picture:
+        grey = np.asarray(picture.convert("L"), np.float64)
+    return np.clip(
+        np.rint(grey * rng.uniform(0.9, 1) + rng.normal(0, 1, grey.shape)), 0, 255
+    ).astype(np.uint8)
+
+
 def encoded(film: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
     """The bytes of a PNG or JPEG file."""
     buffer = BytesIO()
@@ -61,9 +86,17 @@ def encoded(film: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
 
 def write_film(path: Path, seed: int, brightness: float = 0.5) -> Path:
     """A PNG or JPEG film, by the suffix of `path`; PNG without one."""
+    return _write(path, grey_film(seed, brightness))
+
+
+def write_chest_film(path: Path, seed: int) -> Path:
+    """Likewise, of a chest; each seed gives another film."""
+    return _write(path, chest_film(seed))
+
+
+def _write(path: Path, film: npt.NDArray[np.uint8]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = "JPEG" if path.suffix in {".jpg", ".jpeg"} else "PNG"
-    path.write_bytes(encoded(grey_film(seed, brightness), kind))
+    path.write_bytes(encoded(film, "JPEG" if path.suffix in {".jpg", ".jpeg"} else "PNG"))
     return path
 
 

@@ -32,12 +32,12 @@ def demo(out: Path) -> None:
     films = out / "films"
     _gather(films)
     from exports.bundle import SHIPPED
-    from jobs.cli.screen import checked_job
     from jobs.cli.workshop import open_store, work_off
+    from jobs.submission import new_job
     from screening.row import PREDICTIONS, read_rows
 
     store = open_store(out / "queue.sqlite")
-    job = checked_job(films, SHIPPED, None, None, "onnx", 8, out / "patient.key", reports=out)
+    job = new_job(films, SHIPPED, None, None, out / "patient.key", "onnx", 8, reports=out)
     store.add(job)
     code = work_off(store, drain=True, only=job.name)
     if code == 0:

@@ -8,6 +8,9 @@ from typing import Any, Final
 import click
 
 from exports.bundle import SHIPPED
+from screening.limits import Limits
+
+_MIB: Final = 1024**2
 
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -49,6 +52,39 @@ _SCREENING_OPTIONS: Final = (
         default=8,
         show_default=True,
         help="Films scored at once.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        default=Limits.pixels,
+        show_default=True,
+        help="Larger films are not decoded.",
+    ),
+    click.option(
+        "--decode-timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=Limits.seconds,
+        show_default=True,
+        help="Seconds until a decoder is stopped.",
+    ),
+    click.option(
+        "--decode-memory",
+        type=click.IntRange(64),
+        default=Limits.memory // _MIB,
+        show_default=True,
+        help="MiB that a decoder may use.",
+    ),
+    click.option(
+        "--max-failure-rate",
+        type=click.FloatRange(0, 1),
+        default=0.2,
+        show_default=True,
+        help="Share of failed films, after 20, at which the job is given up.",
+    ),
+    click.option(
+        "--hash-names",
+        is_flag=True,
+        help="Name files in the report by keyed hashes, for names that identify people.",
     ),
     click.option(
         "--key",

@@ -100,7 +100,8 @@ class ScreeningProgress(_Bar):
     def started(self, job: Job, films: int, left: int) -> None:
         """Screening begins."""
         resumed = f", {films - left} of them done before" if left < films else ""
-        self.say(f"Screening {films} files in {job.folder}{resumed}")
+        where = f"of job {job.name}" if job.hash_names else f"in {job.folder}"
+        self.say(f"Screening {films} files {where}{resumed}")
         if self._task is not None:
             self.bar.remove_task(self._task)
         self._task = self.bar.add_task(job.name, total=films, completed=films - left, note="")

@@ -37,7 +37,7 @@ def list_jobs(queue: Path) -> None:
     if not every:
         click.echo(f"The queue {queue} is empty.")
     for job in every:
-        click.echo(f"{job.name}  {job.state.value:<9}  {_progress(job):>13}  {job.folder}")
+        click.echo(f"{job.name}  {job.state.value:<9}  {_progress(job):>13}  {_folder(job)}")
 
 
 @jobs.command("show")
@@ -53,7 +53,7 @@ def show_job(queue: Path, name: str) -> None:
         "job": job.name,
         "state": job.state.value,
         "films": _progress(job),
-        "folder": job.folder,
+        "folder": _folder(job),
         "model": f"{job.model} ({job.model_sha256[:16]})",
         "report": job.report,
         "labels": job.labels or "none",
@@ -67,6 +67,10 @@ def show_job(queue: Path, name: str) -> None:
             click.echo(f"{title:<10} {value}")
     for event in store.events(job):
         click.echo(f"{event.at}  {event.event}  {event.detail}".rstrip())
+
+
+def _folder(job: Job) -> str:
+    return "(not shown: --hash-names)" if job.hash_names else str(job.folder)
 
 
 def _progress(job: Job) -> str:

@@ -48,13 +48,29 @@ def checked_job(
     runtime: str,
     batch: int,
     key: Path,
-    reports: Path = Path("reports"),
+    max_pixels: int,
+    decode_timeout: float,
+    decode_memory: int,
+    max_failure_rate: float,
+    hash_names: bool,
 ) -> Job:
     """The job that the options describe; a report that is in the way is wrong usage."""
     from jobs.errors import ReportInTheWay
     from jobs.submission import new_job
+    from screening.limits import Limits
 
     try:
-        return new_job(folder, model, out, labels, key, runtime, batch, reports)
+        return new_job(
+            folder,
+            model,
+            out,
+            labels,
+            key,
+            runtime,
+            batch,
+            limits=Limits(max_pixels, decode_timeout, decode_memory * 1024**2),
+            max_failure_rate=max_failure_rate,
+            hash_names=hash_names,
+        )
     except ReportInTheWay as error:
         raise click.UsageError(str(error)) from error

@@ -1,6 +1,6 @@
 """What spreads the films of one job over processors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from screening.films import Found
@@ -13,5 +13,5 @@ class Engine(Protocol):
 
     def screen(
         self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
-    ) -> Iterator[list[Row]]:
-        """Rows in the order of `films`, in batches of at most `batch`."""
+    ) -> Generator[list[Row], None, None]:
+        """Rows in the order of `films`, in batches of at most `batch`; may be closed early."""

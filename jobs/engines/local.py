@@ -2,12 +2,13 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from screening.films import Found
-from screening.pipeline import ReadFilm, Screener, Seen
+from screening.pipeline import Screener, Seen
+from screening.reading import ReadFilm
 from screening.row import Row
 
 
@@ -23,7 +24,7 @@ class LocalEngine:
 
     def screen(
         self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
-    ) -> Iterator[list[Row]]:
+    ) -> Generator[list[Row], None, None]:
         """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
         ahead = batch + 2 * self._readers
         waiting: deque[Future[ReadFilm]] = deque()
@@ -37,5 +38,8 @@ class LocalEngine:
                     for found in islice(coming, len(ready)):
                         waiting.append(pool.submit(screener.read, found))
                     yield screener.score(ready, seen)
-            finally:
+            except BaseException:
+                # The pool waits for films that are being read; their decoders may hang.
                 pool.shutdown(wait=False, cancel_futures=True)
+                screener.close()
+                raise

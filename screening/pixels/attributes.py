@@ -1,12 +1,14 @@
 """Attributes of a data set as plain values; what does not parse counts as absent, or is named."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from screening.errors import UnreadableFilm
+
+_LONGEST: Final = 1024
 
 
 def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
@@ -29,9 +31,12 @@ def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The first value as text without surrounding blanks; empty if there is none."""
+    """The first value as text without surrounding blanks; empty if there is none.
+
+    No text that matters here is longer than 64 characters (LO, PS3.5 6.2); a damaged one may be.
+    """
     found = values(dataset, keyword)
-    return "" if not found else str(found[0]).strip(" \0\t\r\n")
+    return "" if not found else str(found[0])[:_LONGEST].strip(" \0\t\r\n")
 
 
 def code(dataset: Dataset, keyword: str) -> str:

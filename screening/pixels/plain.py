@@ -9,7 +9,7 @@ from screening.pixels.signature import JPEG, PNG, kind_of
 FIRST_BYTES: Final = 65_536
 
 #: Films above this go to a process with a memory limit.
-_MOST_PIXELS: Final = 40_000_000
+_MOST_PIXELS: Final = 20_000_000
 
 # ITU-T T.81, table B.1: Huffman-coded sequential frames; a progressive one may ask for its whole
 # size to be gone over thousands of times.
@@ -36,11 +36,12 @@ def is_plain(first: bytes, name: str) -> bool:
 
 
 def _png_pixels(first: bytes) -> float:
-    """Width times height from IHDR (ISO/IEC 15948, 11.2.2), infinite if it is not there."""
-    if first[12:16] != b"IHDR" or len(first) < 24:
+    """Width times height from IHDR (ISO/IEC 15948, 11.2.2), infinite if it is not plain."""
+    if first[12:16] != b"IHDR" or len(first) < 26:
         return float("inf")
-    width, height = struct.unpack(">II", first[16:24])
-    return float(width * height)
+    width, height, depth, colour = struct.unpack(">IIBB", first[16:26])
+    # Pillow does not read 16 bits in colour; what does is for a child process.
+    return float("inf") if depth == 16 and colour else float(width * height)
 
 
 def _jpeg_pixels(first: bytes) -> float:

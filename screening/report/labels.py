@@ -57,22 +57,13 @@ class Labels:
             StringIO(text, newline=""),
             delimiter=";" if header.count(";") > header.count(",") else ",",
         )
-        missing = {"film", "label"} - set(reader.fieldnames or ())
-        if missing:
-            raise LabelsError(f"the labels {path} lack the column {', '.join(sorted(missing))}")
-        labels = []
-        for line in reader:
-            if line["film"] is None:
-                raise LabelsError(f"{path}, line {reader.line_num}: there is no film")
-            finding = _MEANING.get((line["label"] or "").strip().upper())
-            if finding is None:
-                raise LabelsError(
-                    f"{path}, line {reader.line_num}: the label is {line['label']!r}, "
-                    f"expected one of {', '.join(_MEANING)}"
-                )
-            patient = (line.get("patient") or "").strip()
-            labels.append(Label(line["film"].strip(), finding, patient, reader.line_num))
-        return cls(path, tuple(labels))
+        try:
+            missing = {"film", "label"} - set(reader.fieldnames or ())
+            if missing:
+                raise LabelsError(f"the labels {path} lack the column {', '.join(sorted(missing))}")
+            return cls(path, tuple(_label(cells, reader.line_num, path) for cells in reader))
+        except csv.Error as error:
+            raise LabelsError(f"{path}, line {reader.line_num}: {error}") from error
 
     def join(self, rows: Sequence[Row], key: PatientKey) -> tuple[list[Row], list[Label]]:
         """Rows with their labels and outcomes, and the labels for which there is no film.
@@ -91,7 +82,7 @@ class Labels:
                 without_film.append(label)
             elif len(films) > 1:
                 raise LabelsError(
-                    f"{self.path}, line {label.line}: {label.film!r} fits {len(films)} films; "
+                    f"{self.path}, line {label.line}: the film fits {len(films)} films; "
                     "use the path relative to the folder"
                 )
             else:
@@ -99,7 +90,7 @@ class Labels:
                 if earlier.finding != label.finding:
                     raise LabelsError(
                         f"{self.path}, lines {earlier.line} and {label.line} contradict each "
-                        f"other about {films[0]!r}"
+                        "other about one film"
                     )
         return [_labelled(row, found.get(row.film), key) for row in rows], without_film
 
@@ -110,6 +101,18 @@ def outcome(label: str, prediction: str) -> str:
         return ""
     right = "T" if label == prediction else "F"
     return right + ("P" if prediction == PNEUMONIA else "N")
+
+
+def _label(cells: dict[str, str], line: int, path: Path) -> Label:
+    """One line; what stands in its cells may be somebody's name, so no error quotes them."""
+    if cells["film"] is None:
+        raise LabelsError(f"{path}, line {line}: there is no film")
+    finding = _MEANING.get((cells["label"] or "").strip().upper())
+    if finding is None:
+        raise LabelsError(
+            f"{path}, line {line}: there is no label, or none of {', '.join(_MEANING)}"
+        )
+    return Label(cells["film"].strip(), finding, (cells.get("patient") or "").strip(), line)
 
 
 _Index = tuple[dict[str, list[str]], ...]

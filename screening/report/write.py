@@ -1,7 +1,7 @@
 """Write a report: whole, or not at all."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from screening.audit import Event, film_event, write_audit
@@ -35,6 +35,7 @@ def write_report(
     events: Sequence[Event],
     labels: Labels | None,
     key: PatientKey,
+    shown_name: Callable[[str], str] = str,
 ) -> Report:
     """Write the report folder.
 
@@ -43,6 +44,7 @@ def write_report(
         rows: one for each film of the job, in order.
         events: what happened to the job before the report was written.
         labels: joined to the rows, if given.
+        shown_name: how a film is named in the report.
 
     Raises:
         ReportError: if `folder` holds something, or cannot be written.
@@ -52,7 +54,8 @@ def write_report(
     if labels is not None:
         rows, missing = labels.join(rows, key)
         without_film = len(missing)
-        events = [*events, _labels_event(labels, without_film)]
+        events = [*events, _labels_event(labels, without_film, shown_name(labels.path.name))]
+    rows = [replace(row, film=shown_name(row.film)) for row in rows]
     lines = summarise(rows, without_film)
     try:
         with whole(folder) as aside:
@@ -64,6 +67,6 @@ def write_report(
     return Report(folder, rows, lines)
 
 
-def _labels_event(labels: Labels, without_film: int) -> Event:
+def _labels_event(labels: Labels, without_film: int, shown: str) -> Event:
     detail = f"{len(labels.labels)} labels, {without_film} without a film"
-    return Event(now(), "labels", labels.path.name, detail, sha256_of(labels.path))
+    return Event(now(), "labels", shown, detail, sha256_of(labels.path))

@@ -3,10 +3,12 @@
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from makers import COMMAND
+from tiny_model import write_bundle
 
 Screening = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,3 +39,9 @@ def screening(environment) -> Screening:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bright_bundle(tmp_path_factory) -> Path:
+    """A bundle that calls bright films pneumonia, and recognises nothing."""
+    return write_bundle(tmp_path_factory.mktemp("bright") / "bundle").path

@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 
-from makers import COMMAND, write_film
+from makers import COMMAND, write_chest_film
 from screening.audit import broken_links
 
 
@@ -24,7 +24,7 @@ def committed(queue) -> int:
 def films(tmp_path, request):
     number = 500 if request.config.getoption("--long") else 150
     for seed in range(number):
-        write_film(tmp_path / "films" / f"{seed:04}.png", seed)
+        write_chest_film(tmp_path / "films" / f"{seed:04}.png", seed)
     return tmp_path / "films"
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from exports.bundle import SHIPPED, seal
-from makers import write_film
+from makers import write_chest_film
 from screening.card import Card
 
 
@@ -29,7 +29,7 @@ def shipped_bundle_with_threshold(threshold: float, place: Path) -> Path:
 def report(screening, tmp_path_factory):
     place = tmp_path_factory.mktemp("labels")
     for seed in range(12):
-        write_film(place / "films" / f"{seed}.png", seed, brightness=0.3 + 0.03 * seed)
+        write_chest_film(place / "films" / f"{seed}.png", seed)
     (place / "films" / "broken.png").write_text("no picture")
     lines = [(f"{seed}.png", "PNEUMONIA" if seed % 3 else "NORMAL") for seed in range(11)]
     lines += [("broken.png", "PNEUMONIA"), ("elsewhere.png", "1")]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from makers import dicom_bytes, dicom_film, encoded, grey_film, write_film
+from makers import chest_film, dicom_bytes, dicom_film, encoded, grey_film, write_chest_film
 
 EXPECTED = {
     "=cmd|' /C calc'!A0.png": ("scored", ""),
@@ -36,11 +36,11 @@ def report(screening, tmp_path_factory):
     good = ["=cmd|' /C calc'!A0.png", "a name with spaces.png", "good.jpeg", "good.png"]
     unusual = ["lungs \u80ba \u00e9.png", "nested/deeper/film.png"]
     for seed, name in enumerate([*good, *unusual]):
-        write_film(folder / name, seed)
+        write_chest_film(folder / name, seed)
     (folder / "copy of good.png").write_bytes((folder / "good.png").read_bytes())
     (folder / "empty.png").touch()
     (folder / "empty").touch()
-    stored = grey_film(10).astype(np.uint16) * 100
+    stored = chest_film(10).astype(np.uint16) * 100
     (folder / "film without suffix").write_bytes(dicom_bytes(dicom_film(stored)))
     leg = dicom_film(stored, BodyPartExamined="TIBIA")
     (folder / "leg.dcm").write_bytes(dicom_bytes(leg))

@@ -96,10 +96,13 @@ def make_job(name: str = "job-1", folder: Path = Path("/films"), **changes: obje
 
 def make_tools(store: SqlStore, screener: Screener, **changes: object) -> Tools:
     """Tools that screen one film after the other with `screener`."""
-    tools = Tools(
-        store, SerialEngine(), lambda job: replace(screener, folder=job.folder), Witness()
-    )
-    return replace(tools, **changes)
+
+    def opened(job: Job) -> Screener:
+        shown_name = screener.key.film if job.hash_names else str
+        reader = replace(screener.reader, folder=job.folder, limits=job.limits)
+        return replace(screener, reader=reader, shown_name=shown_name)
+
+    return replace(Tools(store, SerialEngine(), opened, Witness()), **changes)
 
 
 def scored_row(film: str, probability: float = 0.25) -> Row:

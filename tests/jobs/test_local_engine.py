@@ -19,6 +19,7 @@ class FakeScreener:
 
     Attributes:
         limit: no more films than this may have been read and not yet scored.
+        stuck: reading this film ends when the screener is closed, or after a minute.
     """
 
     limit: int = 10_000
@@ -29,6 +30,8 @@ class FakeScreener:
     at_once: int = 0
     most_at_once: int = 0
     too_far: threading.Event = field(default_factory=threading.Event)
+    stuck: str = ""
+    closed: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, entry):
@@ -37,6 +40,8 @@ class FakeScreener:
             self.most_at_once = max(self.most_at_once, self.at_once)
         if entry.film == self.broken:
             raise RuntimeError(entry.film)
+        if entry.film == self.stuck:
+            self.closed.wait(60)
         with self.lock:
             self.at_once -= 1
             self.read_so_far += 1
@@ -51,6 +56,9 @@ class FakeScreener:
         with self.lock:
             self.scored += films
         return [Row(film=film, status=Status.REFUSED) for film in films]
+
+    def close(self):
+        self.closed.set()
 
 
 def names(number):
@@ -162,3 +170,17 @@ def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, 
         (row.film, row.status, row.reason, row.probability) for row in expected
     ]
     assert [row.status for row in given].count(Status.DUPLICATE) == 2
+
+
+def test_an_engine_that_is_stopped_gives_up_films_that_are_still_being_read():
+    screener = FakeScreener(stuck="004.png")
+    batches = LocalEngine(2).screen(screener, found(*names(20)), Seen(), batch=2)
+    next(batches)
+    batches.close()
+    assert screener.closed.is_set()
+
+
+def test_an_engine_that_has_done_its_work_leaves_the_screener_open():
+    screener = FakeScreener()
+    list(LocalEngine(2).screen(screener, found(*names(5)), Seen(), batch=2))
+    assert not screener.closed.is_set()

@@ -115,8 +115,8 @@ def test_the_same_pixels_in_other_bytes_are_scored_with_a_warning(
     assert [row.status for row in rows.values()] == ["scored"] * 3
     assert [row.warnings for row in rows.values()] == [
         "",
-        "same pixels as a.png",
-        "same pixels as a.png",
+        "same_pixels: The pixels are those of another film (a.png).",
+        "same_pixels: The pixels are those of another film (a.png).",
     ]
     assert len({row.probability for row in rows.values()}) == 1
 
@@ -147,7 +147,8 @@ def test_a_file_that_vanished_is_a_failed_row(screener: Screener, folder: Path) 
         ("a.png", b"hello", "failed", "not_decodable"),
         ("a.png", encoded(grey_film(1))[:2000], "failed", "not_decodable"),
         ("a.jpg", encoded(grey_film(1), "JPEG")[:900], "failed", "not_decodable"),
-        ("a.tif", b"II*\0hello", "failed", "unsupported"),
+        ("a.tif", b"II*\0hello", "failed", "not_decodable"),
+        ("a.gif", b"GIF89a", "failed", "unsupported"),
         ("a.png", encoded(grey_film(1, side=95)), "refused", "too_small"),
         ("a.png", encoded(np.full((128, 128), 9, np.uint8)), "refused", "blank"),
     ],
@@ -233,11 +234,11 @@ def test_a_file_over_the_limit_is_not_read(
     screener: Screener, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = write_film(folder / "a.png", 1).stat().st_size
-    monkeypatch.setattr("screening.pipeline.MAX_BYTES", size - 1)
+    monkeypatch.setattr("screening.reading.MAX_BYTES", size - 1)
     row = screen(screener)["a.png"]
     assert row.status is Status.FAILED
     assert row.reason.startswith("too_large: ")
-    monkeypatch.setattr("screening.pipeline.MAX_BYTES", size)
+    monkeypatch.setattr("screening.reading.MAX_BYTES", size)
     assert screen(screener)["a.png"].status is Status.SCORED
 
 
@@ -346,9 +347,9 @@ def test_warnings_of_a_film_stand_in_its_row(screener: Screener, folder: Path) -
     dataset.PixelData = film.tobytes() * 2
     (folder / "b.dcm").write_bytes(dicom_bytes(dataset))
     write_film(folder / "a.png", 1)
-    assert screen(screener)["b.dcm"].warnings == (
-        "multi-frame: first of 2 frames read; same pixels as a.png"
-    )
+    of_the_film, of_the_job = screen(screener)["b.dcm"].warnings.split("; ")
+    assert of_the_film.startswith("multi_frame: Only the first frame was read (")
+    assert of_the_job == "same_pixels: The pixels are those of another film (a.png)."
 
 
 def test_a_film_without_colour_is_read_like_the_same_film_in_colour(

@@ -32,6 +32,27 @@ def test_another_site_has_other_hashes(key: PatientKey) -> None:
     assert key.hash("patient", "1") != PatientKey(b"K" * 32).hash("patient", "1")
 
 
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("ward 2/Mustermann.png", ".png"),
+        ("Mustermann.DCM", ".dcm"),
+        ("Mustermann.erika", ""),
+        ("Mustermann", ""),
+        (".png", ""),
+        ("a.png.Mustermann", ""),
+    ],
+)
+def test_the_name_of_a_film_keeps_nothing_but_a_known_suffix(
+    key: PatientKey, name: str, suffix: str
+) -> None:
+    assert key.film(name) == key.hash("film", name) + suffix
+
+
+def test_letters_that_do_not_exist_have_a_hash_of_their_own(key: PatientKey) -> None:
+    assert len({key.hash("patient", value) for value in ("\ud800", "\ud801", "?")}) == 3
+
+
 def test_who_is_unknown_stays_unknown(key: PatientKey) -> None:
     assert key.hash("patient", "") == ""
 

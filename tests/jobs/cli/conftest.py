@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from makers import write_film
+from makers import write_chest_film
 from queue_makers import (
     FakeClock,
     empty_bundle,
@@ -46,5 +46,5 @@ def bundle(home):
 @pytest.fixture
 def films(folder):
     for number in range(2):
-        write_film(folder / f"{number}.png", seed=number, brightness=0.4)
+        write_chest_film(folder / f"{number}.png", number)
     return folder

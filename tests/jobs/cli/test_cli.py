@@ -13,7 +13,7 @@ from jobs import exit_codes
 from jobs.cli import workshop
 from jobs.cli.main import cli
 from jobs.states import State
-from makers import write_film
+from makers import write_chest_film
 from queue_makers import (
     FakeClock,
     SerialEngine,
@@ -218,7 +218,7 @@ def test_a_draining_worker_exits_with_the_most_severe_of_its_jobs(
     if bad_model:
         submitted(store, films, "--model", bundle.path)
     if bad_film:
-        broken = write_film(home / "broken" / "0.png", seed=5).parent
+        broken = write_chest_film(home / "broken" / "0.png", seed=5).parent
         (broken / "empty.png").touch()
         submitted(store, broken)
     submitted(store, films)

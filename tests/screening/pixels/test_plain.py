@@ -148,3 +148,11 @@ def test_a_jpeg_that_decoders_understand_otherwise_is_not_plain(between: bytes) 
 
 def test_a_second_frame_makes_a_jpeg_not_plain() -> None:
     assert not is_plain(jpeg(frame(0xC0), frame(0xC2), scan()), "a.jpg")
+
+
+def test_a_png_of_16_bits_in_colour_is_not_plain() -> None:
+    start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 100, 100)
+    rest = b"\0\0\0" + b"crc!"
+    assert is_plain(start + b"\x10\x00" + rest, "a.png")
+    assert is_plain(start + b"\x08\x02" + rest, "a.png")
+    assert not is_plain(start + b"\x10\x02" + rest, "a.png")

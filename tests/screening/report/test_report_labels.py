@@ -144,7 +144,7 @@ def test_labels_without_a_film_are_handed_back(tmp_path: Path, key: PatientKey) 
 
 def test_a_name_that_fits_several_films_is_an_error(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label\na.png,1\n")
-    with pytest.raises(LabelsError, match=r"line 2: 'a\.png' fits 2 films"):
+    with pytest.raises(LabelsError, match=r"labels\.csv, line 2: the film fits 2 films"):
         labels.join([film("x/a.png"), film("y/a.png")], key)
 
 
@@ -160,8 +160,35 @@ def test_labels_that_contradict_each_other_are_an_error(
     tmp_path: Path, key: PatientKey, other: str
 ) -> None:
     labels = read(tmp_path, f"film,label\nward/a.png,1\n{other},0\n")
-    with pytest.raises(LabelsError, match=r"lines 2 and 3 .*'ward/a\.png'"):
+    with pytest.raises(LabelsError, match=r"labels\.csv, lines 2 and 3 contradict"):
         labels.join([film("ward/a.png")], key)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "film,label\nMustermann.png,Mustermann\n",
+        "label,film\n1\nMustermann,Mustermann.png\n",
+        "film,label,patient\nMustermann.png,1,Mustermann\nMustermann.png,0,Mustermann\n",
+        "film,label\nw/Mustermann.png,1\nMustermann.png,0\n",
+        "film,label\nM.png,1\nMustermann,2\n",
+        "film,label\ntwins.png,1\n",
+    ],
+)
+def test_no_error_quotes_a_film_or_a_label(tmp_path: Path, key: PatientKey, content: str) -> None:
+    rows = [film("w/Mustermann.png"), film("Mustermann/twins.png"), film("2/twins.png")]
+    with pytest.raises(LabelsError, match=r"labels\.csv, lines? [23]") as caught:
+        read(tmp_path, content).join(rows, key)
+    assert "Muster" not in str(caught.value)
+    assert "twins" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["x" * 200_000, '"' + "x" * 200_000])
+def test_a_cell_that_is_too_long_to_be_a_name_is_an_error_that_names_the_line(
+    tmp_path: Path, cell: str
+) -> None:
+    with pytest.raises(LabelsError, match=r"labels\.csv, line [23]: .*field larger"):
+        read(tmp_path, f"film,label\na.png,1\n{cell},1\n")
 
 
 def test_labels_that_agree_are_no_contradiction(tmp_path: Path, key: PatientKey) -> None:

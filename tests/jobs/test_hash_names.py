@@ -1,0 +1,89 @@
+"""A job whose films have names that name people."""
+
+import pytest
+
+from jobs.errors import JobsError
+from jobs.runner import LEASE, carry_out
+from makers import write_film
+from queue_makers import SerialEngine, Witness, make_job, make_tools, table
+from screening.films import discover
+from screening.row import read_rows
+
+
+@pytest.fixture
+def job(store, folder):
+    """A claimed job for three films of one person, two of them the same."""
+    for number in range(2):
+        write_film(folder / "Doe" / f"{number} Jane.png", seed=number)
+    write_film(folder / "Doe" / "2 Jane.png", seed=0)
+    store.add(make_job(folder=folder, hash_names=True))
+    return store.claim("A", LEASE)
+
+
+def text_of(report):
+    return "".join(path.read_text(encoding="utf-8") for path in report.iterdir())
+
+
+def test_the_report_names_films_by_their_hash_in_the_order_of_the_films(
+    store, job, screener, folder
+):
+    names = [found.film for found in discover(folder)]
+    carry_out(job, make_tools(store, screener))
+    rows = read_rows(job.report / "predictions.csv")
+    assert [row.film for row in rows] == [screener.key.film(name) for name in names]
+    assert f"({rows[0].film})" in rows[2].reason
+    assert "Jane" not in text_of(job.report)
+
+
+def test_the_queue_knows_where_the_films_are(store, job, screener, folder):
+    carry_out(job, make_tools(store, screener))
+    assert [row.film for row in store.rows(job)] == [found.film for found in discover(folder)]
+
+
+def test_labels_find_films_by_the_names_they_have(store, folder, screener, tmp_path):
+    write_film(folder / "Doe" / "Jane.png", seed=1)
+    write_film(folder / "Roe.png", seed=2)
+    labels = tmp_path / "Doe.csv"
+    labels.write_text("film,label\nDoe/Jane.png,1\nRoe.png,0\n")
+    store.add(make_job(folder=folder, hash_names=True, labels=labels))
+    job = store.claim("A", LEASE)
+    carry_out(job, make_tools(store, screener))
+    rows = {row.film: row.label for row in read_rows(job.report / "predictions.csv")}
+    key = screener.key
+    assert rows == {key.film("Doe/Jane.png"): "PNEUMONIA", key.film("Roe.png"): "NORMAL"}
+    (line,) = [line for line in table(job.report / "audit.csv") if line["event"] == "labels"]
+    assert line["subject"] == key.film("Doe.csv")
+    assert "Doe" not in text_of(job.report)
+
+
+class LateFilm(Witness):
+    """A film arrives when the job has begun."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = folder
+
+    def started(self, job, films, left):
+        super().started(job, films, left)
+        write_film(self._folder / "Doe" / "late.png", seed=50)
+
+
+def test_films_that_arrive_late_are_named_by_their_hash(store, job, screener, folder):
+    carry_out(job, make_tools(store, screener, watcher=LateFilm(folder)))
+    audit = table(job.report / "audit.csv")
+    late = [line["subject"] for line in audit if line["event"] == "arrived_late"]
+    assert late == [screener.key.film("Doe/late.png")]
+    assert "Doe" not in text_of(job.report)
+
+
+class RepeatingEngine(SerialEngine):
+    """Screens the first film once more at the end."""
+
+    def screen(self, screener, films, seen, batch):
+        yield from super().screen(screener, [*films, films[0]], seen, batch)
+
+
+def test_an_error_about_a_film_does_not_name_it(store, job, screener):
+    tools = make_tools(store, screener, engine=RepeatingEngine())
+    with pytest.raises(JobsError, match="a film is no open film of job job-1"):
+        carry_out(job, tools)

@@ -1,0 +1,176 @@
+"""A job is given up when so many films fail that something else must be wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from jobs import exit_codes
+from jobs.errors import SystemicFailure
+from jobs.runner import LEASE, carry_out
+from jobs.states import State
+from jobs.worker import work
+from makers import write_film
+from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
+from screening.audit import broken_links
+from screening.row import Status, read_rows
+
+#: Films in a batch.
+BATCH = 5
+
+
+@pytest.fixture
+def submit(store, folder):
+    """A job in the queue whose films fail where there is an `x`."""
+
+    def submitted(films, **changes):
+        for number, letter in enumerate(films):
+            if letter == "x":
+                (folder / f"{number:03}.png").write_bytes(b"no picture" + bytes([number]))
+            else:
+                write_film(folder / f"{number:03}.png", seed=number)
+        job = make_job(folder=folder, batch=BATCH, **changes)
+        store.add(job)
+        return job
+
+    return submitted
+
+
+def worked(tools):
+    """The exit codes of a worker that drains the queue."""
+    return [code for _job, code in work(tools, drain=True)]
+
+
+def read_of(job):
+    return read_rows(job.report / "predictions.csv")
+
+
+def not_screened(rows):
+    return [row.film for row in rows if row.reason.startswith("not_screened: ")]
+
+
+def test_a_job_stops_after_the_batch_in_which_the_share_is_exceeded(store, submit, screener):
+    job = submit("....x" * 3 + ".xxx." + "....." * 4)
+    witness = Witness()
+    tools = make_tools(store, screener, watcher=witness)
+    assert worked(tools) == [exit_codes.SYSTEMIC_FAILURE]
+    rows = read_of(job)
+    assert [row.film for row in rows] == [f"{number:03}.png" for number in range(40)]
+    assert not_screened(rows) == [f"{number:03}.png" for number in range(20, 40)]
+    assert sum(row.status is Status.SCORED for row in rows) == 14
+    assert sum(screener.predictor.batches) == 14
+    assert sum(map(len, witness.batches)) == 40
+    assert len(witness.reports) == 1
+
+
+def test_a_job_that_is_given_up_has_failed_and_says_why(store, submit, screener):
+    job = submit("x" * 30)
+    assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
+    ended = store.get(job.name)
+    assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.SYSTEMIC_FAILURE)
+    assert ended.message.startswith("20 of 20 films failed (not_decodable 20), more than the ")
+    (given_up,) = [event for event in store.events(job) if event.event == "given_up"]
+    assert given_up.detail == ended.message
+
+
+def test_the_report_of_a_job_that_was_given_up_is_whole(store, submit, screener):
+    job = submit("x" * 30)
+    worked(make_tools(store, screener))
+    summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
+    assert (summary["files"], summary["failed"]) == ("30", "30")
+    audit = table(job.report / "audit.csv")
+    assert [line["event"] for line in audit].count("given_up") == 1
+    assert [line["event"] for line in audit].count("failed") == 30
+    assert broken_links(job.report / "audit.csv") == []
+
+
+def test_a_film_that_was_not_screened_has_nothing_but_its_reason(store, submit, screener):
+    job = submit("x" * 25)
+    worked(make_tools(store, screener))
+    row = read_of(job)[-1]
+    assert row.reason == "not_screened: The job was stopped before it reached this film."
+    assert (row.status, row.sha256, row.probability) == (Status.FAILED, "", None)
+    assert row.screened_at
+
+
+@pytest.mark.parametrize(
+    ("films", "rate"),
+    [("x" * 19, 0.2), ("x" * 60, 1.0), ("...x." * 8, 0.2), ("." * 40, 0.0)],
+    ids=["fewer than 20 films", "all may fail", "exactly the share", "none fails"],
+)
+def test_a_job_goes_to_its_end_unless_the_share_is_exceeded(store, submit, screener, films, rate):
+    job = submit(films, max_failure_rate=rate)
+    code = exit_codes.SOME_FAILED if "x" in films else exit_codes.OK
+    assert worked(make_tools(store, screener)) == [code]
+    rows = read_of(job)
+    assert not_screened(rows) == []
+    assert [row.status is Status.FAILED for row in rows] == [letter == "x" for letter in films]
+    assert store.get(job.name).state is State.DONE
+
+
+def test_a_share_that_the_last_batch_exceeds_leaves_no_film_out(store, submit, screener):
+    job = submit("....." * 3 + "xxxxx")
+    assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
+    assert not_screened(read_of(job)) == []
+
+
+def test_a_resumed_job_counts_the_films_that_failed_before(store, submit, screener, clock):
+    job = submit("xxx.." * 2 + "....x" * 8)
+    with pytest.raises(PowerCut):
+        carry_out(
+            store.claim("A", LEASE), make_tools(store, screener, engine=SerialEngine(dies_at=3))
+        )
+    clock.seconds += LEASE + 1
+    assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
+    assert not_screened(read_of(job)) == [f"{number:03}.png" for number in range(20, 50)]
+
+
+class Killed(Witness):
+    """The worker dies when so many rows are committed, or when the report is written."""
+
+    def __init__(self, after):
+        super().__init__()
+        self._after = after
+
+    def committed(self, rows):
+        super().committed(rows)
+        if sum(map(len, self.batches)) == self._after:
+            raise PowerCut
+
+    def reported(self, report):
+        super().reported(report)
+        if self._after == "report":
+            raise PowerCut
+
+
+@pytest.mark.parametrize("after", [20, 40, 45, "report"])
+def test_a_job_whose_worker_died_while_it_gave_up_is_given_up_again(
+    store, submit, screener, clock, monkeypatch, after
+):
+    monkeypatch.setattr("jobs.runner._MANY", 20)
+    job = submit("x" * 20 + "." * 25)
+    with pytest.raises(PowerCut):
+        carry_out(store.claim("A", LEASE), make_tools(store, screener, watcher=Killed(after)))
+    clock.seconds += LEASE + 1
+    assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
+    assert screener.predictor.batches == []
+    rows = read_of(job)
+    assert len(rows) == 45
+    assert not_screened(rows) == [f"{number:03}.png" for number in range(20, 45)]
+    assert store.get(job.name).message.startswith("20 of 20 films failed")
+
+
+def test_labels_are_joined_to_what_was_screened(store, submit, screener, tmp_path):
+    (tmp_path / "labels.csv").write_text("film,label\n000.png,1\n024.png,1\n")
+    job = submit("." * 10 + "x" * 20, labels=tmp_path / "labels.csv")
+    assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
+    rows = {row.film: row for row in read_of(job)}
+    assert rows["000.png"].outcome in ("TP", "FN")
+    assert (rows["024.png"].label, rows["024.png"].outcome) == ("PNEUMONIA", "")
+
+
+def test_the_error_of_a_job_that_is_given_up_comes_after_its_report(store, submit, screener):
+    submit("x" * 20)
+    job = store.claim("A", LEASE)
+    with pytest.raises(SystemicFailure, match=r"^20 of 20 films failed"):
+        carry_out(job, make_tools(store, screener))
+    assert len(read_of(replace(job))) == 20

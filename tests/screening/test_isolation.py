@@ -1,0 +1,327 @@
+"""A decoder that hangs, crashes or eats memory costs its film, and nothing else."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian
+
+from makers import dicom_bytes, dicom_film, encoded, grey_film, make_card
+from sabotage import children, end, is_running, jpeg_ls_film, saboteur
+from screening.errors import DecoderError
+from screening.films import Found, discover
+from screening.isolation import IsolatedReader
+from screening.limits import Limits
+from screening.reading import Reader, ReadFilm
+from screening.row import Status
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+PREPROCESSING = make_card().preprocessing
+
+#: A program that reads films as it is told to: a line with a name and a line with a status.
+PARENT = """
+import sys
+from pathlib import Path
+from makers import make_card
+from screening.films import Found
+from screening.isolation import IsolatedReader
+from screening.limits import Limits
+limits = Limits(seconds=float(sys.argv[2]))
+reader = IsolatedReader(Path(sys.argv[1]), make_card().preprocessing, limits)
+for line in sys.stdin:
+    print(reader.read(Found(line.strip(), 1)).status, flush=True)
+reader.close()
+"""
+
+Start = Callable[..., IsolatedReader]
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    before = children(os.getpid())
+    yield
+    left = children(os.getpid()) - before
+    for pid in left:
+        end(pid)
+    assert not left
+
+
+@pytest.fixture
+def sabotaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", saboteur(tmp_path / "sabotage"))
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """A reader of `folder`; closed afterwards."""
+    readers = []
+
+    def started(**limits: float) -> IsolatedReader:
+        readers.append(IsolatedReader(folder, PREPROCESSING, Limits(**limits)))
+        return readers[-1]
+
+    yield started
+    for reader in readers:
+        reader.close()
+
+
+def write(folder: Path, name: str, what: str = "", seed: int = 1) -> Found:
+    data = jpeg_ls_film(grey_film(seed), what)
+    (folder / name).write_bytes(data)
+    return Found(name, len(data))
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for another process; far longer than it needs, so that a slow machine fails no test."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_an_isolated_film_is_the_same_as_one_read_in_this_process(
+    start: Start, folder: Path
+) -> None:
+    found = write(folder, "a.dcm")
+    here = Reader(folder, PREPROCESSING).read(found)
+    there = start().read(found)
+    assert (there.tensor == here.tensor).all()
+    assert there.header == here.header
+    assert (there.sha256, there.tensor_sha256) == (here.sha256, here.tensor_sha256)
+    assert (there.status, there.reason, there.warnings) == (Status.SCORED, "", ())
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "notes.txt", "empty.dcm", "gone.dcm"])
+def test_what_is_plain_or_no_film_needs_no_process(start: Start, folder: Path, name: str) -> None:
+    contents = {
+        "a.png": encoded(grey_film(1)),
+        "a.jpeg": encoded(grey_film(1), "JPEG"),
+        "notes.txt": b"hello",
+        "empty.dcm": b"",
+    }
+    if name in contents:
+        (folder / name).write_bytes(contents[name])
+    start().read(Found(name, 1))
+    assert children(os.getpid()) == set()
+
+
+def test_one_process_reads_many_films(start: Start, folder: Path) -> None:
+    reader = start()
+    seen = set()
+    for seed in range(3):
+        assert reader.read(write(folder, f"{seed}.dcm", seed=seed)).status is Status.SCORED
+        seen |= children(os.getpid())
+    assert len(seen) == 1
+
+
+@pytest.mark.usefixtures("sabotaged")
+@pytest.mark.parametrize(
+    ("what", "seconds", "reason"),
+    [
+        ("hang", 1, "decode_timeout: The decoder was stopped because it took too long (1 s are"),
+        ("loop", 1, "decode_timeout: "),
+        ("sleep", 1, "decode_timeout: "),
+        ("abort", 60, "decoder_crashed: The decoder crashed (SIGABRT)."),
+        (f"{signal.SIGSEGV:d}", 60, "decoder_crashed: The decoder crashed (SIGSEGV)."),
+        (f"{signal.SIGRTMIN + 5:d}", 60, "decoder_crashed: The decoder crashed (signal 39)."),
+        (f"{signal.SIGKILL:d}", 60, "out_of_memory: Decoding needs more memory than the limit ("),
+        ("memory", 60, "out_of_memory: Decoding needs more memory than the limit (4,096 MiB are"),
+        ("exit", 60, "decoder_crashed: The decoder crashed (exit code 3)."),
+        ("garbage", 60, "decoder_crashed: The decoder crashed (it gave no proper answer)."),
+    ],
+)
+def test_a_decoder_that_misbehaves_costs_its_film_and_a_fresh_one_reads_the_next(
+    start: Start, folder: Path, what: str, seconds: float, reason: str
+) -> None:
+    reader = start(seconds=seconds)
+    evil, good = write(folder, "evil.dcm", what), write(folder, "good.dcm", seed=2)
+    film = reader.read(evil)
+    assert film.status is Status.FAILED
+    assert film.reason.startswith(reason)
+    assert film.tensor is None
+    assert film.sha256 == hashlib.sha256((folder / "evil.dcm").read_bytes()).hexdigest()
+    assert film.seconds > 0
+    assert children(os.getpid()) == set()
+    # A limit that is short for a decoder at work is long enough for one that hangs.
+    assert start(seconds=60).read(good).status is Status.SCORED
+    assert reader.read(write(folder, "notes.dcm", "exit")).reason.endswith("(exit code 3).")
+
+
+@pytest.mark.usefixtures("sabotaged")
+def test_what_a_decoder_prints_does_not_reach_its_answer(start: Start, folder: Path) -> None:
+    chatty, quiet = write(folder, "chatty.dcm", "print"), write(folder, "quiet.dcm", seed=2)
+    reader = start()
+    assert [reader.read(found).status for found in (chatty, quiet)] == [Status.SCORED] * 2
+    assert reader.read(chatty).tensor_sha256 != reader.read(quiet).tensor_sha256
+
+
+@pytest.mark.usefixtures("sabotaged")
+def test_films_that_kill_their_decoders_cost_those_of_other_threads_nothing(
+    start: Start, folder: Path
+) -> None:
+    for number in range(24):
+        write(folder, f"{number:02}.dcm", ("", "abort", "", "exit", "")[number % 5], seed=number)
+    films = discover(folder)
+    reader = start()
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(reader.read, films))
+    assert [film.film for film in read] == [found.film for found in films]
+    failed = [film.film for film in read if film.status is Status.FAILED]
+    assert failed == [f"{number:02}.dcm" for number in range(24) if number % 5 in (1, 3)]
+    assert len({film.tensor_sha256 for film in read if film.tensor is not None}) == 14
+
+
+@pytest.mark.usefixtures("sabotaged")
+def test_a_reader_that_is_closed_waits_for_no_decoder(start: Start, folder: Path) -> None:
+    reader = start(seconds=600)
+    found = write(folder, "a.dcm", "hang")
+    read: list[ReadFilm] = []
+    thread = threading.Thread(target=lambda: read.append(reader.read(found)))
+    thread.start()
+    wait_until(lambda: children(os.getpid()), "no child is started")
+    reader.close()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [film.status for film in read] == [Status.FAILED]
+
+
+def test_a_reader_that_is_closed_reads_no_more(start: Start, folder: Path) -> None:
+    reader = start()
+    found = write(folder, "a.dcm")
+    reader.read(found)
+    reader.close()
+    reader.close()
+    with pytest.raises(DecoderError, match="no longer read"):
+        reader.read(found)
+
+
+def test_a_decoder_that_cannot_begin_is_an_error_that_says_how_to_find_out(
+    start: Start, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", saboteur(tmp_path / "sabotage", start="never"))
+    with pytest.raises(DecoderError, match=r"can be started: `.* says why"):
+        start().read(write(folder, "a.dcm"))
+
+
+def test_a_machine_that_starts_no_process_is_an_error_that_says_so(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(DecoderError, match="can be started: No such file"):
+        start().read(write(folder, "a.dcm"))
+
+
+@pytest.fixture
+def parent(folder: Path, tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
+    """Another program that reads the films of `folder`, at the head of a process group."""
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{saboteur(tmp_path / 'sabotage')}:{tests}"}
+    started = []
+
+    def begun(seconds: float) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PARENT, str(folder), str(seconds)]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        process = subprocess.Popen(
+            command, env=environment, text=True, start_new_session=True, **pipes
+        )
+        started.append(process)
+        return process
+
+    yield begun
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ask(parent: subprocess.Popen[str], name: str) -> None:
+    assert parent.stdin is not None
+    parent.stdin.write(name + "\n")
+    parent.stdin.flush()
+
+
+def answer(parent: subprocess.Popen[str]) -> str:
+    assert parent.stdout is not None
+    return parent.stdout.readline().strip()
+
+
+def test_ctrl_c_at_the_terminal_ends_no_decoder(parent, folder: Path) -> None:
+    write(folder, "a.dcm")
+    process = parent(60)
+    ask(process, "a.dcm")
+    assert answer(process) == "scored"
+    (child,) = children(process.pid)
+    os.kill(child, signal.SIGINT)
+    ask(process, "a.dcm")
+    assert answer(process) == "scored"
+    assert children(process.pid) == {child}
+    assert process.communicate() == ("", "")
+
+
+def test_an_idle_decoder_ends_when_its_parent_is_killed(parent, folder: Path) -> None:
+    write(folder, "a.dcm")
+    process = parent(60)
+    ask(process, "a.dcm")
+    answer(process)
+    (child,) = children(process.pid)
+    process.kill()
+    wait_until(lambda: not is_running(child), "the decoder goes on without its parent")
+
+
+def test_a_decoder_that_hangs_ends_when_its_parent_is_killed(
+    parent, folder: Path, tmp_path: Path
+) -> None:
+    write(folder, "a.dcm", "hang")
+    process = parent(1)
+    ask(process, "a.dcm")
+    wait_until((tmp_path / "sabotage" / "began hang").exists, "the decoder has not begun")
+    (child,) = children(process.pid)
+    process.kill()
+    try:
+        assert is_running(child)
+        wait_until(lambda: not is_running(child), "the decoder goes on without its parent")
+    finally:
+        end(child)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.dcm"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder", "link to a device"])
+def test_what_took_the_place_of_a_listed_file_is_not_waited_for(
+    start: Start, folder: Path, name: str, kind: str, special: Callable[[Path, str], None]
+) -> None:
+    found = write(folder, name)
+    (folder / name).unlink()
+    special(folder / name, kind)
+    film = start().read(found)
+    code = "unreadable" if kind == "folder" else "not_followed"
+    assert film.reason.partition(":")[0] == code
+    assert film.sha256 == ""
+
+
+def test_a_film_with_endless_texts_is_read(start: Start, folder: Path) -> None:
+    dataset = dicom_film(grey_film(1), ImplicitVRLittleEndian, PatientID="4711" * 500_000)
+    (folder / "a.dcm").write_bytes(dicom_bytes(dataset))
+    assert start().read(Found("a.dcm", 1)).status is Status.SCORED
+
+
+def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.png").write_bytes(encoded(grey_film(1)))
+
+    def exhausted(_reader: Reader, _found: Found) -> ReadFilm:
+        raise MemoryError
+
+    monkeypatch.setattr(Reader, "read", exhausted)
+    film = start().read(Found("a.png", 1))
+    assert film.status is Status.FAILED
+    assert film.reason.startswith("out_of_memory: ")
+    assert film.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()

@@ -1,0 +1,227 @@
+"""The parent believes a decoder process nothing that it can check."""
+
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from screening.errors import UnreadableFilm
+from screening.pixels.film import Header
+from screening.reading import ReadFilm, failed, refused
+from screening.wire import Garbled, pack, unpack
+
+SHAPE = (2, 3, 1)
+
+HEADER = Header(
+    modality="CR",
+    patient_age=45,
+    manufacturer="Größe & Söhne",
+    patient_orientation=("L", "F"),
+    patient_id="4711",
+)
+
+SCORED = ReadFilm(
+    "ward 2/größe.dcm",
+    "a" * 64,
+    HEADER,
+    tensor=np.arange(6, dtype=np.float32).reshape(SHAPE),
+    tensor_sha256="b" * 64,
+    warnings=("multi_frame: Only the first frame was read.",),
+    seconds=0.25,
+)
+
+
+class Pipe:
+    """Gives the bytes of a message as they are asked for, and never more than a message may have."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __call__(self, count: int) -> bytes:
+        assert count <= 2_000_000, "memory for a message that nobody can have meant"
+        part, self.data = self.data[:count], self.data[count:]
+        if len(part) < count:
+            raise EOFError
+        return part
+
+
+def sent(head: object, tensor: bytes = b"") -> Pipe:
+    """A message with any head, and lengths that are right."""
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    return Pipe(struct.pack("<IQ", len(text), len(tensor)) + text + tensor)
+
+
+def fields(film: ReadFilm = SCORED, /, **changes: object) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(film).items() if name != "tensor"}
+    return plain | {"header": asdict(film.header)} | changes
+
+
+def bytes_of(film: ReadFilm) -> bytes:
+    assert film.tensor is not None
+    return film.tensor.tobytes()
+
+
+def test_a_film_arrives_as_it_was_sent() -> None:
+    film = unpack(Pipe(pack(SCORED)), SCORED.film, SHAPE)
+    assert film.tensor is not None
+    assert (film.tensor == SCORED.tensor).all()
+    assert film.tensor.dtype == np.float32
+    assert vars(replace(film, tensor=None)) == vars(replace(SCORED, tensor=None))
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        refused("a.dcm", "not_image", "Basic Text SR Storage", "c" * 64),
+        failed("a.dcm", UnreadableFilm("empty", "0 bytes"), "c" * 64, HEADER, 1.5),
+    ],
+)
+def test_a_film_without_a_tensor_arrives_as_it_was_sent(film: ReadFilm) -> None:
+    assert vars(unpack(Pipe(pack(film)), "a.dcm", SHAPE)) == vars(film)
+
+
+def test_two_messages_do_not_run_into_each_other() -> None:
+    pipe = Pipe(pack(SCORED) + pack(refused("b.dcm", "blank")))
+    assert unpack(pipe, SCORED.film, SHAPE).seconds == 0.25
+    assert unpack(pipe, "b.dcm", SHAPE).reason.startswith("blank: ")
+    assert pipe.data == b""
+
+
+@pytest.mark.parametrize("length", [0, 1, 11, 12, 13, 100, -25, -1])
+def test_a_message_that_is_cut_off_is_the_end(length: int) -> None:
+    with pytest.raises(EOFError):
+        unpack(Pipe(pack(SCORED)[:length]), SCORED.film, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("head", "tensor"),
+    [(1_000_001, 0), (2**32 - 1, 24), (10, 1), (10, 23), (10, 25), (10, 2**64 - 1), (10, 96)],
+)
+def test_lengths_that_nobody_can_have_meant_are_garbled_before_anything_is_read(
+    head: int, tensor: int
+) -> None:
+    pipe = Pipe(struct.pack("<IQ", head, tensor) + bytes(200))
+    with pytest.raises(Garbled):
+        unpack(pipe, SCORED.film, SHAPE)
+    assert len(pipe.data) == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"nonsense",
+        b"{",
+        b"\xff\xfe\xfd",
+        b"[" * 900_000,
+        b'{"a":' * 150_000,
+        b"1" * 900_000,
+        [],
+        None,
+        "a.dcm",
+        1,
+        [["film", "a.dcm"]],
+        {},
+        {"film": SCORED.film},
+    ],
+    ids=lambda head: str(head)[:20],
+)
+def test_a_head_that_is_no_film_is_garbled(head: object) -> None:
+    with pytest.raises(Garbled):
+        unpack(sent(head, bytes_of(SCORED)), SCORED.film, SHAPE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"film": "another.dcm"},
+        {"film": None},
+        {"sha256": 1},
+        {"sha256": ["a"]},
+        {"reason": {}},
+        {"reason": "blank: The film is blank."},
+        {"status": "perfect"},
+        {"status": ["scored"]},
+        {"status": "refused"},
+        {"status": "failed"},
+        {"status": "duplicate"},
+        {"tensor_sha256": None},
+        {"warnings": "multi_frame"},
+        {"warnings": [1]},
+        {"warnings": {"a": 1}},
+        {"seconds": "0.5"},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"seconds": True},
+        {"header": None},
+        {"header": {}},
+        {"header": []},
+        {"header": asdict(HEADER) | {"modality": 5}},
+        {"header": asdict(HEADER) | {"patient_age": "45"}},
+        {"header": asdict(HEADER) | {"patient_age": True}},
+        {"header": asdict(HEADER) | {"patient_orientation": "LF"}},
+        {"header": asdict(HEADER) | {"patient_orientation": [{}]}},
+        {"header": asdict(HEADER) | {"patient_name": "Doe^Jane"}},
+        {"tensor": [1, 2]},
+        {"colour": "blue"},
+    ],
+    ids=str,
+)
+def test_a_field_that_is_not_what_it_should_be_is_garbled(change: dict[str, object]) -> None:
+    with pytest.raises(Garbled):
+        unpack(sent(fields(**change), bytes_of(SCORED)), SCORED.film, SHAPE)
+
+
+@pytest.mark.parametrize("name", [*fields(), *(f"header.{name}" for name in asdict(HEADER))])
+def test_a_field_that_is_missing_is_garbled(name: str) -> None:
+    head = fields()
+    del (head["header"] if "." in name else head)[name.removeprefix("header.")]
+    with pytest.raises(Garbled):
+        unpack(sent(head, bytes_of(SCORED)), SCORED.film, SHAPE)
+
+
+def test_a_scored_film_without_a_tensor_is_garbled() -> None:
+    with pytest.raises(Garbled):
+        unpack(sent(fields()), SCORED.film, SHAPE)
+
+
+def test_a_refused_film_with_a_tensor_is_garbled() -> None:
+    film = refused(SCORED.film, "blank")
+    with pytest.raises(Garbled):
+        unpack(sent(fields(film), bytes_of(SCORED)), SCORED.film, SHAPE)
+
+
+def test_letters_that_no_database_can_hold_are_replaced() -> None:
+    header = replace(HEADER, patient_id="4711\ud800")
+    film = unpack(Pipe(pack(replace(SCORED, header=header))), SCORED.film, SHAPE)
+    assert film.header.patient_id == "4711?"
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+    data = pickle.dumps(Evil(tmp_path / "made"))
+    with pytest.raises(Garbled):
+        unpack(sent(data, bytes_of(SCORED)), SCORED.film, SHAPE)
+    cells = len(data) + -len(data) % 4
+    film = unpack(sent(fields(), data.ljust(cells)), SCORED.film, (cells // 4,))
+    assert film.tensor is not None
+    assert film.tensor.tobytes().startswith(data)
+    assert list(tmp_path.iterdir()) == []
+    pickle.loads(data)  # noqa: S301  # what would have happened
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
