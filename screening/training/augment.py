@@ -1,12 +1,15 @@
 """Change a film as another scanner, another workstation or another export would have."""
 
 from io import BytesIO
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 Pixels = npt.NDArray[np.uint8]
+
+_TINY: Final = 1e-6
 
 
 def augment(film: Pixels, rng: np.random.Generator) -> Pixels:
@@ -33,6 +36,26 @@ def resample(film: Pixels, rng: np.random.Generator) -> Pixels:
     small = (max(1, round(image.width * share)), max(1, round(image.height * share)))
     blurred = image.resize(small, Image.Resampling.BILINEAR)
     return np.array(blurred.resize(image.size, Image.Resampling.BICUBIC))
+
+
+def dress(
+    picture: npt.NDArray[np.float32], film: npt.NDArray[np.float32], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """What `picture` shows with the texture and the grey values of `film`, both 0..1, one shape.
+
+    The phases of its Fourier transform stay, the amplitudes move towards those of `film` (after
+    Yang and Soatto, Fourier Domain Adaptation, CVPR 2020).
+    """
+    own, other = np.fft.fft2(picture), np.fft.fft2(film)
+    share = rng.uniform(0.4, 1)
+    amplitude = (np.abs(own) + _TINY) ** (1 - share) * (np.abs(other) + _TINY) ** share
+    dressed = np.fft.ifft2(amplitude * np.exp(1j * np.angle(own))).real
+    low, high = np.percentile(dressed, (1, 99))
+    grey = np.clip((dressed - low) / (high - low + _TINY), 0, 1)
+    if rng.random() < 0.6:
+        ranks = np.argsort(np.argsort(grey, axis=None))
+        grey = np.sort(film, axis=None)[ranks].reshape(grey.shape)
+    return np.asarray(grey, np.float32)
 
 
 def turn(films: npt.NDArray[np.float32], orientation: str) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from screening.training.augment import (
     _expose,
     _move,
     augment,
+    dress,
     recompress,
     resample,
     turn,
@@ -190,3 +191,24 @@ def test_four_turns_or_two_inversions_give_the_film_back() -> None:
 def test_no_films_are_turned_into_no_films() -> None:
     for name in ORIENTATIONS:
         assert turn(np.empty((0, 8, 8), np.float32), name).shape == (0, 8, 8)
+
+
+def test_a_dressed_picture_keeps_its_phases_and_takes_the_amplitudes_of_the_film() -> None:
+    rng = np.random.default_rng(0)
+    picture, film = rng.random((2, 64, 64)).astype(np.float32)
+    for seed in range(8):
+        dressed = dress(picture, film, np.random.default_rng(seed))
+        assert dressed.shape == picture.shape
+        assert dressed.dtype == np.float32
+        assert 0 <= dressed.min() < dressed.max() <= 1
+        one, other, given = (np.fft.fft2(x)[1:, 1:] for x in (picture, film, dressed))
+        phases = np.cos(np.angle(one) - np.angle(given))
+        assert phases.mean() > 0.8
+        amplitudes = [np.log(np.abs(x)).ravel() for x in (one, other, given)]
+        assert np.corrcoef(amplitudes[1], amplitudes[2])[0, 1] > 0.3
+
+
+def test_a_picture_dressed_as_itself_has_its_own_shades_again() -> None:
+    picture = np.random.default_rng(0).random((32, 32)).astype(np.float32)
+    dressed = dress(picture, picture, np.random.default_rng(1))
+    assert np.corrcoef(dressed.ravel(), picture.ravel())[0, 1] > 0.99

@@ -127,7 +127,7 @@ def test_turned_and_inverted_films_get_their_warning_and_no_other(
     right = [warnings for warnings in named if expected in warnings[0]]
     # Those without a warning were refused, or not surely turned.
     assert len(named) - len(right) <= 2
-    assert len(right) >= 60
+    assert len(right) >= 50
 
 
 def test_the_card_says_what_the_gate_was_fitted_on(gate: Recogniser) -> None:
@@ -145,13 +145,13 @@ def test_the_card_says_what_the_gate_was_fitted_on(gate: Recogniser) -> None:
 
 
 def test_the_threshold_stays_within_its_bounds(gate: Recogniser) -> None:
-    assert 0.5 <= gate.frontal_threshold <= 0.9
+    assert 0.5 <= gate.frontal_threshold <= 0.75
     # What cannot be told apart at all ends at the lower bound, what is quite apart at the upper.
     alike = [Example("photo", f"source {index}", chest(8000 + index)) for index in range(40)]
     computed = [example for example in examples() if example.kind == FRONTAL]
     assert fitted(examples=computed + alike).frontal_threshold == 0.5
     dark = [Example("photo", f"source {i}", tiles(i) * np.float32(0.1)) for i in range(40)]
-    assert fitted(examples=computed + dark).frontal_threshold == 0.9
+    assert fitted(examples=computed + dark).frontal_threshold == 0.75
 
 
 def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: Recogniser) -> None:
