@@ -9,8 +9,11 @@ from screening.films import Found, discover, film_path
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 
-# Folders begin with d, files with f, so that no path is both.
-SEGMENTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), max_size=6)
+# Folders begin with d, files with f, so that no path is both. Letters of private use (Co) stand for
+# bytes that are no UTF-8; a name that has such letters is told apart by another one.
+SEGMENTS = st.text(
+    st.characters(exclude_categories=["Cs", "Co"], exclude_characters="/\0"), max_size=6
+)
 PATHS = st.builds(
     lambda folders, name: "/".join([*(f"d{folder}" for folder in folders), f"f{name}"]),
     st.lists(SEGMENTS, max_size=3),
@@ -63,6 +66,17 @@ def test_whatever_the_names_each_film_is_found_and_can_be_opened(
     found = [entry.film for entry in discover(folder)]
     assert found == sorted(films)
     assert all(film_path(folder, film).read_bytes() == b"x" * len(film) for film in found)
+
+
+@QUICK
+@given(name=st.text("a\uf700\uf77f\uf780\uf7ff\uf800", min_size=1, max_size=6))
+def test_letters_of_private_use_are_no_bytes(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("films")
+    put(folder, name)
+    (found,) = discover(folder)
+    assert film_path(folder, found.film) == folder / name
 
 
 def test_a_link_to_a_film_inside_is_a_film(folder: Path) -> None:
