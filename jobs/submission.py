@@ -24,7 +24,7 @@ def new_job(
     batch: int,
     reports: Path = Path("reports"),
     limits: Limits | None = None,
-    max_failure_rate: float = 0.2,
+    max_failure_rate: float = Job.max_failure_rate,
     hash_names: bool = False,
 ) -> Job:
     """A job for `folder`, with the bundle frozen by its hash.

@@ -46,7 +46,7 @@ class PatientKey:
         """16 hex digits of HMAC-SHA256 (RFC 2104) of `value`; empty for an empty value.
 
         Args:
-            kind: ``patient``, ``study`` or ``instance``, so that equal values of different kinds
+            kind: ``patient``, ``study``, ``instance`` or ``film``, so that equal values of different kinds
                 give different hashes.
         """
         if not value:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from exports.bundle import SHIPPED
+from jobs.job import Job
 from screening.limits import Limits
 
 _MIB: Final = 1024**2
@@ -77,7 +78,7 @@ _SCREENING_OPTIONS: Final = (
     click.option(
         "--max-failure-rate",
         type=click.FloatRange(0, 1),
-        default=0.2,
+        default=Job.max_failure_rate,
         show_default=True,
         help="Share of failed films, after 20, at which the job is given up.",
     ),

@@ -78,6 +78,7 @@ def _is_empty(dataset: Dataset, keyword: str) -> bool:
         value = dataset.get(keyword)
     except MemoryError:
         raise
+    # As above: there is something, though it does not parse.
     except Exception:  # noqa: BLE001
-        return False  # there is something, though it does not parse
+        return False
     return value is None or value in ("", [])

@@ -157,6 +157,7 @@ def _orientation(image: Image.Image) -> int:
         said = image.getexif().get(_ORIENTATION, 1)
     except MemoryError:
         raise
+    # Exif that does not parse raises whatever its parser stumbles over; the film itself is whole.
     except Exception:  # noqa: BLE001
         return 1
     return said if isinstance(said, int) and 1 <= said <= 8 else 1
