@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from screening.errors import TrainingDataError
-from screening.training.manifest import fingerprint, read_manifest
+from screening.training.data.manifest import fingerprint, read_manifest
 
 
 def put(data: Path, *films: str) -> None:
@@ -41,6 +41,14 @@ def test_folders_may_stand_below_a_split(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("folder", ["val", "valid", "validation"])
+def test_validation_may_be_called_by_its_whole_name(tmp_path: Path, folder: str) -> None:
+    put(tmp_path, f"{folder}/NORMAL/a.png", "train/PNEUMONIA/b.png")
+    assert {film.split for film in read_manifest(tmp_path)} == {"train", "val"}
+    path = csv_of(tmp_path, f"film,label,split\na.png,0,{folder}\nb.png,1,\n")
+    assert [film.split for film in read_manifest(path)] == ["val", ""]
+
+
 def test_hidden_files_are_no_films(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a.png", "NORMAL/.DS_Store", "PNEUMONIA/b.png")
     assert [film.name for film in read_manifest(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/b.png"]
@@ -74,6 +82,23 @@ def test_another_pattern_finds_other_patients(tmp_path: Path) -> None:
     assert [film.patient for film in films] == ["77", "77", "78"]
 
 
+def test_a_pattern_whose_group_is_not_in_the_name_finds_no_patient(tmp_path: Path) -> None:
+    put(tmp_path, "NORMAL/a1.png", "PNEUMONIA/b.png")
+    films = read_manifest(tmp_path, r"^[ab](\d)?")
+    assert [film.patient for film in films] == ["1", "PNEUMONIA/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what"), [("(person", "unterminated"), (r"person\d+", "no group; put parentheses")]
+)
+def test_a_pattern_that_finds_no_patient_at_all_is_refused(
+    tmp_path: Path, pattern: str, what: str
+) -> None:
+    put(tmp_path, "NORMAL/a.png", "PNEUMONIA/b.png")
+    with pytest.raises(TrainingDataError, match=f"the patient pattern .*{what}"):
+        read_manifest(tmp_path, pattern)
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_manifest_lists_films_beside_itself(tmp_path: Path, mark: str) -> None:
     path = csv_of(
@@ -102,7 +127,27 @@ def test_an_unknown_label_is_an_error_that_names_the_line(tmp_path: Path, label:
         read_manifest(csv_of(tmp_path, f"film,label\na.png,1\nb.png,{label}\n"))
 
 
-@pytest.mark.parametrize("film", ["lost.png", "sub", ""])
+@pytest.mark.parametrize("split", ["Train", "dev", "tests", " "])
+def test_an_unknown_split_is_an_error_that_names_the_line(tmp_path: Path, split: str) -> None:
+    content = f"film,label,split\na.png,1,train\nb.png,0,{split}\n"
+    with pytest.raises(TrainingDataError, match=r"line 3: the split is .*train, val or test"):
+        read_manifest(csv_of(tmp_path, content))
+
+
+def test_a_film_that_is_listed_twice_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match=r"line 4: the film a\.png is listed already"):
+        read_manifest(csv_of(tmp_path, "film,label\na.png,1\nb.png,0\na.png,0\n"))
+
+
+@pytest.mark.parametrize(("before", "line"), [("film,label\na.png,1\n", 2), ("", 0)])
+def test_a_line_that_is_no_csv_is_an_error_that_names_the_line_before(
+    tmp_path: Path, before: str, line: int
+) -> None:
+    with pytest.raises(TrainingDataError, match=rf"manifest\.csv, after line {line}: field larger"):
+        read_manifest(csv_of(tmp_path, f"{before}{'x' * 200_000},0\n"))
+
+
+@pytest.mark.parametrize("film", ["lost.png", "sub", "", "x" * 300, "a\0.png"])
 def test_a_film_that_is_not_there_is_an_error_that_names_the_line(
     tmp_path: Path, film: str
 ) -> None:
@@ -153,7 +198,12 @@ def test_a_fingerprint_is_that_of_contents_and_labels(tmp_path: Path) -> None:
         for name, label in [("NORMAL/a.png", 0), ("PNEUMONIA/b.png", 1)]
     )
     expected = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    assert fingerprint(read_manifest(tmp_path)) == expected
+    films = read_manifest(tmp_path)
+    assert fingerprint(films) == expected
+    known = [hashlib.sha256(film.path.read_bytes()).hexdigest() for film in films]
+    for film in films:
+        film.path.unlink()
+    assert fingerprint(films, known) == expected
 
 
 def test_a_fingerprint_does_not_depend_on_names_or_order(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Labelled films: read, described and divided."""

@@ -1,0 +1,178 @@
+"""Divide films into training, validation and test."""
+
+from collections.abc import ItemsView, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from screening.errors import TrainingDataError
+from screening.findings import CLASSES
+from screening.training.data.manifest import LabelledFilm
+
+#: How films are divided.
+PROTOCOLS: Final = ("patient", "film", "given")
+
+_GIVEN: Final = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The films of each side, sorted by name; `test` is empty where there is none."""
+
+    training: list[LabelledFilm]
+    validation: list[LabelledFilm]
+    test: list[LabelledFilm]
+
+    def items(self) -> ItemsView[str, list[LabelledFilm]]:
+        """Name and films of each side, also of an empty one."""
+        return vars(self).items()
+
+
+def split(
+    films: Iterable[LabelledFilm],
+    protocol: str,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+) -> Sides:
+    """Divide films by a protocol.
+
+    ``patient``
+        Whole patients, drawn within each class (a patient counts for the class of most of their
+        films) until the class has given its share.
+    ``film``
+        Films, drawn within each class. Patients sit on several sides, so what is measured is better
+        than what new patients will see.
+    ``given``
+        As the data say: folders, or the column ``split``. Nothing is drawn.
+
+    Films that the data call ``test`` are the test side under every protocol, and no others are
+    added. What the data call ``train`` and ``val`` matters under ``given`` alone.
+
+    Args:
+        films: in any order; it has no influence.
+        protocol: one of :data:`PROTOCOLS`.
+        validation_share: share of the films that goes to validation, 0 < share < 1.
+        test_share: likewise for the test, where the data name no test films; 0 for none.
+        seed: the same seed and the same films give the same sides.
+
+    Raises:
+        TrainingDataError: if a patient is in two given splits (except under ``film``), if a film
+            has no split under ``given``, if a class would be missing on a side, or if the shares
+            leave nothing for training.
+        ValueError: if there is no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r}, expected {', '.join(PROTOCOLS)}")
+    films = sorted(films, key=lambda film: film.name)
+    if protocol == "given":
+        sides = _as_given(films)
+    else:
+        sides = _drawn(films, protocol, validation_share, test_share, seed)
+    for name, side in sides.items():
+        for label, finding in enumerate(CLASSES):
+            if not any(film.label == label for film in side) and (side or name != "test"):
+                raise TrainingDataError(
+                    f"the {name} set has no {finding} film; add films or patients"
+                    + (", or choose --protocol patient" if protocol == "given" else "")
+                )
+    return sides
+
+
+def joined(films: Iterable[LabelledFilm], pairs: Iterable[tuple[int, int]]) -> list[LabelledFilm]:
+    """The films, with the patients of each pair made one, and so of all that hang together.
+
+    Args:
+        pairs: indices of films that show the same patient, such as copies of one film.
+    """
+    films = list(films)
+    name_of = {film.patient: film.patient for film in films}
+    members = {film.patient: [film.patient] for film in films}
+    for pair in pairs:
+        kept, *merged = sorted({name_of[films[index].patient] for index in pair})
+        for name in merged:
+            # The name that sorts first stands for all, whatever the order of the pairs.
+            members[kept] += members[name]
+            name_of |= dict.fromkeys(members[name], kept)
+    return [replace(film, patient=name_of[film.patient]) for film in films]
+
+
+def _as_given(films: list[LabelledFilm]) -> Sides:
+    without = [film.name for film in films if not film.split]
+    if without:
+        raise TrainingDataError(
+            f"--protocol given: {len(without)} films have no split, the first is {without[0]}; put "
+            "them below train, val or test, fill in the column split, or choose --protocol patient"
+        )
+    _refuse_torn_patients(films, frozenset(_GIVEN))
+    return Sides(*([film for film in films if film.split == name] for name in _GIVEN))
+
+
+def _drawn(
+    films: list[LabelledFilm], protocol: str, validation_share: float, test_share: float, seed: int
+) -> Sides:
+    if validation_share + test_share >= 1:
+        raise TrainingDataError(
+            f"validation {validation_share:g} and test {test_share:g} leave no film for training"
+        )
+    if protocol == "patient":
+        _refuse_torn_patients(films, frozenset({"test"}))
+    given = [film for film in films if film.split == "test"]
+    films = [film for film in films if film.split != "test"]
+    groups: dict[str, list[LabelledFilm]] = {}
+    for film in films:
+        groups.setdefault(film.patient if protocol == "patient" else film.name, []).append(film)
+    # Validation is drawn first: it stays the same with a test side and without one.
+    shares = {"validation": validation_share, "test": 0 if given else test_share}
+    side_of = {
+        film.name: side
+        for group, side in _draw(groups, shares, seed).items()
+        for film in groups[group]
+    }
+    return Sides(
+        training=[film for film in films if film.name not in side_of],
+        validation=[film for film in films if side_of.get(film.name) == "validation"],
+        test=given or [film for film in films if side_of.get(film.name) == "test"],
+    )
+
+
+def _draw(
+    groups: dict[str, list[LabelledFilm]], shares: dict[str, float], seed: int
+) -> dict[str, str]:
+    """The side of each group that was drawn."""
+    side_of: dict[str, str] = {}
+    rng = np.random.default_rng(seed)
+    for label in range(len(CLASSES)):
+        names = [name for name, own in groups.items() if _majority(own) == label]
+        films = sum(len(groups[name]) for name in names)
+        order = iter(rng.permutation(len(names)))
+        for side, share in shares.items():
+            taken = 0
+            while taken < share * films and (index := next(order, None)) is not None:
+                side_of[names[index]] = side
+                taken += len(groups[names[index]])
+    return side_of
+
+
+def _refuse_torn_patients(films: list[LabelledFilm], parts: frozenset[str]) -> None:
+    """Refuse a patient in two parts of the data; splits that are not in `parts` are one."""
+    films_of: dict[str, dict[str, str]] = {}
+    for film in films:
+        films_of.setdefault(film.patient, {}).setdefault(
+            film.split if film.split in parts else "", film.name
+        )
+    torn = {patient: own for patient, own in films_of.items() if len(own) > 1}
+    if torn:
+        named = "; ".join(
+            f"{patient} ({' and '.join(own.values())})" for patient, own in list(torn.items())[:3]
+        )
+        raise TrainingDataError(
+            f"{len(torn)} patients have films, or copies of one film, in more than one given split: "
+            f"{named}. Correct the manifest, or take the copies out; if patients were guessed "
+            "wrongly from file names, give --patient-pattern; or choose --protocol film"
+        )
+
+
+def _majority(films: list[LabelledFilm]) -> int:
+    return int(np.bincount([film.label for film in films]).argmax())
