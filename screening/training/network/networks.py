@@ -1,8 +1,13 @@
 """The networks, in backend-neutral Keras.
 
-Every network takes normalised tensors, shape (n, rows, columns, channels), and has two outputs:
-``score`` (softmax, shape (n, 2)) and ``embedding``. No preprocessing layer is part of a network:
-Keras's image layers call for training mode, and that leaks into BatchNorm when a model is exported.
+Every network takes normalised tensors, shape (n, rows, columns, channels), and has the outputs
+``score`` (softmax, shape (n, 2)) and ``embedding``. One that ends in global pooling also has
+``map``, shape (n, rows', columns', 2): the logits of each cell, whose mean over the film is what the
+softmax is taken of. That is the class activation map of Zhou et al. (CVPR 2016), so a heat map
+needs no gradients.
+
+No preprocessing layer is part of a network: Keras's image layers call for training mode, and that
+leaks into BatchNorm when a model is exported.
 """
 
 from collections.abc import Callable
@@ -32,11 +37,21 @@ _LITE0_STAGES: Final = (
 #: come from is seen here better than in the head, which was fitted to tell two classes apart.
 _EMBEDDED_STAGES: Final = (4, 5, 6, 7)
 
+#: (filters, convolutions) of the five stages of the small CNN; the first halves the film.
+_SMALL_STAGES: Final = ((16, 1), (32, 2), (64, 2), (96, 1), (128, 1))
+
+#: Its stages that are the embedding, likewise.
+_EMBEDDED_SMALL_STAGES: Final = (3, 4, 5)
+
 #: (convolutions, filters) of the five blocks of the reference CNN.
 _REFERENCE_BLOCKS: Final = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 #: Its blocks that are the embedding, likewise.
 _EMBEDDED_BLOCKS: Final = (4, 5)
+
+#: Through sixteen layers without a norm a signal keeps its variance only if they begin with that
+#: which ReLU needs (He et al., ICCV 2015).
+_RELU: Final[dict[str, Any]] = {"activation": "relu", "kernel_initializer": "he_normal"}
 
 
 def efficientnet_lite0(shape: tuple[int, int, int]) -> keras.Model:
@@ -51,11 +66,20 @@ def efficientnet_lite0(shape: tuple[int, int, int]) -> keras.Model:
         if stage in _EMBEDDED_STAGES:
             pooled.append(layers.GlobalAveragePooling2D(name=f"stage{stage}_pool")(x))
     x = _conv_bn(x, 1280, 1, 1, "head")
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    embedding = layers.Concatenate(name="embedding")(pooled)
-    x = layers.Dropout(0.2, name="dropout")(x)
-    score = layers.Dense(len(CLASSES), activation="softmax", name="score")(x)
-    return keras.Model(inputs, {"score": score, "embedding": embedding}, name=DEFAULT)
+    return keras.Model(inputs, _mapped(x) | _embedded(pooled), name=DEFAULT)
+
+
+def small_cnn(shape: tuple[int, int, int]) -> keras.Model:
+    """A CNN to be trained from scratch in minutes: seven convolutions, 240,000 parameters."""
+    inputs = layers.Input(shape, name="film")
+    x: Any = inputs
+    pooled = []
+    for stage, (filters, convolutions) in enumerate(_SMALL_STAGES, start=1):
+        for index in range(1, convolutions + 1):
+            x = _conv_bn(x, filters, 3, 2 if index == 1 else 1, f"stage{stage}_{index}")
+        if stage in _EMBEDDED_SMALL_STAGES:
+            pooled.append(layers.GlobalAveragePooling2D(name=f"stage{stage}_pool")(x))
+    return keras.Model(inputs, _mapped(x) | _embedded(pooled), name="small")
 
 
 def reference_cnn(shape: tuple[int, int, int]) -> keras.Model:
@@ -66,20 +90,20 @@ def reference_cnn(shape: tuple[int, int, int]) -> keras.Model:
     for block, (convolutions, filters) in enumerate(_REFERENCE_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
             name = f"block{block}_conv{index}"
-            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
+            x = layers.Conv2D(filters, 3, padding="same", name=name, **_RELU)(x)
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
         if block in _EMBEDDED_BLOCKS:
             pooled.append(layers.GlobalAveragePooling2D(name=f"block{block}_mean")(x))
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(256, activation="relu", name="dense1")(x)
-    x = layers.Dense(64, activation="relu", name="dense2")(x)
-    embedding = layers.Concatenate(name="embedding")(pooled)
-    score = layers.Dense(len(CLASSES), activation="softmax", name="score")(x)
-    return keras.Model(inputs, {"score": score, "embedding": embedding}, name="reference")
+    x = layers.Dense(256, name="dense1", **_RELU)(x)
+    x = layers.Dense(64, name="dense2", **_RELU)(x)
+    score = layers.Dense(len(CLASSES), activation="softmax", name="score", dtype="float32")(x)
+    return keras.Model(inputs, {"score": score} | _embedded(pooled), name="reference")
 
 
 _BUILDERS: Final[dict[str, Callable[[tuple[int, int, int]], keras.Model]]] = {
     DEFAULT: efficientnet_lite0,
+    "small": small_cnn,
     "reference": reference_cnn,
 }
 
@@ -87,6 +111,7 @@ _BUILDERS: Final[dict[str, Callable[[tuple[int, int, int]], keras.Model]]] = {
 #: v in 0..255; the reference CNN was specified for v / 255 in three channels.
 PREPROCESSING: Final = {
     DEFAULT: Preprocessing(channels=1, scale=255 / 128, offset=-127 / 128),
+    "small": Preprocessing(channels=1, scale=2.0, offset=-1.0),
     "reference": Preprocessing(channels=3),
 }
 
@@ -96,6 +121,27 @@ ARCHITECTURES: Final = tuple(_BUILDERS)
 def build(architecture: str, shape: tuple[int, int, int]) -> keras.Model:
     """A network with random weights for tensors of `shape`."""
     return _BUILDERS[architecture](shape)
+
+
+def _mapped(x: Any) -> dict[str, Any]:
+    """Score and map of the last feature map.
+
+    Dropping a whole channel is dropping its mean, and the mean of a linear map is that of its
+    cells: this is pooling, dropout and a dense layer, in another order.
+    """
+    x = layers.SpatialDropout2D(0.2, name="dropout")(x)
+    cells = layers.Conv2D(len(CLASSES), 1, name="logits")(x)
+    # In full precision even where the network is fitted in half: small losses come of it.
+    pooled = layers.GlobalAveragePooling2D(name="logits_pool", dtype="float32")(cells)
+    # An ONNX output is called like its layer.
+    return {
+        "score": layers.Softmax(name="score", dtype="float32")(pooled),
+        "map": layers.Identity(name="map")(cells),
+    }
+
+
+def _embedded(pooled: list[Any]) -> dict[str, Any]:
+    return {"embedding": layers.Concatenate(name="embedding")(pooled)}
 
 
 def _conv_bn(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:

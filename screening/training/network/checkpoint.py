@@ -9,8 +9,8 @@ from typing import Any, Final
 import keras
 
 from screening.errors import TrainingDataError
-from screening.training.optimiser import LayerwiseAdamW
-from screening.training.recipe import Recipe
+from screening.training.network.optimiser import LayerwiseAdamW
+from screening.training.network.recipe import Recipe
 from screening.whole import whole
 
 _PREFIX: Final = "checkpoint-"

@@ -1,8 +1,14 @@
 """AdamW with a learning rate of its own for each depth of a pretrained network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+
+
+def factor_of(multipliers: Mapping[str, float], name: str) -> float:
+    """Factor of a layer, or of a variable by its path: that of the first prefix, or else 1."""
+    return next((factor for prefix, factor in multipliers.items() if name.startswith(prefix)), 1.0)
 
 
 @keras.saving.register_keras_serializable("screening")
@@ -31,7 +37,4 @@ class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras has
     def _factor(self, variable: Any) -> float:
         # TensorFlow hands over its own variable; the index leads back to the one with a path.
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        for prefix, factor in self.multipliers.items():
-            if path.startswith(prefix):
-                return factor
-        return 1.0
+        return factor_of(self.multipliers, path)

@@ -1,0 +1,192 @@
+"""Change a film as another scanner, another workstation or another export would have."""
+
+from functools import cache
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+
+Pixels = npt.NDArray[np.uint8]
+
+_TINY: Final = 1e-6
+
+# How often a view is only moved a little; and how often another one has another film's exposure,
+# letters, multi-frequency processing, shading.
+_LIGHT: Final = 0.25
+_LENT: Final = 0.4
+_LETTERED: Final = 0.3
+_PROCESSED: Final = 0.3
+_SHADED: Final = 0.2
+
+_LETTERS: Final = (
+    "R",
+    "L",
+    "AP",
+    "PA",
+    "A-P",
+    "SUPINE",
+    "ERECT",
+    "PORTABLE",
+    "12:30",
+    "07:45",
+    "90",
+)
+
+
+def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None) -> Pixels:
+    """A new view of a film, shape (rows, columns) as before.
+
+    What is varied is what differs between hospitals and says nothing about the lung: geometry,
+    exposure, processing, noise, compression and burnt-in letters.
+
+    Args:
+        lender: another film, of any class; often its exposure is taken, so that exposure cannot
+            tell the classes apart.
+    """
+    if rng.random() < _LIGHT:
+        # Films as they are have to be among those that are learnt from.
+        moved = _move(Image.fromarray(film), rng, strength=0.5)
+        return _cover(np.array(moved), rng)
+    if lender is not None and rng.random() < _LENT:
+        film = expose_like(film, lender)
+    image = Image.fromarray(film)
+    if rng.random() < _LETTERED:
+        image = _letter(image, rng)
+    image = _move(image, rng)
+    if rng.random() < _PROCESSED:
+        image = _process(image, rng)
+    image = _expose(image, rng)
+    if rng.random() < _SHADED:
+        image = _shade(image, rng)
+    return _cover(np.array(_degrade(image, rng)), rng)
+
+
+def expose_like(film: Pixels, lender: Pixels) -> Pixels:
+    """The film with the histogram of `lender`; both 0..255."""
+    own, other = (np.cumsum(np.bincount(each.ravel(), minlength=256)) for each in (film, lender))
+    # The first level at which as large a share of the lender is as dark.
+    levels = np.searchsorted(other / lender.size, own / film.size - _TINY)
+    return levels.astype(np.uint8)[film]
+
+
+def _move(image: Image.Image, rng: np.random.Generator, strength: float = 1.0) -> Image.Image:
+    """Rotation up to 11 degrees, zoom by a quarter, aspect by a sixth, shift up to 7 %.
+
+    What comes into view beside the film is mostly black, as it is around collimated films.
+    """
+    width, height = image.size
+    angle = strength * np.deg2rad(rng.uniform(-11, 11))
+    zoom = np.exp(strength * rng.uniform(-0.3, 0.2))
+    aspect = np.exp(strength * rng.uniform(-0.18, 0.18))
+    shift = strength * rng.uniform(-0.07, 0.07, 2) * (width, height)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    a, b, d, e = cos * aspect, sin * aspect, -sin / aspect, cos / aspect
+    centre = np.array([width, height]) / 2
+    c, f = centre + shift - np.array([[a, b], [d, e]]) @ centre
+    border = 0 if rng.random() < 0.6 else min(255, int(rng.integers(340)))
+    return image.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        (a, b, float(c), d, e, float(f)),
+        Image.Resampling.BILINEAR,
+        fillcolor=border,
+    )
+
+
+def _letter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Side markers, positions or times near the edges: which ones a film has says who took it."""
+    image = image.copy()
+    pen = ImageDraw.Draw(image)
+    for _ in range(rng.integers(1, 3)):
+        size = float(rng.integers(image.height // 24 + 1, image.height // 9 + 2))
+        across, down = rng.uniform(0.02, 0.2), rng.uniform(0.02, 0.98)
+        if rng.random() < 0.5:
+            across = 1 - across
+        if rng.random() < 0.5:
+            across, down = down, across
+        place = (across * image.width, down * image.height)
+        grey = int(rng.integers(150, 256))
+        pen.text(place, str(rng.choice(_LETTERS)), fill=grey, font=_font(size), anchor="mm")
+    return image
+
+
+@cache
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _process(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Multi-frequency processing: coarse contrast is flattened, detail is lifted."""
+    grey = np.asarray(image, np.float32)
+    radius = image.width / rng.uniform(8, 24)
+    coarse = np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+    processed = 128 + rng.uniform(0.3, 1) * (coarse - 128) + rng.uniform(0.8, 2) * (grey - coarse)
+    return Image.fromarray(np.clip(processed, 0, 255).astype(np.uint8))
+
+
+def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Another exposure, characteristic curve or window; black may be grey, and white, too."""
+    grey = np.linspace(0, 1, 256)
+    choice = rng.random()
+    if choice < 0.15:
+        image = ImageOps.equalize(image)
+    elif choice < 0.3:
+        curve = np.tanh(rng.uniform(0.75, 2.25) * (2 * grey - 1))
+        grey = (curve / curve[-1] + 1) / 2
+    grey = grey ** np.exp(rng.uniform(-0.7, 0.7))
+    low, high = rng.uniform(-0.15, 0.3), rng.uniform(0.65, 1.15)
+    table = np.clip(np.rint((low + grey * (high - low)) * 255), 0, 255).astype(int).tolist()
+    return image.point(table)
+
+
+def _shade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Darker towards one side (the heel effect, a tilted grid) or towards the corners."""
+    y, x = np.mgrid[-1 : 1 : image.height * 1j, -1 : 1 : image.width * 1j]
+    angle = rng.uniform(0, 2 * np.pi)
+    side = np.clip((x * np.cos(angle) + y * np.sin(angle) + 1) / 2, 0, 1)
+    depth = side if rng.random() < 0.5 else (x**2 + y**2) / 2
+    shaded = np.asarray(image) * (1 - rng.uniform(0, 0.4) * depth)
+    return Image.fromarray(np.clip(shaded, 0, 255).astype(np.uint8))
+
+
+def _degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Blur or sharpen, store small, noise, and JPEG at quality 20 to 90."""
+    choice = rng.random()
+    if choice < 0.35:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.6)))
+    elif choice < 0.55:
+        strength = int(rng.uniform(40, 180))
+        image = image.filter(ImageFilter.UnsharpMask(rng.uniform(1, 3), strength, 0))
+    if rng.random() < 0.15:
+        share = rng.uniform(0.4, 0.9)
+        small = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+        size = image.size
+        image = image.resize(small, Image.Resampling.BILINEAR)
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    if rng.random() < 0.4:
+        noise = rng.normal(0, rng.uniform(1, 13), image.size[::-1])
+        image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    if rng.random() < 0.6:
+        image = compressed(image, int(rng.integers(20, 91)))
+    return image
+
+
+def compressed(image: Image.Image, quality: int) -> Image.Image:
+    """The image as a JPEG of this quality."""
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    image = Image.open(buffer)
+    image.load()
+    return image
+
+
+def _cover(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """Erase up to three patches, so that no single corner or letter can carry the answer."""
+    rows, columns = film.shape
+    for _ in range(rng.integers(0, 4)):
+        height, width = (rng.uniform(0.05, 0.22, 2) * (rows, columns)).astype(int)
+        top, left = rng.integers(0, rows - height), rng.integers(0, columns - width)
+        film[top : top + height, left : left + width] = rng.integers(0, 256)
+    return film

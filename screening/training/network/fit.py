@@ -1,0 +1,226 @@
+"""Fit a network: one pass of augmented films after another, with averaged weights at the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_score
+
+from screening.findings import CLASSES, POSITIVE
+from screening.preprocess import Preprocessing
+from screening.training.data.films import Bytes, Labels
+from screening.training.network.batches import augmented_batches, class_weights, order_of_epoch
+from screening.training.network.checkpoint import History, load_checkpoint, save_checkpoint
+from screening.training.network.imagenet import load_imagenet_weights
+from screening.training.network.networks import DEFAULT, build
+from screening.training.network.optimiser import LayerwiseAdamW, factor_of
+from screening.training.network.recipe import BFLOAT16, Recipe
+
+# Films that a network is shown in one go where nothing is learnt.
+_AT_ONCE: Final = 64
+
+Pixels = TypeVar("Pixels", Bytes, npt.NDArray[np.float32])
+
+
+@dataclass(frozen=True, eq=False)
+class FilmSet(Generic[Pixels]):
+    """Films at the model's size, shape (n, rows, columns), with their class indices.
+
+    Attributes:
+        greys: 0..255 for training, where they are changed anyway; for validation 0..1 in float32,
+            exactly what a night would show the network.
+    """
+
+    greys: Pixels
+    labels: Labels
+
+
+class Progress(Protocol):
+    """Told how far the training is."""
+
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+
+    def batch(self, epoch: int, batches: int, done: int, loss: float) -> None:
+        """A batch is done."""
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """An epoch is done; `row` is its line of the history."""
+
+
+def fit(
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    training: FilmSet[Bytes],
+    validation: FilmSet[npt.NDArray[np.float32]],
+    model: Path,
+    data: str,
+    pool: Executor,
+    progress: Progress,
+) -> tuple[keras.Model, History]:
+    """Train, or go on with a training that was interrupted.
+
+    Args:
+        model: folder for the checkpoint.
+        data: fingerprint of the films; a checkpoint of other films is refused.
+        pool: where films are augmented, while the network is busy.
+
+    Returns:
+        The network with averaged weights, and one row for each epoch.
+    """
+    steps = len(order_of_epoch(training.labels, recipe.batch, recipe.balanced, (recipe.seed, 0)))
+    resumed = load_checkpoint(model, recipe, data)
+    network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
+    # As it will be deployed: with averaged weights, and in float32 whatever it is fitted in.
+    deployed = build(recipe.architecture, preprocessing.shape)
+    for epoch in range(len(history), recipe.epochs):
+        started = time.perf_counter()
+        report = partial(progress.batch, epoch, steps)
+        figures = _train_epoch(network, recipe, preprocessing, training, epoch, pool, report)
+        deployed.set_weights(_averaged_weights(network))
+        figures |= _evaluate(deployed, preprocessing, validation)
+        seconds = round(time.perf_counter() - started, 1)
+        history.append({"epoch": epoch + 1, **figures, "seconds": seconds})
+        progress.epoch(history[-1])
+        save_checkpoint(model, network, recipe, data, history)
+    deployed.set_weights(_averaged_weights(network))
+    return deployed, history
+
+
+def predict(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    greys: npt.NDArray[np.float32] | Bytes,
+    output: str,
+) -> npt.NDArray[np.float32]:
+    """One output, shape (n, k), for films at the model's size, without holding all tensors at once.
+
+    Args:
+        greys: at least one film, shape (n, rows, columns), 0..1 in float32 or 0..255 in bytes.
+        output: ``score`` or ``embedding``.
+    """
+    parts = []
+    for start in range(0, len(greys), _AT_ONCE):
+        part = greys[start : start + _AT_ONCE].astype(np.float32)
+        if greys.dtype == np.uint8:
+            part /= np.float32(255)
+        parts.append(network.predict_on_batch(preprocessing.normalise(part))[output])
+    return np.concatenate(parts)
+
+
+def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> keras.Model:
+    keras.utils.set_random_seed(recipe.seed)
+    with _computing_in(recipe.precision):
+        network = build(recipe.architecture, preprocessing.shape)
+    if recipe.pretrained and recipe.architecture == DEFAULT:
+        load_imagenet_weights(network)
+    for layer in network.layers:
+        # What is not to move needs no gradients, and its norms keep their statistics.
+        layer.trainable = factor_of(recipe.multipliers, layer.name) > 0
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / 20,
+        decay_steps=max(1, steps * (recipe.epochs - 1)),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=steps,
+    )
+    optimizer = LayerwiseAdamW(
+        recipe.multipliers,
+        learning_rate=schedule,
+        weight_decay=recipe.weight_decay,
+        use_ema=True,
+        # A short training averages over its last tenth, not over its random beginning.
+        ema_momentum=min(recipe.averaging, max(0.0, 1 - 10 / (steps * recipe.epochs))),
+        ema_overwrite_frequency=None,
+    )
+    losses = dict.fromkeys(network.output_names)
+    losses["score"] = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    # TensorFlow's XLA on a CPU is eleven times slower here than its ordinary kernels.
+    jit = keras.backend.backend() == "jax"
+    network.compile(optimizer, losses, metrics={"score": ["accuracy"]}, jit_compile=jit)
+    return network
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Layers made here compute in `precision`; weights are float32 in any case."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == BFLOAT16 else before)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _train_epoch(
+    network: Any,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    training: FilmSet[Bytes],
+    epoch: int,
+    pool: Executor,
+    report: Callable[[int, float], None],
+) -> dict[str, float]:
+    """One pass; loss and accuracy on the augmented films."""
+    weights = np.ones(len(CLASSES), np.float32)
+    if not recipe.balanced:
+        weights = class_weights(training.labels)
+    one_hot = np.eye(len(CLASSES), dtype=np.float32)
+    seed = (recipe.seed, epoch)
+    order = order_of_epoch(training.labels, recipe.batch, recipe.balanced, seed)
+    batches = augmented_batches(training.greys, preprocessing, order, seed, pool)
+    _reseed(network, seed)
+    sums = np.zeros(3)
+    for done, (indices, tensors) in enumerate(batches, start=1):
+        own = training.labels[indices]
+        # Outputs that have no loss need a target and a weight all the same.
+        targets = dict.fromkeys(network.output_names, weights[own])
+        each = dict.fromkeys(network.output_names, weights[own])
+        targets["score"] = one_hot[own]
+        answer = network.train_on_batch(tensors, targets, each, return_dict=True)
+        sums += len(own) * np.array([answer["loss"], answer["score_accuracy"], 1.0])
+        report(done, float(sums[0] / sums[2]))
+    return {"loss": float(sums[0] / sums[2]), "accuracy": float(sums[1] / sums[2])}
+
+
+def _reseed(network: Any, seed: tuple[int, int]) -> None:
+    """Dropout that follows from seed and epoch: its state is not saved with a network."""
+    for number, layer in enumerate(network.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign(np.array([seed[0] + number, seed[1]], np.uint32))
+
+
+def _averaged_weights(network: Any) -> list[npt.NDArray[np.float32]]:
+    """All weights, those in training as their moving average; in the network they stay as they are.
+
+    Nothing is run meanwhile: two variables share one array then, which JAX would give away.
+    """
+    raw = [keras.ops.convert_to_numpy(variable).copy() for variable in network.trainable_variables]
+    network.optimizer.finalize_variable_values(network.trainable_variables)
+    averaged = [weight.copy() for weight in network.get_weights()]
+    for variable, value in zip(network.trainable_variables, raw, strict=True):
+        variable.assign(value)
+    return averaged
+
+
+def _evaluate(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    validation: FilmSet[npt.NDArray[np.float32]],
+) -> dict[str, float]:
+    scores = predict(network, preprocessing, validation.greys, "score")
+    p = scores[:, POSITIVE].astype(np.float64)
+    return {
+        "val_loss": float(log_loss(validation.labels, p, labels=[0, 1])),
+        "val_accuracy": float(np.mean((p >= 0.5) == validation.labels)),
+        "val_auroc": float(roc_auc_score(validation.labels, p)),
+        "val_precision": float(precision_score(validation.labels, p >= 0.5, zero_division=0)),
+        "val_recall": float(recall_score(validation.labels, p >= 0.5)),
+    }

@@ -1,0 +1,76 @@
+"""How a network is fitted: every number that changes the result, in one record."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from screening.training.network.networks import DEFAULT
+
+#: What layers may compute in.
+FLOAT32: Final = "float32"
+BFLOAT16: Final = "bfloat16"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training; stored in the model card.
+
+    Attributes:
+        architecture: one of :data:`screening.training.network.networks.ARCHITECTURES`.
+        epochs: passes over the training films; the last one's averaged weights are the model.
+        balanced: a pass has all films of the smaller class and as many of the larger one, chosen
+            anew each time; otherwise it has all films, weighted so that both classes count the
+            same.
+        learning_rate: at its highest, after the first epoch; it falls to zero as a half cosine.
+        multipliers: factor on the learning rate by layer-name prefix; layers with 0 stay as they
+            are, which halves the time of a step where these are the first ones.
+        averaging: decay of the exponential moving average of the weights, a batch.
+        precision: what layers compute in while training. bfloat16 halves the time of large
+            convolutions on processors that have it; the finished network is float32.
+        protocol: how films are divided, see :mod:`screening.training.data.split`.
+        test_share: share of the films that nothing but the final figures is taken from.
+        validation_share: share of the films for calibration and the operating point.
+        rule: chooses the threshold, see :mod:`screening.training.measure.calibrate`.
+        target: sensitivity or specificity that the rule reaches on validation.
+    """
+
+    architecture: str = DEFAULT
+    epochs: int = 12
+    batch: int = 32
+    balanced: bool = True
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.05
+    averaging: float = 0.99
+    multipliers: dict[str, float] = field(default_factory=dict)
+    pretrained: bool = True
+    precision: str = FLOAT32
+    protocol: str = "patient"
+    test_share: float = 0.15
+    validation_share: float = 0.15
+    rule: str = "target-sensitivity"
+    target: float = 0.95
+    seed: int = 1
+
+
+_LITE0_MULTIPLIERS: Final = (
+    {"stem": 0.0}
+    | {f"block{index}_": 0.0 for index in range(5)}
+    | {f"block{index}_": 0.4 for index in range(5, 11)}
+    | {"logits": 4.0}
+)
+
+
+def default_recipe(architecture: str) -> Recipe:
+    """The settings that are used unless the user asks for others."""
+    if architecture == DEFAULT:
+        return Recipe(epochs=40, learning_rate=1.5e-3, multipliers=dict(_LITE0_MULTIPLIERS))
+    if architecture == "small":
+        return Recipe(architecture=architecture, learning_rate=2e-3, pretrained=False)
+    return Recipe(
+        architecture=architecture,
+        epochs=13,
+        balanced=False,
+        learning_rate=1e-4,
+        label_smoothing=0.0,
+        pretrained=False,
+    )

@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+#: (layer, output shape, parameters) of the reference CNN at 224 x 224 x 3.
+REFERENCE_LAYERS = [
+    ("film", (224, 224, 3), 0),
+    ("block1_conv1", (224, 224, 64), 1_792),
+    ("block1_conv2", (224, 224, 64), 36_928),
+    ("block1_pool", (112, 112, 64), 0),
+    ("block2_conv1", (112, 112, 128), 73_856),
+    ("block2_conv2", (112, 112, 128), 147_584),
+    ("block2_pool", (56, 56, 128), 0),
+    ("block3_conv1", (56, 56, 256), 295_168),
+    ("block3_conv2", (56, 56, 256), 590_080),
+    ("block3_conv3", (56, 56, 256), 590_080),
+    ("block3_pool", (28, 28, 256), 0),
+    ("block4_conv1", (28, 28, 512), 1_180_160),
+    ("block4_conv2", (28, 28, 512), 2_359_808),
+    ("block4_conv3", (28, 28, 512), 2_359_808),
+    ("block4_pool", (14, 14, 512), 0),
+    ("block5_conv1", (14, 14, 512), 2_359_808),
+    ("block5_conv2", (14, 14, 512), 2_359_808),
+    ("block5_conv3", (14, 14, 512), 2_359_808),
+    ("block5_pool", (7, 7, 512), 0),
+    ("flatten", (25_088,), 0),
+    ("dense1", (256,), 6_422_784),
+    ("dense2", (64,), 16_448),
+    ("score", (2,), 130),
+]
+
+
+def test_the_reference_cnn_has_the_layers_it_was_specified_with():
+    from screening.training.network.networks import PREPROCESSING, build
+
+    network = build("reference", PREPROCESSING["reference"].shape)
+    layers = [
+        (layer.name, tuple(layer.output.shape[1:]), layer.count_params())
+        for layer in network.layers
+        # The embedding is read beside the way to the score.
+        if layer.name not in ("block4_mean", "block5_mean", "embedding")
+    ]
+    assert layers == REFERENCE_LAYERS
+
+
+def test_the_reference_cnn_has_21_154_050_parameters():
+    assert sum(parameters for _name, _shape, parameters in REFERENCE_LAYERS) == 21_154_050
+    from screening.training.network.networks import build
+
+    assert build("reference", (224, 224, 3)).count_params() == 21_154_050
+
+
+def test_no_network_holds_a_layer_that_calls_for_training_mode():
+    """Keras's image layers do, and that leaks into every BatchNorm of an exported model."""
+    import keras
+
+    from screening.training.network.networks import ARCHITECTURES, PREPROCESSING, build
+
+    kinds = {
+        type(layer)
+        for name in ARCHITECTURES
+        for layer in build(name, PREPROCESSING[name].shape).layers
+    }
+    assert kinds
+    assert not any(
+        issubclass(kind, keras.layers.Layer) and "image" in kind.__module__ for kind in kinds
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "embedding", "maps"),
+    [
+        ("efficientnet-lite0", 80 + 112 + 192 + 320, {"map": (7, 7, 2)}),
+        ("small", 64 + 96 + 128, {"map": (7, 7, 2)}),
+        ("reference", 512 + 512, {}),
+    ],
+)
+def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
+    architecture, embedding, maps
+):
+    from screening.training.network.networks import PREPROCESSING, build
+
+    outputs = build(architecture, PREPROCESSING[architecture].shape).output
+    shapes = {name: tuple(output.shape[1:]) for name, output in outputs.items()}
+    assert shapes == {"score": (2,), "embedding": (embedding,)} | maps
+
+
+def test_the_small_cnn_is_small():
+    from screening.training.network.networks import PREPROCESSING, build
+
+    assert build("small", PREPROCESSING["small"].shape).count_params() == 237_138
+
+
+@pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
+def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
+    import keras
+
+    from screening.training.network.imagenet import load_imagenet_weights
+    from screening.training.network.networks import build
+
+    keras.utils.set_random_seed(0)
+    network = build(architecture, (64, 64, 1))
+    if architecture == "efficientnet-lite0":
+        # Films of random weights all look alike so deep in a network.
+        load_imagenet_weights(network)
+    kernel, _zeros = network.get_layer("logits").get_weights()
+    network.get_layer("logits").set_weights([10 * kernel, np.array([0.5, -0.5])])
+    films = np.random.default_rng(0).uniform(-1, 1, (4, 64, 64, 1)).astype(np.float32)
+    given = network.predict_on_batch(films)
+    logits = given["map"].mean(axis=(1, 2))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(given["score"], expected, atol=1e-5)
+    # Cells that all say the same would be no map.
+    assert given["map"].std(axis=(1, 2)).min() > 0.001
+
+
+def test_the_map_is_pooling_and_a_dense_layer_in_another_order():
+    import keras
+
+    from screening.training.network.imagenet import load_imagenet_weights
+    from screening.training.network.networks import build
+
+    keras.utils.set_random_seed(0)
+    network = build("efficientnet-lite0", (64, 64, 1))
+    load_imagenet_weights(network)
+    head = keras.Model(network.input, network.get_layer("head_relu").output)
+    films = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64, 1)).astype(np.float32)
+    pooled = head.predict_on_batch(films).mean(axis=(1, 2))
+    kernel, bias = network.get_layer("logits").get_weights()
+    logits = network.predict_on_batch(films)["map"].mean(axis=(1, 2))
+    assert np.abs(logits).max() > 0.1
+    np.testing.assert_allclose(logits, pooled @ kernel[0, 0] + bias, atol=1e-4)
+
+
+def test_dropping_channels_is_dropping_their_means():
+    """So the regularisation is that of dropout after pooling."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    drop = keras.layers.SpatialDropout2D(0.2)
+    dropped = np.asarray(drop(np.ones((8, 3, 3, 500), np.float32), training=True))
+    assert (dropped.max(axis=(1, 2)) == dropped.min(axis=(1, 2))).all()
+    np.testing.assert_allclose(np.unique(dropped), [0, 1.25], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "channels", "parts"),
+    [
+        # The last layers of stages 4 to 7, which have 3, 3, 4 and 1 blocks after the first five.
+        (
+            "efficientnet-lite0",
+            1,
+            ["block7_add", "block10_add", "block14_add", "block15_project_bn"],
+        ),
+        ("small", 1, ["stage3_2_relu", "stage4_1_relu", "stage5_1_relu"]),
+        ("reference", 3, ["block4_pool", "block5_pool"]),
+    ],
+)
+def test_the_embedding_is_the_means_of_the_deepest_stages_one_after_another(
+    architecture, channels, parts
+):
+    import keras
+
+    from screening.training.network.networks import build
+
+    keras.utils.set_random_seed(0)
+    network = build(architecture, (64, 64, channels))
+    outputs = {name: network.get_layer(name).output for name in parts}
+    inner = keras.Model(network.input, outputs | {"embedding": network.output["embedding"]})
+    films = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, channels)).astype(np.float32)
+    given = inner.predict_on_batch(films)
+    means = [given[name].mean(axis=(1, 2)) for name in parts]
+    assert np.abs(given["embedding"]).max() > 0
+    np.testing.assert_allclose(given["embedding"], np.concatenate(means, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
+def test_a_folded_network_has_the_same_embedding_and_the_same_map(architecture):
+    import keras
+
+    from screening.training.network.fold import fold
+    from screening.training.network.networks import build
+
+    keras.utils.set_random_seed(0)
+    network = build(architecture, (64, 64, 1))
+    films = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
+    folded = fold(network)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+    before, after = network.predict_on_batch(films), folded.predict_on_batch(films)
+    assert after.keys() == before.keys() == {"score", "embedding", "map"}
+    for name in ("embedding", "map"):
+        assert after[name].shape == before[name].shape
+        largest = np.abs(before[name]).max()
+        assert largest > 0
+        np.testing.assert_allclose(after[name], before[name], atol=0.01 * largest)
