@@ -11,9 +11,9 @@ from PIL import Image
 
 import screening
 from screening.preprocess import Preprocessing
-from screening.training.examples import FRONTAL, Example, read_examples
+from screening.training.gate.examples import FRONTAL, Example, read_examples
 
-PICTURES = Path(screening.__file__).parent / "training" / "pictures"
+PICTURES = Path(screening.__file__).parent / "training" / "gate" / "pictures"
 COLUMNS = ["file", "kind", "source", "package", "version", "licence", "origin"]
 
 #: What may be copied and passed on; what stands behind it in brackets is a note.

@@ -18,8 +18,9 @@ from sklearn.model_selection import GroupKFold
 
 from screening.errors import TrainingDataError
 from screening.recognition import ORIENTATIONS, Recogniser, distances
-from screening.training.augment import augment, dress, recompress, resample, turn
-from screening.training.examples import FRONTAL, Example
+from screening.training.gate.disguise import dress, recompress, resample, turn
+from screening.training.gate.examples import FRONTAL, Example
+from screening.training.network.augment import augment
 
 Greys = npt.NDArray[np.float32]
 Features = npt.NDArray[np.float64]
@@ -76,6 +77,11 @@ class Frontal:
         """As many of `films`, shape (n, rows, columns), 0..255, as are looked at, at random."""
         index = np.random.default_rng(seed).permutation(len(films))[:_UPRIGHT]
         return cls(films[index].astype(np.float32) / np.float32(255), np.array(groups)[index])
+
+    @classmethod
+    def of_others(cls, greys: Greys) -> Self:
+        """Films of other places, shape (n, rows, columns), 0..1, each of its own patient."""
+        return cls(greys, np.array([f"other {index}" for index in range(len(greys))], dtype=str))
 
     def first(self, count: int) -> Self:
         """The first `count` of them."""

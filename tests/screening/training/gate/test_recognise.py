@@ -9,9 +9,9 @@ import pytest
 
 from screening.errors import TrainingDataError
 from screening.recognition import ORIENTATIONS, Recogniser
-from screening.training.augment import turn
-from screening.training.examples import FRONTAL, Example
-from screening.training.recognise import Frontal, _Examples, _fit_frontal, fit_recogniser
+from screening.training.gate.disguise import turn
+from screening.training.gate.examples import FRONTAL, Example
+from screening.training.gate.recognise import Frontal, _Examples, _fit_frontal, fit_recogniser
 
 Greys = npt.NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""What teaches a model which pictures are frontal chest films."""
