@@ -1,7 +1,7 @@
 """A score becomes a calibrated probability, and the probability a decision."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,27 @@ _TINY: Final = 1e-7
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature scaling (Guo et al., ICML 2017): logits are divided by `temperature`."""
+    """Platt scaling (Platt, 1999): ``p = sigmoid(logit / temperature + bias)``.
+
+    The temperature takes back what a network is too sure of; the bias takes back that training
+    weighs both classes the same, while the films are not half of each. With the bias 0 this is
+    temperature scaling (Guo et al., ICML 2017). Neither changes the order of films.
+
+    Attributes:
+        temperature: above 0; below 1 it sharpens, above 1 it flattens.
+        bias: log odds that are added; finite.
+    """
 
     temperature: float = 1.0
+    bias: float = 0.0
 
     def probabilities(self, scores: npt.NDArray[np.floating]) -> Floats:
         """Calibrated P(pneumonia), shape (n,), six decimals, from softmax scores, shape (n, 2)."""
-        return np.round(sigmoid(logits(scores) / self.temperature), DECIMALS)
+        return np.round(sigmoid(self.log_odds(logits(scores))), DECIMALS)
+
+    def log_odds(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Calibrated log odds of pneumonia from those of the network, of any shape."""
+        return raw / self.temperature + self.bias
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,12 @@ class OperatingPoint:
 
     threshold: float
     rule: str
+
+    @property
+    def log_odds(self) -> float:
+        """Those of the threshold; at 0 and 1 those of the nearest probability a report can show."""
+        p = min(max(self.threshold, 10**-DECIMALS), 1 - 10**-DECIMALS)
+        return float(np.log(p) - np.log1p(-p))
 
     def positive(self, probabilities: Floats) -> npt.NDArray[np.bool_]:
         """True where the probability reaches the threshold."""

@@ -1,14 +1,18 @@
 """What labels say about probabilities and decisions."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from screening.report.intervals import Figure, bootstrap, proportion
+from screening.findings import CLASSES, POSITIVE
+from screening.report.intervals import Figure, bootstrap, share
 
 _BINS: Final = 10
+
+# A probability has six decimals; one that is written as 0 or 1 is at most this far from it.
+_NEXT_TO_NOTHING: Final = 5e-7
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -41,22 +45,30 @@ def confusion(films: Scored) -> dict[str, int]:
     }
 
 
+def proportions(films: Scored) -> dict[str, Figure]:
+    """Precision, recall, specificity, negative predictive value and accuracy."""
+    right = films.positive == films.called
+    of = {
+        "precision": films.called,
+        "recall": films.positive,
+        "specificity": ~films.positive,
+        "npv": ~films.called,
+        "accuracy": np.ones(len(right), bool),
+    }
+    return {name: share(right[these], films.patient[these]) for name, these in of.items()}
+
+
 def performance(films: Scored) -> dict[str, Figure]:
     """All metrics by name, in the order of the summary.
 
-    Proportions carry Wilson intervals, the others percentile intervals from resampling patients.
+    Proportions carry Wilson intervals that know of films of the same patient, the others
+    percentile intervals from resampling patients.
     A metric that the films do not define (no positives, say) has no value.
     """
-    count = confusion(films)
-    tp, fp, tn, fn = count["TP"], count["FP"], count["TN"], count["FN"]
-    total = tp + fp + tn + fn
     ranking = _Ranking(films)
     return {
-        "precision": proportion(tp, tp + fp),
-        "recall": proportion(tp, tp + fn),
-        "specificity": proportion(tn, tn + fp),
-        "npv": proportion(tn, tn + fn),
-        "accuracy": proportion(tp + tn, total),
+        **proportions(films),
+        "balanced_accuracy": bootstrap(lambda w: _balanced_accuracy(films, w), films.patient),
         "f1": bootstrap(lambda w: _f1(films, w), films.patient),
         "auroc": bootstrap(ranking.auroc, films.patient),
         "average_precision": bootstrap(ranking.average_precision, films.patient),
@@ -65,6 +77,11 @@ def performance(films: Scored) -> dict[str, Figure]:
             lambda w: calibration_error(films.positive, films.probability, w), films.patient
         ),
     }
+
+
+def auroc(films: Scored) -> Figure:
+    """Area under the ROC curve alone."""
+    return bootstrap(_Ranking(films).auroc, films.patient)
 
 
 class _Ranking:
@@ -112,6 +129,68 @@ def calibration_error(
     bins = np.minimum((probability * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, weights * (probability - positive), _BINS)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def log_loss(positive: Booleans, probability: Floats) -> float | None:
+    """Mean negative log-likelihood of the labels; undefined without films."""
+    if not len(positive):
+        return None
+    p = np.clip(probability, _NEXT_TO_NOTHING, 1 - _NEXT_TO_NOTHING)
+    return float(-np.mean(np.where(positive, np.log(p), np.log1p(-p))))
+
+
+def results_table(
+    labels: npt.NDArray[np.integer] | Booleans, probabilities: Floats, called: Booleans
+) -> dict[str, Any]:
+    """How well the films of one side are told apart, as plain values for the card.
+
+    Args:
+        labels: class of each film, an index of :data:`screening.findings.CLASSES`, shape (n,).
+        probabilities: calibrated P(pneumonia), shape (n,).
+        called: True where the film was called pneumonia, shape (n,).
+
+    Returns:
+        ``n``, ``loss`` (log loss), ``accuracy``, ``classes`` (``precision``, ``recall``, ``f1`` and
+        ``support``, the films of that class, by name) and ``confusion`` (``[label][called]``).
+        What the films do not define is None.
+    """
+    positive = np.asarray(labels) == POSITIVE
+    prediction = np.where(called, POSITIVE, 1 - POSITIVE)
+    cells = np.zeros((len(CLASSES), len(CLASSES)), int)
+    np.add.at(cells, (np.asarray(labels, int), prediction), 1)
+    of_class, as_class = cells.sum(axis=1), cells.sum(axis=0)
+    return {
+        "n": len(positive),
+        "loss": log_loss(positive, probabilities),
+        "accuracy": _ratio(np.trace(cells), cells.sum()),
+        "classes": {
+            name: {
+                "precision": _ratio(cells[k, k], as_class[k]),
+                "recall": _ratio(cells[k, k], of_class[k]),
+                "f1": _ratio(2 * cells[k, k], of_class[k] + as_class[k]),
+                "support": int(of_class[k]),
+            }
+            for k, name in enumerate(CLASSES)
+        },
+        "confusion": {
+            name: dict(zip(CLASSES, map(int, row), strict=True))
+            for name, row in zip(CLASSES, cells, strict=True)
+        },
+    }
+
+
+def _ratio(part: np.integer | int, whole: np.integer | int) -> float | None:
+    return int(part) / int(whole) if whole else None
+
+
+def _balanced_accuracy(films: Scored, weights: Floats) -> float | None:
+    positives = float(weights[films.positive].sum())
+    negatives = float(weights.sum()) - positives
+    if not positives or not negatives:
+        return None
+    found = float(weights[films.positive & films.called].sum()) / positives
+    cleared = float(weights[~films.positive & ~films.called].sum()) / negatives
+    return (found + cleared) / 2
 
 
 def _f1(films: Scored, weights: Floats) -> float | None:

@@ -19,6 +19,24 @@ def test_a_temperature_is_the_root_of_the_odds(p: float, calibrated: float) -> N
     assert Calibration(2.0).probabilities(scores(p))[0] == pytest.approx(calibrated, abs=1e-6)
 
 
+# Odds of 9 : 1 with log 3 added or taken are 27 : 1 or 3 : 1; first the root of 9, then three times.
+@pytest.mark.parametrize(
+    ("temperature", "odds", "calibrated"), [(1, 3, 27 / 28), (1, 1 / 3, 0.75), (2, 3, 0.9)]
+)
+def test_a_bias_multiplies_the_odds_after_the_temperature(
+    temperature: float, odds: float, calibrated: float
+) -> None:
+    p = Calibration(temperature, float(np.log(odds))).probabilities(scores(0.9))
+    assert p[0] == pytest.approx(calibrated, abs=1e-6)
+
+
+def test_a_calibration_without_a_bias_is_a_temperature_alone() -> None:
+    p = scores(0.1, 0.5, 0.9)
+    assert Calibration(1.7).probabilities(p).tolist() == (
+        Calibration(1.7, 0.0).probabilities(p).tolist()
+    )
+
+
 def test_probabilities_have_six_decimals() -> None:
     p = Calibration().probabilities(scores(1 / 3, 2 / 3))
     assert p.tolist() == [0.333333, 0.666667]
@@ -30,9 +48,10 @@ def test_a_saturated_score_has_a_finite_logit(score: float) -> None:
     assert Calibration().probabilities(scores(score))[0] == pytest.approx(score, abs=1e-6)
 
 
-def test_the_order_of_films_is_kept_by_any_temperature() -> None:
+@pytest.mark.parametrize("calibration", [Calibration(3.7), Calibration(0.5, 4), Calibration(9, -8)])
+def test_the_order_of_films_is_kept_by_any_calibration(calibration: Calibration) -> None:
     p = np.linspace(0, 1, 101)
-    assert (np.diff(Calibration(3.7).probabilities(scores(*p))) >= 0).all()
+    assert (np.diff(calibration.probabilities(scores(*p))) >= 0).all()
 
 
 def test_the_logistic_function_does_not_overflow() -> None:

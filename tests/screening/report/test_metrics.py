@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -5,11 +7,20 @@ from sklearn.metrics import (
     brier_score_loss,
     confusion_matrix,
     f1_score,
+    precision_recall_fscore_support,
     precision_score,
     recall_score,
 )
+from sklearn.metrics import log_loss as reference_log_loss
 
-from screening.report.metrics import Scored, calibration_error, confusion, performance
+from screening.report.metrics import (
+    Scored,
+    calibration_error,
+    confusion,
+    log_loss,
+    performance,
+    results_table,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +75,7 @@ def test_the_denominators_are_the_films_that_the_metric_is_about() -> None:
     assert found["npv"] == (3 / 4, 4)
     assert found["accuracy"] == (5 / 7, 7)
     assert found["f1"] == (2 * 2 / (3 + 3), 7)
+    assert found["balanced_accuracy"] == ((2 / 3 + 3 / 4) / 2, 7)
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -102,11 +114,15 @@ def test_calibration_error_is_the_mean_gap_of_the_bins(
 @pytest.mark.parametrize(
     ("positive", "probability", "undefined"),
     [
-        ([0, 0, 0], [0.1, 0.2, 0.9], {"recall", "auroc", "average_precision"}),
-        ([1, 1, 1], [0.1, 0.2, 0.9], {"specificity", "auroc"}),
+        ([0, 0, 0], [0.1, 0.2, 0.9], {"recall", "balanced_accuracy", "auroc", "average_precision"}),
+        ([1, 1, 1], [0.1, 0.2, 0.9], {"specificity", "balanced_accuracy", "auroc"}),
         ([1, 0, 1], [0.1, 0.2, 0.3], {"precision"}),
         ([1, 0, 1], [0.7, 0.8, 0.9], {"npv"}),
-        ([0, 0], [0.1, 0.2], {"precision", "recall", "f1", "auroc", "average_precision"}),
+        (
+            [0, 0],
+            [0.1, 0.2],
+            {"precision", "recall", "balanced_accuracy", "f1", "auroc", "average_precision"},
+        ),
     ],
 )
 def test_what_the_films_do_not_define_has_no_value(
@@ -125,3 +141,79 @@ def test_perfect_films_are_perfect() -> None:
     values = {name: figure.value for name, figure in found.items()}
     assert values.pop("brier") == values.pop("calibration_error") == 0
     assert set(values.values()) == {1}
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_one_film_has_values_and_no_interval_where_patients_are_drawn(
+    label: int, probability: float
+) -> None:
+    found = performance(films([label], [probability]))
+    assert found["brier"].value == pytest.approx((label - probability) ** 2)
+    assert found["calibration_error"].value == pytest.approx(abs(label - probability))
+    assert found["accuracy"].value == float((probability >= 0.5) == bool(label))
+    drawn = ("brier", "calibration_error", "f1", "auroc", "average_precision")
+    assert {found[name].ci_low for name in drawn} == {None}
+
+
+def test_films_of_a_patient_that_are_alike_widen_the_intervals_of_shares() -> None:
+    # Each film four times: the same shares, of as many films, but of a quarter of the patients.
+    rng = np.random.default_rng(4)
+    p = np.repeat(rng.random(60).round(2), 4)
+    positive = np.repeat(rng.random(60) < p[::4], 4)
+    apart = performance(Scored(positive, p, p >= 0.4, np.arange(240)))
+    together = performance(Scored(positive, p, p >= 0.4, np.repeat(np.arange(60), 4)))
+    for name in ("precision", "recall", "specificity", "npv", "accuracy"):
+        narrow, wide = apart[name], together[name]
+        assert (narrow.value, narrow.n) == (wide.value, wide.n)
+        assert wide.ci_low < narrow.ci_low
+        assert wide.ci_high > narrow.ci_high
+
+
+def test_the_results_are_those_of_scikit_learn(some: Scored) -> None:
+    labels = some.positive.astype(int)
+    found = results_table(labels, some.probability, some.called)
+    precision, recall, f1, support = precision_recall_fscore_support(labels, some.called)
+    assert list(found["classes"]) == ["NORMAL", "PNEUMONIA"]
+    for index, values in enumerate(found["classes"].values()):
+        assert values["precision"] == pytest.approx(precision[index])
+        assert values["recall"] == pytest.approx(recall[index])
+        assert values["f1"] == pytest.approx(f1[index])
+        assert values["support"] == support[index]
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, some.called))
+    assert found["loss"] == pytest.approx(reference_log_loss(labels, some.probability))
+    cells = [list(row.values()) for row in found["confusion"].values()]
+    assert cells == confusion_matrix(labels, some.called).tolist()
+    assert found["n"] == 120
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_confusion_names_the_label_first() -> None:
+    found = results_table(np.array([1, 1, 1, 0]), np.zeros(4), np.array([True, False, False, True]))
+    assert found["confusion"] == {
+        "NORMAL": {"NORMAL": 0, "PNEUMONIA": 1},
+        "PNEUMONIA": {"NORMAL": 2, "PNEUMONIA": 1},
+    }
+
+
+def test_labels_may_be_told_as_true_and_false(some: Scored) -> None:
+    told = results_table(some.positive, some.probability, some.called)
+    assert told == results_table(some.positive.astype(int), some.probability, some.called)
+
+
+def test_results_that_the_films_do_not_define_are_none() -> None:
+    nothing = results_table(np.zeros(0, int), np.zeros(0), np.zeros(0, bool))
+    assert nothing["n"] == 0
+    assert nothing["loss"] is nothing["accuracy"] is None
+    none = {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert nothing["classes"] == {"NORMAL": none, "PNEUMONIA": none}
+    normal = results_table(np.zeros(2, int), np.array([0.1, 0.2]), np.zeros(2, bool))
+    assert normal["classes"]["PNEUMONIA"] == none
+    assert normal["classes"]["NORMAL"] == {"precision": 1, "recall": 1, "f1": 1, "support": 2}
+
+
+def test_a_film_that_is_surely_wrong_has_a_finite_loss() -> None:
+    # Six decimals: 1 may be 0.9999995, whose complement has the logarithm -14.5.
+    assert log_loss(np.array([False]), np.array([1.0])) == pytest.approx(14.5, abs=0.01)
+    assert log_loss(np.array([True]), np.array([0.0])) == pytest.approx(14.5, abs=0.01)
+    assert log_loss(np.array([True]), np.array([1.0])) == pytest.approx(0, abs=1e-6)

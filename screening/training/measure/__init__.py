@@ -1,0 +1,1 @@
+"""How good a fitted network is, here and elsewhere."""
