@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from screening.decision import Calibration, OperatingPoint
 from screening.errors import CardError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
 from screening.recognition import Recogniser
+from screening.reference import Reference
 
 CARD: Final = "card.json"
 
@@ -18,7 +22,7 @@ CARD: Final = "card.json"
 WEIGHTS: Final = "model.keras"
 
 #: Raised when a card's fields change their meaning; a card of another format is refused.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Card:
         operating_point: how a probability becomes a decision.
         gate: which pictures are frontal chest films, the right way up, like those of the training.
         metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
+        test: the same on films that nothing was chosen with; empty if none were held out.
+        elsewhere: what is left of it at each simulated hospital, by its name.
+        results: by side of the data, loss and accuracy, precision, recall and F1 of each class.
+        operating_points: what each threshold would mean, by rising threshold.
+        reference: what a night is held against, to see whether its films are still alike.
         training: data, split, recipe, software and the command, as recorded while training.
         weights_sha256: SHA-256 of ``model.keras``.
         exports: in a bundle, what was converted and how well it agrees; empty in a model.
@@ -48,6 +57,11 @@ class Card:
     version: str = ""
     weights_sha256: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
+    elsewhere: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    operating_points: list[dict[str, Any]] = field(default_factory=list)
+    reference: Reference | None = None
     training: dict[str, Any] = field(default_factory=dict)
     exports: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -57,15 +71,28 @@ class Card:
         """Architecture and version, as in the report's `model` column."""
         return f"{self.architecture} {self.version}"
 
+    def beyond_threshold(self, evidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Log odds beyond those at which a film is called pneumonia, from a network's own.
+
+        Of a cell of a class activation map: above 0, a film that looked like this cell all over
+        would be called.
+        """
+        odds = self.calibration.log_odds(evidence) - self.operating_point.log_odds
+        return np.asarray(odds, np.float32)
+
     def with_weights(self, sha256: str) -> Self:
         """The same card for the weights with this hash."""
         return replace(self, weights_sha256=sha256, version=sha256[:8])
 
     def write(self, folder: Path) -> None:
         """Write ``card.json`` into `folder`."""
-        fields = asdict(replace(self, gate=None)) | {"gate": self.gate and self.gate.as_dict()}
+        fields = asdict(replace(self, gate=None, reference=None)) | {
+            "gate": self.gate and self.gate.as_dict(),
+            "reference": self.reference and self.reference.as_dict(),
+        }
         text = json.dumps(fields, indent=2, ensure_ascii=False)
-        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        # What is no text in the name of a file has an escape of its own in JSON.
+        (folder / CARD).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -98,20 +125,36 @@ class Card:
                     "gate": None
                     if (gate := fields["gate"]) is None
                     else Recogniser.from_dict(gate),
+                    "reference": None
+                    if (reference := fields["reference"]) is None
+                    else Reference.from_dict(reference),
                     "classes": tuple(fields["classes"]),
                 }
             )
+            _check_kinds(card)
         except (KeyError, TypeError, ValueError) as error:
             raise CardError(f"{path} is damaged: {error}") from error
         if card.classes != CLASSES:
             raise CardError(f"{path} orders its classes {card.classes}, expected {CLASSES}")
         _check_number(path, "threshold", card.operating_point.threshold, 0, 1)
         _check_number(path, "temperature", card.calibration.temperature, 1e-6, 1e6)
+        _check_number(path, "bias", card.calibration.bias, -1e6, 1e6)
         return card
 
 
+def _check_kinds(card: Card) -> None:
+    """What is only kept has to be of its kind, so that a reader of the card may rely on that."""
+    for name in ("metrics", "test", "elsewhere", "results", "training", "exports"):
+        if not isinstance(getattr(card, name), dict):
+            raise TypeError(f"{name} is a {type(getattr(card, name)).__name__}, expected a dict")
+    points = card.operating_points
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise TypeError("operating_points is no list of dicts")
+
+
 def _check_number(path: Path, name: str, value: Any, low: float, high: float) -> None:
-    if not isinstance(value, int | float) or not low <= value <= high:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
         raise CardError(f"{path} has the {name} {value!r}, expected a number from {low} to {high}")
 
 

@@ -132,10 +132,15 @@ class Recogniser:
         """Embeddings with mean 0 and variance 1 on the training films, shape (n, d)."""
         return (embeddings.astype(np.float64) - self.mean) / self.scale
 
+    def coordinates(self, embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Embeddings along the components of the density, shape (n, k), from shape (n, d)."""
+        z = self.standardised(embeddings)[:, -self.components.shape[1] :]
+        return np.asarray(z @ self.components.T.astype(np.float64))
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON; arrays as their little-endian float32 bytes."""
         return {
-            name: _packed(value) if isinstance(value, np.ndarray) else value
+            name: packed(value) if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
         }
 
@@ -151,7 +156,7 @@ class Recogniser:
         if not isinstance(values, dict):
             raise TypeError(f"the gate is a {type(values).__name__}")
         fields: dict[str, Any] = {
-            name: _unpacked(value) if name in _ARRAYS else value for name, value in values.items()
+            name: unpacked(value) if name in _ARRAYS else value for name, value in values.items()
         }
         return cls(**fields)
 
@@ -186,14 +191,22 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
         raise ValueError(f"{name} is {value!r}, expected a number from {low:.3g} to {high:.3g}")
 
 
-def _packed(values: Floats) -> dict[str, Any]:
+def packed(values: Floats) -> dict[str, Any]:
+    """An array for JSON: its shape and its little-endian float32 bytes in base64."""
     data = base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
     return {"shape": list(values.shape), "float32": data}
 
 
-def _unpacked(packed: dict[str, Any]) -> Floats:
-    data = base64.b64decode(packed["float32"], validate=True)
-    return np.frombuffer(data, "<f4").reshape(packed["shape"])
+def unpacked(values: dict[str, Any]) -> Floats:
+    """The inverse of :func:`packed`.
+
+    Raises:
+        ValueError: if the bytes are no array of that shape.
+        KeyError: if its shape or its bytes are missing.
+        TypeError: if `values` are of another kind.
+    """
+    data = base64.b64decode(values["float32"], validate=True)
+    return np.frombuffer(data, "<f4").reshape(values["shape"])
 
 
 def distances(

@@ -11,7 +11,9 @@ import pytest
 from makers import make_card
 from recogniser_makers import make_recogniser
 from screening.card import FORMAT, Card, sha256_of
+from screening.decision import Calibration
 from screening.errors import CardError
+from screening.reference import INPUTS, Reference, Spread, histogram, rising
 
 
 def changed(folder: Path, **fields: Any) -> None:
@@ -19,6 +21,29 @@ def changed(folder: Path, **fields: Any) -> None:
     make_card().write(folder)
     path = folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields), encoding="utf-8")
+
+
+def packed(*shape: int, value: float = 1.0) -> dict[str, Any]:
+    """An array of one value as it stands in a card."""
+    data = np.full(shape, value, "<f4").tobytes()
+    return {"shape": list(shape), "float32": b64encode(data).decode()}
+
+
+def make_reference() -> Reference:
+    """Three films, one refused, one of the others called pneumonia."""
+    spread = Spread.of(np.array([0.25, 0.75]))
+    return Reference(
+        n=3,
+        refused=1,
+        called=1,
+        warnings={"out_of_domain": 1, "inverted": 0, "rotated": 0},
+        histogram=histogram(np.array([0.25, 0.75])),
+        probabilities=rising(np.array([0.25, 0.75])),
+        distance=spread,
+        inputs=dict.fromkeys(INPUTS, spread),
+        embedding_mean=np.array([0.1, -2], np.float32),
+        embedding_covariance=np.eye(2, dtype=np.float32),
+    )
 
 
 def test_a_card_that_was_written_is_read_back(tmp_path: Path) -> None:
@@ -33,6 +58,14 @@ def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
     assert fields["classes"] == ["NORMAL", "PNEUMONIA"]
     assert fields["operating_point"] == {"threshold": 0.5, "rule": "given by the test"}
     assert fields["format"] == FORMAT
+
+
+def test_a_path_that_is_no_text_is_kept_in_a_card(tmp_path: Path) -> None:
+    # As Python reads a file name with bytes that are no UTF-8.
+    card = replace(make_card(), training={"data": "/films/\udcff \u00fc"})
+    card.write(tmp_path)
+    assert Card.read(tmp_path).training == card.training
+    assert "\u00fc" in (tmp_path / "card.json").read_text("utf-8")
 
 
 def test_the_version_is_the_beginning_of_the_hash_of_the_weights() -> None:
@@ -116,10 +149,85 @@ def test_a_threshold_that_is_no_number_is_refused(tmp_path: Path, threshold: obj
         Card.read(tmp_path)
 
 
-@pytest.mark.parametrize("temperature", [0, -1, float("nan"), "hot", None], ids=str)
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), "hot", None, True], ids=str)
 def test_a_temperature_that_is_not_positive_is_refused(tmp_path: Path, temperature: object) -> None:
     changed(tmp_path, calibration={"temperature": temperature})
     with pytest.raises(CardError, match="temperature"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("bias", [float("nan"), float("-inf"), "much", None, False], ids=str)
+def test_a_bias_that_is_no_finite_number_is_refused(tmp_path: Path, bias: object) -> None:
+    changed(tmp_path, calibration={"temperature": 1.0, "bias": bias})
+    with pytest.raises(CardError, match="bias"):
+        Card.read(tmp_path)
+
+
+def test_a_calibration_that_says_nothing_of_a_bias_has_none(tmp_path: Path) -> None:
+    changed(tmp_path, calibration={"temperature": 0.5})
+    assert Card.read(tmp_path).calibration == Calibration(0.5, 0.0)
+
+
+REMEMBERED: dict[str, Any] = {
+    "test": {"auroc": {"value": 0.9, "ci_low": 0.8, "ci_high": None, "n": 7}},
+    "elsewhere": {"soft": {"auroc": 0.75}},
+    "results": {"training": {"loss": 0.125, "confusion": {"NORMAL": {"NORMAL": 3}}}},
+    "operating_points": [{"threshold": 0.5, "marks": ["chosen"]}, {"threshold": 0.75}],
+}
+
+
+def test_what_a_card_remembers_is_read_back(tmp_path: Path) -> None:
+    card = replace(make_card(), **REMEMBERED)
+    card.write(tmp_path)
+    assert Card.read(tmp_path) == card
+    assert Card.read(tmp_path).operating_points[0]["marks"] == ["chosen"]
+
+
+def test_a_new_card_remembers_nothing() -> None:
+    card = make_card()
+    assert [card.test, card.elsewhere, card.results, card.operating_points] == [{}, {}, {}, []]
+    assert card.reference is None
+
+
+@pytest.mark.parametrize("name", ["metrics", "test", "elsewhere", "results", "training", "exports"])
+@pytest.mark.parametrize("value", [[], None, "text", 0], ids=repr)
+def test_what_is_kept_by_name_has_names(tmp_path: Path, name: str, value: object) -> None:
+    changed(tmp_path, **{name: value})
+    with pytest.raises(CardError, match=rf"damaged: {name}"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("points", [{}, None, "text", [1], [[]], [None]], ids=repr)
+def test_operating_points_that_are_no_table_are_refused(tmp_path: Path, points: object) -> None:
+    changed(tmp_path, operating_points=points)
+    with pytest.raises(CardError, match="damaged: operating_points"):
+        Card.read(tmp_path)
+
+
+def test_a_reference_is_read_back_bit_by_bit(tmp_path: Path) -> None:
+    card = replace(make_card(), reference=make_reference())
+    card.write(tmp_path)
+    found = Card.read(tmp_path)
+    assert found.reference is not None
+    assert found.reference.as_dict() == make_reference().as_dict()
+    assert replace(found, reference=None) == make_card()
+
+
+def test_a_card_may_say_that_there_is_no_reference_but_must_say_it(tmp_path: Path) -> None:
+    changed(tmp_path, reference=None)
+    assert Card.read(tmp_path).reference is None
+    path = tmp_path / "card.json"
+    fields = json.loads(path.read_text())
+    del fields["reference"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CardError, match=r"card\.json is damaged: 'reference'"):
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("reference", [{}, [], 0, "", False, {"n": 3}, {"n": 10**400}], ids=repr)
+def test_a_reference_that_is_none_is_refused(tmp_path: Path, reference: object) -> None:
+    changed(tmp_path, reference=reference)
+    with pytest.raises(CardError, match=r"card\.json is damaged"):
         Card.read(tmp_path)
 
 
@@ -137,12 +245,6 @@ def with_gate(folder: Path, **fields: Any) -> Path:
     card["gate"] |= fields
     path.write_text(json.dumps(card), encoding="utf-8")
     return path
-
-
-def packed(*shape: int, value: float = 1.0) -> dict[str, Any]:
-    """An array of one value as it stands in a card."""
-    data = np.full(shape, value, "<f4").tobytes()
-    return {"shape": list(shape), "float32": b64encode(data).decode()}
 
 
 def test_a_gate_that_was_written_with_its_card_is_read_back_bit_by_bit(tmp_path: Path) -> None:
@@ -180,7 +282,7 @@ def test_a_card_from_before_there_were_gates_is_refused_by_its_format(tmp_path: 
     fields = json.loads(path.read_text())
     del fields["gate"]
     path.write_text(json.dumps(fields | {"format": 1}))
-    with pytest.raises(CardError, match=r"card\.json has format 1; this version reads format 2"):
+    with pytest.raises(CardError, match=r"card\.json has format 1; this version reads format 3"):
         Card.read(tmp_path)
 
 
