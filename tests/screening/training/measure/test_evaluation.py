@@ -1,0 +1,70 @@
+"""A scored side: its arrays, metrics and CSV columns."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from evaluated_sides import films_of, random_side, side_of
+from screening.decision import Calibration, OperatingPoint
+from screening.training.measure.evaluation import SIDES, Evaluated, number
+
+
+def test_scores_become_the_probabilities_and_calls_of_the_card():
+    scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]], np.float32)
+    calibration, point = Calibration(temperature=0.5), OperatingPoint(0.7, "rule")
+    side = Evaluated.of("test", films_of((0, 1, 1)), scores, calibration, point)
+    assert side.probabilities.tolist() == calibration.probabilities(scores).tolist()
+    assert side.called.tolist() == [False, False, True]
+
+
+def test_arrays_of_other_lengths_than_the_films_are_refused():
+    with pytest.raises(ValueError, match="the test side"):
+        Evaluated("test", films_of((0, 1)), np.array([0.5]), np.array([True]))
+
+
+def test_films_of_one_patient_get_the_same_number():
+    scored = side_of((0, 1, 1, 0), (0.1, 0.9, 0.8, 0.2), films_a_patient=2).scored()
+    assert scored.patient.tolist() == [0, 0, 1, 1]
+    assert scored.positive.tolist() == [False, True, True, False]
+
+
+def test_the_loss_is_the_log_loss_of_the_calibrated_probabilities():
+    side = random_side()
+    assert side.loss == pytest.approx(log_loss(side.labels, side.probabilities))
+    assert side.results()["loss"] == side.loss
+
+
+def test_a_surely_wrong_film_has_a_finite_loss():
+    assert np.isfinite(side_of((0, 1), (1.0, 0.0)).loss)
+
+
+def test_the_metrics_name_their_side_and_agree_with_the_results():
+    side = random_side(name="test")
+    metrics = side.metrics()
+    assert metrics["set"] == "test"
+    assert metrics["recall"]["value"] == side.results()["classes"]["PNEUMONIA"]["recall"]
+    assert sum(metrics["confusion"].values()) == metrics["accuracy"]["n"] == 200
+
+
+def test_the_columns_have_a_row_for_each_film():
+    columns = side_of((0, 1), (0.1, 0.4)).columns()
+    assert list(columns) == ["film", "label", "patient", "probability", "prediction"]
+    assert [list(column) for column in columns.values()] == [
+        ["films/0.png", "films/1.png"],
+        ["NORMAL", "PNEUMONIA"],
+        ["p0", "p1"],
+        [0.1, 0.4],
+        ["NORMAL", "NORMAL"],
+    ]
+
+
+def test_the_sides_are_named_as_the_data_report_names_them():
+    assert SIDES == ("training", "validation", "test")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [(0.5, 0.5), ({"value": 0.5, "n": 3}, 0.5), ({"value": None}, None), (None, None), (1, 1.0)],
+)
+def test_a_metric_is_a_number_or_has_one(metric, value):
+    assert number(metric) == value
