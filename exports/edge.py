@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from exports.targets import LITERT, ONNX
 from screening.audit import Event, film_event, write_audit
 from screening.clock import now
 from screening.errors import ReportError, ScreeningError
-from screening.films import discover
+from screening.films import Found, discover
+from screening.gallery import Gallery
 from screening.isolation import IsolatedReader
 from screening.limits import Limits
 from screening.pipeline import Screener, Seen
@@ -46,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     # The program lies in its bundle.
     here = Path(sys.argv[0]).resolve().parent
     parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
+    about = "show on each scored film where the model sees pneumonia"
+    parser.add_argument("--heatmaps", action="store_true", help=about)
     parser.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
     for name, default, what in (
         ("pixels", Limits.pixels, "larger films are not decoded"),
@@ -87,27 +91,39 @@ def _screen(bundle: Bundle, arguments: argparse.Namespace) -> int:
         raise ReportError(f"the report {out} would lie inside the folder that is screened")
     if out.exists():
         raise ReportError(f"{out} is there already; choose another --out")
-    predictor = load(bundle.path, arguments.runtime or _runtime(bundle))
+    runtime = arguments.runtime or _runtime(bundle)
+    predictor = load(bundle.path, runtime, arguments.heatmaps)
     key = PatientKey.load_or_create(arguments.key)
     limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
     reader = IsolatedReader(folder, bundle.card.preprocessing, limits)
-    screener = Screener(reader, bundle.card, bundle.sha256, predictor, key)
+    gallery = Gallery(out.parent / f".{out.name}.heatmaps") if arguments.heatmaps else None
+    screener = Screener(reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery)
     started = Event(
         now(), "started", "job", f"{bundle.card.model} {predictor.runtime}", bundle.sha256
     )
+    try:
+        rows = _rows(screener, discover(folder))
+        with whole(out) as aside:
+            write_rows(aside / PREDICTIONS, rows)
+            if gallery is not None:
+                gallery.hang(aside, rows)
+            write_audit(aside, [started, *map(film_event, rows)], len(rows))
+    finally:
+        if gallery is not None:
+            gallery.clear()
+    failed = sum(row.status is Status.FAILED for row in rows)
+    print(f"{len(rows)} files, {failed} failed: {out / PREDICTIONS}")
+    return 3 if failed else 0
+
+
+def _rows(screener: Screener, films: Sequence[Found]) -> list[Row]:
     rows: list[Row] = []
     seen = Seen()
-    films = discover(folder)
     with closing(screener):
         for start in range(0, len(films), _BATCH):
             batch = [screener.read(found) for found in films[start : start + _BATCH]]
             rows += screener.score(batch, seen)
-    with whole(out) as aside:
-        write_rows(aside / PREDICTIONS, rows)
-        write_audit(aside, [started, *map(film_event, rows)], len(rows))
-    failed = sum(row.status is Status.FAILED for row in rows)
-    print(f"{len(rows)} files, {failed} failed: {out / PREDICTIONS}")
-    return 3 if failed else 0
+    return rows
 
 
 if __name__ == "__main__":

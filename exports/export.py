@@ -11,7 +11,7 @@ from exports.bundle import Bundle, seal
 from exports.convert.convert import convert, converters
 from exports.convert.keras import KerasPredictor
 from exports.errors import ExportError
-from exports.parity import PARITY, Parity, probabilities, write_parity
+from exports.parity import PARITY, Parity, compare, predicted, write_parity
 from exports.runtimes.load import load_target
 from exports.selftest import write_selftest
 from exports.targets import Target
@@ -20,7 +20,7 @@ from screening.errors import NotAFilm, UnreadableFilm
 from screening.films import discover, film_path
 from screening.pixels.readers import open_film
 from screening.preprocess import Preprocessing, Tensor
-from screening.training.manifest import read_manifest
+from screening.training.data.manifest import read_manifest
 from screening.whole import whole
 
 #: Fewer films cannot show that decisions stay the same.
@@ -52,14 +52,14 @@ def export(
     original = KerasPredictor(model / WEIGHTS)
     hashes, tensors = _read_films(films or _training_films(card, model), card.preprocessing)
     say(f"comparing on {len(tensors)} films")
-    expected = probabilities(original, tensors, card)
+    expected = predicted(original, tensors)
     try:
         with whole(bundle) as aside:
             parities = []
             for target in targets:
                 convert(original.network, target, aside)
-                given = probabilities(load_target(aside, target), tensors, card)
-                parity = Parity(target, expected, given, card.operating_point.threshold)
+                given = predicted(load_target(aside, target), tensors)
+                parity = compare(target, expected, given, card)
                 parities.append(parity)
                 say(
                     f"{target.name}: largest difference {parity.largest:.2g}, "

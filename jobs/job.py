@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.states import State
+from screening.gallery import Gallery
 from screening.limits import Limits
 
 
@@ -26,6 +27,7 @@ class Job:
         limits: what one film may cost.
         max_failure_rate: share of failed films above which the job is given up.
         hash_names: name films by keyed hashes in the report.
+        heatmaps: show on each scored film where the model sees pneumonia.
         state: see :mod:`jobs.states`.
         fence: how often it was claimed; a worker with an older number cannot write.
         worker: who holds it.
@@ -49,6 +51,7 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     max_failure_rate: float = 0.2
     hash_names: bool = False
+    heatmaps: bool = False
     state: State = State.QUEUED
     fence: int = 0
     worker: str = ""
@@ -59,6 +62,16 @@ class Job:
     message: str = ""
     films: int = field(default=0, compare=False)
     committed: int = field(default=0, compare=False)
+
+    @property
+    def gallery(self) -> Gallery | None:
+        """Where heat maps wait for the report; None if none are asked for.
+
+        Two jobs may have been given one place for their reports, so it is called after both.
+        """
+        if not self.heatmaps:
+            return None
+        return Gallery(self.report.parent / f".{self.report.name}.{self.name}.heatmaps")
 
 
 def new_name() -> str:

@@ -94,6 +94,8 @@ def _carry_out(job: Job, tools: Tools, screener: Screener) -> int:
         _give_up(job, tools, failures)
     rows = _reconciled(job, store)
     tools.watcher.reported(_report(job, store, rows, labels, screener))
+    if job.gallery is not None:
+        job.gallery.clear()
     if failures.are_systemic():
         raise SystemicFailure(str(failures))
     failed = any(row.status is Status.FAILED for row in rows)
@@ -171,7 +173,9 @@ def _report(
         # An earlier worker wrote it, and died before it could say so.
         return Report(job.report, rows, ())
     history = _history(job, store, rows, screener.shown_name)
-    return write_report(job.report, rows, history, labels, screener.key, screener.shown_name)
+    return write_report(
+        job.report, rows, history, labels, screener.key, screener.shown_name, job.gallery
+    )
 
 
 def _user() -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 #: Written into every queue from the first release on. The table and its column are those that
 #: Alembic uses, so that migrations can begin here.
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 
 metadata = MetaData()
 
@@ -41,6 +41,7 @@ jobs = Table(
     Column("limits", JSON, nullable=False),
     Column("max_failure_rate", Float, nullable=False),
     Column("hash_names", Boolean, nullable=False),
+    Column("heatmaps", Boolean, nullable=False),
     Column("submitted_at", String, nullable=False),
     Column("state", String, nullable=False, index=True),
     Column("fence", Integer, nullable=False),

@@ -26,6 +26,7 @@ def new_job(
     limits: Limits | None = None,
     max_failure_rate: float = Job.max_failure_rate,
     hash_names: bool = False,
+    heatmaps: bool = False,
 ) -> Job:
     """A job for `folder`, with the bundle frozen by its hash.
 
@@ -34,7 +35,7 @@ def new_job(
 
     Raises:
         ReportInTheWay: if the report would lie in the folder, or something is there already.
-        BundleError: if `model` is no intact bundle.
+        BundleError: if `model` is no intact bundle, or lacks what heat maps are made of.
         LabelsError: if the labels cannot be read.
     """
     name = new_name()
@@ -49,6 +50,8 @@ def new_job(
     if labels is not None:
         Labels.read(labels)
     bundle = Bundle.open(model)
+    if heatmaps:
+        load(bundle.path, runtime, heatmaps)
     return Job(
         name=name,
         folder=folder,
@@ -63,6 +66,7 @@ def new_job(
         limits=limits or Limits(),
         max_failure_rate=max_failure_rate,
         hash_names=hash_names,
+        heatmaps=heatmaps,
     )
 
 
@@ -78,8 +82,8 @@ def open_screener(job: Job) -> Screener:
             f"the bundle {job.model} is not the one that job {job.name} was submitted with: "
             f"its hash is {bundle.sha256[:16]}, expected {job.model_sha256[:16]}; submit again"
         )
-    predictor = load(bundle.path, job.runtime)
+    predictor = load(bundle.path, job.runtime, job.heatmaps)
     key = PatientKey.load_or_create(job.key)
     reader = IsolatedReader(job.folder, bundle.card.preprocessing, job.limits)
     shown_name = key.film if job.hash_names else str
-    return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name)
+    return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name, job.gallery)

@@ -45,7 +45,10 @@ def work(tools: Tools, drain: bool, only: str | None = None) -> Iterator[tuple[J
             try:
                 code = _carry_out(job, tools)
             except LeaseLost:
-                # Another worker has it now, and will finish it.
+                # Another worker has it now, and will finish it. If it has done so already, the
+                # heat maps that were drawn meanwhile are nobody's.
+                if store.get(job.name).state not in OPEN:
+                    _clear_up(job)
                 continue
             yield job, code
             continue
@@ -83,7 +86,14 @@ def _carry_out(job: Job, tools: Tools) -> int:
         tools.store.release(job)
         raise
     tools.store.finish(job, code, message)
+    _clear_up(job)
     return code
+
+
+def _clear_up(job: Job) -> None:
+    """A job that ended without a report leaves no pictures behind."""
+    if job.gallery is not None:
+        job.gallery.clear()
 
 
 def _started(pid: int) -> str:

@@ -15,6 +15,7 @@ from screening.row import LINE_END, Row, cell, text
 AUDIT: Final = "audit.csv"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
+_DRAWN: Final = "drawn"
 _WRITTEN: Final = "written"
 
 
@@ -46,19 +47,23 @@ def film_event(row: Row) -> Event:
 def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
     """Write ``audit.csv`` into a finished report and return the head of the chain.
 
-    The last link names every other file with its hash, so a cut chain is a broken chain.
+    The last link names the other files with their hashes, so a cut chain is a broken chain. Files
+    in folders, of which there may be thousands, have a line each before it.
     """
-    files = " ".join(
-        f"{path.relative_to(folder).as_posix()}={sha256_of(path)}"
+    hashes = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-    )
-    written = Event(now(), _WRITTEN, "report", f"{rows} rows {files}")
+    }
+    at = now()
+    drawn = [Event(at, _DRAWN, name, "", sha) for name, sha in hashes.items() if "/" in name]
+    files = " ".join(f"{name}={sha}" for name, sha in hashes.items() if "/" not in name)
+    written = Event(at, _WRITTEN, "report", f"{rows} rows {files}")
     previous = _START
     with (folder / AUDIT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
-        for seq, event in enumerate([*events, written], start=1):
+        for seq, event in enumerate([*events, *drawn, written], start=1):
             cells = _cells(seq, event, previous)
             writer.writerow(cells)
             previous = cells[-1]

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from screening.card import Card
 from screening.clock import now
 from screening.films import Found
+from screening.gallery import Gallery, place_of
+from screening.heatmap import evidence, heatmap_png
 from screening.predictor import Predictor
 from screening.preprocess import Tensor
 from screening.privacy import PatientKey
@@ -36,12 +39,18 @@ class Seen:
             self.tensors.setdefault(row.tensor_sha256, row.film)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Answer:
-    """What the model says about one film; without a gate nothing is recognised."""
+    """What the model says about one film; without a gate nothing is recognised.
+
+    Attributes:
+        activation: for each cell the log odds beyond those at which a film is called, shape
+            (r, c); None if the model gives no map.
+    """
 
     probability: float
     recognition: Recognition | None
+    activation: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +62,7 @@ class Screener:
 
     Attributes:
         shown_name: how one film is named in the row of another.
+        gallery: where heat maps go; None if none are asked for.
     """
 
     reader: FilmReader
@@ -61,6 +71,7 @@ class Screener:
     predictor: Predictor
     key: PatientKey
     shown_name: Callable[[str], str] = str
+    gallery: Gallery | None = None
 
     @property
     def folder(self) -> Path:
@@ -76,7 +87,13 @@ class Screener:
         self.reader.close()
 
     def score(self, films: Sequence[ReadFilm], seen: Seen) -> list[Row]:
-        """Rows for films that were read, in the same order; scored as one batch."""
+        """Rows for films that were read, in the same order; scored as one batch.
+
+        Heat maps, if asked for, are on the disk when this returns.
+
+        Raises:
+            ReportError: if they cannot be written.
+        """
         chosen: dict[str, int] = {}
         for film in films:
             if film.tensor is not None and film.sha256 not in seen.files:
@@ -85,7 +102,7 @@ class Screener:
         started = time.perf_counter()
         answers = self._answers([tensors[sha256] for sha256 in chosen])
         share = (time.perf_counter() - started) / max(1, len(chosen))
-        rows = []
+        rows: list[Row] = []
         for film in films:
             if film.tensor is None:
                 row = self._row(film)
@@ -95,7 +112,30 @@ class Screener:
                 row = self._answered(film, answers[chosen[film.sha256]], share, seen)
             seen.add(row)
             rows.append(row)
-        return rows
+        return self._drawn(films, rows, {sha: answers[n].activation for sha, n in chosen.items()})
+
+    def _drawn(
+        self,
+        films: Sequence[ReadFilm],
+        rows: list[Row],
+        activations: dict[str, npt.NDArray[np.float32] | None],
+    ) -> list[Row]:
+        """The rows with their heat maps, if asked for."""
+        if self.gallery is None:
+            return rows
+        drawn, pictures = [], {}
+        for film, row in zip(films, rows, strict=True):
+            activation = activations.get(film.sha256)
+            # Where the pixels say who it is, they are not shown once more.
+            shown = row.status is Status.SCORED and film.header.burned_in_annotation != "YES"
+            place = ""
+            if shown and activation is not None and film.tensor is not None:
+                grey = self.card.preprocessing.grey(film.tensor)
+                place = place_of(film.sha256)
+                pictures[place] = heatmap_png(grey, activation, (film.rows, film.columns))
+            drawn.append(replace(row, heatmap=place))
+        self.gallery.keep(pictures)
+        return drawn
 
     def _answers(self, tensors: list[Tensor | None]) -> list[_Answer]:
         if not tensors:
@@ -105,8 +145,14 @@ class Screener:
         probabilities = self.card.calibration.probabilities(prediction.scores)
         gate = self.card.gate
         recognitions = gate.recognise(prediction.embeddings) if gate else [None] * len(batch)
-        pairs = zip(probabilities, recognitions, strict=True)
-        return [_Answer(float(p), recognition) for p, recognition in pairs]
+        maps = prediction.maps
+        activations = (
+            [None] * len(batch)
+            if maps is None
+            else list(self.card.beyond_threshold(evidence(maps)))
+        )
+        triples = zip(probabilities, recognitions, activations, strict=True)
+        return [_Answer(float(p), recognition, cells) for p, recognition, cells in triples]
 
     def _answered(self, film: ReadFilm, answer: _Answer, share: float, seen: Seen) -> Row:
         recognition = answer.recognition or Recognition()

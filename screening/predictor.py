@@ -15,10 +15,14 @@ class Prediction:
         scores: shape (n, 2), float32, softmax over :data:`screening.findings.CLASSES`.
         embeddings: shape (n, d), float32: what the network saw, as means over the film of its last
             stages; the gate is read from it.
+        maps: class activation maps, shape (n, rows', columns', 2), float32: the logits of each
+            cell, whose mean over the film is what the score is the softmax of; None if the model
+            has no such output.
     """
 
     scores: npt.NDArray[np.float32]
     embeddings: npt.NDArray[np.float32]
+    maps: npt.NDArray[np.float32] | None = None
 
 
 class Predictor(Protocol):
@@ -27,6 +31,10 @@ class Predictor(Protocol):
     @property
     def runtime(self) -> str:
         """Target and runtime with its version, for the report: ``onnx/onnxruntime 1.32.0``."""
+
+    @property
+    def has_map(self) -> bool:
+        """True if the model gives class activation maps."""
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels), n >= 1."""

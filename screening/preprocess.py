@@ -45,6 +45,11 @@ class Preprocessing:
         scaled = grey * np.float32(self.scale) + np.float32(self.offset)
         return np.repeat(scaled[..., np.newaxis], self.channels, axis=-1)
 
+    def grey(self, tensor: Tensor) -> Grey:
+        """What the model was shown, 0..1, from :meth:`tensor`: the inverse of :meth:`normalise`."""
+        grey = (tensor[..., 0] - np.float32(self.offset)) / np.float32(self.scale)
+        return np.asarray(np.clip(grey, 0, 1), np.float32)
+
     def tensor(self, grey: Grey) -> Tensor:
         """Decoded film to input tensor, shape :attr:`shape`."""
         return self.normalise(self.resize(grey))

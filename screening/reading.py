@@ -28,7 +28,12 @@ MAX_BYTES: Final = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class ReadFilm:
-    """A film on its way: either a tensor to be scored, or the reason why there is none."""
+    """A film on its way: either a tensor to be scored, or the reason why there is none.
+
+    Attributes:
+        rows: of the film as it was decoded; 0 if it was not.
+        columns: likewise.
+    """
 
     film: str
     sha256: str = ""
@@ -39,6 +44,8 @@ class ReadFilm:
     tensor_sha256: str = ""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    rows: int = 0
+    columns: int = 0
 
 
 class FilmReader(Protocol):
@@ -111,9 +118,11 @@ class Reader:
 
     def _prepared(self, name: str, sha256: str, film: Film) -> ReadFilm:
         grey, warnings = film.decode()
+        rows, columns = grey.shape
         refusal = refuse_by_pixels(grey)
         if refusal is not None:
-            return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
+            status = Status.REFUSED
+            return ReadFilm(name, sha256, film.header, status, refusal, rows=rows, columns=columns)
         tensor = self.preprocessing.tensor(grey)
         return ReadFilm(
             name,
@@ -122,6 +131,8 @@ class Reader:
             tensor=tensor,
             tensor_sha256=hashlib.sha256(tensor.tobytes()).hexdigest(),
             warnings=warnings,
+            rows=rows,
+            columns=columns,
         )
 
 

@@ -42,6 +42,7 @@ class Row:
         tensor_sha256: of what the model was shown.
         frontal: how much the picture looks like a frontal chest film, 0 to 1; four decimals.
         domain_distance: how unlike the training films it is; beyond 1 there is a warning.
+        heatmap: path of the film's heat map in the report; empty if it has none.
     """
 
     film: str
@@ -70,6 +71,7 @@ class Row:
     tensor_sha256: str = ""
     frontal: float | None = None
     domain_distance: float | None = None
+    heatmap: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""

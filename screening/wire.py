@@ -5,6 +5,7 @@ The parent believes nothing: lengths are limited, and the head is read field by 
 
 import json
 import math
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -19,6 +20,11 @@ _LENGTHS: Final = struct.Struct("<IQ")
 
 #: A head is a few hundred bytes; attributes of a damaged film may be long.
 _MOST: Final = 1_000_000
+
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+#: No file format states more rows or columns, and nobody is older.
+_LARGEST: Final = 2**32 - 1
 
 #: A film whose fields are of the kinds that those of an answer must be.
 _FILM: Final = {name: value for name, value in vars(ReadFilm("")).items() if name != "tensor"}
@@ -61,7 +67,8 @@ def unpack(receive: Callable[[int], bytes], name: str, shape: tuple[int, ...]) -
     film = ReadFilm(**fields, tensor=tensor)
     scored = film.status is Status.SCORED
     proper = film.status is not Status.DUPLICATE and scored == (not film.reason)
-    if film.film != name or scored != (tensor is not None) or not proper:
+    whole = not scored or (film.rows and film.columns and _SHA256.fullmatch(film.sha256))
+    if not whole or film.film != name or scored != (tensor is not None) or not proper:
         raise Garbled
     return film
 
@@ -85,12 +92,18 @@ def _field(value: Any, like: Any) -> Any:
         return _of(str, value).encode("utf-8", "replace").decode()
     if isinstance(like, float):
         return _finite(_of(float, value))
-    return value if value is None else _of(int, value)
+    return None if value is like is None else _number(_of(int, value))
 
 
 def _of(kind: type[_Kind], value: Any) -> _Kind:
     if type(value) is not kind:
         raise TypeError
+    return value
+
+
+def _number(value: int) -> int:
+    if not 0 <= value <= _LARGEST:
+        raise ValueError
     return value
 
 

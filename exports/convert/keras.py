@@ -18,9 +18,11 @@ class KerasPredictor:
             self.network: keras.Model = keras.saving.load_model(path, compile=False)
         except (OSError, ValueError) as error:
             raise ExportError(f"{path} cannot be loaded: {error}") from error
+        self.has_map = "map" in self.network.output
         self.runtime = f"keras/{keras.backend.backend()} {keras.__version__}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
         outputs = self.network.predict_on_batch(tensors)
-        return Prediction(np.asarray(outputs["score"]), np.asarray(outputs["embedding"]))
+        maps = np.asarray(outputs["map"]) if self.has_map else None
+        return Prediction(np.asarray(outputs["score"]), np.asarray(outputs["embedding"]), maps)

@@ -12,16 +12,24 @@ _MODULES: Final = {ONNX: "onnxruntime", LITERT: "ai_edge_litert"}
 _PACKAGES: Final = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}
 
 
-def load(bundle: Path, runtime: str = ONNX) -> Predictor:
+def load(bundle: Path, runtime: str = ONNX, heatmaps: bool = False) -> Predictor:
     """The most exact model of the bundle that `runtime` can run.
 
+    Args:
+        heatmaps: whether it must give class activation maps.
+
     Raises:
-        BundleError: if the bundle has no model for this runtime.
+        BundleError: if the bundle has no model for this runtime, or no map.
         RuntimeMissing: if the runtime is not installed.
     """
     for target in TARGETS.values():
         if target.runtime == runtime and (bundle / target.file).exists():
-            return load_target(bundle, target)
+            predictor = load_target(bundle, target)
+            if heatmaps and not predictor.has_map:
+                raise BundleError(
+                    f"the bundle {bundle} has no class activation map; run without --heatmaps"
+                )
+            return predictor
     raise BundleError(f"{bundle} has no model for the runtime {runtime}")
 
 

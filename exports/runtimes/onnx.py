@@ -20,7 +20,7 @@ class OnnxPredictor:
     """A model in ONNX Runtime, on the processor.
 
     Args:
-        path: ``model.onnx``.
+        path: ``model.onnx``, with the outputs ``score``, ``embedding`` and perhaps ``map``.
         target: its name, for the report.
         threads: processor threads; 0 for one a core.
     """
@@ -34,9 +34,14 @@ class OnnxPredictor:
             path, options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
+        given = {output.name for output in self._session.get_outputs()}
+        if lacking := {"score", "embedding"} - given:
+            raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
+        self.has_map = "map" in given
         self.runtime = f"{target}/onnxruntime {version('onnxruntime')}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
-        scores, embeddings = self._session.run(["score", "embedding"], {self._input: tensors})
-        return Prediction(np.asarray(scores), np.asarray(embeddings))
+        names = ["score", "embedding", *(["map"] if self.has_map else [])]
+        outputs = self._session.run(names, {self._input: tensors})
+        return Prediction(*map(np.asarray, outputs))

@@ -88,6 +88,11 @@ _SCREENING_OPTIONS: Final = (
         help="Name files in the report by keyed hashes, for names that identify people.",
     ),
     click.option(
+        "--heatmaps",
+        is_flag=True,
+        help="Show on each scored film where the model sees pneumonia.",
+    ),
+    click.option(
         "--key",
         type=_FILE,
         default=lambda: state_home() / "patient.key",

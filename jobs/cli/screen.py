@@ -53,6 +53,7 @@ def checked_job(
     decode_memory: int,
     max_failure_rate: float,
     hash_names: bool,
+    heatmaps: bool,
 ) -> Job:
     """The job that the options describe; a report that is in the way is wrong usage."""
     from jobs.errors import ReportInTheWay
@@ -71,6 +72,7 @@ def checked_job(
             limits=Limits(max_pixels, decode_timeout, decode_memory * 1024**2),
             max_failure_rate=max_failure_rate,
             hash_names=hash_names,
+            heatmaps=heatmaps,
         )
     except ReportInTheWay as error:
         raise click.UsageError(str(error)) from error

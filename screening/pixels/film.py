@@ -27,6 +27,8 @@ class Header:
     `modality`, `body_part_examined` and `view_position` are code strings (PS3.5 6.2: upper-case
     letters, digits, space and underscore, at most 16); `patient_sex` is M, F or O.
 
+    `burned_in_annotation` is YES if the pixels hold text that identifies people (PS3.3 C.7.6.1).
+
     `patient_id`, `study_uid` and `instance_uid` identify people: they are only ever written
     out as keyed hashes (:mod:`screening.privacy`). Codes and free text are for the gate, which
     looks for words of its own in them; they may hold names and are never written out at all.
@@ -40,6 +42,7 @@ class Header:
     patient_age: int | None = None
     manufacturer: str = ""
     patient_orientation: tuple[str, ...] = ()
+    burned_in_annotation: str = ""
     patient_id: str = field(default="", repr=False)
     study_uid: str = field(default="", repr=False)
     instance_uid: str = field(default="", repr=False)

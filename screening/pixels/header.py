@@ -32,6 +32,7 @@ def read_header(dataset: Dataset) -> Header:
         patient_age=_years(dataset),
         manufacturer=_printable(text(dataset, "Manufacturer")),
         patient_orientation=_orientation(dataset),
+        burned_in_annotation=_code_string(dataset, "BurnedInAnnotation"),
         patient_id=text(dataset, "PatientID"),
         study_uid=text(dataset, "StudyInstanceUID"),
         instance_uid=text(dataset, "SOPInstanceUID"),

@@ -8,6 +8,7 @@ from screening.audit import Event, film_event, write_audit
 from screening.card import sha256_of
 from screening.clock import now
 from screening.errors import ReportError
+from screening.gallery import Gallery
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
 from screening.report.summary import SUMMARY, Line, summarise, write_summary
@@ -36,6 +37,7 @@ def write_report(
     labels: Labels | None,
     key: PatientKey,
     shown_name: Callable[[str], str] = str,
+    gallery: Gallery | None = None,
 ) -> Report:
     """Write the report folder.
 
@@ -45,6 +47,7 @@ def write_report(
         events: what happened to the job before the report was written.
         labels: joined to the rows, if given.
         shown_name: how a film is named in the report.
+        gallery: the heat maps that the rows name, if there are any; they stay there, too.
 
     Raises:
         ReportError: if `folder` holds something, or cannot be written.
@@ -61,6 +64,8 @@ def write_report(
         with whole(folder) as aside:
             write_rows(aside / PREDICTIONS, rows)
             write_summary(aside / SUMMARY, lines)
+            if gallery is not None:
+                gallery.hang(aside, rows)
             write_audit(aside, [*events, *map(film_event, rows)], len(rows))
     except OSError as error:
         raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error

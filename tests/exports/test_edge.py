@@ -21,7 +21,7 @@ from screening.films import discover
 from screening.pipeline import Seen
 from screening.pixels.readers import open_film
 from screening.row import Status, read_rows
-from tiny_model import brightness_gate, write_bundle
+from tiny_model import WITH_MAP, brightness_gate, write_bundle
 
 
 @pytest.fixture
@@ -261,3 +261,52 @@ def test_the_shipped_program_answers_its_selftest():
     )
     assert done.returncode == 0, done.stderr
     assert "onnx: right" in done.stdout
+
+
+@pytest.fixture
+def mapping(tmp_path):
+    """A bundle whose model gives maps."""
+    return write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
+
+
+def test_the_edge_draws_heat_maps_too(screen, films, mapping, tmp_path):
+    (films / "notes.txt").write_text("not a film")
+    report = tmp_path / "report"
+    words = ["--bundle", mapping, "--out", report, "--runtime", "onnx", "--heatmaps"]
+    assert screen(films, *words) == 0
+    rows = read_rows(report / "predictions.csv")
+    places = [row.heatmap for row in rows if row.status is Status.SCORED]
+    assert len(set(places)) == 10
+    assert {f"heatmaps/{path.name}" for path in (report / "heatmaps").iterdir()} == set(places)
+    assert rows[-1].heatmap == ""
+    assert broken_links(report / "audit.csv") == []
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"bundle", "films", "mapping", "patient.key", "report"}
+
+
+def test_without_the_option_the_edge_draws_none(screen, films, mapping, tmp_path):
+    words = ["--bundle", mapping, "--out", tmp_path / "report", "--runtime", "onnx"]
+    assert screen(films, *words) == 0
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "audit.csv",
+        "predictions.csv",
+    }
+
+
+def test_heat_maps_of_a_model_without_a_map_are_an_error(screen, films, bundle, tmp_path):
+    words = ["--out", tmp_path / "report", "--runtime", "onnx", "--heatmaps"]
+    assert f"{bundle.path} has no class activation map" in screen(films, *words)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_night_that_fails_on_the_edge_leaves_no_picture(screen, films, tmp_path):
+    gate = make_recogniser(features=6)
+    other = write_bundle(tmp_path / "other", gate=gate, outputs=WITH_MAP)
+    words = ["--bundle", other.path, "--out", tmp_path / "report", "--runtime", "onnx"]
+    assert "the gate is for 6 features" in screen(films, *words, "--heatmaps")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "bundle",
+        "films",
+        "other",
+        "patient.key",
+    }

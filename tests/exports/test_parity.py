@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from exports.parity import Parity, probabilities, write_parity
+from exports.parity import CELLS, Parity, compare, predicted, probabilities, write_parity
 from exports.targets import Target
 from makers import BrightnessPredictor, make_card
+from screening.predictor import Prediction
 
 EXACT = Target("exact", "model.exact", "onnx", 1e-4)
 COARSE = Target("coarse", "model.coarse", "onnx", 1e-1)
@@ -121,6 +122,7 @@ def test_the_card_records_what_was_found():
         "mean_difference": 0.1,
         "flips": 1,
         "tolerance": 0.1,
+        "largest_cell_difference": 0.0,
     }
 
 
@@ -154,3 +156,55 @@ def test_every_film_of_every_target_is_a_line_of_the_table(tmp_path):
 def test_a_film_without_a_name_is_not_left_out_silently(tmp_path):
     with pytest.raises(ValueError, match="argument"):
         write_parity(tmp_path / "parity.csv", ["a" * 64], [parity([0.25, 0.75], [0.25, 0.75])])
+
+
+def answers(maps):
+    scores = np.full((2, 2), 0.5, np.float32)
+    return Prediction(scores, np.zeros((2, 0), np.float32), maps)
+
+
+def maps_of(*cells):
+    """Two films of one cell, whose logits for pneumonia are `cells`."""
+    return np.array([[[[0, cell]]] for cell in cells], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("expected", "given", "cells"),
+    [
+        (None, None, 0),
+        (None, maps_of(1, 2), 0),
+        (maps_of(1, 2), maps_of(1, 2), 0),
+        (maps_of(1, 2), maps_of(1, -0.5), 2.5),
+        (maps_of(1, 2), maps_of(1, 2) + 7, 0),
+        (maps_of(1, 2), None, math.inf),
+        (maps_of(1, 2), np.zeros((2, 2, 1, 2), np.float32), math.inf),
+        (maps_of(1, 2), maps_of(1, math.nan), math.inf),
+    ],
+)
+def test_maps_are_compared_where_the_original_has_one(expected, given, cells):
+    found = compare(EXACT, answers(expected), answers(given), make_card())
+    assert found.cells == cells
+
+
+@pytest.mark.parametrize(
+    ("cells", "breach"),
+    [
+        (0.0, ""),
+        (CELLS, ""),
+        (CELLS + 0.05, "a cell of a map differs by 0.15 logits, 0.1 is allowed"),
+        (math.inf, "it does not give the class activation map of the original"),
+    ],
+)
+def test_a_map_that_shows_something_else_is_a_breach(cells, breach):
+    assert Parity(EXACT, np.array([0.5]), np.array([0.5]), 0.5, cells).breach == breach
+
+
+def test_answers_of_many_films_are_put_together_in_their_order():
+    class Mapping(BrightnessPredictor):
+        def predict(self, tensors):
+            return Prediction(super().predict(tensors).scores, tensors[:, 0, :, 0], tensors[:, :1])
+
+    tensors = list(np.random.default_rng(0).random((19, 32, 32, 1), np.float32))
+    given = predicted(Mapping(), tensors)
+    np.testing.assert_array_equal(given.maps, np.stack(tensors)[:, :1])
+    np.testing.assert_allclose(given.scores[:, 1], np.mean(tensors, axis=(1, 2, 3)), atol=1e-6)

@@ -16,7 +16,7 @@ from exports.runtimes.onnx import OnnxPredictor
 from exports.selftest import targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from makers import BrightnessPredictor
-from tiny_model import SHIPPED_TARGETS, SIDE, write_model
+from tiny_model import SHIPPED_TARGETS, SIDE, WITH_MAP, write_bundle, write_model
 
 
 def tensors(number, side=SIDE, channels=1):
@@ -155,3 +155,40 @@ def test_a_runtime_that_is_not_installed_is_an_error_with_the_command_that_helps
 
 def test_the_nightly_runtime_is_installed():
     assert is_installed(ONNX)
+
+
+@pytest.mark.parametrize("outputs", [WITH_MAP, WITH_MAP[::-1]])
+def test_a_model_with_a_map_gives_the_evidence_of_every_cell(tmp_path, outputs):
+    predictor = OnnxPredictor(write_model(tmp_path / "model.onnx", outputs=outputs), "onnx")
+    assert predictor.has_map
+    films = tensors(3)
+    maps = predictor.predict(films).maps
+    assert (maps.shape, maps.dtype) == ((3, 4, 4, 2), np.float32)
+    brightness = films.reshape(3, 4, 8, 4, 8).mean(axis=(2, 4))
+    np.testing.assert_allclose(maps[..., 1], 20 * brightness - 10, atol=1e-5)
+    np.testing.assert_array_equal(maps[..., 0], 0)
+
+
+def test_a_model_without_a_map_says_so(tmp_path):
+    predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
+    assert not predictor.has_map
+    assert predictor.predict(tensors(1)).maps is None
+
+
+@pytest.mark.parametrize("outputs", [("score",), ("embedding", "map")])
+def test_a_model_that_lacks_an_output_is_an_error_that_names_it(tmp_path, outputs):
+    write_model(tmp_path / "model.onnx", outputs=outputs)
+    (lacking,) = {"score", "embedding"}.difference(outputs)
+    with pytest.raises(BundleError, match=f"cannot be loaded: it has no output {lacking}"):
+        load(tmp_path)
+
+
+def test_heat_maps_need_a_model_with_a_map(tmp_path):
+    without, with_map = (
+        write_bundle(tmp_path / name, outputs=outputs).path
+        for name, outputs in (("without", ("score", "embedding")), ("with", WITH_MAP))
+    )
+    message = f"the bundle {without} has no class activation map; run without --heatmaps"
+    with pytest.raises(BundleError, match=message):
+        load(without, heatmaps=True)
+    assert load(with_map, heatmaps=True).has_map

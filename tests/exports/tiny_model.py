@@ -16,6 +16,9 @@ from screening.recognition import Recogniser
 
 SIDE = 32
 
+#: What a model that ends in global pooling gives.
+WITH_MAP = ("score", "embedding", "map")
+
 #: What the shipped bundle holds.
 SHIPPED_TARGETS = targets_of(SHIPPED)
 
@@ -26,10 +29,11 @@ def write_model(
     """The network that BrightnessPredictor is: P is the mean grey value, plus `shift`.
 
     Args:
-        outputs: in this order; the scores have the shape (n, 2), the embeddings (n, 32).
+        outputs: in this order; the scores have the shape (n, 2), the embeddings (n, 32), and the
+            map (n, 4, 4, 2): a cell that is white has evidence of 10 logits, a grey one none.
     """
-    widths = {"score": 2, "embedding": SIDE}
-    constants = {"shift": [shift], "one": [1.0]}
+    shapes = {"score": [2], "embedding": [SIDE], "map": [4, 4, 2]}
+    constants = {"shift": [shift], "one": [1.0], "grey": [0.5], "steep": [20.0]}
     nodes = [
         helper.make_node("ReduceMean", ["film"], ["mean"], axes=[1, 2, 3], keepdims=1),
         helper.make_node("Flatten", ["mean"], ["brightness"]),
@@ -37,13 +41,22 @@ def write_model(
         helper.make_node("Sub", ["one", "p"], ["q"]),
         helper.make_node("Concat", ["q", "p"], ["score"], axis=1),
         helper.make_node("ReduceMean", ["film"], ["embedding"], axes=[2, 3], keepdims=0),
+        helper.make_node("Transpose", ["film"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["planes"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]
+        ),
+        helper.make_node("Transpose", ["pooled"], ["cells"], perm=[0, 2, 3, 1]),
+        helper.make_node("Sub", ["cells", "grey"], ["above"]),
+        helper.make_node("Mul", ["above", "steep"], ["pneumonia"]),
+        helper.make_node("Sub", ["above", "above"], ["normal"]),
+        helper.make_node("Concat", ["normal", "pneumonia"], ["map"], axis=3),
     ]
     graph = helper.make_graph(
         nodes,
         "brightness",
         [helper.make_tensor_value_info("film", TensorProto.FLOAT, ["n", SIDE, SIDE, 1])],
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", widths[name]])
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shapes[name]])
             for name in outputs
         ],
         [
@@ -66,12 +79,17 @@ def brightness_gate() -> Recogniser:
     )
 
 
-def write_bundle(folder: Path, shift: float = 0.0, gate: Recogniser | None = None) -> Bundle:
+def write_bundle(
+    folder: Path,
+    shift: float = 0.0,
+    gate: Recogniser | None = None,
+    outputs: Sequence[str] = ("score", "embedding"),
+) -> Bundle:
     """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly."""
     folder.mkdir(parents=True)
     card = replace(make_card(), gate=gate)
     card.write(folder)
-    write_model(folder / "model.onnx", shift)
+    write_model(folder / "model.onnx", shift, outputs)
     write_selftest(folder, card, BrightnessPredictor())
     seal(folder)
     return Bundle.open(folder)

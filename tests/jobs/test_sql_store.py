@@ -31,9 +31,9 @@ def everything(store, name="job-1"):
     return job, job.films, job.committed, store.films_left(job), store.rows(job), store.events(job)
 
 
-@pytest.mark.parametrize("labels", [None, Path("/labels.csv")])
-def test_a_job_comes_back_as_it_was_added(store, labels):
-    job = make_job(labels=labels)
+@pytest.mark.parametrize("changes", [{}, {"labels": Path("/labels.csv")}, {"heatmaps": True}])
+def test_a_job_comes_back_as_it_was_added(store, changes):
+    job = make_job(**changes)
     store.add(job)
     assert store.get(job.name) == job
 

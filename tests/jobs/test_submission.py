@@ -15,6 +15,7 @@ from jobs.submission import new_job, open_screener
 from makers import make_card
 from queue_makers import empty_bundle
 from screening.errors import LabelsError
+from tiny_model import WITH_MAP, write_bundle
 
 
 @pytest.fixture
@@ -162,3 +163,25 @@ def test_a_bundle_that_was_moved_away_fails_the_job(request_job, bundle):
     shutil.rmtree(bundle.path)
     with pytest.raises(BundleError, match="is no bundle"):
         open_screener(job)
+
+
+def test_heat_maps_of_a_model_without_a_map_are_refused_at_once(request_job, tmp_path):
+    model = write_bundle(tmp_path / "plain").path
+    message = f"the bundle {model} has no class activation map; run without --heatmaps"
+    with pytest.raises(BundleError, match=message):
+        request_job(model=model, heatmaps=True)
+
+
+def test_heat_maps_wait_beside_the_report_of_their_job(request_job, tmp_path):
+    model = write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
+    one, two = (request_job(model=model, heatmaps=True) for _ in range(2))
+    assert open_screener(one).gallery == one.gallery
+    assert one.gallery.aside.parent == one.report.parent
+    assert one.gallery.aside.name.startswith(".report.")
+    # Both have been given the same place for their reports.
+    assert one.gallery.aside != two.gallery.aside
+
+
+def test_a_job_without_heat_maps_has_no_place_for_them(request_job, tmp_path):
+    model = write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
+    assert open_screener(request_job(model=model)).gallery is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.audit import AUDIT, Event, broken_links, film_event, write_audit
+from screening.audit import AUDIT, Event, broken_links, film_event, is_report_of, write_audit
 from screening.row import Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
@@ -163,3 +163,29 @@ def test_a_film_without_an_answer_is_told_with_the_reason() -> None:
     row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
     assert film_event(row).detail == "blank: The film is blank."
     assert film_event(row).event == "refused"
+
+
+def test_files_in_folders_have_a_line_each_with_their_hash(tmp_path: Path) -> None:
+    (tmp_path / "heatmaps").mkdir()
+    for name in ("b.png", "a.png"):
+        (tmp_path / "heatmaps" / name).write_bytes(name.encode())
+    path = audit(tmp_path)
+    *_others, first, second, last = lines_of(path)
+    assert [line[2:6] for line in (first, second)] == [
+        ["drawn", f"heatmaps/{name}", "", hashlib.sha256(name.encode()).hexdigest()]
+        for name in ("a.png", "b.png")
+    ]
+    assert last[2] == "written"
+    assert "heatmaps" not in last[4]
+    assert broken_links(path) == []
+
+
+def test_a_report_of_thousands_of_heat_maps_can_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "heatmaps").mkdir()
+    for number in range(2000):
+        (tmp_path / "heatmaps" / f"{number:016}.png").touch()
+    path = audit(tmp_path)
+    assert broken_links(path) == []
+    assert is_report_of(tmp_path, "job-1")
+    # A spreadsheet takes no more into a cell.
+    assert max(len(cell) for line in lines_of(path) for cell in line) < 32_768

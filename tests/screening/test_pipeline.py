@@ -8,48 +8,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless
+from screened_folders import Answers, screen, screen_one_by_one, without_times, write_dicom
 
 from makers import BrightnessPredictor, dicom_bytes, dicom_film, encoded, grey_film, write_film
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
 from screening.predictor import Prediction
-from screening.row import Row, Status
-
-
-class Answers:
-    """A predictor that gives these scores for pneumonia, whatever it is shown."""
-
-    runtime = "fake/answers 1"
-
-    def __init__(self, *scores: float) -> None:
-        self.scores = list(scores)
-
-    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
-        p = np.array([self.scores.pop(0) for _ in tensors], np.float32)
-        return Prediction(np.stack([1 - p, p], axis=1), np.zeros((len(tensors), 1), np.float32))
-
-
-def screen(screener: Screener) -> dict[str, Row]:
-    """Screen the whole folder as one batch."""
-    films = [screener.read(found) for found in discover(screener.folder)]
-    return {row.film: row for row in screener.score(films, Seen())}
-
-
-def screen_one_by_one(screener: Screener) -> dict[str, Row]:
-    seen = Seen()
-    rows = [screener.score([screener.read(found)], seen)[0] for found in discover(screener.folder)]
-    return {row.film: row for row in rows}
-
-
-def write_dicom(path: Path, seed: int = 1, **attributes: object) -> Path:
-    # With this window, grey = stored / 255 (PS3.3 C.11.2.1.2.1).
-    window = {"WindowCenter": 128, "WindowWidth": 256}
-    path.write_bytes(dicom_bytes(dicom_film(grey_film(seed), **window | attributes)))
-    return path
-
-
-def without_times(rows: dict[str, Row]) -> list[Row]:
-    return [replace(row, screened_at="", seconds=0.0) for row in rows.values()]
+from screening.row import Status
 
 
 @pytest.mark.parametrize(("brightness", "prediction"), [(0.3, "NORMAL"), (0.7, "PNEUMONIA")])

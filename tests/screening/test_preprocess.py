@@ -79,3 +79,22 @@ def test_a_smooth_film_keeps_its_brightness() -> None:
     grey = grey_film(3, 0.4, side=128).astype(np.float32) / 255
     small = Preprocessing(rows=32, columns=32).resize(grey)
     assert small.mean() == pytest.approx(grey.mean(), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(rows=16, columns=24),
+        Preprocessing(rows=16, columns=24, channels=3, scale=255 / 128, offset=-127 / 128),
+    ],
+)
+def test_what_the_model_was_shown_can_be_shown_again(preprocessing: Preprocessing) -> None:
+    grey = film(16, 24)
+    shown = preprocessing.grey(preprocessing.tensor(grey))
+    assert shown.dtype == np.float32
+    np.testing.assert_allclose(shown, grey, atol=1e-6)
+
+
+def test_what_is_beyond_black_and_white_is_shown_as_black_and_white() -> None:
+    tensor = np.array([[[-0.5], [0.5], [1.5]]], np.float32)
+    assert Preprocessing(rows=1, columns=3).grey(tensor).tolist() == [[0.0, 0.5, 1.0]]

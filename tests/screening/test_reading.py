@@ -30,7 +30,27 @@ def test_a_film_becomes_a_tensor_of_the_models_shape(folder: Path) -> None:
     assert film.tensor_sha256 == hashlib.sha256(film.tensor.tobytes()).hexdigest()
     assert film.sha256 == hashlib.sha256(data).hexdigest()
     assert (film.film, film.status, film.reason, film.warnings) == ("a.png", "scored", "", ())
+    assert (film.rows, film.columns) == (128, 128)
     assert film.seconds > 0
+
+
+def test_a_film_keeps_the_size_that_it_had(folder: Path) -> None:
+    stored = grey_film(1, side=200)[:120]
+    (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(stored)))
+    film = read(folder)
+    assert (film.status, film.rows, film.columns) == (Status.SCORED, 120, 200)
+
+
+def test_a_film_that_was_not_decoded_has_no_size(folder: Path) -> None:
+    (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(1), Modality="CT")))
+    film = read(folder)
+    assert (film.status, film.rows, film.columns) == (Status.REFUSED, 0, 0)
+
+
+def test_a_film_says_whether_its_pixels_name_somebody(folder: Path) -> None:
+    dataset = dicom_film(grey_film(1), BurnedInAnnotation="YES")
+    (folder / "a.dcm").write_bytes(dicom_bytes(dataset))
+    assert read(folder).header.burned_in_annotation == "YES"
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.dcm"])

@@ -35,6 +35,8 @@ SCORED = ReadFilm(
     tensor_sha256="b" * 64,
     warnings=("multi_frame: Only the first frame was read.",),
     seconds=0.25,
+    rows=128,
+    columns=96,
 )
 
 
@@ -169,10 +171,22 @@ def test_a_head_that_is_no_film_is_garbled(head: object) -> None:
         {"header": asdict(HEADER) | {"patient_orientation": "LF"}},
         {"header": asdict(HEADER) | {"patient_orientation": [{}]}},
         {"header": asdict(HEADER) | {"patient_name": "Doe^Jane"}},
+        {"rows": 0},
+        {"columns": 0},
+        {"rows": -1},
+        {"rows": 1.5},
+        {"rows": None},
+        {"rows": True},
+        {"columns": "96"},
+        {"columns": 2**32},
+        {"columns": 10**4000},
+        {"sha256": "../../../../tmp/x"},
+        {"sha256": "A" * 64},
+        {"sha256": ""},
         {"tensor": [1, 2]},
         {"colour": "blue"},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:40],
 )
 def test_a_field_that_is_not_what_it_should_be_is_garbled(change: dict[str, object]) -> None:
     with pytest.raises(Garbled):

@@ -1,10 +1,12 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from screening.audit import Event, broken_links
 from screening.errors import LabelsError, ReportError
+from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
 from screening.report.write import write_report
@@ -113,3 +115,31 @@ def test_a_night_without_films_has_a_report(tmp_path: Path, key: PatientKey) -> 
     write_report(tmp_path / "report", [], EVENTS, None, key)
     assert read_rows(tmp_path / "report/predictions.csv") == []
     assert broken_links(tmp_path / "report/audit.csv") == []
+
+
+def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
+    tmp_path: Path, key: PatientKey
+) -> None:
+    place = place_of("ab" * 32)
+    gallery = Gallery(tmp_path / ".aside")
+    gallery.keep({place: b"picture", place_of("cd" * 32): b"of a row that is not there"})
+    rows = [replace(ROWS[0], heatmap=place), *ROWS[1:]]
+    write_report(tmp_path / "report", rows, EVENTS, None, key, gallery=gallery)
+    assert names(tmp_path / "report" / "heatmaps") == {"abababababababab.png"}
+    assert [row.heatmap for row in read_rows(tmp_path / "report/predictions.csv")] == [
+        place,
+        "",
+        "",
+    ]
+    audit = (tmp_path / "report/audit.csv").read_text(encoding="utf-8")
+    assert f"drawn,{place},,{hashlib.sha256(b'picture').hexdigest()}" in audit
+    assert broken_links(tmp_path / "report/audit.csv") == []
+
+
+def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
+    rows = [replace(ROWS[0], heatmap=place_of("ab" * 32))]
+    with pytest.raises(ReportError, match="missing"):
+        write_report(
+            tmp_path / "report", rows, EVENTS, None, key, gallery=Gallery(tmp_path / ".aside")
+        )
+    assert names(tmp_path) == set()

@@ -1,0 +1,107 @@
+"""Heat maps of a report: kept beside it until it is written, then part of it."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from screening.errors import ReportError
+from screening.row import Row
+
+#: In a report.
+HEATMAPS: Final = "heatmaps"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Where the heat maps of one report wait for it.
+
+    They are on the disk before the rows that name them are committed, and stay where they are
+    until the report is there: whoever goes on after a crash has all of them.
+
+    Attributes:
+        aside: a folder of this report alone, on the same disk; made when it is needed.
+    """
+
+    aside: Path
+
+    def keep(self, pictures: Mapping[str, bytes]) -> None:
+        """Write PNG files, each whole or not at all, over those of an earlier try.
+
+        Args:
+            pictures: content by path in the report, from :func:`place_of`.
+
+        Raises:
+            ReportError: if they cannot be written.
+        """
+        if not pictures:
+            return
+        try:
+            self.aside.mkdir(parents=True, exist_ok=True)
+            self._write({Path(place).name: picture for place, picture in pictures.items()})
+            _sync(self.aside)
+        except OSError as error:
+            raise ReportError(
+                f"heat maps cannot be written to {self.aside}: {error.strerror}"
+            ) from error
+
+    def hang(self, report: Path, rows: Iterable[Row]) -> None:
+        """Put the heat maps that `rows` name into the folder `report`; they stay here, too.
+
+        Raises:
+            ReportError: if one is missing.
+            OSError: if one cannot be written.
+        """
+        places = {row.heatmap for row in rows if row.heatmap}
+        for place in sorted(places):
+            kept, hung = self.aside / Path(place).name, report / HEATMAPS / Path(place).name
+            hung.parent.mkdir(exist_ok=True)
+            try:
+                _link(kept, hung)
+            except FileNotFoundError as error:
+                raise ReportError(f"the heat map {kept} is missing; screen again") from error
+
+    def clear(self) -> None:
+        """Remove what was kept: the report is there, or will never be."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+
+    def _write(self, pictures: Mapping[str, bytes]) -> None:
+        # A worker that lost its job may be writing the same pictures.
+        mark = secrets.token_hex(4)
+        unfinished = {name: self.aside / f".{name}.{mark}" for name in pictures}
+        try:
+            for name, picture in pictures.items():
+                unfinished[name].write_bytes(picture)
+            # One after the other would make the disk wait for each of them.
+            for name, path in unfinished.items():
+                _sync(path)
+                path.replace(self.aside / name)
+        except BaseException:
+            for path in unfinished.values():
+                path.unlink(missing_ok=True)
+            raise
+
+
+def place_of(sha256: str) -> str:
+    """Path in the report of the heat map of the film with this hash."""
+    return f"{HEATMAPS}/{sha256[:16]}.png"
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

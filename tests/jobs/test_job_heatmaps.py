@@ -1,0 +1,227 @@
+"""A job that draws: all heat maps or none, whatever dies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jobs.errors import JobsError
+from jobs.runner import LEASE, carry_out
+from jobs.worker import work
+from makers import BrightnessPredictor, write_film
+from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
+from screening.audit import broken_links
+from screening.errors import ReportError
+from screening.gallery import Gallery
+from screening.row import Status, read_rows
+
+
+class MappingPredictor(BrightnessPredictor):
+    """Sees as much pneumonia in each quarter of a film as it is bright."""
+
+    def predict(self, tensors):
+        quarters = tensors.reshape(-1, 2, 16, 2, 16).mean(axis=(2, 4))
+        maps = np.stack([0 * quarters, 20 * quarters - 10], axis=-1)
+        return replace(super().predict(tensors), maps=maps)
+
+
+@pytest.fixture
+def tools(store, screener):
+    """Tools that draw; any by keyword."""
+    drawing = replace(screener, predictor=MappingPredictor())
+
+    def made(**changes):
+        plain = make_tools(store, drawing)
+        opened = plain.open_screener
+
+        def with_gallery(job):
+            return replace(opened(job), gallery=job.gallery)
+
+        return replace(plain, open_screener=with_gallery, **changes)
+
+    return made
+
+
+@pytest.fixture
+def job(store, folder):
+    """A claimed job for six films, two a batch."""
+    for index in range(6):
+        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index)
+    store.add(make_job(folder=folder, heatmaps=True))
+    return store.claim("A", LEASE)
+
+
+@pytest.fixture
+def reclaim(store, clock):
+    def claimed():
+        clock.seconds += LEASE + 1
+        return store.claim("B", LEASE)
+
+    return claimed
+
+
+def pictures(folder):
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def assert_whole(job):
+    """The report has the heat maps that its rows name, and nothing is left beside it."""
+    rows = read_rows(job.report / "predictions.csv")
+    assert {row.status for row in rows} == {Status.SCORED}
+    named = {row.heatmap.removeprefix("heatmaps/") for row in rows}
+    assert len(named) == 6
+    assert pictures(job.report / "heatmaps") == named
+    assert broken_links(job.report / "audit.csv") == []
+    drawn = [line for line in table(job.report / "audit.csv") if line["event"] == "drawn"]
+    assert {line["subject"] for line in drawn} == {row.heatmap for row in rows}
+    assert {path.name for path in job.report.parent.iterdir() if path.name[0] == "."} == set()
+
+
+def test_the_report_has_a_heat_map_of_every_scored_film(tools, job):
+    carry_out(job, tools())
+    assert_whole(job)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 2])
+def test_a_successor_has_the_heat_maps_of_a_worker_that_died(tools, job, reclaim, dies_at):
+    with pytest.raises(PowerCut):
+        carry_out(job, tools(engine=SerialEngine(dies_at)))
+    assert not job.report.exists()
+    assert len(pictures(job.gallery.aside)) == 2 * dies_at
+    carry_out(reclaim(), tools())
+    assert_whole(job)
+
+
+def test_films_that_were_drawn_but_not_committed_are_drawn_again(
+    tools, job, store, reclaim, monkeypatch
+):
+    def cut(*_arguments):
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", cut)
+        with pytest.raises(PowerCut):
+            carry_out(job, tools())
+    assert len(pictures(job.gallery.aside)) == 2
+    assert store.rows(job) == []
+    carry_out(reclaim(), tools())
+    assert_whole(job)
+
+
+@pytest.mark.parametrize(
+    "moment", ["screening.report.write.write_audit", "screening.whole._sync", "pathlib.Path.rename"]
+)
+def test_a_crash_while_the_report_is_written_loses_no_heat_map(
+    tools, job, reclaim, monkeypatch, moment
+):
+    def cut(*_arguments):
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, cut)
+        with pytest.raises(PowerCut):
+            carry_out(job, tools())
+    assert not job.report.exists()
+    carry_out(reclaim(), tools())
+    assert_whole(job)
+
+
+def test_a_crash_after_the_report_was_written_leaves_nothing_beside_it(
+    tools, job, reclaim, monkeypatch
+):
+    def cut(_gallery):
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "clear", cut)
+        with pytest.raises(PowerCut):
+            carry_out(job, tools())
+    assert pictures(job.gallery.aside)
+    carry_out(reclaim(), tools())
+    assert_whole(job)
+
+
+def test_a_heat_map_that_somebody_removed_fails_the_job_and_leaves_no_report(tools, job, reclaim):
+    with pytest.raises(PowerCut):
+        carry_out(job, tools(engine=SerialEngine(1)))
+    next(job.gallery.aside.iterdir()).unlink()
+    with pytest.raises(ReportError, match="missing"):
+        carry_out(reclaim(), tools())
+    assert not job.report.exists()
+
+
+def waiting(store, folder, **changes):
+    job = make_job("job-2", folder, heatmaps=True, report=folder.parent / "report-2", **changes)
+    store.add(job)
+    return job
+
+
+def test_a_job_that_fails_leaves_no_picture(tools, job, store, folder):
+    other = waiting(store, folder)
+    engine = SerialEngine(2, JobsError("nothing goes any more"))
+    assert [code for _job, code in work(tools(engine=engine), drain=True, only="job-2")] == [1]
+    assert not other.gallery.aside.exists()
+    assert not other.report.exists()
+
+
+def test_a_place_that_cannot_hold_heat_maps_fails_the_job(tools, job, store, folder):
+    other = waiting(store, folder)
+    other.gallery.aside.touch()
+    assert [code for _job, code in work(tools(), drain=True, only="job-2")] == [1]
+    assert "heat maps cannot be written" in store.get("job-2").message
+    assert store.get("job-2").committed == 0
+
+
+def test_a_job_that_is_interrupted_keeps_its_pictures_for_the_next_worker(
+    tools, job, store, folder
+):
+    other = waiting(store, folder)
+    engine = SerialEngine(2, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        list(work(tools(engine=engine), drain=True, only="job-2"))
+    assert len(pictures(other.gallery.aside)) == 4
+    assert [code for _job, code in work(tools(), drain=True, only="job-2")] == [0]
+    assert_whole(other)
+
+
+class Robber(Witness):
+    """Another worker takes the job over and finishes it when the first batch is committed."""
+
+    def __init__(self, reclaim, tools):
+        super().__init__()
+        self._reclaim, self._tools = reclaim, tools
+
+    def committed(self, rows):
+        if not self.batches:
+            taken = self._reclaim()
+            carry_out(taken, self._tools())
+            self._tools().store.finish(taken, 0)
+        super().committed(rows)
+
+
+def test_a_worker_that_lost_its_job_leaves_no_picture(tools, store, folder, reclaim, job):
+    store.finish(job, 1, "not this one")
+    other = waiting(store, folder)
+    assert list(work(tools(watcher=Robber(reclaim, tools)), drain=True, only="job-2")) == []
+    assert_whole(other)
+
+
+def test_two_jobs_with_one_place_for_their_reports_do_not_mix_their_pictures(
+    tools, job, store, folder
+):
+    other = make_job("job-2", folder, heatmaps=True, report=job.report)
+    store.add(other)
+    with pytest.raises(PowerCut):
+        carry_out(store.claim("C", LEASE, only="job-2"), tools(engine=SerialEngine(1)))
+    carry_out(job, tools())
+    assert len(pictures(other.gallery.aside)) == 2
+
+
+def test_hidden_names_are_in_no_heat_map(tools, store, folder):
+    write_film(folder / "Doe Jane.png", seed=1)
+    store.add(make_job(folder=folder, heatmaps=True, hash_names=True))
+    job = store.claim("A", LEASE)
+    carry_out(job, tools())
+    (row,) = read_rows(job.report / "predictions.csv")
+    assert row.heatmap == f"heatmaps/{row.sha256[:16]}.png"
+    assert (job.report / row.heatmap).exists()

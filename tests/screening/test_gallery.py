@@ -1,0 +1,131 @@
+"""Heat maps wait beside a report, and become part of it."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from screening.errors import ReportError
+from screening.gallery import Gallery, place_of
+from screening.row import Row, Status
+
+ONE, TWO = place_of("1" * 64), place_of("2" * 64)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery(tmp_path / "reports" / ".report.heatmaps")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    (tmp_path / "report").mkdir()
+    return tmp_path / "report"
+
+
+def row(heatmap: str) -> Row:
+    return Row(film="a.png", status=Status.SCORED, heatmap=heatmap)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_heat_map_is_called_by_the_first_16_digits_of_its_film() -> None:
+    assert place_of("0123456789abcdef" * 4) == "heatmaps/0123456789abcdef.png"
+
+
+def test_pictures_are_kept_under_their_names(gallery: Gallery) -> None:
+    gallery.keep({ONE: b"one", TWO: b"two"})
+    assert names(gallery.aside) == ["1" * 16 + ".png", "2" * 16 + ".png"]
+    assert (gallery.aside / Path(ONE).name).read_bytes() == b"one"
+
+
+def test_nothing_to_keep_makes_no_folder(gallery: Gallery) -> None:
+    gallery.keep({})
+    assert not gallery.aside.exists()
+
+
+def test_a_film_screened_again_overwrites_its_own_picture(gallery: Gallery) -> None:
+    gallery.keep({ONE: b"first", TWO: b"two"})
+    gallery.keep({ONE: b"second"})
+    assert (gallery.aside / Path(ONE).name).read_bytes() == b"second"
+    assert len(names(gallery.aside)) == 2
+
+
+def test_a_report_gets_the_pictures_that_its_rows_name_and_no_others(
+    gallery: Gallery, report: Path
+) -> None:
+    gallery.keep({ONE: b"one", TWO: b"two"})
+    gallery.hang(report, [row(TWO), row(""), row(TWO)])
+    assert names(report / "heatmaps") == [Path(TWO).name]
+    assert (report / TWO).read_bytes() == b"two"
+
+
+def test_pictures_stay_until_they_are_cleared_and_the_report_keeps_its_own(
+    gallery: Gallery, report: Path
+) -> None:
+    gallery.keep({ONE: b"one"})
+    gallery.hang(report, [row(ONE)])
+    assert names(gallery.aside) == [Path(ONE).name]
+    gallery.clear()
+    assert not gallery.aside.exists()
+    assert (report / ONE).read_bytes() == b"one"
+    gallery.clear()
+
+
+def test_no_row_with_a_picture_makes_no_folder_in_the_report(
+    gallery: Gallery, report: Path
+) -> None:
+    gallery.hang(report, [row("")])
+    assert names(report) == []
+
+
+def test_a_file_system_without_hard_links_gets_copies(
+    gallery: Gallery, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    gallery.keep({ONE: b"one"})
+    gallery.hang(report, [row(ONE)])
+    assert (report / ONE).read_bytes() == b"one"
+    assert (report / ONE).stat().st_nlink == 1
+
+
+def test_a_picture_that_is_gone_is_an_error_that_names_it(gallery: Gallery, report: Path) -> None:
+    gallery.keep({ONE: b"one"})
+    with pytest.raises(ReportError, match=f"{Path(TWO).name} is missing; screen again"):
+        gallery.hang(report, [row(ONE), row(TWO)])
+
+
+def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ReportError, match=r"cannot be written to .*aside: Not a directory"):
+        Gallery(tmp_path / "file" / "aside").keep({ONE: b"one"})
+
+
+def test_a_full_disk_leaves_no_half_picture(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    gallery.keep({ONE: b"one"})
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ReportError, match="No space left on device"):
+        gallery.keep({ONE: b"better", TWO: b"two"})
+    assert names(gallery.aside) == [Path(ONE).name]
+    assert (gallery.aside / Path(ONE).name).read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("place", ["heatmaps/../../x.png", "/x.png", "../x.png"])
+def test_no_row_puts_a_picture_anywhere_else(gallery: Gallery, report: Path, place: str) -> None:
+    gallery.keep({place: b"x"})
+    gallery.hang(report, [row(place)])
+    assert [path.relative_to(report).as_posix() for path in report.rglob("*")] == [
+        "heatmaps",
+        "heatmaps/x.png",
+    ]
+    assert names(gallery.aside) == ["x.png"]
