@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,23 +16,58 @@ from jobs.cli.progress import TrainingProgress
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="MODEL folder.")
 @click.option(
     "--architecture",
-    type=click.Choice(["efficientnet-lite0", "reference"]),
+    type=click.Choice(["efficientnet-lite0", "small", "reference"]),
     default="efficientnet-lite0",
     show_default=True,
 )
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the films.")
 @click.option("--batch", type=click.IntRange(1), help="Films in one step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True))
-@click.option("--seed", type=int, help="Same seed, same split and same order of films.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Same seed, same split and same order of films."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["patient", "film", "given"]),
+    default="patient",
+    show_default=True,
+    help="Divide whole patients, or films (optimistic), or as the data say.",
+)
 @click.option(
     "--validation-share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the films held out for validation, by patient.",
+    help="Share of the films for calibration and the operating point.  [default: 0.15]",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the films that only the final figures are taken from; "
+    "films that the data call test are used instead.  [default: 0.15]",
 )
 @click.option(
     "--target-sensitivity",
     type=click.FloatRange(0, 1, min_open=True),
-    help="The threshold is the highest that reaches it on validation.",
+    help="The threshold is the highest that reaches it on validation.  [default: 0.95]",
+)
+@click.option(
+    "--target-specificity",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Or the lowest that reaches this.",
+)
+@click.option(
+    "--youden",
+    is_flag=True,
+    help="Or the one with the largest sum of both.",
+)
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1),
+    help="Share of pneumonia where the model will work, for the card's table of thresholds.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="What is computed in while training.  [default: float32]",
 )
 @click.option(
     "--pretrained/--from-scratch",
@@ -50,36 +86,69 @@ def train(
     architecture: str,
     patient_pattern: str | None,
     frontal: Path | None,
-    **settings: float | bool | None,
+    prevalence: float | None,
+    target_sensitivity: float | None,
+    target_specificity: float | None,
+    youden: bool,
+    **settings: str | float | bool | None,
 ) -> None:
     """Train on the labelled films in DATA, and write a MODEL with its card.
 
     DATA is a folder with the sub-folders NORMAL and PNEUMONIA, or a CSV with the
-    columns film and label, and optionally patient and split. An interrupted
-    training goes on when the same command is given again.
+    columns film and label, and optionally patient and split. What the data are
+    like is written first: MODEL/data.html. An interrupted training goes on when
+    the same command is given again.
     """
     given = {name: value for name, value in settings.items() if value is not None}
+    given |= _rule(target_sensitivity, target_specificity, youden)
     with native_logs_filtered():
         _need_training_extra()
-        from screening.training.manifest import PATIENT_PATTERN
-        from screening.training.recipe import default_recipe
+        from screening.training.data.manifest import PATIENT_PATTERN
+        from screening.training.network.recipe import default_recipe
+        from screening.training.train import Request
         from screening.training.train import train as train_model
 
         recipe = replace(default_recipe(architecture), **given)  # type: ignore[arg-type]
         pattern = patient_pattern or PATIENT_PATTERN
         with TrainingProgress(recipe.epochs) as progress:
             try:
-                card = train_model(data, out, recipe, pattern, _command(data), progress, frontal)
+                request = Request(data, out, pattern, _command(data), frontal, prevalence)
+                card = train_model(request, recipe, progress)
             except KeyboardInterrupt:
                 progress.say("Interrupted. The same command goes on after the last whole epoch.")
                 raise
-    auroc = card.metrics["auroc"]
+    for name, figures in (("validation", card.metrics), ("test", card.test)):
+        if figures:
+            click.echo(f"{name}: {_in_words(figures)}")
     click.echo(
-        f"{out}: {card.model}, validation AUROC {auroc['value']:.4f} "
-        f"({auroc['ci_low']:.4f} to {auroc['ci_high']:.4f}, n = {auroc['n']}), "
-        f"threshold {card.operating_point.threshold:.3f}"
+        f"{out}: {card.model}, threshold {card.operating_point.threshold:.3f} "
+        f"({card.operating_point.rule})"
     )
-    click.echo(f"Next: screening export {out} --out BUNDLE")
+    click.echo(f"Read {out / 'card.html'}. Next: screening export {out} --out BUNDLE")
+
+
+def _rule(sensitivity: float | None, specificity: float | None, youden: bool) -> dict[str, Any]:
+    """The part of the recipe that chooses the threshold; at most one rule may be given."""
+    if (sensitivity is not None) + (specificity is not None) + youden > 1:
+        raise click.UsageError(
+            "choose one of --target-sensitivity, --target-specificity and --youden"
+        )
+    if sensitivity is not None:
+        return {"rule": "target-sensitivity", "target": sensitivity}
+    if specificity is not None:
+        return {"rule": "target-specificity", "target": specificity}
+    return {"rule": "youden"} if youden else {}
+
+
+def _in_words(figures: dict[str, Any]) -> str:
+    """Three figures of one side with their intervals; undefined ones are left out."""
+    shown = []
+    for name in ("auroc", "recall", "specificity"):
+        figure = figures[name]
+        if figure["value"] is not None and figure["ci_low"] is not None:
+            low, high = figure["ci_low"], figure["ci_high"]
+            shown.append(f"{name} {figure['value']:.4f} ({low:.4f} to {high:.4f})")
+    return ", ".join(shown) + f", n = {figures['auroc']['n']}"
 
 
 def _need_training_extra() -> None:
@@ -100,7 +169,9 @@ def _command(data: Path) -> str:
         if name in ("data", "out") or source == click.core.ParameterSource.DEFAULT or value is None:
             continue
         option = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
+        if name == "youden":
+            words.append(option)
+        elif isinstance(value, bool):
             words.append("--pretrained" if value else "--from-scratch")
         else:
             words += [option, value.name if isinstance(value, Path) else str(value)]

@@ -1,201 +1,171 @@
-"""From a folder of labelled films to a MODEL: split, fit, calibrate, choose, measure, write."""
+"""From a folder of labelled films to a MODEL: read, describe, divide, fit, judge, write."""
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from screening import __version__
-from screening.card import WEIGHTS, Card, sha256_of
+from screening.card import WEIGHTS, Card
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
-from screening.recognition import Recogniser
-from screening.report.metrics import Scored, confusion, performance
-from screening.training.calibrate import choose_threshold, fit_temperature
-from screening.training.checkpoint import History, remove_checkpoints
-from screening.training.examples import read_examples
-from screening.training.figures import draw_figures
-from screening.training.films import (
-    Bytes,
-    class_weights,
+from screening.training.data.census import take_census
+from screening.training.data.duplicates import find_duplicates
+from screening.training.data.films import (
+    Collection,
     labels_of,
-    read_bytes,
+    read_collection,
     read_films,
     read_folder,
 )
-from screening.training.fit import FilmSet, Progress, fit, predict
-from screening.training.fold import fold
-from screening.training.manifest import LabelledFilm, fingerprint, read_manifest
-from screening.training.networks import PREPROCESSING
-from screening.training.recipe import Recipe
-from screening.training.recognise import Frontal, fit_recogniser
-from screening.training.split import split_by_patient
-
-HISTORY: Final = "history.csv"
-VALIDATION: Final = "validation.csv"
-FIGURES: Final = "figures"
+from screening.training.data.manifest import LabelledFilm, fingerprint, read_manifest
+from screening.training.data.split import Sides, joined, split
+from screening.training.gate.examples import read_examples
+from screening.training.judge import Pictures, judge
+from screening.training.model_folder import write_model
+from screening.training.network.batches import class_weights
+from screening.training.network.fit import FilmSet, Progress, fit
+from screening.training.network.fold import fold
+from screening.training.network.networks import PREPROCESSING
+from screening.training.network.recipe import Recipe
+from screening.training.pages.census_page import write_census
 
 
 @dataclass(frozen=True)
-class _Sides:
-    training: list[LabelledFilm]
-    validation: list[LabelledFilm]
+class Request:
+    """What the user asked for, beside the recipe.
 
-
-def train(
-    data: Path,
-    model: Path,
-    recipe: Recipe,
-    patient_pattern: str,
-    command: str,
-    progress: Progress,
-    frontal: Path | None = None,
-) -> Card:
-    """Train on `data` and write the MODEL folder.
-
-    An interrupted call leaves a checkpoint in `model`; the same call goes on from there.
-
-    Args:
+    Attributes:
         data: class folders or a CSV manifest.
         model: folder to write; must not hold a finished model.
-        command: how the user asked for this, for the card.
+        patient_pattern: where the patient is in a file name.
+        command: how the user asked, for the card.
         frontal: frontal chest films of other places, which need no labels: they widen what the
             gate takes for one.
+        prevalence: share of pneumonia where the model will work, for the table of thresholds.
+    """
+
+    data: Path
+    model: Path
+    patient_pattern: str
+    command: str
+    frontal: Path | None = None
+    prevalence: float | None = None
+
+
+def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
+    """Train and write the MODEL folder.
+
+    An interrupted call leaves a checkpoint in the folder; the same call goes on from there.
 
     Raises:
-        TrainingDataError: if the films cannot be used, or `model` holds a model already.
+        TrainingDataError: if the films cannot be used, or the folder holds a model already.
     """
-    if (model / WEIGHTS).exists():
-        raise TrainingDataError(f"{model} already holds a model; choose another --out")
-    films = read_manifest(data, patient_pattern)
-    sides = _Sides(*split_by_patient(films, recipe.validation_share, recipe.seed))
-    for name, side in vars(sides).items():
-        counts = ", ".join(f"{number} {what}" for what, number in _counts(side).items())
-        progress.say(f"{name}: {counts}")
+    if (request.model / WEIGHTS).exists():
+        raise TrainingDataError(f"{request.model} already holds a model; choose another --out")
+    films = read_manifest(request.data, request.patient_pattern)
     preprocessing = PREPROCESSING[recipe.architecture]
-    data_hash = fingerprint(films)
-    model.mkdir(parents=True, exist_ok=True)
+    request.model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        training = FilmSet(
-            read_bytes(sides.training, preprocessing, pool), labels_of(sides.training)
-        )
-        validation = FilmSet(
-            read_films(sides.validation, preprocessing, pool), labels_of(sides.validation)
-        )
         # What is wrong with these is said before hours of fitting.
-        others = read_folder(frontal, preprocessing, pool)
+        others = read_folder(request.frontal, preprocessing, pool)
+        collection, sides = _divided(films, preprocessing, recipe, request.model, pool, progress)
+        data = fingerprint(collection.films, collection.sha256)
+        pictures = Pictures(
+            FilmSet(
+                collection.greys[collection.indices(sides.training)], labels_of(sides.training)
+            ),
+            _as_at_night(sides.validation, preprocessing, pool),
+            _as_at_night(sides.test, preprocessing, pool),
+            others,
+            read_examples(preprocessing),
+        )
+        training, validation = pictures.training, pictures.validation
         network, history = fit(
-            recipe, preprocessing, training, validation, model, data_hash, pool, progress
+            recipe, preprocessing, training, validation, request.model, data, pool, progress
         )
     network = fold(network)
-    scores = predict(network, preprocessing, validation.greys, "score")
-    calibration = fit_temperature(scores, validation.labels)
-    probabilities = calibration.probabilities(scores)
-    point = choose_threshold(probabilities, validation.labels, recipe.target_sensitivity)
-    scored = _scored(sides.validation, probabilities, point.positive(probabilities))
-    card = Card(
-        architecture=recipe.architecture,
-        preprocessing=preprocessing,
-        calibration=calibration,
-        operating_point=point,
-        gate=_gate(network, preprocessing, sides, training, validation, others, recipe.seed),
-        metrics=_metrics(scored),
-        training=_provenance(data, data_hash, sides, recipe, patient_pattern, command),
-    )
-    return _write(model, network, card, history, sides.validation, probabilities)
+    provenance = _provenance(request, recipe, data, sides)
+    progress.say("Calibrating, choosing the threshold, measuring")
+    judged = judge(network, preprocessing, recipe, sides, pictures, provenance, request.prevalence)
+    last = pictures.test if sides.test else pictures.validation
+    return write_model(request.model, network, judged.card, history, judged.sides, last.greys)
 
 
-def _gate(
-    network: keras.Model,
+def _divided(
+    films: list[LabelledFilm],
     preprocessing: Preprocessing,
-    sides: _Sides,
-    training: FilmSet[Bytes],
-    validation: FilmSet[npt.NDArray[np.float32]],
-    others: npt.NDArray[np.float32],
-    seed: int,
-) -> Recogniser:
-    return fit_recogniser(
-        partial(predict, network, preprocessing, output="embedding"),
-        Frontal.chosen(training.greys, [film.patient for film in sides.training], seed),
-        validation.greys,
-        Frontal(others, np.array([f"other {index}" for index in range(len(others))], dtype=str)),
-        read_examples(preprocessing),
-        seed,
-    )
-
-
-def _write(
+    recipe: Recipe,
     model: Path,
-    network: keras.Model,
-    card: Card,
-    history: History,
-    films: list[LabelledFilm],
-    probabilities: npt.NDArray[np.float64],
-) -> Card:
-    """Write the folder; the weights come last under their name, so they mark it as complete."""
-    aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
-    network.save(aside)
-    card = card.with_weights(sha256_of(aside))
-    card.write(model)
-    pd.DataFrame(history).to_csv(model / HISTORY, index=False)
-    validation = {
-        "film": [film.name for film in films],
-        "label": [CLASSES[film.label] for film in films],
-        "patient": [film.patient for film in films],
-        "probability": probabilities,
-        "prediction": [card.operating_point.finding(p) for p in probabilities],
-    }
-    pd.DataFrame(validation).to_csv(model / VALIDATION, index=False)
-    threshold = card.operating_point.threshold
-    draw_figures(model / FIGURES, history, labels_of(films), probabilities, threshold)
-    aside.rename(model / WEIGHTS)
-    remove_checkpoints(model)
-    return card
+    pool: Executor,
+    progress: Progress,
+) -> tuple[Collection, Sides]:
+    """Read all films, divide them so that no copy is on two sides, and write what they are like."""
+    collection = read_collection(films, preprocessing, pool)
+    duplicates = find_duplicates(collection.greys, collection.sha256)
+    sides = split(
+        joined(collection.films, duplicates.pairs),
+        recipe.protocol,
+        recipe.validation_share,
+        recipe.test_share,
+        recipe.seed,
+    )
+    census = take_census(collection, sides, duplicates)
+    write_census(model, census, collection, duplicates, recipe.protocol, recipe.seed)
+    for warning in census.warnings:
+        progress.say(f"Warning: {warning}")
+    for name, side in sides.items():
+        counts = ", ".join(f"{number} {what}" for what, number in _counts(side).items())
+        progress.say(f"{name}: {counts}")
+    return collection, sides
 
 
-def _scored(
-    films: list[LabelledFilm],
-    probabilities: npt.NDArray[np.float64],
-    called: npt.NDArray[np.bool_],
-) -> Scored:
-    _patients, patient = np.unique([film.patient for film in films], return_inverse=True)
-    return Scored(labels_of(films) == 1, probabilities, called, patient.astype(np.int64))
+def _as_at_night(
+    films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor
+) -> FilmSet[npt.NDArray[np.float32]]:
+    return FilmSet(read_films(films, preprocessing, pool), labels_of(films))
 
 
-def _metrics(scored: Scored) -> dict[str, Any]:
-    figures = {name: asdict(figure) for name, figure in performance(scored).items()}
-    return {"set": "validation", "confusion": confusion(scored), **figures}
-
-
-def _provenance(
-    data: Path, data_hash: str, sides: _Sides, recipe: Recipe, patient_pattern: str, command: str
-) -> dict[str, Any]:
+def _provenance(request: Request, recipe: Recipe, data: str, sides: Sides) -> dict[str, Any]:
     weights = class_weights(labels_of(sides.training))
     return {
-        "command": command,
-        "data": str(data.resolve()),
-        "fingerprint": data_hash,
-        "films": {name: _counts(side) for name, side in vars(sides).items()},
-        "validation_patients": hashlib.sha256(
-            "\n".join(sorted({film.patient for film in sides.validation})).encode()
-        ).hexdigest(),
+        "command": request.command,
+        "data": str(request.data.resolve()),
+        "fingerprint": data,
+        "films": {name: _counts(side) for name, side in sides.items()},
+        "patients_sha256": {name: _patients_sha256(side) for name, side in sides.items()},
         "class_weights": dict(zip(CLASSES, map(float, weights), strict=True)),
         "recipe": asdict(recipe),
-        "patient_pattern": patient_pattern,
+        "patient_pattern": request.patient_pattern,
         "backend": keras.backend.backend(),
-        "software": {"screening": __version__}
-        | {name: version(name) for name in ("keras", "numpy", "pillow", "pydicom")},
+        "software": _software(),
     }
+
+
+def _software() -> dict[str, str]:
+    """The versions of what a figure may depend on."""
+    backend = keras.backend.backend()
+    packages = ("keras", "numpy", "pillow", "pydicom", "scikit-learn", "scipy")
+    return {
+        "screening": __version__,
+        # There are several packages of one backend.
+        backend: import_module(backend).__version__,
+        **{name: version(name) for name in packages},
+    }
+
+
+def _patients_sha256(films: list[LabelledFilm]) -> str:
+    patients = sorted({film.patient for film in films})
+    return hashlib.sha256("\n".join(patients).encode()).hexdigest()
 
 
 def _counts(films: list[LabelledFilm]) -> dict[str, int]:

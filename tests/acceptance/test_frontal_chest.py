@@ -22,11 +22,11 @@ from exports.bundle import SHIPPED
 from makers import dicom_bytes, dicom_film, encoded
 from screening.card import Card
 from screening.row import Row, Status, read_rows
-from screening.training.examples import FRONTAL
+from screening.training.gate.examples import FRONTAL
 
 data_store = pytest.importorskip("data_store", reason="could not import data_store: it has RG1")
 
-PICTURES = Path(package.__file__).parent / "training" / "pictures"
+PICTURES = Path(package.__file__).parent / "training" / "gate" / "pictures"
 RG1 = Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
 
 #: Of each kind; there are about fifteen.

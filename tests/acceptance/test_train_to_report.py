@@ -1,6 +1,7 @@
 """The way of the data scientist: train, interrupt, go on, export, queue, screen."""
 
 import csv
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from makers import COMMAND, write_film
 from screening.card import Card
 from screening.row import read_rows
 
-PICTURES = Path(package.__file__).parent / "training" / "pictures"
+PICTURES = Path(package.__file__).parent / "training" / "gate" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def elsewhere(place):
 def model(place, elsewhere, screening, environment):
     """A MODEL whose training was interrupted after its first epoch, and gone on with."""
     command = ["train", place / "films", "--out", place / "model", "--epochs", "2"]
-    command += ["--validation-share", "0.3", "--frontal", elsewhere]
+    command += ["--validation-share", "0.3", "--prevalence", "0.1", "--frontal", elsewhere]
     first = subprocess.Popen(
         [COMMAND, *map(str, command)],
         env=environment,
@@ -76,12 +77,13 @@ def test_an_interrupted_training_goes_on_and_has_one_line_for_each_epoch(model):
 
 
 def test_no_patient_is_on_both_sides_of_the_split(model, place):
-    validation = pd.read_csv(model / "validation.csv")
-    films = [path.relative_to(place / "films").as_posix() for path in place.glob("films/*/*.png")]
-    training = set(films) - set(validation.film)
+    held_out = [pd.read_csv(model / f"{side}.csv") for side in ("validation", "test")]
+    films = {path.relative_to(place / "films").as_posix() for path in place.glob("films/*/*.png")}
+    training = films - {film for side in held_out for film in side.film}
     patients = {film.partition("/")[2].partition("_")[0] for film in training}
-    assert len(validation) + len(training) == 240
-    assert not patients & set(validation.patient)
+    assert len(training) == 240 - sum(map(len, held_out)) > 100
+    assert not patients & {patient for side in held_out for patient in side.patient}
+    assert not {*held_out[0].patient} & {*held_out[1].patient}
 
 
 def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model):
@@ -93,12 +95,54 @@ def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model
     assert "0.95" in card.operating_point.rule
     assert card.training["class_weights"]["NORMAL"] == pytest.approx(1, abs=0.2)
     assert card.training["films"]["validation"]["films"] == len(validation)
-    assert {path.name for path in (model / "figures").iterdir()} == {
-        "learning.png",
-        "precision_recall.png",
-        "roc.png",
-        "scores.png",
-    }
+
+
+def test_the_data_are_described_before_anything_is_fitted(model, place):
+    census = json.loads((model / "data.json").read_text())
+    assert sum(side["films"] for side in census["sides"]["training"].values()) > 0
+    page = (model / "data.html").read_text()
+    assert "Data report" in page
+    assert (model / "figures" / "data_films.png").exists()
+    assert (model / "figures" / "data_classes.png").exists()
+
+
+def test_test_films_are_measured_and_chosen_by_patient(model):
+    card = Card.read(model)
+    test = pd.read_csv(model / "test.csv")
+    validation = pd.read_csv(model / "validation.csv")
+    assert not {*test.patient} & {*validation.patient}
+    assert card.test["set"] == "test"
+    assert card.test["auroc"]["n"] == len(test) == card.training["films"]["test"]["films"]
+    called = test.probability >= card.operating_point.threshold
+    assert list(test.prediction == "PNEUMONIA") == list(called)
+
+
+def test_the_card_says_what_the_model_is_worth(model):
+    card = Card.read(model)
+    assert {*card.results} == {"training", "validation", "test"}
+    for side in card.results.values():
+        assert {*side["classes"]} == {"NORMAL", "PNEUMONIA"}
+        assert side["loss"] > 0
+    assert len(card.elsewhere) >= 15
+    assert any("chosen" in point["marks"] for point in card.operating_points)
+    assert card.operating_points[0]["projected"]["prevalence"] == 0.1
+    assert card.reference is not None
+    assert card.reference.n == card.training["films"]["validation"]["films"]
+
+
+def test_the_history_has_the_figures_of_each_epoch(model):
+    history = pd.read_csv(model / "history.csv")
+    columns = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "seconds"}
+    assert columns <= {*history.columns}
+    assert history.notna().all(axis=None)
+
+
+def test_the_card_is_a_page_with_all_its_figures(model):
+    page = (model / "card.html").read_text()
+    assert "not a medical device" in page.lower()
+    for name in ("roc", "precision_recall", "confusion_test", "reliability_test", "elsewhere"):
+        assert (model / "figures" / f"{name}.png").exists()
+    assert page.count("data:image/png") >= 10
 
 
 def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
@@ -117,6 +161,28 @@ def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
 def test_a_bundle_has_the_gate_of_its_model(bundle, model):
     gates = [Card.read(place).gate for place in (bundle, model)]
     assert gates[0].as_dict() == gates[1].as_dict()
+
+
+def test_a_patient_in_two_splits_is_refused_before_anything_is_fitted(place, tmp_path, screening):
+    lines = ["film,label,patient,split"]
+    for seed in range(40):
+        finding = ("NORMAL", "PNEUMONIA")[seed % 2]
+        film = place / "films" / finding / f"person{seed // 3}_{seed}.png"
+        split = ("train", "val", "test")[seed % 3] if seed < 6 else "train"
+        lines.append(f"{film},{finding},child {seed // 3},{split}")
+    (tmp_path / "films.csv").write_text("\n".join(lines))
+    for protocol in ("given", "patient"):
+        command = ["train", tmp_path / "films.csv", "--out", tmp_path / "model", "--epochs", "1"]
+        result = screening(*command, "--protocol", protocol, code=1)
+        assert "child 0" in result.stderr
+        assert "--protocol film" in result.stderr
+    assert not (tmp_path / "model" / "model.keras").exists()
+
+
+def test_two_rules_for_one_threshold_are_wrong_usage(place, tmp_path, screening):
+    command = ["train", place / "films", "--out", tmp_path / "model", "--youden"]
+    result = screening(*command, "--target-sensitivity", "0.9", code=2)
+    assert "choose one of --target-sensitivity" in result.stderr
 
 
 def test_a_folder_without_films_cannot_widen_the_gate(place, tmp_path, screening):

@@ -1,0 +1,129 @@
+"""From a fitted network to its card: calibrate, choose the threshold, and measure, in this order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from screening.card import Card
+from screening.preprocess import Preprocessing
+from screening.report.operating_points import operating_points
+from screening.training.data.films import Bytes
+from screening.training.data.manifest import LabelledFilm
+from screening.training.data.split import Sides
+from screening.training.gate.examples import Example
+from screening.training.gate.recognise import Frontal, fit_recogniser
+from screening.training.measure.calibrate import choose_threshold, fit_calibration
+from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
+from screening.training.measure.remember import remember
+from screening.training.measure.travel import travel
+from screening.training.network.fit import FilmSet, predict
+from screening.training.network.recipe import Recipe
+
+Greys = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """All that a network is fitted and judged on, at its size.
+
+    Attributes:
+        training: 0..255.
+        validation: 0..1.
+        test: likewise; may have no films.
+        others: frontal films of other places for the gate, shape (n, rows, columns), 0..1.
+        examples: pictures for the gate.
+    """
+
+    training: FilmSet[Bytes]
+    validation: FilmSet[Greys]
+    test: FilmSet[Greys]
+    others: Greys
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A card without its weights, and the sides it was made from.
+
+    Attributes:
+        sides: training, validation and, where there is one, test.
+    """
+
+    card: Card
+    sides: tuple[Evaluated, ...]
+
+    def side(self, name: str) -> Evaluated | None:
+        """One side; None where there is no such."""
+        return next((side for side in self.sides if side.name == name), None)
+
+
+def judge(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    sides: Sides,
+    pictures: Pictures,
+    provenance: dict[str, Any],
+    prevalence: float | None,
+) -> Judged:
+    """Everything that the card says about a finished network.
+
+    Calibration, threshold and gate see training and validation films alone; the test side is only
+    measured.
+
+    Args:
+        prevalence: share of pneumonia where the model will work, for the table of thresholds.
+    """
+    look = partial(predict, network, preprocessing)
+    scores = look(pictures.validation.greys, output="score")
+    calibration = fit_calibration(scores, pictures.validation.labels)
+    probabilities = calibration.probabilities(scores)
+    point = choose_threshold(probabilities, pictures.validation.labels, recipe.target, recipe.rule)
+
+    def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> Evaluated:
+        return Evaluated.of(name, films, scores, calibration, point)
+
+    validation = evaluated(VALIDATION, sides.validation, scores)
+    own = look(pictures.training.greys, output="score")
+    judged = [evaluated(TRAINING, sides.training, own), validation]
+    if sides.test:
+        judged.append(evaluated(TEST, sides.test, look(pictures.test.greys, output="score")))
+    last = judged[-1]
+    card = Card(
+        architecture=recipe.architecture,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        operating_point=point,
+        gate=fit_recogniser(
+            partial(look, output="embedding"),
+            Frontal.chosen(
+                pictures.training.greys, [film.patient for film in sides.training], recipe.seed
+            ),
+            pictures.validation.greys,
+            Frontal.of_others(pictures.others),
+            pictures.examples,
+            recipe.seed,
+        ),
+        metrics=validation.metrics(),
+        test={} if last is validation else last.metrics(),
+        elsewhere=travel(
+            validation,
+            pictures.validation.greys,
+            partial(look, output="score"),
+            calibration,
+            point,
+        ),
+        results={side.name: side.results() for side in judged},
+        operating_points=[
+            each.as_dict() for each in operating_points(last.scored(), point.threshold, prevalence)
+        ],
+        training=provenance,
+    )
+    embeddings = look(pictures.validation.greys, output="embedding")
+    reference = remember(card, pictures.validation.greys, validation.probabilities, embeddings)
+    return Judged(replace(card, reference=reference), tuple(judged))

@@ -1,0 +1,81 @@
+"""Write a MODEL: card, weights, history, what was said of each film, figures and the page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from screening.card import WEIGHTS, Card, sha256_of
+from screening.heatmap import overlay
+from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
+from screening.training.network.checkpoint import History, remove_checkpoints
+from screening.training.network.gradcam import activation
+from screening.training.pages.card_page import FIGURES, write_page
+from screening.training.pages.figures import draw_elsewhere, draw_learning, draw_performance
+from screening.training.pages.mistakes import draw_mistakes, worst_mistakes
+
+HISTORY: Final = "history.csv"
+
+Greys = npt.NDArray[np.float32]
+
+
+def write_model(
+    model: Path,
+    network: keras.Model,
+    card: Card,
+    history: History,
+    sides: Sequence[Evaluated],
+    greys: Greys,
+) -> Card:
+    """Write the folder; the weights come last under their name, so they mark it as complete.
+
+    Args:
+        sides: training, validation and, where there is one, test; the last one's worst mistakes
+            are shown.
+        greys: films of the last side, shape (n, rows, columns), 0..1.
+
+    Returns:
+        The card with the hash of the weights.
+    """
+    aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
+    network.save(aside)
+    card = card.with_weights(sha256_of(aside))
+    card.write(model)
+    pd.DataFrame(history).to_csv(model / HISTORY, index=False)
+    held_out = [side for side in sides if side.name != TRAINING]
+    for side in held_out:
+        pd.DataFrame(side.columns()).to_csv(model / f"{side.name}.csv", index=False)
+    figures = model / FIGURES
+    figures.mkdir(exist_ok=True)
+    draw_learning(figures, history)
+    metrics = {VALIDATION: card.metrics, TEST: card.test}
+    draw_performance(figures, held_out, card.operating_point.threshold, metrics)
+    draw_elsewhere(figures, card.elsewhere)
+    _draw_mistakes(figures, network, card, sides[-1], greys)
+    write_page(model, card)
+    aside.rename(model / WEIGHTS)
+    remove_checkpoints(model)
+    return card
+
+
+def _draw_mistakes(
+    figures: Path,
+    network: keras.Model,
+    card: Card,
+    side: Evaluated,
+    greys: Greys,
+) -> None:
+    mistakes = worst_mistakes(side)
+    if not mistakes.indices:
+        return
+    films = greys[list(mistakes.indices)]
+    maps = activation(network, card.preprocessing.normalise(films))
+    overlays = None
+    if maps is not None:
+        odds = card.beyond_threshold(maps)
+        overlays = [np.asarray(overlay(*pair)) for pair in zip(films, odds, strict=True)]
+    draw_mistakes(figures, side, mistakes, list(films), overlays)
