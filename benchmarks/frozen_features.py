@@ -1,0 +1,47 @@
+"""The simplest thing that works: ImageNet features that are never fitted, and logistic regression.
+
+What a training has to beat, and what the controls are made with, because it takes seconds.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from screening.training.network.fit import predict
+from screening.training.network.imagenet import load_imagenet_weights
+from screening.training.network.networks import DEFAULT, PREPROCESSING, build
+
+Floats = npt.NDArray[np.float64]
+
+#: Inverse strength of the ridge on standardised features.
+_C: Final = 0.01
+
+
+def imagenet_features(films: npt.NDArray[np.uint8]) -> Floats:
+    """Means over the film of the last stages of EfficientNet-Lite0, shape (n, 1984).
+
+    Args:
+        films: at the size of the default model, shape (n, rows, columns), 0..255.
+    """
+    return predict(_network(), PREPROCESSING[DEFAULT], films, "features").astype(np.float64)
+
+
+@cache
+def _network() -> keras.Model:
+    network = build(DEFAULT, PREPROCESSING[DEFAULT].shape)
+    load_imagenet_weights(network)
+    head = keras.layers.GlobalAveragePooling2D()(network.get_layer("head_relu").output)
+    features = keras.layers.Concatenate()([network.output["embedding"], head])
+    return keras.Model(network.input, {"features": features})
+
+
+def logistic_regression() -> Any:
+    """On standardised features; both classes count the same."""
+    ridge = LogisticRegression(C=_C, max_iter=2000, class_weight="balanced")
+    return make_pipeline(StandardScaler(), ridge)

@@ -1,0 +1,140 @@
+"""How well a model's gate does on films of hospitals that it was not fitted with.
+
+``python benchmarks/gate.py MODEL --data DATA --frontal FOLDER``: FOLDER has a ``films.csv`` with the
+columns film, patient and source. The gate is fitted anew without the films of each source, which
+are then shown to it, upright, turned and inverted; and the films of the test side as well.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from screening.card import WEIGHTS, Card
+from screening.preprocess import Preprocessing
+from screening.recognition import ORIENTATIONS, Recogniser, Recognition
+from screening.training.data.duplicates import find_duplicates
+from screening.training.data.films import read_collection, read_films, read_grey
+from screening.training.data.manifest import read_manifest
+from screening.training.data.split import Sides, joined, split
+from screening.training.gate.disguise import turn
+from screening.training.gate.examples import read_examples
+from screening.training.gate.recognise import Embed, Frontal, Greys, fit_recogniser
+from screening.training.network.fit import predict
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The films that the model was made with.
+
+    Attributes:
+        own: for the gate, of the training side.
+        unseen: of the validation side, shape (n, rows, columns), 0..1.
+        test: of the test side, likewise.
+    """
+
+    own: Frontal
+    unseen: Greys
+    test: Greys
+
+
+def main() -> None:
+    """Print a line for each set of films."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--frontal", type=Path, required=True)
+    arguments = parser.parse_args()
+    card = Card.read(arguments.model)
+    network = keras.saving.load_model(arguments.model / WEIGHTS, compile=False)
+    embed: Embed = partial(predict, network, card.preprocessing, output="embedding")
+    site = _site(arguments.data, card)
+    greys, patients, sources = _others(arguments.frontal, card.preprocessing)
+    seed = card.training["recipe"]["seed"]
+    examples = read_examples(card.preprocessing)
+    for source in sorted({*sources}):
+        left = sources != source
+        others = Frontal(greys[left], patients[left])
+        gate = fit_recogniser(embed, site.own, site.unseen, others, examples, seed)
+        _say(f"held out: {source}", gate, embed, greys[~left])
+    none = Frontal(greys[:0], patients[:0])
+    gate = fit_recogniser(embed, site.own, site.unseen, none, examples, seed)
+    _say("fitted without any of them", gate, embed, greys, ("upright",))
+    if card.gate is not None:
+        _say("the model's own gate, test side", card.gate, embed, site.test)
+        print(f"pictures held out by source: {card.gate.fitted_on}")
+
+
+def _site(data: Path, card: Card) -> Site:
+    recipe = card.training["recipe"]
+    preprocessing = card.preprocessing
+    with ThreadPoolExecutor() as pool:
+        films = read_manifest(data, card.training["patient_pattern"])
+        collection = read_collection(films, preprocessing, pool)
+        pairs = find_duplicates(collection.greys, collection.sha256).pairs
+        sides: Sides = split(
+            joined(collection.films, pairs),
+            recipe["protocol"],
+            recipe["validation_share"],
+            recipe["test_share"],
+            recipe["seed"],
+        )
+        own = collection.greys[collection.indices(sides.training)]
+        patients = [film.patient for film in sides.training]
+        return Site(
+            Frontal.chosen(own, patients, recipe["seed"]),
+            read_films(sides.validation, preprocessing, pool),
+            read_films(sides.test, preprocessing, pool),
+        )
+
+
+def _others(
+    folder: Path, preprocessing: Preprocessing
+) -> tuple[Greys, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    """Films, their patients and their sources."""
+    with (folder / "films.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    greys = np.stack([read_grey(folder / line["film"], preprocessing) for line in lines])
+    patients, sources = (
+        np.array([line[column] for line in lines]) for column in ("patient", "source")
+    )
+    return greys, patients, sources
+
+
+def _say(
+    what: str,
+    gate: Recogniser,
+    embed: Embed,
+    greys: Greys,
+    orientations: Iterable[str] = ORIENTATIONS,
+) -> None:
+    for orientation in orientations:
+        seen = gate.recognise(embed(turn(greys, orientation)))
+        refused = sum(bool(each.refusal) for each in seen)
+        turned = sum(_says_turned(each, orientation) for each in seen)
+        beyond = sum("out_of_domain" in " ".join(each.warnings) for each in seen)
+        print(
+            f"{what}, {orientation}: {len(seen)} films, {refused} refused, "
+            f"{turned} with the right word on how they lie, {beyond} out of domain",
+            flush=True,
+        )
+
+
+def _says_turned(seen: Recognition, orientation: str) -> bool:
+    """True if the warnings say how the film lies; of an upright one they say nothing."""
+    words = [each for each in seen.warnings if each.startswith(("rotated", "inverted"))]
+    if orientation == "upright":
+        return not words
+    expected = "inverted:" if orientation == "inverted" else f"by {orientation} degrees"
+    return len(words) == 1 and expected in words[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""How good models are, side by side: ``python benchmarks/models.py MODEL... --data DATA --out DIR``.
+
+Figures are those of the models' cards: on their test side, which nothing was chosen with, and at the
+worst of the simulated hospitals. DATA adds the features that are never fitted as a baseline, on the
+same films.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from cost import Cost, cost_of
+from frozen_features import imagenet_features, logistic_regression
+from screening.card import WEIGHTS, Card
+from screening.training.data.duplicates import find_duplicates
+from screening.training.data.films import labels_of, read_collection
+from screening.training.data.manifest import read_manifest
+from screening.training.data.split import joined, split
+from screening.training.measure.calibrate import choose_threshold, fit_calibration
+from screening.training.measure.evaluation import TEST, VALIDATION, Evaluated
+from screening.training.measure.travel import travel
+from screening.training.network.networks import DEFAULT, PREPROCESSING
+
+_METRICS: Final = (
+    "auroc",
+    "accuracy",
+    "recall",
+    "specificity",
+    "balanced_accuracy",
+    "brier",
+    "calibration_error",
+)
+_COSTS: Final = ("parameters", "macs", "training_ms", "inference_ms")
+
+Row = dict[str, str]
+
+
+def main() -> None:
+    """Write ``models.csv`` and print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path, help="adds frozen features on these films")
+    parser.add_argument("--protocols", nargs="*", default=["patient", "film"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("models.csv"))
+    arguments = parser.parse_args()
+    rows = [row for model in arguments.models for row in _of_model(model)]
+    if arguments.data:
+        for protocol in arguments.protocols:
+            rows += _of_frozen_features(arguments.data, protocol, arguments.seed)
+    with arguments.out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print("|", " | ".join(rows[0]), "|")
+    print("|", " | ".join("---" for _ in rows[0]), "|")
+    for row in rows:
+        print("|", " | ".join(row.values()), "|")
+
+
+def _of_model(model: Path) -> list[Row]:
+    card = Card.read(model)
+    cost = cost_of(keras.saving.load_model(model / WEIGHTS, compile=False))
+    recipe = card.training["recipe"]
+    name = f"{card.architecture}, {recipe['epochs']} epochs, seed {recipe['seed']}"
+    return [*_rows(name, recipe["protocol"], card.test, card.elsewhere, cost)]
+
+
+def _rows(
+    name: str,
+    protocol: str,
+    test: dict[str, Any],
+    elsewhere: dict[str, dict[str, Any]],
+    cost: Cost | None,
+) -> Iterator[Row]:
+    """The test side, and the hospital with the lowest AUROC."""
+    worst = min(elsewhere, key=lambda hospital: elsewhere[hospital]["auroc"]["value"])
+    for films, figures in ((f"test ({protocol})", test), (f"worst: {worst}", elsewhere[worst])):
+        yield (
+            {"model": name, "films": films}
+            | {metric: _written(figures[metric]) for metric in _METRICS}
+            | {what: f"{getattr(cost, what):.4g}" if cost else "" for what in _COSTS}
+        )
+
+
+def _written(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.4f} ({figure['ci_low']:.4f} to {figure['ci_high']:.4f})"
+
+
+def _of_frozen_features(data: Path, protocol: str, seed: int) -> list[Row]:
+    with ThreadPoolExecutor() as pool:
+        collection = read_collection(read_manifest(data), PREPROCESSING[DEFAULT], pool)
+    pairs = find_duplicates(collection.greys, collection.sha256).pairs
+    sides = split(joined(collection.films, pairs), protocol, 0.15, 0.15, seed)
+    features = imagenet_features(collection.greys)
+    own = collection.indices(sides.training)
+    head = logistic_regression().fit(features[own], labels_of(sides.training))
+
+    def scores(greys: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        films = np.rint(greys * 255).astype(np.uint8)
+        return np.asarray(head.predict_proba(imagenet_features(films)), np.float32)
+
+    held_out = collection.indices(sides.validation)
+    greys = collection.greys[held_out].astype(np.float32) / np.float32(255)
+    validation_scores = np.asarray(head.predict_proba(features[held_out]), np.float32)
+    labels = labels_of(sides.validation)
+    calibration = fit_calibration(validation_scores, labels)
+    point = choose_threshold(calibration.probabilities(validation_scores), labels)
+    validation = Evaluated.of(VALIDATION, sides.validation, validation_scores, calibration, point)
+    test_scores = head.predict_proba(features[collection.indices(sides.test)])
+    test = Evaluated.of(TEST, sides.test, test_scores, calibration, point)
+    elsewhere = travel(validation, greys, scores, calibration, point)
+    name = "ImageNet features, logistic regression"
+    return [*_rows(name, protocol, test.metrics(), elsewhere, None)]
+
+
+if __name__ == "__main__":
+    main()
