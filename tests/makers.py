@@ -22,7 +22,7 @@ COMMAND = Path(sys.executable).parent / "screening"
 
 
 #: The pictures that teach the gate of each model.
-PICTURES = Path(screening.training.__path__[0]) / "pictures"
+PICTURES = Path(screening.training.__path__[0]) / "gate" / "pictures"
 
 #: Frontal projections that are dim, inverted or cut off.
 UNCLEAR = tuple(f"frontal_chest_{n:03}.jpg" for n in (12, 21, 31, 35, 36, 37, 41, 45, 51))
