@@ -20,10 +20,9 @@ import numpy.typing as npt
 from screening.card import WEIGHTS, Card
 from screening.preprocess import Preprocessing
 from screening.recognition import ORIENTATIONS, Recogniser, Recognition
-from screening.training.data.duplicates import find_duplicates
 from screening.training.data.films import read_collection, read_films, read_grey
 from screening.training.data.manifest import read_manifest
-from screening.training.data.split import Sides, joined, split
+from screening.training.data.split import divide
 from screening.training.gate.disguise import turn
 from screening.training.gate.examples import read_examples
 from screening.training.gate.recognise import Embed, Frontal, Greys, fit_recogniser
@@ -78,9 +77,8 @@ def _site(data: Path, card: Card) -> Site:
     with ThreadPoolExecutor() as pool:
         films = read_manifest(data, card.training["patient_pattern"])
         collection = read_collection(films, preprocessing, pool)
-        pairs = find_duplicates(collection.greys, collection.sha256).pairs
-        sides: Sides = split(
-            joined(collection.films, pairs),
+        sides, _duplicates = divide(
+            collection,
             recipe["protocol"],
             recipe["validation_share"],
             recipe["test_share"],

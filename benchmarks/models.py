@@ -19,24 +19,14 @@ import numpy.typing as npt
 from cost import Cost, cost_of
 from frozen_features import imagenet_features, logistic_regression
 from screening.card import WEIGHTS, Card
-from screening.training.data.duplicates import find_duplicates
 from screening.training.data.films import labels_of, read_collection
 from screening.training.data.manifest import read_manifest
-from screening.training.data.split import joined, split
+from screening.training.data.split import divide
 from screening.training.measure.calibrate import choose_threshold, fit_calibration
 from screening.training.measure.evaluation import TEST, VALIDATION, Evaluated
-from screening.training.measure.travel import travel
+from screening.training.measure.travel import METRICS, travel
 from screening.training.network.networks import DEFAULT, PREPROCESSING
 
-_METRICS: Final = (
-    "auroc",
-    "accuracy",
-    "recall",
-    "specificity",
-    "balanced_accuracy",
-    "brier",
-    "calibration_error",
-)
 _COSTS: Final = ("parameters", "macs", "training_ms", "inference_ms")
 
 Row = dict[str, str]
@@ -85,7 +75,7 @@ def _rows(
     for films, figures in ((f"test ({protocol})", test), (f"worst: {worst}", elsewhere[worst])):
         yield (
             {"model": name, "films": films}
-            | {metric: _written(figures[metric]) for metric in _METRICS}
+            | {metric: _written(figures[metric]) for metric in METRICS}
             | {what: f"{getattr(cost, what):.4g}" if cost else "" for what in _COSTS}
         )
 
@@ -97,8 +87,7 @@ def _written(figure: dict[str, Any]) -> str:
 def _of_frozen_features(data: Path, protocol: str, seed: int) -> list[Row]:
     with ThreadPoolExecutor() as pool:
         collection = read_collection(read_manifest(data), PREPROCESSING[DEFAULT], pool)
-    pairs = find_duplicates(collection.greys, collection.sha256).pairs
-    sides = split(joined(collection.films, pairs), protocol, 0.15, 0.15, seed)
+    sides, _duplicates = divide(collection, protocol, 0.15, 0.15, seed)
     features = imagenet_features(collection.greys)
     own = collection.indices(sides.training)
     head = logistic_regression().fit(features[own], labels_of(sides.training))

@@ -1,6 +1,5 @@
 """Heat maps of a report: kept beside it until it is written, then part of it."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from typing import Final
 
 from screening.errors import ReportError
 from screening.row import Row
+from screening.whole import sync
 
 #: In a report.
 HEATMAPS: Final = "heatmaps"
@@ -42,7 +42,7 @@ class Gallery:
         try:
             self.aside.mkdir(parents=True, exist_ok=True)
             self._write({Path(place).name: picture for place, picture in pictures.items()})
-            _sync(self.aside)
+            sync(self.aside)
         except OSError as error:
             raise ReportError(
                 f"heat maps cannot be written to {self.aside}: {error.strerror}"
@@ -77,7 +77,7 @@ class Gallery:
                 unfinished[name].write_bytes(picture)
             # One after the other would make the disk wait for each of them.
             for name, path in unfinished.items():
-                _sync(path)
+                sync(path)
                 path.replace(self.aside / name)
         except BaseException:
             for path in unfinished.values():
@@ -97,11 +97,3 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:  # a file system without hard links
         shutil.copyfile(source, target)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -145,7 +145,7 @@ class Screener:
         probabilities = self.card.calibration.probabilities(prediction.scores)
         gate = self.card.gate
         recognitions = gate.recognise(prediction.embeddings) if gate else [None] * len(batch)
-        maps = prediction.maps
+        maps = prediction.maps if self.gallery is not None else None
         activations = (
             [None] * len(batch)
             if maps is None

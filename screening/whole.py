@@ -22,15 +22,16 @@ def whole(folder: Path) -> Iterator[Path]:
     try:
         yield aside
         for path in [*aside.rglob("*"), aside]:
-            _sync(path)
+            sync(path)
         aside.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written to a file, or into a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

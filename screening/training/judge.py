@@ -57,10 +57,6 @@ class Judged:
     card: Card
     sides: tuple[Evaluated, ...]
 
-    def side(self, name: str) -> Evaluated | None:
-        """One side; None where there is no such."""
-        return next((side for side in self.sides if side.name == name), None)
-
 
 def judge(
     network: keras.Model,

@@ -19,7 +19,6 @@ from screening.errors import TrainingDataError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
 from screening.training.data.census import take_census
-from screening.training.data.duplicates import find_duplicates
 from screening.training.data.films import (
     Collection,
     labels_of,
@@ -28,7 +27,7 @@ from screening.training.data.films import (
     read_folder,
 )
 from screening.training.data.manifest import LabelledFilm, fingerprint, read_manifest
-from screening.training.data.split import Sides, joined, split
+from screening.training.data.split import Sides, divide
 from screening.training.gate.examples import read_examples
 from screening.training.judge import Pictures, judge
 from screening.training.model_folder import write_model
@@ -111,9 +110,8 @@ def _divided(
 ) -> tuple[Collection, Sides]:
     """Read all films, divide them so that no copy is on two sides, and write what they are like."""
     collection = read_collection(films, preprocessing, pool)
-    duplicates = find_duplicates(collection.greys, collection.sha256)
-    sides = split(
-        joined(collection.films, duplicates.pairs),
+    sides, duplicates = divide(
+        collection,
         recipe.protocol,
         recipe.validation_share,
         recipe.test_share,

@@ -109,7 +109,7 @@ def test_films_that_were_drawn_but_not_committed_are_drawn_again(
 
 
 @pytest.mark.parametrize(
-    "moment", ["screening.report.write.write_audit", "screening.whole._sync", "pathlib.Path.rename"]
+    "moment", ["screening.report.write.write_audit", "screening.whole.sync", "pathlib.Path.rename"]
 )
 def test_a_crash_while_the_report_is_written_loses_no_heat_map(
     tools, job, reclaim, monkeypatch, moment

@@ -8,6 +8,8 @@ import numpy as np
 
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES
+from screening.training.data.duplicates import Duplicates, find_duplicates
+from screening.training.data.films import Collection
 from screening.training.data.manifest import LabelledFilm
 
 #: How films are divided.
@@ -78,6 +80,19 @@ def split(
                     + (", or choose --protocol patient" if protocol == "given" else "")
                 )
     return sides
+
+
+def divide(
+    collection: Collection,
+    protocol: str,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+) -> tuple[Sides, Duplicates]:
+    """:func:`split` films so that no copy of one is on another side, and say which are copies."""
+    duplicates = find_duplicates(collection.greys, collection.sha256)
+    films = joined(collection.films, duplicates.pairs)
+    return split(films, protocol, validation_share, test_share, seed), duplicates
 
 
 def joined(films: Iterable[LabelledFilm], pairs: Iterable[tuple[int, int]]) -> list[LabelledFilm]:

@@ -8,13 +8,14 @@ processes, degrades and stores all films in its own way, mostly beyond what augm
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 from scipy.ndimage import gaussian_filter
+
+from screening.training.network.augment import compressed
 
 #: Shape (rows, columns), 0..1.
 Grey = npt.NDArray[np.float32]
@@ -156,9 +157,7 @@ def _stored(grey: Floats, hospital: Hospital) -> Grey:
     if hospital.halved:
         image = image.resize((size[0] // 2, size[1] // 2), Image.Resampling.BILINEAR)
     if hospital.quality:
-        buffer = BytesIO()
-        image.save(buffer, "JPEG", quality=hospital.quality)
-        image = Image.open(buffer)
+        image = compressed(image, hospital.quality)
     return _grey(image.resize(size, Image.Resampling.BICUBIC) if image.size != size else image)
 
 

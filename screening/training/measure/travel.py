@@ -20,7 +20,8 @@ Predict = Callable[[Greys], npt.NDArray[np.float32]]
 #: More films cost time only.
 _MOST: Final = 600
 
-_METRICS: Final = (
+#: What is measured at each hospital.
+METRICS: Final = (
     "auroc",
     "accuracy",
     "recall",
@@ -62,7 +63,7 @@ def travel(
         there = Scored(here.positive, probabilities, called, here.patient)
         mixed = np.where(here.positive, here.probability, probabilities)
         measured = performance(there)
-        figures[name] = {metric: asdict(measured[metric]) for metric in _METRICS} | {
+        figures[name] = {metric: asdict(measured[metric]) for metric in METRICS} | {
             "auroc_normals": asdict(auroc(Scored(here.positive, mixed, called, here.patient)))
         }
     return figures
