@@ -24,7 +24,7 @@ _C: Final = 0.01
 
 
 def imagenet_features(films: npt.NDArray[np.uint8]) -> Floats:
-    """Means over the film of the last stages of EfficientNet-Lite0, shape (n, 1984).
+    """Means over the film of the last stages of EfficientNet-Lite0, shape (n, 2624).
 
     Args:
         films: at the size of the default model, shape (n, rows, columns), 0..255.

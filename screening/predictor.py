@@ -13,8 +13,8 @@ class Prediction:
 
     Attributes:
         scores: shape (n, 2), float32, softmax over :data:`screening.findings.CLASSES`.
-        embeddings: shape (n, d), float32: what the network saw, as means over the film of its last
-            stages; the gate is read from it.
+        embeddings: shape (n, d), float32: what the network saw, as means of its last stages
+            over the film or parts of it; the gate is read from it.
         maps: class activation maps, shape (n, rows', columns', 2), float32: the logits of each
             cell, whose mean over the film is what the score is the softmax of; None if the model
             has no such output.

@@ -155,7 +155,7 @@ def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
         kinds = [line["kind"] for line in csv.DictReader(file)]
     assert about["negatives"] == len(kinds) - kinds.count("frontal_chest")
     assert "--frontal elsewhere" in card.training["command"]
-    assert len(card.gate.mean) == 80 + 112 + 192 + 320
+    assert len(card.gate.mean) == 9 * 80 + 112 + 192 + 320
 
 
 def test_a_bundle_has_the_gate_of_its_model(bundle, model):

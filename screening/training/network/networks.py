@@ -33,8 +33,9 @@ _LITE0_STAGES: Final = (
     (1, 3, 1, 6, 320),
 )
 
-#: Stages whose means are the embedding. What a picture shows, which way up it is and where it may
-#: come from is seen here better than in the head, which was fitted to tell two classes apart.
+#: Stages that are the embedding: means over the film, and of the first one over its thirds. What a
+#: picture shows and where it may come from is seen here better than in the head, which was fitted
+#: to tell two classes apart; and which way up it is shows in what lies where.
 _EMBEDDED_STAGES: Final = (4, 5, 6, 7)
 
 #: (filters, convolutions) of the five stages of the small CNN; the first halves the film.
@@ -58,47 +59,47 @@ def efficientnet_lite0(shape: tuple[int, int, int]) -> keras.Model:
     """EfficientNet-Lite0: ReLU6 instead of swish and no squeeze-excite, made for quantisation."""
     inputs = layers.Input(shape, name="film")
     x = _conv_bn(inputs, 32, 3, 2, "stem")
-    block, pooled = 0, []
+    block, embedded = 0, []
     for stage, (repeats, kernel, stride, expansion, filters) in enumerate(_LITE0_STAGES, start=1):
         for repeat in range(repeats):
             x = _mbconv(x, kernel, stride if repeat == 0 else 1, expansion, filters, block)
             block += 1
         if stage in _EMBEDDED_STAGES:
-            pooled.append(layers.GlobalAveragePooling2D(name=f"stage{stage}_pool")(x))
+            embedded.append(x)
     x = _conv_bn(x, 1280, 1, 1, "head")
-    return keras.Model(inputs, _mapped(x) | _embedded(pooled), name=DEFAULT)
+    return keras.Model(inputs, _mapped(x) | _embedding(embedded), name=DEFAULT)
 
 
 def small_cnn(shape: tuple[int, int, int]) -> keras.Model:
     """A CNN to be trained from scratch in minutes: seven convolutions, 240,000 parameters."""
     inputs = layers.Input(shape, name="film")
     x: Any = inputs
-    pooled = []
+    embedded = []
     for stage, (filters, convolutions) in enumerate(_SMALL_STAGES, start=1):
         for index in range(1, convolutions + 1):
             x = _conv_bn(x, filters, 3, 2 if index == 1 else 1, f"stage{stage}_{index}")
         if stage in _EMBEDDED_SMALL_STAGES:
-            pooled.append(layers.GlobalAveragePooling2D(name=f"stage{stage}_pool")(x))
-    return keras.Model(inputs, _mapped(x) | _embedded(pooled), name="small")
+            embedded.append(x)
+    return keras.Model(inputs, _mapped(x) | _embedding(embedded), name="small")
 
 
 def reference_cnn(shape: tuple[int, int, int]) -> keras.Model:
     """The reference CNN: 13 convolutions, three dense layers; 21,154,050 parameters at 224x224x3."""
     inputs = layers.Input(shape, name="film")
     x: Any = inputs
-    pooled = []
+    embedded = []
     for block, (convolutions, filters) in enumerate(_REFERENCE_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
             name = f"block{block}_conv{index}"
             x = layers.Conv2D(filters, 3, padding="same", name=name, **_RELU)(x)
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
         if block in _EMBEDDED_BLOCKS:
-            pooled.append(layers.GlobalAveragePooling2D(name=f"block{block}_mean")(x))
+            embedded.append(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, name="dense1", **_RELU)(x)
     x = layers.Dense(64, name="dense2", **_RELU)(x)
     score = layers.Dense(len(CLASSES), activation="softmax", name="score", dtype="float32")(x)
-    return keras.Model(inputs, {"score": score} | _embedded(pooled), name="reference")
+    return keras.Model(inputs, {"score": score} | _embedding(embedded), name="reference")
 
 
 _BUILDERS: Final[dict[str, Callable[[tuple[int, int, int]], keras.Model]]] = {
@@ -140,8 +141,21 @@ def _mapped(x: Any) -> dict[str, Any]:
     }
 
 
-def _embedded(pooled: list[Any]) -> dict[str, Any]:
-    return {"embedding": layers.Concatenate(name="embedding")(pooled)}
+def _embedding(maps: list[Any]) -> dict[str, Any]:
+    """Means of feature maps over the film, of the first one over its thirds."""
+    first, *others = maps
+    parts = [layers.Flatten(name="embedding_thirds")(_thirds(first))]
+    for number, x in enumerate(others, start=2):
+        parts.append(layers.GlobalAveragePooling2D(name=f"embedding_mean{number}")(x))
+    return {"embedding": layers.Concatenate(name="embedding")(parts)}
+
+
+def _thirds(x: Any) -> Any:
+    """Means over three by three parts of the film, which overlap where its side needs it."""
+    sides = x.shape[1:3]
+    strides = [max(1, side // 3) for side in sides]
+    sizes = [max(1, side - 2 * stride) for side, stride in zip(sides, strides, strict=True)]
+    return layers.AveragePooling2D(sizes, strides, name="embedding_pool")(x)
 
 
 def _conv_bn(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:

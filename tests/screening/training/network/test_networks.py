@@ -39,7 +39,7 @@ def test_the_reference_cnn_has_the_layers_it_was_specified_with():
         (layer.name, tuple(layer.output.shape[1:]), layer.count_params())
         for layer in network.layers
         # The embedding is read beside the way to the score.
-        if layer.name not in ("block4_mean", "block5_mean", "embedding")
+        if not layer.name.startswith("embedding")
     ]
     assert layers == REFERENCE_LAYERS
 
@@ -71,9 +71,9 @@ def test_no_network_holds_a_layer_that_calls_for_training_mode():
 @pytest.mark.parametrize(
     ("architecture", "embedding", "maps"),
     [
-        ("efficientnet-lite0", 80 + 112 + 192 + 320, {"map": (7, 7, 2)}),
-        ("small", 64 + 96 + 128, {"map": (7, 7, 2)}),
-        ("reference", 512 + 512, {}),
+        ("efficientnet-lite0", 9 * 80 + 112 + 192 + 320, {"map": (7, 7, 2)}),
+        ("small", 9 * 64 + 96 + 128, {"map": (7, 7, 2)}),
+        ("reference", 9 * 512 + 512, {}),
     ],
 )
 def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
@@ -84,6 +84,25 @@ def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
     outputs = build(architecture, PREPROCESSING[architecture].shape).output
     shapes = {name: tuple(output.shape[1:]) for name, output in outputs.items()}
     assert shapes == {"score": (2,), "embedding": (embedding,)} | maps
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 7, 13, 14, 15, 28])
+def test_thirds_cover_a_feature_map_evenly_from_edge_to_edge(side):
+    import keras
+
+    from screening.training.network.networks import _thirds
+
+    inputs = keras.Input((side, side, 2))
+    network = keras.Model(inputs, _thirds(inputs))
+    rng = np.random.default_rng(side)
+    film = rng.random((1, side, side, 2)).astype(np.float32)
+    thirds = network.predict_on_batch(film)
+    assert thirds.shape == (1, min(side, 3), min(side, 3), 2)
+    turned = network.predict_on_batch(np.rot90(film, axes=(1, 2)))
+    np.testing.assert_allclose(turned, np.rot90(thirds, axes=(1, 2)), rtol=1e-5)
+    film[0, -1, -1] += 1
+    changed = network.predict_on_batch(film) != thirds
+    assert [*zip(*np.nonzero(changed[0, :, :, 0]), strict=True)] == [(min(side, 3) - 1,) * 2]
 
 
 def test_the_small_cnn_is_small():
@@ -157,7 +176,7 @@ def test_dropping_channels_is_dropping_their_means():
         ("reference", 3, ["block4_pool", "block5_pool"]),
     ],
 )
-def test_the_embedding_is_the_means_of_the_deepest_stages_one_after_another(
+def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_thirds(
     architecture, channels, parts
 ):
     import keras
@@ -170,9 +189,18 @@ def test_the_embedding_is_the_means_of_the_deepest_stages_one_after_another(
     inner = keras.Model(network.input, outputs | {"embedding": network.output["embedding"]})
     films = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, channels)).astype(np.float32)
     given = inner.predict_on_batch(films)
-    means = [given[name].mean(axis=(1, 2)) for name in parts]
+    means = [given[name].mean(axis=(1, 2)) for name in parts[1:]]
+    # Four cells are three times two of them, one apart; eight are three times four, two apart.
+    starts, size = {4: ((0, 1, 2), 2), 8: ((0, 2, 4), 4)}[given[parts[0]].shape[1]]
+    thirds = [
+        given[parts[0]][:, row : row + size, column : column + size].mean(axis=(1, 2))
+        for row in starts
+        for column in starts
+    ]
     assert np.abs(given["embedding"]).max() > 0
-    np.testing.assert_allclose(given["embedding"], np.concatenate(means, axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        given["embedding"], np.concatenate(thirds + means, axis=1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
