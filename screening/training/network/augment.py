@@ -47,8 +47,7 @@ def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None
     """
     if rng.random() < _LIGHT:
         # Films as they are have to be among those that are learnt from.
-        moved = _move(Image.fromarray(film), rng, strength=0.5)
-        return _cover(np.array(moved), rng)
+        return move(film, rng)
     if lender is not None and rng.random() < _LENT:
         film = expose_like(film, lender)
     image = Image.fromarray(film)
@@ -61,6 +60,11 @@ def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None
     if rng.random() < _SHADED:
         image = _shade(image, rng)
     return _cover(np.array(_degrade(image, rng)), rng)
+
+
+def move(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film moved a little, shape as before, with up to three patches erased."""
+    return _cover(np.array(_move(Image.fromarray(film), rng, strength=0.5)), rng)
 
 
 def expose_like(film: Pixels, lender: Pixels) -> Pixels:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from screening.preprocess import Preprocessing, Tensor
 from screening.training.data.films import Bytes, Labels
-from screening.training.network.augment import augment
+from screening.training.network.augment import augment, move
+from screening.training.network.recipe import HOSPITALS
 
 # Batches that are augmented while the network is busy with one.
 _AHEAD: Final = 4
@@ -46,6 +47,7 @@ def augmented_batches(
     films: Bytes,
     preprocessing: Preprocessing,
     batches: Sequence[npt.NDArray[np.int64]],
+    augmentation: str,
     seed: tuple[int, int],
     pool: Executor,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
@@ -53,11 +55,12 @@ def augmented_batches(
 
     Args:
         films: shape (n, rows, columns), 0..255.
+        augmentation: how, see :mod:`screening.training.network.recipe`.
         seed: the run's seed and the epoch; the same pair gives the same changes.
     """
 
     def begin(indices: npt.NDArray[np.int64]) -> list[Future[Bytes]]:
-        return [pool.submit(_augment, films, int(i), seed) for i in indices]
+        return [pool.submit(_changed, films, int(i), augmentation, seed) for i in indices]
 
     coming = deque(begin(indices) for indices in batches[:_AHEAD])
     for number, indices in enumerate(batches):
@@ -67,6 +70,8 @@ def augmented_batches(
         yield indices, preprocessing.normalise(greys.astype(np.float32) / np.float32(255))
 
 
-def _augment(films: Bytes, index: int, seed: tuple[int, int]) -> Bytes:
+def _changed(films: Bytes, index: int, augmentation: str, seed: tuple[int, int]) -> Bytes:
     rng = np.random.default_rng((*seed, index))
+    if augmentation != HOSPITALS:
+        return move(films[index], rng)
     return augment(films[index], rng, lender=films[rng.integers(len(films))])

@@ -175,7 +175,9 @@ def _train_epoch(
     one_hot = np.eye(len(CLASSES), dtype=np.float32)
     seed = (recipe.seed, epoch)
     order = order_of_epoch(training.labels, recipe.batch, recipe.balanced, seed)
-    batches = augmented_batches(training.greys, preprocessing, order, seed, pool)
+    batches = augmented_batches(
+        training.greys, preprocessing, order, recipe.augmentation, seed, pool
+    )
     _reseed(network, seed)
     sums = np.zeros(3)
     for done, (indices, tensors) in enumerate(batches, start=1):

@@ -5,6 +5,11 @@ from typing import Final
 
 from screening.training.network.networks import DEFAULT
 
+#: How films are changed before they are learnt from: as other hospitals would have them, for a
+#: network that is to travel; or only moved, for one that is to be compared on its own films.
+HOSPITALS: Final = "hospitals"
+GEOMETRY: Final = "geometry"
+
 #: What layers may compute in.
 FLOAT32: Final = "float32"
 BFLOAT16: Final = "bfloat16"
@@ -20,6 +25,7 @@ class Recipe:
         balanced: a pass has all films of the smaller class and as many of the larger one, chosen
             anew each time; otherwise it has all films, weighted so that both classes count the
             same.
+        augmentation: ``hospitals`` or ``geometry``.
         learning_rate: at its highest, after the first epoch; it falls to zero as a half cosine.
         multipliers: factor on the learning rate by layer-name prefix; layers with 0 stay as they
             are, which halves the time of a step where these are the first ones.
@@ -37,6 +43,7 @@ class Recipe:
     epochs: int = 12
     batch: int = 32
     balanced: bool = True
+    augmentation: str = HOSPITALS
     learning_rate: float = 5e-4
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
@@ -65,12 +72,14 @@ def default_recipe(architecture: str) -> Recipe:
     if architecture == DEFAULT:
         return Recipe(epochs=40, learning_rate=1.5e-3, multipliers=dict(_LITE0_MULTIPLIERS))
     if architecture == "small":
-        return Recipe(architecture=architecture, learning_rate=2e-3, pretrained=False)
+        return Recipe(architecture=architecture, epochs=40, learning_rate=2e-3, pretrained=False)
     return Recipe(
         architecture=architecture,
         epochs=13,
+        batch=16,
         balanced=False,
-        learning_rate=1e-4,
+        augmentation=GEOMETRY,
+        learning_rate=1.5e-4,
         label_smoothing=0.0,
         pretrained=False,
     )

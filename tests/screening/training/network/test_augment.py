@@ -15,6 +15,7 @@ from screening.training.network.augment import (
     _shade,
     augment,
     expose_like,
+    move,
 )
 
 Pixels = npt.NDArray[np.uint8]
@@ -164,6 +165,11 @@ def test_a_lent_exposure_is_that_of_the_lender_and_the_order_of_greys_stays() ->
 def test_a_lender_of_one_grey_gives_a_film_of_one_grey() -> None:
     lent = expose_like(grey_film(1, side=32), np.full((32, 32), 77, np.uint8))
     assert (lent == 77).all()
+
+
+def test_moving_keeps_the_grey_values() -> None:
+    film = np.full((64, 64), 100, np.uint8)
+    assert all(np.median(move(film, rng(seed))) == 100 for seed in SEEDS)
 
 
 def test_about_a_quarter_of_the_views_keep_the_grey_values() -> None:

@@ -6,6 +6,7 @@ import pytest
 from makers import grey_film
 from screening.preprocess import Preprocessing
 from screening.training.network.batches import augmented_batches, class_weights, order_of_epoch
+from screening.training.network.recipe import GEOMETRY, HOSPITALS
 
 LABELS = np.array([0] * 7 + [1] * 25)
 
@@ -51,7 +52,7 @@ def test_batches_hold_their_films_changed_and_are_the_same_for_the_same_seed():
     preprocessing = Preprocessing(32, 32, 3, 2.0, -1.0)
     with ThreadPoolExecutor(2) as pool:
         first, second, other = (
-            [*augmented_batches(films, preprocessing, batches, seed, pool)]
+            [*augmented_batches(films, preprocessing, batches, HOSPITALS, seed, pool)]
             for seed in ((1, 0), (1, 0), (1, 1))
         )
     assert [[*indices] for indices, _tensors in first] == [[4, 1], [0, 5], [2]]
@@ -61,3 +62,15 @@ def test_batches_hold_their_films_changed_and_are_the_same_for_the_same_seed():
         assert tensors.max() <= 1
         np.testing.assert_array_equal(tensors, again)
         assert np.abs(tensors - later).mean() > 0.01
+
+
+def test_without_other_hospitals_films_are_only_moved():
+    films = np.full((20, 32, 32), 51, np.uint8)
+    preprocessing = Preprocessing(32, 32, 1)
+    with ThreadPoolExecutor(2) as pool:
+        moved, changed = (
+            next(augmented_batches(films, preprocessing, [np.arange(20)], how, (1, 0), pool))[1]
+            for how in (GEOMETRY, HOSPITALS)
+        )
+    np.testing.assert_allclose(np.median(moved, axis=(1, 2)), 0.2, rtol=1e-6)
+    assert np.ptp(np.median(changed, axis=(1, 2))) > 0.1
