@@ -19,6 +19,7 @@ from screening.preprocess import Preprocessing
 from screening.training.data.films import Bytes, Labels
 from screening.training.network.batches import augmented_batches, class_weights, order_of_epoch
 from screening.training.network.checkpoint import History, load_checkpoint, save_checkpoint
+from screening.training.network.determinism import compute_in_order
 from screening.training.network.imagenet import load_imagenet_weights
 from screening.training.network.networks import DEFAULT, build
 from screening.training.network.optimiser import LayerwiseAdamW, factor_of
@@ -76,6 +77,8 @@ def fit(
     Returns:
         The network with averaged weights, and one row for each epoch.
     """
+    if not compute_in_order():
+        progress.say("TensorFlow is in use already: the same seed may give slightly other figures")
     steps = len(order_of_epoch(training.labels, recipe.batch, recipe.balanced, (recipe.seed, 0)))
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
