@@ -40,7 +40,9 @@ class Card:
         metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
         test: the same on films that nothing was chosen with; empty if none were held out.
         elsewhere: what is left of it at each simulated hospital, by its name.
-        results: by side of the data, loss and accuracy, precision, recall and F1 of each class.
+        results: by side of the data, loss and accuracy, precision, recall and F1 of each class, at
+            the operating point.
+        results_at_half: the same where each film is given the likelier class.
         operating_points: what each threshold would mean, by rising threshold.
         reference: what a night is held against, to see whether its films are still alike.
         training: data, split, recipe, software and the command, as recorded while training.
@@ -60,6 +62,7 @@ class Card:
     test: dict[str, Any] = field(default_factory=dict)
     elsewhere: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+    results_at_half: dict[str, Any] = field(default_factory=dict)
     operating_points: list[dict[str, Any]] = field(default_factory=list)
     reference: Reference | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -142,9 +145,21 @@ class Card:
         return card
 
 
+#: What a card only keeps, for its readers.
+_KEPT: Final = (
+    "metrics",
+    "test",
+    "elsewhere",
+    "results",
+    "results_at_half",
+    "training",
+    "exports",
+)
+
+
 def _check_kinds(card: Card) -> None:
     """What is only kept has to be of its kind, so that a reader of the card may rely on that."""
-    for name in ("metrics", "test", "elsewhere", "results", "training", "exports"):
+    for name in _KEPT:
         if not isinstance(getattr(card, name), dict):
             raise TypeError(f"{name} is a {type(getattr(card, name)).__name__}, expected a dict")
     points = card.operating_points

@@ -115,6 +115,7 @@ def judge(
             point,
         ),
         results={side.name: side.results() for side in judged},
+        results_at_half={side.name: side.results_at_half() for side in judged},
         operating_points=[
             each.as_dict() for each in operating_points(last.scored(), point.threshold, prevalence)
         ],

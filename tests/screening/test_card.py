@@ -172,6 +172,7 @@ REMEMBERED: dict[str, Any] = {
     "test": {"auroc": {"value": 0.9, "ci_low": 0.8, "ci_high": None, "n": 7}},
     "elsewhere": {"soft": {"auroc": 0.75}},
     "results": {"training": {"loss": 0.125, "confusion": {"NORMAL": {"NORMAL": 3}}}},
+    "results_at_half": {"training": {"accuracy": 0.75}},
     "operating_points": [{"threshold": 0.5, "marks": ["chosen"]}, {"threshold": 0.75}],
 }
 
@@ -185,11 +186,15 @@ def test_what_a_card_remembers_is_read_back(tmp_path: Path) -> None:
 
 def test_a_new_card_remembers_nothing() -> None:
     card = make_card()
-    assert [card.test, card.elsewhere, card.results, card.operating_points] == [{}, {}, {}, []]
+    assert [card.test, card.elsewhere, card.results, card.results_at_half] == [{}, {}, {}, {}]
+    assert card.operating_points == []
     assert card.reference is None
 
 
-@pytest.mark.parametrize("name", ["metrics", "test", "elsewhere", "results", "training", "exports"])
+@pytest.mark.parametrize(
+    "name",
+    ["metrics", "test", "elsewhere", "results", "results_at_half", "training", "exports"],
+)
 @pytest.mark.parametrize("value", [[], None, "text", 0], ids=repr)
 def test_what_is_kept_by_name_has_names(tmp_path: Path, name: str, value: object) -> None:
     changed(tmp_path, **{name: value})

@@ -88,6 +88,10 @@ class Evaluated:
         """Loss, accuracy, precision, recall and F1 by class, confusion; as the card keeps them."""
         return results_table(self.labels, self.probabilities, self.called)
 
+    def results_at_half(self) -> dict[str, Any]:
+        """The same if each film is given the likelier class, as most papers report it."""
+        return results_table(self.labels, self.probabilities, self.probabilities >= 0.5)
+
     def metrics(self) -> dict[str, Any]:
         """All metrics with their intervals, as the card keeps them."""
         scored = self.scored()

@@ -71,8 +71,9 @@ def write_page(model: Path, card: Card) -> None:
         data=_data(card.training.get("films", {})),
         has_data_page=(model / "data.html").is_file(),
         metrics=_metrics(measured),
-        results=_results(card.results),
+        results=_results(card.results, card.results_at_half),
         classes=_classes(card.results),
+        classes_at_half=_classes(card.results_at_half),
         points=_points(card.operating_points),
         points_side=_side_of(card.operating_points, measured),
         elsewhere=_elsewhere(card.elsewhere),
@@ -121,13 +122,14 @@ def _metrics(measured: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     return rows
 
 
-def _results(results: Mapping[str, Any]) -> list[Row]:
+def _results(results: Mapping[str, Any], at_half: Mapping[str, Any]) -> list[Row]:
     return [
         [
             name,
             _count(side.get("n")),
             _number(side.get("loss"), 4),
             _number(side.get("accuracy"), 4),
+            _number(at_half.get(name, {}).get("accuracy"), 4),
         ]
         for name, side in _in_order(results)
     ]

@@ -34,6 +34,15 @@ def test_the_loss_is_the_log_loss_of_the_calibrated_probabilities():
     assert side.results()["loss"] == side.loss
 
 
+def test_results_at_half_give_each_film_the_likelier_class():
+    side = side_of((0, 0, 1, 1), (0.1, 0.5, 0.6, 0.95), threshold=0.9)
+    assert side.results()["confusion"]["PNEUMONIA"] == {"NORMAL": 1, "PNEUMONIA": 1}
+    at_half = side.results_at_half()
+    assert at_half["confusion"]["NORMAL"] == {"NORMAL": 1, "PNEUMONIA": 1}
+    assert at_half["confusion"]["PNEUMONIA"] == {"NORMAL": 0, "PNEUMONIA": 2}
+    assert (at_half["accuracy"], at_half["loss"]) == (0.75, side.loss)
+
+
 def test_a_surely_wrong_film_has_a_finite_loss():
     assert np.isfinite(side_of((0, 1), (1.0, 0.0)).loss)
 

@@ -56,9 +56,12 @@ class Page(HTMLParser):
     def text(self):
         return " ".join(" ".join(self.texts).split())
 
+    def all_rows(self, name):
+        return [row[1:] for row in self.rows if row and row[0] == name]
+
     def row(self, name):
-        (row,) = [row for row in self.rows if row and row[0] == name]
-        return row[1:]
+        (row,) = self.all_rows(name)
+        return row
 
 
 def page_of(model, card):
@@ -98,6 +101,7 @@ def card(sides):
             "training": random_side(900, seed=2, name="training").results(),
             **{name: side.results() for name, side in sides.items()},
         },
+        results_at_half={"training": random_side(900, seed=3, name="training").results_at_half()},
         operating_points=[
             point.as_dict() for point in operating_points(sides["test"].scored(), 0.5, 0.05)
         ],
@@ -182,15 +186,24 @@ def test_figures_with_patients_on_both_sides_are_marked_as_optimistic(
 def test_loss_accuracy_and_the_figures_of_each_class_are_tables(tmp_path, card):
     page = page_of(tmp_path, card)
     training = card.results["training"]
-    loss, accuracy = training["loss"], training["accuracy"]
-    assert ["training", "900", f"{loss:.4f}", f"{accuracy:.4f}"] in page.rows
-    own = training["classes"]["PNEUMONIA"]
-    assert page.row("PNEUMONIA, training") == [
-        "600",
-        str(training["confusion"]["PNEUMONIA"]["NORMAL"]),
-        str(training["confusion"]["PNEUMONIA"]["PNEUMONIA"]),
-        *(f"{own[key]:.3f}" for key in ("precision", "recall", "f1")),
+    at_half = card.results_at_half["training"]
+    accuracies = [f"{side['accuracy']:.4f}" for side in (training, at_half)]
+    assert ["training", "900", f"{training['loss']:.4f}", *accuracies] in page.rows
+    assert accuracies[0] != accuracies[1]
+    assert page.all_rows("PNEUMONIA, training") == [
+        [
+            "600",
+            *(str(side["confusion"]["PNEUMONIA"][name]) for name in ("NORMAL", "PNEUMONIA")),
+            *(f"{side['classes']['PNEUMONIA'][key]:.3f}" for key in ("precision", "recall", "f1")),
+        ]
+        for side in (training, at_half)
     ]
+
+
+def test_a_card_without_results_at_half_has_one_table_by_class(tmp_path, card):
+    page = page_of(tmp_path, replace(card, results_at_half={}))
+    assert len(page.all_rows("PNEUMONIA, training")) == 1
+    assert "By class, at 0.5" not in page.text
 
 
 def test_the_threshold_in_use_is_marked_and_the_side_of_the_table_named(tmp_path, card):
