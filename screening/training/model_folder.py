@@ -12,6 +12,7 @@ import pandas as pd
 from screening.card import WEIGHTS, Card, sha256_of
 from screening.heatmap import overlay
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
+from screening.training.network.archive import save_network
 from screening.training.network.checkpoint import History, remove_checkpoints
 from screening.training.network.gradcam import activation
 from screening.training.pages.card_page import FIGURES, write_page
@@ -42,7 +43,7 @@ def write_model(
         The card with the hash of the weights.
     """
     aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
-    network.save(aside)
+    save_network(network, aside)
     card = card.with_weights(sha256_of(aside))
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)

@@ -39,12 +39,28 @@ def elsewhere(place):
 
 
 @pytest.fixture(scope="module")
-def model(place, elsewhere, screening, environment):
+def train(place, elsewhere):
+    """The command line of a training, but for where its MODEL goes."""
+    command = [COMMAND, "train", place / "films", "--epochs", "2", "--frontal", elsewhere]
+    command += ["--validation-share", "0.3", "--prevalence", "0.1", "--out"]
+    return [str(word) for word in command]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(train, place, environment):
+    """The same training without an interrupt, begun at the same time so that both slow each other."""
+    process = subprocess.Popen(
+        [*train, str(place / "undisturbed")], env=environment, stderr=subprocess.DEVNULL
+    )
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def model(train, place, screening, environment, undisturbed):
     """A MODEL whose training was interrupted after its first epoch, and gone on with."""
-    command = ["train", place / "films", "--out", place / "model", "--epochs", "2"]
-    command += ["--validation-share", "0.3", "--prevalence", "0.1", "--frontal", elsewhere]
     first = subprocess.Popen(
-        [COMMAND, *map(str, command)],
+        [*train, str(place / "model")],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,7 +75,7 @@ def model(place, elsewhere, screening, environment):
     assert first.returncode == 130
     assert "goes on after the last whole epoch" in rest
     assert not (place / "model" / "model.keras").exists()
-    screening(*command)
+    screening(*train[1:], place / "model")
     return place / "model"
 
 
@@ -74,6 +90,13 @@ def bundle(model, place, screening):
 def test_an_interrupted_training_goes_on_and_has_one_line_for_each_epoch(model):
     assert list(pd.read_csv(model / "history.csv").epoch) == [1, 2]
     assert not list(model.glob("*checkpoint*"))
+
+
+def test_the_same_training_without_an_interrupt_makes_the_same_model(model, undisturbed, place):
+    assert undisturbed.wait() == 0
+    once, again = Card.read(model), Card.read(place / "undisturbed")
+    assert once.weights_sha256 == again.weights_sha256
+    assert (once.test, once.operating_point) == (again.test, again.operating_point)
 
 
 def test_no_patient_is_on_both_sides_of_the_split(model, place):
