@@ -70,9 +70,9 @@ def _of_model(model: Path) -> list[Row]:
     card = Card.read(model)
     recipe = card.training["recipe"]
     cost = cost_of(keras.saving.load_model(model / WEIGHTS, compile=False))
-    seen = cost.training_ms * _views(card.training["films"]["training"], recipe)
+    views = _views(card.training["films"]["training"], recipe)
     name = f"{card.architecture}, {recipe['epochs']} epochs, seed {recipe['seed']}"
-    cost = replace(cost, training_ms=seen)
+    cost = replace(cost, training_ms=cost.training_ms * views)
     return [*_rows(name, recipe["protocol"], card.test, card.elsewhere, cost)]
 
 

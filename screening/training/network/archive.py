@@ -22,7 +22,7 @@ def save_network(network: keras.Model, path: Path) -> None:
     Raises:
         OSError: there is no room for it.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+    with tempfile.TemporaryDirectory() as place:
         written = Path(place) / path.name
         network.save(written)
         with zipfile.ZipFile(written) as source, zipfile.ZipFile(path, "w") as target:
