@@ -3,132 +3,239 @@
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from exports.change import Change
 from exports.targets import FLIPS, Target
 from screening.card import Card
 from screening.decision import Floats
+from screening.findings import CLASSES, PNEUMONIA, POSITIVE
 from screening.heatmap import evidence
-from screening.predictor import Prediction, Predictor
+from screening.predictor import Predictor
 from screening.preprocess import Tensor
+from screening.recognition import Recognition
+from screening.row import Status
 
 PARITY: Final = "parity.csv"
-_BATCH: Final = 8
+
+#: The original is asked in batches of this size, a target also film by film.
+BATCH: Final = 8
 
 #: Largest allowed difference of evidence in a cell, in logits: a step of a hundredth of the colours.
 CELLS: Final = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Parity:
-    """A target beside the original, on the same films.
+@dataclass(frozen=True)
+class Verdict:
+    """What a report would say of one film: a change of any of it is a flip.
 
     Attributes:
-        expected: calibrated probabilities of the original, shape (n,).
-        given: those of the target.
-        flips: films whose decision differs.
-        cells: largest difference of evidence in a cell of a map, in logits; infinite if the target
-            gives no map, or one of another shape; 0 if the original has none.
+        prediction: empty unless it was scored.
+        warnings: their codes.
+    """
+
+    status: Status
+    prediction: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> bool:
+        """True if it was called pneumonia."""
+        return self.prediction == PNEUMONIA
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.status, self.prediction, *self.warnings)))
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of n films.
+
+    Attributes:
+        probabilities: calibrated P(pneumonia), shape (n,).
+        verdicts: of each film.
+        maps: evidence of each cell, shape (n, r, c), in logits; None if the model gives no map.
+    """
+
+    probabilities: Floats
+    verdicts: list[Verdict]
+    maps: npt.NDArray[np.float32] | None = None
+
+
+def answers(predictor: Predictor, tensors: Sequence[Tensor], card: Card, batch: int) -> Answers:
+    """What `predictor` says of `tensors`, asked in batches of this size and a rest."""
+    parts = [
+        predictor.predict(np.stack(tensors[start : start + batch]))
+        for start in range(0, len(tensors), batch)
+    ]
+    scores = np.concatenate([part.scores for part in parts])
+    embeddings = np.concatenate([part.embeddings for part in parts])
+    maps = [evidence(part.maps) for part in parts if part.maps is not None]
+    probabilities = card.calibration.probabilities(scores)
+    recognised = card.gate.recognise(embeddings) if card.gate else [Recognition()] * len(scores)
+    verdicts = [
+        _verdict(float(p), recognition, card)
+        for p, recognition in zip(probabilities, recognised, strict=True)
+    ]
+    return Answers(probabilities, verdicts, np.concatenate(maps) if maps else None)
+
+
+def _verdict(probability: float, recognition: Recognition, card: Card) -> Verdict:
+    """As :mod:`screening.pipeline` would decide."""
+    if not 0 <= probability <= 1:
+        return Verdict(Status.FAILED)
+    if recognition.refusal:
+        return Verdict(Status.REFUSED)
+    codes = tuple(warning.partition(":")[0] for warning in recognition.warnings)
+    return Verdict(Status.SCORED, card.operating_point.finding(probability), codes)
+
+
+@dataclass(frozen=True, eq=False)
+class Parity:
+    """A target beside the original, on the same n films.
+
+    Attributes:
+        expected: answers of the original.
+        given: those of the target in batches, and film by film.
+        labels: class indices, shape (n,); -1 where there is no label.
     """
 
     target: Target
-    expected: Floats
-    given: Floats
-    threshold: float
-    cells: float = 0.0
+    expected: Answers
+    given: tuple[Answers, ...]
+    labels: npt.NDArray[np.int64]
 
-    @property
-    def largest(self) -> float:
-        """Largest difference of a probability; infinite if one is no number."""
-        difference = np.abs(self.expected - self.given)
-        return float(np.where(np.isnan(difference), np.inf, difference).max())
+    @cached_property
+    def differences(self) -> Floats:
+        """Largest difference of each film's probability, shape (n,); infinite if one is no number."""
+        apart = [np.abs(self.expected.probabilities - one.probabilities) for one in self.given]
+        return np.asarray(np.max([np.where(np.isnan(d), np.inf, d) for d in apart], axis=0))
+
+    @cached_property
+    def flipped(self) -> npt.NDArray[np.bool_]:
+        """Films of which the target says something else, in either batch size, shape (n,)."""
+        given = zip(*(one.verdicts for one in self.given), strict=True)
+        pairs = zip(self.expected.verdicts, given, strict=True)
+        return np.array([any(one != expected for one in ones) for expected, ones in pairs], bool)
 
     @property
     def flips(self) -> int:
-        """Films whose decision differs."""
-        t = self.threshold
-        return int(np.sum((self.expected >= t) != (self.given >= t)))
+        """How many films these are."""
+        return int(self.flipped.sum())
 
     @property
-    def breach(self) -> str:
+    def allowed_flips(self) -> int:
+        """How many may be."""
+        return max(1, int(FLIPS * len(self.labels)))
+
+    @cached_property
+    def cells(self) -> float:
+        """Largest difference of evidence in a cell of a map, in logits.
+
+        Infinite if the target gives no map, or one of another shape; 0 if the original has none.
+        """
+        return max(_cells(self.expected.maps, one.maps) for one in self.given)
+
+    def change(self, label: int) -> Change:
+        """Of the share of films with this label that are called rightly: sensitivity, specificity."""
+        positive = label == POSITIVE
+        of = self.labels == label
+        before, after = (
+            np.array([verdict.called == positive for verdict in one.verdicts], bool)[of]
+            for one in (self.expected, self.given[0])
+        )
+        return Change.between(before, after)
+
+    @property
+    def breaches(self) -> list[str]:
         """What is wrong with this export; empty if nothing is."""
-        allowed = max(1, int(FLIPS * len(self.expected)))
-        if self.largest > self.target.tolerance:
-            return (
-                f"a probability differs by {self.largest:.2g}, {self.target.tolerance:g} is allowed"
+        found = []
+        largest, tolerance = float(self.differences.max()), self.target.tolerance
+        if tolerance is not None and largest > tolerance:
+            found.append(f"a probability differs by {largest:.2g}, {tolerance:g} is allowed")
+        elif not math.isfinite(largest):
+            found.append("a probability is no number")
+        if self.flips > self.allowed_flips:
+            found.append(f"{self.flips} decisions differ, {self.allowed_flips} may")
+        if not math.isfinite(self.cells):
+            found.append("it does not give the class activation map of the original")
+        elif tolerance is not None and self.cells > CELLS:
+            found.append(
+                f"a cell of a map differs by {self.cells:.2g} logits, {CELLS:g} is allowed"
             )
-        if self.flips > allowed:
-            return f"{self.flips} decisions differ, {allowed} may"
-        if not np.isfinite(self.cells):
-            return "it does not give the class activation map of the original"
-        if self.cells > CELLS:
-            return f"a cell of a map differs by {self.cells:.2g} logits, {CELLS:g} is allowed"
-        return ""
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """What the card records."""
         return {
             "file": self.target.file,
-            "films": len(self.expected),
-            "largest_difference": round(self.largest, 9),
-            "mean_difference": round(float(np.abs(self.expected - self.given).mean()), 9),
-            "flips": self.flips,
+            "films": len(self.labels),
+            "largest_difference": round(float(self.differences.max()), 9),
+            "mean_difference": round(float(self.differences.mean()), 9),
             "tolerance": self.target.tolerance,
+            "flips": self.flips,
+            "allowed_flips": self.allowed_flips,
             "largest_cell_difference": round(self.cells, 9),
+            "sensitivity_change": self.change(POSITIVE).as_dict(),
+            "specificity_change": self.change(1 - POSITIVE).as_dict(),
         }
 
 
-def probabilities(predictor: Predictor, tensors: Sequence[Tensor], card: Card) -> Floats:
-    """Calibrated probabilities, shape (n,), computed in batches of eight and a rest."""
-    return card.calibration.probabilities(predicted(predictor, tensors).scores)
-
-
-def predicted(predictor: Predictor, tensors: Sequence[Tensor]) -> Prediction:
-    """All answers but the embeddings, computed likewise."""
-    parts = []
-    for start in range(0, len(tensors), _BATCH):
-        batch = np.stack(tensors[start : start + _BATCH])
-        answers = predictor.predict(batch)
-        parts.append(replace(answers, embeddings=np.empty((len(batch), 0), np.float32)))
-    maps = [part.maps for part in parts if part.maps is not None]
-    return Prediction(
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.embeddings for part in parts]),
-        np.concatenate(maps) if maps else None,
-    )
-
-
-def compare(target: Target, expected: Prediction, given: Prediction, card: Card) -> Parity:
-    """`target` beside the original, on the same films."""
-    probabilities_of = card.calibration.probabilities
-    return Parity(
-        target,
-        probabilities_of(expected.scores),
-        probabilities_of(given.scores),
-        card.operating_point.threshold,
-        _cells(expected.maps, given.maps),
-    )
+def compare(
+    target: Target,
+    predictor: Predictor,
+    expected: Answers,
+    tensors: Sequence[Tensor],
+    labels: npt.NDArray[np.int64],
+    card: Card,
+) -> Parity:
+    """`target`, opened in its own runtime, beside the original's answers to the same films."""
+    given = tuple(answers(predictor, tensors, card, batch) for batch in (BATCH, 1))
+    return Parity(target, expected, given, labels)
 
 
 def write_parity(path: Path, films: Sequence[str], parities: Sequence[Parity]) -> None:
     """Write ``parity.csv``: one row for each target and film; films go by hash, not by name."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["target", "film_sha256", "keras", "target_probability", "difference", "flip"]
-        )
+        writer.writerow(_COLUMNS)
         for parity in parities:
-            t = parity.threshold
-            pairs = zip(films, parity.expected.tolist(), parity.given.tolist(), strict=True)
-            for film, expected, given in pairs:
-                flip = int((expected >= t) != (given >= t))
-                difference = round(abs(expected - given), 9)
-                writer.writerow([parity.target.name, film, expected, given, difference, flip])
+            for index, film in enumerate(films):
+                writer.writerow([parity.target.name, film, *_cells_of_row(parity, index)])
+
+
+_COLUMNS: Final = (
+    "target",
+    "film_sha256",
+    "label",
+    "keras",
+    "batched",
+    "alone",
+    "difference",
+    "flip",
+    "keras_says",
+    "target_says",
+)
+
+
+def _cells_of_row(parity: Parity, index: int) -> list[object]:
+    label = int(parity.labels[index])
+    said = list(dict.fromkeys(str(one.verdicts[index]) for one in parity.given))
+    return [
+        "" if label < 0 else CLASSES[label],
+        *(float(one.probabilities[index]) for one in (parity.expected, *parity.given)),
+        round(float(parity.differences[index]), 9),
+        int(parity.flipped[index]),
+        str(parity.expected.verdicts[index]),
+        # One text, unless it hangs on the size of the batch.
+        " / ".join(said),
+    ]
 
 
 def _cells(
@@ -138,5 +245,5 @@ def _cells(
         return 0.0
     if given is None or given.shape != expected.shape:
         return math.inf
-    difference = np.abs(evidence(expected) - evidence(given))
+    difference = np.abs(expected - given)
     return float(np.where(np.isnan(difference), np.inf, difference).max())

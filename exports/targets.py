@@ -17,21 +17,33 @@ class Target:
         name: as the user writes it and the report shows it.
         file: in the bundle.
         runtime: what runs it.
-        tolerance: largest allowed difference of a calibrated probability from Keras.
+        tolerance: largest allowed difference of a calibrated probability from Keras; None where
+            decisions alone are held against the original's, because 8 bits cannot hold figures.
+        drift: largest allowed difference between two devices that run the same file.
     """
 
     name: str
     file: str
     runtime: str
-    tolerance: float
+    tolerance: float | None
+    drift: float = 1e-4
+
+    @property
+    def has_8_bits(self) -> bool:
+        """True if its weights are settled on 8-bit steps, which takes films to do."""
+        return self.tolerance is None
 
 
+#: Those of one runtime from the most exact on: the first that a bundle holds is its default.
 TARGETS: Final = {
     target.name: target
     for target in (
         Target("onnx", "model.onnx", ONNX, 1e-4),
+        Target("onnx-int8", "model-int8.onnx", ONNX, None, 0.02),
         Target("tflite-float32", "model-float32.tflite", LITERT, 1e-4),
         Target("tflite-float16", "model-float16.tflite", LITERT, 1e-2),
+        Target("tflite-dynamic", "model-dynamic.tflite", LITERT, None, 0.02),
+        Target("tflite-int8", "model-int8.tflite", LITERT, None, 0.02),
     )
 }
 

@@ -1,45 +1,91 @@
-"""One converter for each target."""
+"""One network in every format."""
 
 import contextlib
 import io
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
 
-from exports.convert.onnx import convert_onnx
-from exports.convert.tflite import convert_float16, convert_float32
+from exports.convert.onnx import convert_onnx, convert_onnx_8_bits
+from exports.convert.ranges import with_ranges
+from exports.convert.settle import settle
+from exports.convert.tflite import convert_8_bits, convert_float16, convert_float32
 from exports.errors import ExportError
 from exports.targets import Target
+from screening.preprocess import Preprocessing
 
-_CONVERTERS: Final[dict[str, Callable[[keras.Model, Path], None]]] = {
-    "onnx": convert_onnx,
-    "tflite-float32": convert_float32,
-    "tflite-float16": convert_float16,
-}
+Tensors = npt.NDArray[np.float32]
 
 
-def convert(network: keras.Model, target: Target, folder: Path) -> Path:
-    """Write `network` for `target` into `folder`.
+class Converter:
+    """Converts one network; what the 8-bit targets have in common is made once.
 
-    Raises:
-        ExportError: if the converter gives up, or leaves no file.
+    Args:
+        films: input tensors of training films, shape (n, rows, columns, channels), for ranges and
+            rounding; targets with 8 bits need them.
+        integer_io: whether ``tflite-int8`` takes and gives integers.
     """
-    path = folder / target.file
-    try:
-        # The converters print what they do, operator by operator.
-        with contextlib.redirect_stdout(io.StringIO()):
-            _CONVERTERS[target.name](network, path)
-    # The converters raise ConverterError, onnx's ValidationError and others without a common root.
-    except Exception as error:
-        raise ExportError(f"{target.name}: the conversion failed: {error}") from error
-    if not path.is_file() or not path.stat().st_size:
-        raise ExportError(f"{target.name}: the converter wrote no {path.name}")
-    return path
+
+    def __init__(
+        self,
+        network: keras.Model,
+        preprocessing: Preprocessing,
+        films: Tensors | None = None,
+        *,
+        integer_io: bool = False,
+    ) -> None:
+        self._network = network
+        self._preprocessing = preprocessing
+        self._films = films
+        self._integer_io = integer_io
+        self._writers: dict[str, Callable[[Path], None]] = {
+            "onnx": lambda path: convert_onnx(network, path),
+            "onnx-int8": lambda path: convert_onnx_8_bits(self._settled, path, self._calibration),
+            "tflite-float32": lambda path: convert_float32(network, path),
+            "tflite-float16": lambda path: convert_float16(network, path),
+            "tflite-dynamic": lambda path: convert_8_bits(self._settled, path),
+            "tflite-int8": self._write_tflite_int8,
+        }
+
+    def write(self, target: Target, folder: Path) -> Path:
+        """Write the network for `target` into `folder`.
+
+        Raises:
+            ExportError: if the converter gives up, or leaves no file.
+        """
+        path = folder / target.file
+        try:
+            # The converters print what they do, operator by operator.
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._writers[target.name](path)
+        # The converters raise ConverterError, onnx's ValidationError and others without a common root.
+        except Exception as error:
+            raise ExportError(f"{target.name}: the conversion failed: {error}") from error
+        if not path.is_file() or not path.stat().st_size:
+            raise ExportError(f"{target.name}: the converter wrote no {path.name}")
+        return path
+
+    @property
+    def _calibration(self) -> Tensors:
+        if self._films is None:
+            raise ValueError("8 bits need films to find ranges with")
+        return self._films
+
+    @cached_property
+    def _settled(self) -> keras.Model:
+        return settle(self._network, self._calibration)
+
+    def _write_tflite_int8(self, path: Path) -> None:
+        ends = self._integer_io
+        ranged = with_ranges(self._settled, self._calibration, self._preprocessing, ends=ends)
+        convert_8_bits(ranged, path, integer_io=ends)
 
 
 def converters() -> dict[str, str]:

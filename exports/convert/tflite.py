@@ -1,5 +1,6 @@
 """Keras to TFLite, with TensorFlow's converter and its builtin operators only."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -17,6 +18,25 @@ def convert_float16(network: keras.Model, path: Path) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
+
+
+def convert_8_bits(network: keras.Model, path: Path, *, integer_io: bool = False) -> None:
+    """Write `network` as TFLite with weights in 8 bits.
+
+    What it computes has 8 bits, too, where the network says in which range
+    (:func:`exports.convert.ranges.with_ranges`); elsewhere each film finds its own ("dynamic range").
+
+    Args:
+        integer_io: take and give 8-bit integers instead of float32.
+    """
+    converter = _converter(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if integer_io:
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        # It misses films to find ranges with; the network holds its ranges.
+        warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
+        path.write_bytes(converter.convert())
 
 
 def _converter(network: keras.Model) -> tf.lite.TFLiteConverter:

@@ -1,7 +1,12 @@
 """LiteRT, the runtime of TFLite models."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +19,60 @@ class LiteRTPredictor:
     """A model in LiteRT, on the processor.
 
     Args:
-        path: a ``.tflite`` file with the outputs ``score``, ``embedding`` and perhaps ``map``.
+        path: a ``.tflite`` file with the outputs ``score``, ``embedding`` and perhaps ``map``; what
+            goes in and comes out is float32, or integers with a scale and a zero point.
         target: its name, for the report.
         threads: processor threads.
     """
 
     def __init__(self, path: Path, target: str, threads: int = 1) -> None:
-        interpreter = Interpreter(str(path), num_threads=max(1, threads))
+        with _greeting_dropped():
+            interpreter = Interpreter(str(path), num_threads=max(1, threads))
+            interpreter.allocate_tensors()
         self._interpreter = interpreter
         self._run = interpreter.get_signature_runner()
-        given = self._run.get_output_details().keys()
-        if lacking := {"score", "embedding"} - given:
+        self._film = self._run.get_input_details()["film"]
+        self._outputs = self._run.get_output_details()
+        if lacking := {"score", "embedding"} - self._outputs.keys():
             raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
-        self.has_map = "map" in given
+        self.has_map = "map" in self._outputs
         self.runtime = f"{target}/ai-edge-litert {version('ai-edge-litert')}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
-        outputs = self._run(film=tensors)
+        given = self._run(film=_as_integers(tensors, self._film))
+        outputs = {name: _as_floats(values, self._outputs[name]) for name, values in given.items()}
         return Prediction(outputs["score"], outputs["embedding"], outputs.get("map"))
+
+
+@contextmanager
+def _greeting_dropped() -> Iterator[None]:
+    """LiteRT greets on standard error that it has begun; what goes wrong it raises."""
+    sys.stderr.flush()
+    real, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(real, 2)
+        os.close(real)
+
+
+def _as_integers(values: npt.NDArray[np.float32], details: dict[str, Any]) -> npt.NDArray[Any]:
+    """Values as an integer tensor holds them; unchanged for one of floats."""
+    kind = details["dtype"]
+    if kind == np.float32:
+        return values
+    scale, zero = details["quantization"]
+    limits = np.iinfo(kind)
+    steps = np.clip(np.rint(values / scale) + zero, limits.min, limits.max)
+    return np.asarray(steps, kind)
+
+
+def _as_floats(values: npt.NDArray[Any], details: dict[str, Any]) -> npt.NDArray[np.float32]:
+    """The inverse of :func:`_as_integers`."""
+    if details["dtype"] == np.float32:
+        return values
+    scale, zero = details["quantization"]
+    return (values.astype(np.float32) - np.float32(zero)) * np.float32(scale)

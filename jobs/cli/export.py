@@ -14,7 +14,12 @@ from jobs.cli.native_logs import native_logs_filtered
 @click.option(
     "--films",
     type=click.Path(exists=True, path_type=Path),
-    help="Films to compare on, at least 200: a folder, or a manifest.  [default: those MODEL was trained on]",
+    help="Films to compare on, at least 200: a folder, or a manifest.  [default: MODEL's validation films]",
+)
+@click.option(
+    "--training-films",
+    type=click.Path(exists=True, path_type=Path),
+    help="Where MODEL's training films are, if they were moved: 8 bits are fitted to some of them.",
 )
 @click.option(
     "--target",
@@ -23,7 +28,19 @@ from jobs.cli.native_logs import native_logs_filtered
     type=click.Choice(list(TARGETS)),
     help="What to convert to; may be given several times.  [default: all]",
 )
-def export(model: Path, out: Path, films: Path | None, targets: tuple[str, ...]) -> None:
+@click.option(
+    "--integer-io",
+    is_flag=True,
+    help="Let tflite-int8 take and give 8-bit integers, for devices that have nothing else.",
+)
+def export(
+    model: Path,
+    out: Path,
+    films: Path | None,
+    training_films: Path | None,
+    targets: tuple[str, ...],
+    integer_io: bool,
+) -> None:
     """Convert MODEL to a BUNDLE that runs without TensorFlow.
 
     Each conversion is opened in its own runtime and compared with the original on
@@ -32,12 +49,14 @@ def export(model: Path, out: Path, films: Path | None, targets: tuple[str, ...])
     chosen = [target(name) for name in targets or TARGETS]
     with native_logs_filtered():
         try:
+            from exports.export import Request
             from exports.export import export as export_model
         except ImportError as error:
             raise click.ClickException(
                 f"{error.name} is not installed; run: pip install 'screening[train]'"
             ) from error
-        bundle = export_model(model, out, films, chosen, lambda line: click.echo(line, err=True))
+        request = Request(model, out, chosen, films, training_films, integer_io)
+        bundle = export_model(request, lambda line: click.echo(line, err=True))
     size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
     click.echo(f"{out}: {bundle.card.model}, {size / 1e6:.1f} MB, hash {bundle.sha256[:16]}")
     click.echo(f"Next: screening run FOLDER --model {out}")

@@ -2,54 +2,76 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from exports.parity import CELLS, Parity, compare, predicted, probabilities, write_parity
+from exports.parity import CELLS, Answers, Parity, Verdict, answers, compare, write_parity
 from exports.targets import Target
 from makers import BrightnessPredictor, make_card
+from recogniser_makers import make_recogniser
 from screening.predictor import Prediction
+from screening.row import Status
 
 EXACT = Target("exact", "model.exact", "onnx", 1e-4)
 COARSE = Target("coarse", "model.coarse", "onnx", 1e-1)
+EIGHT_BITS = Target("int8", "model.int8", "onnx", None)
 
 
-def parity(expected, given, target=EXACT, threshold=0.5):
-    return Parity(target, np.array(expected, float), np.array(given, float), threshold)
+def said(probabilities, threshold=0.5, maps=None):
+    """Answers to films that were all scored."""
+    verdicts = [
+        Verdict(Status.SCORED, "PNEUMONIA" if p >= threshold else "NORMAL") for p in probabilities
+    ]
+    return Answers(np.array(probabilities, float), verdicts, maps)
 
 
-def flipped(films, flips):
+def parity(expected, *given, target=EXACT, labels=None):
+    labels = [-1] * len(expected) if labels is None else labels
+    return Parity(target, said(expected), tuple(map(said, given)), np.array(labels, np.int64))
+
+
+def flipped(films, flips, target=COARSE):
     """`films` films close to the threshold, of which `flips` fall on its other side."""
     expected = np.full(films, 0.501)
     given = expected.copy()
     given[:flips] = 0.499
-    return parity(expected, given, COARSE)
+    return parity(expected, given, target=target)
 
 
 def test_equal_answers_are_no_breach():
-    same = parity([0.1, 0.5, 0.9], [0.1, 0.5, 0.9])
-    assert (same.largest, same.flips, same.breach) == (0, 0, "")
+    same = parity([0.1, 0.5, 0.9], [0.1, 0.5, 0.9], [0.1, 0.5, 0.9])
+    assert (same.differences.max(), same.flips, same.breaches) == (0, 0, [])
 
 
 @pytest.mark.parametrize(
     ("difference", "is_breach"),
-    [(0.00005, False), (0.000099, False), (0.000101, True), (0.5, True)],
+    [(0.00005, False), (0.000099, False), (0.000101, True), (0.25, True)],
 )
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_one_difference_beyond_the_tolerance_is_a_breach(difference, is_breach, sign):
-    found = parity([0.3, 0.7, 0.5], [0.3, 0.7 + sign * difference / 2, 0.5 + sign * difference])
-    assert found.largest == pytest.approx(difference)
-    assert bool(found.breach) is is_breach
+    found = parity([0.3, 0.75], [0.3, 0.75 + sign * difference])
+    assert found.differences.max() == pytest.approx(difference)
+    assert bool(found.breaches) is is_breach
 
 
-def test_a_breach_names_the_difference_and_what_is_allowed():
-    assert parity([0.25], [0.75]).breach == "a probability differs by 0.5, 0.0001 is allowed"
+def test_a_difference_in_one_batch_size_alone_counts():
+    assert parity([0.3], [0.3], [0.4]).breaches == [
+        "a probability differs by 0.1, 0.0001 is allowed"
+    ]
+    assert parity([0.501], [0.501], [0.499], target=COARSE).flips == 1
 
 
 def test_the_tolerance_is_that_of_the_target():
-    assert parity([0.30], [0.31], EXACT).breach
-    assert not parity([0.30], [0.31], COARSE).breach
+    assert parity([0.30], [0.31], target=EXACT).breaches
+    assert not parity([0.30], [0.31], target=COARSE).breaches
+
+
+def test_8_bits_are_held_to_decisions_alone():
+    assert not parity([0.1, 0.9], [0.4, 0.6], target=EIGHT_BITS).breaches
+    assert not flipped(400, 2, EIGHT_BITS).breaches
+    assert flipped(400, 3, EIGHT_BITS).breaches == ["3 decisions differ, 2 may"]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +83,11 @@ def test_the_tolerance_is_that_of_the_target():
         ([0.5], [math.inf]),
     ],
 )
-def test_an_answer_that_is_no_number_is_a_breach_for_any_target(expected, given):
-    for target in (EXACT, COARSE):
-        found = parity(expected, given, target)
-        assert found.largest == math.inf
-        assert found.breach
+@pytest.mark.parametrize("target", [EXACT, COARSE, EIGHT_BITS], ids=lambda target: target.name)
+def test_an_answer_that_is_no_number_is_a_breach_for_any_target(expected, given, target):
+    found = parity(expected, given, target=target)
+    assert found.differences.max() == math.inf
+    assert found.breaches
 
 
 @pytest.mark.parametrize(
@@ -86,125 +108,173 @@ def test_an_answer_that_is_no_number_is_a_breach_for_any_target(expected, given)
 def test_half_a_percent_of_decisions_may_differ_and_always_one(films, flips, is_breach):
     found = flipped(films, flips)
     assert found.flips == flips
-    assert bool(found.breach) is is_breach
+    assert bool(found.breaches) is is_breach
 
 
-def test_a_breach_of_decisions_names_how_many_differ_and_how_many_may():
-    assert flipped(400, 5).breach == "5 decisions differ, 2 may"
+def test_all_that_is_wrong_is_named():
+    maps = np.zeros((400, 1, 1), np.float32)
+    expected, given = said([0.9] * 400, maps=maps), said([0.1] * 400, maps=maps + 1)
+    assert Parity(EXACT, expected, (given,), np.full(400, -1)).breaches == [
+        "a probability differs by 0.8, 0.0001 is allowed",
+        "400 decisions differ, 2 may",
+        "a cell of a map differs by 1 logits, 0.1 is allowed",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("expected", "given", "flips"),
+    ("before", "after"),
     [
-        (0.5, 0.5, 0),
-        (0.5, 0.499999, 1),
-        (0.499999, 0.5, 1),
-        (0.500001, 0.5, 0),
-        (0.4, 0.499999, 0),
+        (Verdict(Status.SCORED, "NORMAL"), Verdict(Status.REFUSED)),
+        (Verdict(Status.SCORED, "NORMAL"), Verdict(Status.FAILED)),
+        (Verdict(Status.SCORED, "NORMAL"), Verdict(Status.SCORED, "NORMAL", ("rotated",))),
+        (
+            Verdict(Status.SCORED, "NORMAL", ("out_of_domain",)),
+            Verdict(Status.SCORED, "NORMAL", ("inverted",)),
+        ),
     ],
 )
-def test_a_probability_at_the_threshold_counts_as_pneumonia(expected, given, flips):
-    assert parity([expected], [given]).flips == flips
+def test_a_change_of_status_or_warning_is_a_flip(before, after):
+    p = np.array([0.1])
+    one, other = Answers(p, [before]), Answers(p, [after])
+    assert Parity(EXACT, one, (other,), np.array([-1])).flips == 1
+    assert Parity(EXACT, one, (one,), np.array([-1])).flips == 0
 
 
-def test_decisions_are_compared_at_the_threshold_of_the_card():
-    answers = ([0.30, 0.70], [0.32, 0.68])
-    assert parity(*answers, COARSE, threshold=0.31).flips == 1
-    assert parity(*answers, COARSE, threshold=0.69).flips == 1
-    assert parity(*answers, COARSE, threshold=0.50).flips == 0
+def test_sensitivity_and_specificity_change_by_the_films_that_are_called_otherwise():
+    found = parity([0.9, 0.9, 0.1, 0.1], [0.9, 0.1, 0.1, 0.9], labels=[1, 1, 0, -1])
+    assert (found.change(1).value, found.change(1).n) == (-0.5, 2)
+    assert (found.change(0).value, found.change(0).n) == (0, 1)
 
 
 def test_the_card_records_what_was_found():
-    assert parity([0.2, 0.6], [0.2, 0.4], COARSE).as_dict() == {
+    recorded = parity([0.2, 0.6], [0.2, 0.4], target=COARSE, labels=[0, 1]).as_dict()
+    assert recorded | {"sensitivity_change": None, "specificity_change": None} == {
         "file": "model.coarse",
         "films": 2,
         "largest_difference": 0.2,
         "mean_difference": 0.1,
-        "flips": 1,
         "tolerance": 0.1,
+        "flips": 1,
+        "allowed_flips": 1,
         "largest_cell_difference": 0.0,
+        "sensitivity_change": None,
+        "specificity_change": None,
     }
+    assert recorded["sensitivity_change"]["value"] == -1
+    assert recorded["specificity_change"]["n"] == 1
 
 
 @pytest.mark.parametrize(
-    ("films", "batches"), [(1, [1]), (7, [7]), (8, [8]), (9, [8, 1]), (19, [8, 8, 3])]
+    ("films", "batch", "batches"),
+    [(1, 8, [1]), (7, 8, [7]), (9, 8, [8, 1]), (19, 8, [8, 8, 3]), (3, 1, [1, 1, 1])],
 )
-def test_probabilities_are_computed_in_eights_and_a_rest(films, batches):
+def test_answers_are_asked_for_in_batches_and_a_rest(films, batch, batches):
     predictor = BrightnessPredictor()
     expected = np.linspace(0.1, 0.9, films)
     tensors = [np.full((32, 32, 1), grey, np.float32) for grey in expected]
-    given = probabilities(predictor, tensors, make_card())
+    given = answers(predictor, tensors, make_card(), batch)
     assert predictor.batches == batches
-    np.testing.assert_allclose(given, expected, atol=2e-6)
+    np.testing.assert_allclose(given.probabilities, expected, atol=2e-6)
+    assert [verdict.called for verdict in given.verdicts] == list(expected >= 0.5)
+
+
+def test_verdicts_are_those_of_a_report():
+    gate = make_recogniser(features=6, limit=1.0)
+    tensors = [np.full((32, 32, 1), grey, np.float32) for grey in (0.2, 0.8)]
+
+    class Recognised(BrightnessPredictor):
+        def __init__(self, embeddings):
+            super().__init__()
+            self.embeddings = embeddings
+
+        def predict(self, given):
+            scores = super().predict(given).scores
+            return Prediction(scores, np.array(self.embeddings, np.float32))
+
+    card = replace(make_card(), gate=gate)
+    embeddings = [[-5, 0, 0, 0, 0, 0], [5, 0, 0, 9, 0, 0]]
+    refused, scored = answers(Recognised(embeddings), tensors, card, 8).verdicts
+    assert refused == Verdict(Status.REFUSED)
+    assert scored == Verdict(Status.SCORED, "PNEUMONIA", ("out_of_domain", "rotated"))
+
+
+def test_a_target_is_asked_in_batches_and_film_by_film():
+    predictor = BrightnessPredictor()
+    tensors = [np.full((32, 32, 1), grey, np.float32) for grey in np.linspace(0, 1, 9)]
+    expected = answers(BrightnessPredictor(), tensors, make_card(), 8)
+    found = compare(EXACT, predictor, expected, tensors, np.full(9, -1), make_card())
+    assert predictor.batches == [8, 1, *[1] * 9]
+    assert not found.breaches
 
 
 def test_every_film_of_every_target_is_a_line_of_the_table(tmp_path):
     films = ["a" * 64, "b" * 64]
-    found = [parity([0.25, 0.75], [0.25, 0.5]), parity([0.25, 0.75], [0.5, 0.25], COARSE)]
+    found = [
+        parity([0.25, 0.75], [0.25, 0.5], [0.25, 0.25], labels=[0, 1]),
+        parity([0.25, 0.75], [0.5, 0.75], [0.5, 0.75], target=COARSE),
+    ]
     write_parity(tmp_path / "parity.csv", films, found)
     with (tmp_path / "parity.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
-    assert header == ["target", "film_sha256", "keras", "target_probability", "difference", "flip"]
+    assert ",".join(header) == (
+        "target,film_sha256,label,keras,batched,alone,difference,flip,keras_says,target_says"
+    )
+    normal, pneumonia = "scored NORMAL", "scored PNEUMONIA"
+    either = f"{pneumonia} / {normal}"
     assert lines == [
-        ["exact", "a" * 64, "0.25", "0.25", "0.0", "0"],
-        ["exact", "b" * 64, "0.75", "0.5", "0.25", "0"],
-        ["coarse", "a" * 64, "0.25", "0.5", "0.25", "1"],
-        ["coarse", "b" * 64, "0.75", "0.25", "0.5", "1"],
+        ["exact", films[0], "NORMAL", "0.25", "0.25", "0.25", "0.0", "0", normal, normal],
+        ["exact", films[1], "PNEUMONIA", "0.75", "0.5", "0.25", "0.5", "1", pneumonia, either],
+        ["coarse", films[0], "", "0.25", "0.5", "0.5", "0.25", "1", normal, pneumonia],
+        ["coarse", films[1], "", "0.75", "0.75", "0.75", "0.0", "0", pneumonia, pneumonia],
     ]
 
 
-def test_a_film_without_a_name_is_not_left_out_silently(tmp_path):
-    with pytest.raises(ValueError, match="argument"):
-        write_parity(tmp_path / "parity.csv", ["a" * 64], [parity([0.25, 0.75], [0.25, 0.75])])
-
-
-def answers(maps):
-    scores = np.full((2, 2), 0.5, np.float32)
-    return Prediction(scores, np.zeros((2, 0), np.float32), maps)
-
-
-def maps_of(*cells):
-    """Two films of one cell, whose logits for pneumonia are `cells`."""
-    return np.array([[[[0, cell]]] for cell in cells], np.float32)
+def cells_of(*cells):
+    """Evidence in one cell of each film."""
+    return np.array([[[cell]] for cell in cells], np.float32)
 
 
 @pytest.mark.parametrize(
     ("expected", "given", "cells"),
     [
         (None, None, 0),
-        (None, maps_of(1, 2), 0),
-        (maps_of(1, 2), maps_of(1, 2), 0),
-        (maps_of(1, 2), maps_of(1, -0.5), 2.5),
-        (maps_of(1, 2), maps_of(1, 2) + 7, 0),
-        (maps_of(1, 2), None, math.inf),
-        (maps_of(1, 2), np.zeros((2, 2, 1, 2), np.float32), math.inf),
-        (maps_of(1, 2), maps_of(1, math.nan), math.inf),
+        (None, cells_of(1, 2), 0),
+        (cells_of(1, 2), cells_of(1, 2), 0),
+        (cells_of(1, 2), cells_of(1, -0.5), 2.5),
+        (cells_of(1, 2), None, math.inf),
+        (cells_of(1, 2), np.zeros((2, 2, 1), np.float32), math.inf),
+        (cells_of(1, 2), cells_of(1, math.nan), math.inf),
     ],
 )
 def test_maps_are_compared_where_the_original_has_one(expected, given, cells):
-    found = compare(EXACT, answers(expected), answers(given), make_card())
-    assert found.cells == cells
+    p = [0.25, 0.75]
+    pair = said(p, maps=expected), said(p, maps=given)
+    assert Parity(EXACT, pair[0], pair[1:], np.full(2, -1)).cells == cells
 
 
 @pytest.mark.parametrize(
-    ("cells", "breach"),
+    ("cells", "target", "breaches"),
     [
-        (0.0, ""),
-        (CELLS, ""),
-        (CELLS + 0.05, "a cell of a map differs by 0.15 logits, 0.1 is allowed"),
-        (math.inf, "it does not give the class activation map of the original"),
+        (0.0, EXACT, []),
+        (CELLS - 0.01, EXACT, []),
+        (CELLS + 0.05, EXACT, ["a cell of a map differs by 0.15 logits, 0.1 is allowed"]),
+        (CELLS + 0.05, EIGHT_BITS, []),
+        (math.inf, EXACT, ["it does not give the class activation map of the original"]),
+        (math.inf, EIGHT_BITS, ["it does not give the class activation map of the original"]),
     ],
 )
-def test_a_map_that_shows_something_else_is_a_breach(cells, breach):
-    assert Parity(EXACT, np.array([0.5]), np.array([0.5]), 0.5, cells).breach == breach
+def test_a_map_that_shows_something_else_is_a_breach(cells, target, breaches):
+    expected, given = said([0.5], maps=cells_of(0)), said([0.5], maps=cells_of(cells))
+    assert Parity(target, expected, (given,), np.array([-1])).breaches == breaches
 
 
 def test_answers_of_many_films_are_put_together_in_their_order():
     class Mapping(BrightnessPredictor):
         def predict(self, tensors):
-            return Prediction(super().predict(tensors).scores, tensors[:, 0, :, 0], tensors[:, :1])
+            maps = np.repeat(tensors[:, :1], 2, axis=-1) * np.float32([0, 1])
+            return Prediction(super().predict(tensors).scores, tensors[:, 0, :4, 0], maps)
 
     tensors = list(np.random.default_rng(0).random((19, 32, 32, 1), np.float32))
-    given = predicted(Mapping(), tensors)
-    np.testing.assert_array_equal(given.maps, np.stack(tensors)[:, :1])
-    np.testing.assert_allclose(given.scores[:, 1], np.mean(tensors, axis=(1, 2, 3)), atol=1e-6)
+    given = answers(Mapping(), tensors, make_card(), 8)
+    np.testing.assert_allclose(given.maps, np.stack(tensors)[:, :1, :, 0], atol=1e-6)
+    np.testing.assert_allclose(given.probabilities, np.mean(tensors, axis=(1, 2, 3)), atol=2e-6)

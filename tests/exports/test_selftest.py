@@ -9,11 +9,10 @@ import pytest
 
 from exports.bundle import SHIPPED, Bundle
 from exports.errors import BundleError
-from exports.selftest import check_selftest, phantoms, targets_of, write_selftest
+from exports.selftest import check_selftest, phantoms, targets_of
 from exports.targets import TARGETS
-from makers import BrightnessPredictor, make_card
 from screening.gate import refuse_by_pixels
-from tiny_model import SHIPPED_TARGETS, write_bundle
+from tiny_model import SHIPPED_TARGETS, brightness_gate, write_bundle
 
 ONNX = TARGETS["onnx"]
 
@@ -30,14 +29,25 @@ def test_phantoms_are_films_that_would_be_read():
         assert refuse_by_pixels(film.astype(np.float32) / np.float32(255)) is None
 
 
-def test_the_answers_are_those_of_the_original(tmp_path):
-    card = make_card()
-    original = BrightnessPredictor()
-    write_selftest(tmp_path, card, original)
-    films = np.load(tmp_path / "selftest" / "films.npy", allow_pickle=False)
-    answers = json.loads((tmp_path / "selftest" / "answers.json").read_text())["probability"]
+def test_the_answers_are_those_that_each_model_gives(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    films = np.load(bundle.path / "selftest" / "films.npy", allow_pickle=False)
+    answers = json.loads((bundle.path / "selftest" / "answers.json").read_text())
     assert films.shape == (4, 32, 32)
-    np.testing.assert_allclose(answers, films.mean(axis=(1, 2)) / 255, atol=2e-6)
+    assert {*answers} == {"onnx"}
+    expected = films.mean(axis=(1, 2)) / 255
+    np.testing.assert_allclose(answers["onnx"]["probability"], expected, atol=2e-6)
+
+
+def test_what_the_gate_measures_is_part_of_the_answers(tmp_path):
+    gate = brightness_gate()
+    bundle = write_bundle(tmp_path / "bundle", gate=gate)
+    answers = json.loads((bundle.path / "selftest" / "answers.json").read_text())["onnx"]
+    assert {*answers} == {"probability", "frontal", "domain_distance"}
+    assert check_selftest(bundle, ONNX) <= 2e-6
+    shifted = replace(gate, mean=gate.mean + np.float32(0.5))
+    with pytest.raises(BundleError, match=r"differs by .* \((frontal|domain_distance)\)"):
+        check_selftest(replace(bundle, card=replace(bundle.card, gate=shifted)), ONNX)
 
 
 def test_a_right_model_passes(tmp_path):
@@ -53,7 +63,9 @@ def test_a_model_within_the_tolerance_passes_and_its_difference_is_told(tmp_path
 @pytest.mark.parametrize("shift", [0.0002, -0.0002, 0.1])
 def test_a_model_that_answers_otherwise_is_refused_and_named(tmp_path, shift):
     bundle = write_bundle(tmp_path / "bundle", shift)
-    with pytest.raises(BundleError, match=r"onnx differs by .*, 0\.0001 is allowed"):
+    with pytest.raises(
+        BundleError, match=r"onnx differs by .* \(probability\), 0\.0001 is allowed"
+    ):
         check_selftest(bundle, ONNX)
 
 
@@ -67,7 +79,17 @@ def test_a_model_that_gives_no_number_is_refused(tmp_path):
 
 def test_a_coarser_target_is_allowed_more(tmp_path):
     bundle = write_bundle(tmp_path / "bundle", 0.005)
-    assert check_selftest(bundle, replace(ONNX, tolerance=0.01)) == pytest.approx(0.005, abs=3e-6)
+    assert check_selftest(bundle, replace(ONNX, drift=0.01)) == pytest.approx(0.005, abs=3e-6)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"onnx": {}}', '{"onnx": {"probability": [0]}}']
+)
+def test_answers_that_are_no_answers_are_refused(tmp_path, content):
+    bundle = write_bundle(tmp_path / "bundle")
+    (bundle.path / "selftest" / "answers.json").write_text(content)
+    with pytest.raises(BundleError, match=r"selftest holds no answers for onnx|differs by"):
+        check_selftest(bundle, ONNX)
 
 
 def test_preprocessing_of_the_card_is_part_of_the_test(tmp_path):
@@ -91,7 +113,7 @@ def test_the_shipped_bundle_holds_the_nightly_target():
 
 @pytest.mark.parametrize("target", SHIPPED_TARGETS, ids=lambda target: target.name)
 def test_the_shipped_bundle_gives_the_right_answers(target):
-    assert check_selftest(Bundle.open(SHIPPED), target) <= target.tolerance
+    assert check_selftest(Bundle.open(SHIPPED), target) <= target.drift
 
 
 def test_the_shipped_bundle_carries_phantoms_and_no_films(tmp_path):

@@ -23,8 +23,11 @@ def test_an_unknown_target_is_an_error_that_names_it_and_the_known_ones(name):
     ("name", "file", "runtime"),
     [
         ("onnx", "model.onnx", "onnx"),
+        ("onnx-int8", "model-int8.onnx", "onnx"),
         ("tflite-float32", "model-float32.tflite", "litert"),
         ("tflite-float16", "model-float16.tflite", "litert"),
+        ("tflite-dynamic", "model-dynamic.tflite", "litert"),
+        ("tflite-int8", "model-int8.tflite", "litert"),
     ],
 )
 def test_a_target_has_the_file_of_the_bundle_format_and_its_runtime(name, file, runtime):
@@ -37,5 +40,13 @@ def test_no_two_targets_share_a_file():
 
 def test_targets_of_one_runtime_are_listed_from_the_most_exact_on():
     for runtime in {one.runtime for one in TARGETS.values()}:
-        tolerances = [one.tolerance for one in TARGETS.values() if one.runtime == runtime]
+        of_it = [one for one in TARGETS.values() if one.runtime == runtime]
+        tolerances = [1.0 if one.tolerance is None else one.tolerance for one in of_it]
         assert tolerances == sorted(tolerances)
+
+
+def test_targets_with_8_bits_are_held_to_decisions_and_the_others_to_figures():
+    with_8_bits = {name for name, one in TARGETS.items() if one.has_8_bits}
+    assert with_8_bits == {"onnx-int8", "tflite-dynamic", "tflite-int8"}
+    assert TARGETS["onnx"].tolerance == TARGETS["tflite-float32"].tolerance == 1e-4
+    assert TARGETS["tflite-float16"].tolerance == 1e-2

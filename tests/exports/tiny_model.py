@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 
 from exports.bundle import SHIPPED, Bundle, seal
 from exports.selftest import targets_of, write_selftest
-from makers import BrightnessPredictor, make_card
+from exports.targets import TARGETS
+from makers import make_card
 from recogniser_makers import make_recogniser
 from screening.recognition import Recogniser
 
@@ -89,7 +90,8 @@ def write_bundle(
     folder.mkdir(parents=True)
     card = replace(make_card(), gate=gate)
     card.write(folder)
+    write_model(folder / "model.onnx", outputs=outputs)
+    write_selftest(folder, card, [TARGETS["onnx"]])
     write_model(folder / "model.onnx", shift, outputs)
-    write_selftest(folder, card, BrightnessPredictor())
     seal(folder)
     return Bundle.open(folder)

@@ -1,0 +1,199 @@
+"""The real films that an export needs: some to compare on, others to find 8-bit ranges with."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exports.errors import ExportError
+from screening.card import Card
+from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
+from screening.films import discover, film_path
+from screening.findings import CLASSES
+from screening.pixels.readers import open_film
+from screening.preprocess import Preprocessing
+from screening.training.data.manifest import PATIENT_PATTERN, LabelledFilm, read_manifest
+
+#: Fewer films cannot show that decisions stay the same.
+FEWEST: Final = 200
+_MOST: Final = 1000
+
+#: Films to find ranges with: with three times as many, no fewer decisions changed.
+_CALIBRATION: Final = 64
+
+#: Stands for a film without a label.
+UNLABELLED: Final = -1
+
+#: The lists of held-out films in a MODEL.
+_HELD_OUT: Final = ("validation.csv", "test.csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Films:
+    """n films, read as a night would read them.
+
+    Attributes:
+        sha256: of each file.
+        labels: class indices, shape (n,), or :data:`UNLABELLED`.
+        tensors: shape (n, rows, columns, channels).
+        patients: how many they are of, where patients are known.
+    """
+
+    sha256: list[str]
+    labels: npt.NDArray[np.int64]
+    tensors: npt.NDArray[np.float32]
+    patients: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the card records: how many, and one hash over all of them."""
+        lines = "\n".join(sorted(self.sha256))
+        sha256 = hashlib.sha256(lines.encode()).hexdigest()
+        return {"films": len(self.sha256), "patients": self.patients, "sha256": sha256}
+
+
+def films_to_compare(
+    model: Path, card: Card, films: Path | None = None, training: Path | None = None
+) -> Films:
+    """Films on which an export is held against the original.
+
+    Args:
+        films: a folder, or what a model can be trained on; by default the validation films of
+            `model`, and as many other films of its data as are needed to have enough.
+        training: the training films, if they are no longer where `model` was trained.
+
+    Raises:
+        ExportError: if there are too few, or they are not there.
+    """
+    if films is not None:
+        data, chosen = films, _spread(_all_films(films, card), _MOST)
+    else:
+        data = training or _training_data(model, card)
+        validation, test, rest = _by_side(model, data, card)
+        chosen = _spread(validation, _MOST)
+        for others in (test, rest):
+            chosen += _spread(others, max(0, FEWEST - len(chosen)))
+    read = list(_read(chosen, card.preprocessing))
+    if len(read) < FEWEST:
+        raise ExportError(
+            f"{data} has {len(read)} readable films, at least {FEWEST} are needed "
+            "to compare decisions; name more with --films"
+        )
+    return _films(read)
+
+
+def films_to_calibrate(model: Path, card: Card, training: Path | None = None) -> Films:
+    """Training films of as many patients, half of them of each class where there are enough.
+
+    Args:
+        training: as above.
+
+    Raises:
+        ExportError: if they are not there.
+    """
+    data = training or _training_data(model, card)
+    *_held_out, side = _by_side(model, data, card)
+    first: dict[str, LabelledFilm] = {}
+    # In an order that has nothing to do with how a hospital numbers its patients.
+    for film in sorted(side, key=lambda film: _drawn(film.patient, film.name)):
+        first.setdefault(film.patient, film)
+    by_label = [
+        [film for film in first.values() if film.label == label] for label in range(len(CLASSES))
+    ]
+    fewest = min(_CALIBRATION // 2, *map(len, by_label))
+    chosen = [film for films in by_label for film in films[: _CALIBRATION - fewest]]
+    read = list(_read(chosen, card.preprocessing))
+    if not read:
+        raise ExportError(f"{data} has no readable training film of {model}")
+    return _films(read)
+
+
+def _training_data(model: Path, card: Card) -> Path:
+    """Where the training films of `model` were, if they are still there.
+
+    Raises:
+        ExportError: if they are not.
+    """
+    data = Path(card.training.get("data", ""))
+    if not card.training.get("data") or not data.exists():
+        raise ExportError(
+            f"the training films of {model} are not at {data}; name a folder of films with --films, "
+            "and where the training films are with --training-films"
+        )
+    return data
+
+
+def _all_films(data: Path, card: Card) -> list[LabelledFilm]:
+    """The films of a manifest or of class folders; those of any other folder without a label."""
+    try:
+        return read_manifest(data, card.training.get("patient_pattern", PATIENT_PATTERN))
+    except TrainingDataError:
+        if not data.is_dir():
+            raise
+    found = (one.film for one in discover(data) if one.is_file)
+    return [LabelledFilm(film_path(data, film), film, UNLABELLED, film) for film in found]
+
+
+def _by_side(
+    model: Path, data: Path, card: Card
+) -> tuple[list[LabelledFilm], list[LabelledFilm], list[LabelledFilm]]:
+    """The validation, test and training films of `model` among `data`."""
+    films = read_manifest(data, card.training.get("patient_pattern", PATIENT_PATTERN))
+    validation, test = (_listed(model / name) for name in _HELD_OUT)
+    return (
+        [film for film in films if film.name in validation],
+        [film for film in films if film.name in test],
+        [film for film in films if film.name not in validation | test],
+    )
+
+
+def _listed(path: Path) -> set[str]:
+    """The names in the column ``film``; none if there is no such file."""
+    if not path.exists():
+        return set()
+    with path.open(newline="", encoding="utf-8") as file:
+        return {line["film"] for line in csv.DictReader(file)}
+
+
+def _spread(films: list[LabelledFilm], most: int) -> list[LabelledFilm]:
+    """At most `most` of them, evenly spread."""
+    if len(films) <= most:
+        return list(films)
+    return [films[int(index)] for index in np.linspace(0, len(films) - 1, most)]
+
+
+def _drawn(patient: str, name: str) -> tuple[str, str]:
+    return (hashlib.sha256(patient.encode()).hexdigest(), hashlib.sha256(name.encode()).hexdigest())
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    film: LabelledFilm
+    sha256: str
+    tensor: npt.NDArray[np.float32]
+
+
+def _read(films: Iterable[LabelledFilm], preprocessing: Preprocessing) -> Iterator[_Read]:
+    """Those of the films that can be read."""
+    for film in films:
+        data = film.path.read_bytes()
+        try:
+            grey, _warnings = open_film(data, film.path.name).decode()
+        except (NotAFilm, UnreadableFilm):
+            continue
+        yield _Read(film, hashlib.sha256(data).hexdigest(), preprocessing.tensor(grey))
+
+
+def _films(read: list[_Read]) -> Films:
+    labels = np.array([one.film.label for one in read], np.int64)
+    known = all(one.film.label != UNLABELLED for one in read)
+    return Films(
+        [one.sha256 for one in read],
+        labels,
+        np.stack([one.tensor for one in read]),
+        len({one.film.patient for one in read}) if known else None,
+    )
