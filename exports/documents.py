@@ -4,7 +4,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import exports
 import screening
@@ -16,7 +16,17 @@ from screening.card import Card
 PROGRAM: Final = "screen.pyz"
 
 # The program holds what turns a film into a row. What needs pandas, SciPy or TensorFlow stays behind.
-_LEFT_OUT: Final = ("training", "report", "convert", "export.py", "documents.py")
+_LEFT_OUT: Final = (
+    "training",
+    "report",
+    "convert",
+    "export.py",
+    "samples.py",
+    "parity.py",
+    "change.py",
+    "outcome.py",
+    "documents.py",
+)
 
 _README: Final = """\
 # {model}
@@ -29,15 +39,26 @@ On a device with Python 3.11 or later (a 64-bit system):
     pip install -r requirements.txt
     python screen.pyz selftest
     python screen.pyz FOLDER --out REPORT
+    python screen.pyz FOLDER --out REPORT --watch
+    python screen.pyz FILM
 
 `selftest` checks every file's hash and that the model gives the right answers on this device.
-The second command screens the films in FOLDER and writes `predictions.csv` and `audit.csv`.
+The second command screens the films in FOLDER and writes `predictions.csv` and `audit.csv`; after a
+power loss the same command goes on from the last film. With `--watch` it goes on with every film that is
+written into FOLDER, prints its row as one line of JSON, and writes the report when it is ended (Ctrl-C).
+The last one prints the row of one film as JSON.
+
+| file | what | largest difference | decisions that differ |
+| --- | --- | --- | --- |
+{files}
+
+`--target NAME` chooses one of these models; without it, it is the most exact one of the installed runtime.
+Differences are of the probability, from the network as it was trained, on {films} films.
 
 | file | what |
 | --- | --- |
 | `card.json` | architecture, preprocessing, calibration, threshold, figures on validation, training data |
-{files}
-| `parity.csv` | each conversion beside the original, film by film (films by hash) |
+| `parity.csv` | each model beside the original, film by film (films by hash) |
 | `selftest/` | made-up films and the answers that must come out |
 | `SHA256SUMS` | hash of every file; check with `sha256sum -c SHA256SUMS` |
 
@@ -58,16 +79,23 @@ def write_documents(folder: Path, card: Card, targets: Sequence[Target]) -> None
     runtime = "ai-edge-litert>=2" if litert else "onnxruntime>=1.20"
     needs = ["numpy>=2", "pillow>=12", "pydicom>=3.0", "imagecodecs>=2026.3", runtime]
     (folder / "requirements.txt").write_text("\n".join(needs) + "\n", encoding="utf-8")
-    files = "\n".join(f"| `{target.file}` | {target.name} |" for target in targets)
+    compared = card.exports.get("targets", {})
+    files = "\n".join(_line(target, compared.get(target.name, {})) for target in targets)
     text = _README.format(
         model=card.model,
         files=files,
+        films=next((figures["films"] for figures in compared.values()), "no"),
         threshold=card.operating_point.threshold,
         rule=card.operating_point.rule,
         train=card.training.get("command", ""),
         export=card.exports.get("command", ""),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _line(target: Target, figures: dict[str, Any]) -> str:
+    largest, flips = figures.get("largest_difference", ""), figures.get("flips", "")
+    return f"| `{target.file}` | {target.name} | {largest} | {flips} |"
 
 
 def refresh(bundle: Path) -> None:
@@ -82,7 +110,7 @@ def _write_program(program: Path) -> None:
     A zip application (PEP 441). Names are sorted and times left out, so that the same code gives
     the same archive, and the bundle the same hash.
     """
-    files = {"__main__.py": b"from exports.edge import main\n\nmain()\n"}
+    files = {"__main__.py": b"from exports.edge.program import main\n\nmain()\n"}
     for package in (screening, exports):
         root = Path(package.__path__[0])
         for source in root.rglob("*.py"):

@@ -15,9 +15,9 @@ def test_the_program_in_the_shipped_bundle_is_this_code():
     for name, code in packed.items():
         package, _, inner = name.partition("/")
         assert (roots[package] / inner).read_bytes() == code, f"{name} has changed: make shipped"
-    assert {"screening/pipeline.py", "exports/edge.py"} <= packed.keys()
+    assert {"screening/pipeline.py", "exports/edge/program.py"} <= packed.keys()
 
 
 def test_the_shipped_bundle_is_small_enough_for_a_package():
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
-    assert size < 24_000_000
+    assert size < 32_000_000

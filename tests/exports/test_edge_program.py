@@ -1,16 +1,18 @@
 """The program in a bundle."""
 
 import csv
+import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from exports import edge
 from exports.bundle import SHIPPED, seal
 from exports.documents import PROGRAM, write_documents
+from exports.edge import program as edge
 from exports.runtimes import load as load_module
 from exports.runtimes.load import load
 from exports.targets import LITERT, ONNX, TARGETS
@@ -20,7 +22,7 @@ from screening.audit import broken_links
 from screening.films import discover
 from screening.pipeline import Seen
 from screening.pixels.readers import open_film
-from screening.row import Status, read_rows
+from screening.row import Row, Status, read_rows
 from tiny_model import WITH_MAP, brightness_gate, write_bundle
 
 
@@ -131,9 +133,16 @@ def test_the_gate_in_the_card_refuses_pictures_on_the_edge_too(screen, films, tm
     assert {bool(row.warnings) for row in rows} == {True, False}
 
 
+def with_gate_of_another_model(bundle):
+    """The folder of `bundle`, sealed again with a gate that does not fit."""
+    replace(bundle.card, gate=make_recogniser(features=6)).write(bundle.path)
+    seal(bundle.path)
+    return bundle.path
+
+
 def test_the_gate_of_another_model_is_an_error_and_leaves_no_report(screen, films, tmp_path):
-    other = write_bundle(tmp_path / "other", gate=make_recogniser(features=6))
-    message = screen(films, "--bundle", other.path, "--out", tmp_path / "report")
+    other = with_gate_of_another_model(write_bundle(tmp_path / "other"))
+    message = screen(films, "--bundle", other, "--out", tmp_path / "report")
     assert "the gate is for 6 features, the model gives 32" in message
     assert not (tmp_path / "report").exists()
 
@@ -159,6 +168,39 @@ def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bu
         lines = list(csv.DictReader(file))
     assert lines[0]["sha256"] == bundle.sha256
     assert [line["event"] for line in lines] == ["started", *["scored"] * 10, "written"]
+
+
+def test_one_film_gives_its_row_as_json(screen, films, tmp_path, capsys):
+    screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
+    expected = read_rows(tmp_path / "report" / "predictions.csv")[7]
+    capsys.readouterr()
+    assert screen(films / expected.film, "--runtime", "onnx") == 0
+    row = Row.from_dict(json.loads(capsys.readouterr().out))
+    times = {"screened_at": "", "seconds": 0.0}
+    assert replace(row, **times) == replace(expected, **times)
+
+
+def test_one_film_that_cannot_be_read_is_a_failed_row_and_exit_code_3(screen, folder, capsys):
+    (folder / "empty.png").touch()
+    assert screen(folder / "empty.png", "--runtime", "onnx") == 3
+    assert json.loads(capsys.readouterr().out)["status"] == "failed"
+
+
+def test_one_film_may_be_a_link_to_another_folder(screen, films, tmp_path, capsys):
+    (tmp_path / "newest.png").symlink_to(films / "3.png")
+    assert screen(tmp_path / "newest.png", "--runtime", "onnx") == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "scored"
+
+
+def test_a_target_is_chosen_by_its_name(screen, films, tmp_path):
+    assert screen(films, "--out", tmp_path / "report", "--target", "onnx") == 0
+    rows = read_rows(tmp_path / "report" / "predictions.csv")
+    assert {row.runtime.partition("/")[0] for row in rows} == {"onnx"}
+
+
+def test_a_target_that_the_bundle_lacks_is_named_with_those_that_it_has(screen, films, tmp_path):
+    message = screen(films, "--out", tmp_path / "report", "--target", "tflite-int8")
+    assert "has no tflite-int8; it has onnx" in message
 
 
 def test_an_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
@@ -228,8 +270,16 @@ def test_the_packed_program_holds_no_training_and_no_model(bundle):
     write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
     with zipfile.ZipFile(bundle.path / PROGRAM) as program:
         names = program.namelist()
-    assert "exports/edge.py" in names
-    for part in ("training/", "report/", "convert/", "shipped/", "export.py", "jobs/"):
+    assert "exports/edge/program.py" in names
+    for part in (
+        "training/",
+        "report/",
+        "convert/",
+        "shipped/",
+        "export.py",
+        "samples.py",
+        "jobs/",
+    ):
         assert not [name for name in names if f"/{part}" in f"/{name}"]
 
 
@@ -300,9 +350,8 @@ def test_heat_maps_of_a_model_without_a_map_are_an_error(screen, films, bundle, 
 
 
 def test_a_night_that_fails_on_the_edge_leaves_no_picture(screen, films, tmp_path):
-    gate = make_recogniser(features=6)
-    other = write_bundle(tmp_path / "other", gate=gate, outputs=WITH_MAP)
-    words = ["--bundle", other.path, "--out", tmp_path / "report", "--runtime", "onnx"]
+    other = with_gate_of_another_model(write_bundle(tmp_path / "other", outputs=WITH_MAP))
+    words = ["--bundle", other, "--out", tmp_path / "report", "--runtime", "onnx"]
     assert "the gate is for 6 features" in screen(films, *words, "--heatmaps")
     assert {path.name for path in tmp_path.iterdir()} == {
         "bundle",

@@ -1,0 +1,152 @@
+"""What an unfinished report has so far, on the disk: a device may lose its power at any time."""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Self
+
+from screening.audit import Event
+from screening.errors import ReportError
+from screening.row import Row
+from screening.whole import sync
+
+_BEGUN: Final = "begun"
+
+
+class Journal:
+    """A file that is only appended to: one JSON object a line, each with its checksum.
+
+    A line counts as soon as it is on the disk. One that was being written when the power went is
+    found by its checksum and cut off; damage anywhere else is an error, because a row would be lost.
+
+    Attributes:
+        rows: committed so far, in the order in which they were.
+        events: what else happened, likewise.
+        resumed: True if an earlier program began it.
+        is_empty: True if no row can be on the disk; an interrupt may come after a row was written,
+            and before :attr:`rows` has it.
+    """
+
+    def __init__(self, path: Path, begun: dict[str, Any]) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        self.begun = begun
+        self.resumed = False
+        self.is_empty = True
+        self._end = 0
+
+    @classmethod
+    def open(cls, path: Path, begun: dict[str, Any]) -> Self:
+        """Go on with the journal at `path`, or begin one.
+
+        Args:
+            begun: what it is a journal of, as plain values; it must be the same on every call.
+
+        Raises:
+            ReportError: if it cannot be read or written, is damaged, or is one of something else.
+        """
+        journal = cls(path, begun)
+        try:
+            if path.exists():
+                journal._read()
+            if not journal._end:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                journal._append({_BEGUN: begun})
+                sync(path.parent)
+        except OSError as error:
+            raise journal._unwritable(error) from error
+        return journal
+
+    def commit(self, rows: Iterable[Row] = (), events: Iterable[Event] = ()) -> None:
+        """Add rows and events; they are on the disk when this returns.
+
+        Raises:
+            ReportError: if they cannot be written; what was committed before stays.
+        """
+        rows, events = list(rows), list(events)
+        line = {
+            "rows": [row.as_dict() for row in rows],
+            "events": [asdict(event) for event in events],
+        }
+        self.is_empty = self.is_empty and not rows
+        try:
+            self._append(line)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.rows += rows
+        self.events += events
+
+    def remove(self) -> None:
+        """The report is there, or will never be."""
+        self.path.unlink(missing_ok=True)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        # Names of films may hold letters that do not exist; in ASCII every one has an escape.
+        body = json.dumps(line).encode("ascii")
+        data = b"%08x %s\n" % (zlib.crc32(body), body)
+        with self.path.open("r+b", buffering=0) as file:
+            # Over what an earlier try left behind when the disk was full.
+            file.seek(self._end)
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:]) or 0
+            file.truncate()
+            os.fsync(file.fileno())
+        self._end += len(data)
+
+    def _read(self) -> None:
+        lines = self.path.read_bytes().split(b"\n")
+        good = [_parsed(line) for line in lines]
+        # The last piece is empty, or the beginning of a line.
+        known = next((n for n, line in enumerate(good) if line is None), len(good))
+        if any(line is not None for line in good[known:]):
+            raise ReportError(
+                f"line {known + 1} of the journal {self.path} is damaged: rows would be lost; "
+                "check the disk, remove the journal and screen again"
+            )
+        self._end = sum(len(line) + 1 for line in lines[:known])
+        for number, line in enumerate(good[:known]):
+            self._take(line or {}, is_first=number == 0)
+
+    def _take(self, line: dict[str, Any], *, is_first: bool) -> None:
+        if is_first:
+            begun = line.get(_BEGUN)
+            # What was found in the folder then is what is screened, whatever it holds now.
+            if not isinstance(begun, dict) or not _is_same(begun, self.begun):
+                raise ReportError(
+                    f"{self.path} is the journal of another screening: same bundle, folder and "
+                    "options go on with it; remove it to begin anew"
+                )
+            self.begun, self.resumed = begun, True
+            return
+        self.rows += [Row.from_dict(row) for row in line["rows"]]
+        self.is_empty = not self.rows
+        self.events += [Event(**event) for event in line["events"]]
+
+    def _unwritable(self, error: OSError) -> ReportError:
+        return ReportError(
+            f"the journal {self.path} cannot be written: {error.strerror}; nothing that was "
+            "screened before is lost: mend this and give the same command again"
+        )
+
+
+#: What a journal keeps for its reader, and no call has to repeat.
+LISTED: Final = "listed"
+
+
+def _is_same(begun: dict[str, Any], asked: dict[str, Any]) -> bool:
+    return {**begun, LISTED: None} == {**asked, LISTED: None}
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; None if it is not whole."""
+    checksum, _space, body = line.partition(b" ")
+    if not body or checksum != b"%08x" % zlib.crc32(body):
+        return None
+    parsed = json.loads(body)
+    return parsed if isinstance(parsed, dict) else None

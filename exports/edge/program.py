@@ -1,0 +1,180 @@
+"""The command line of the program in a bundle."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+from exports.bundle import Bundle
+from exports.edge.night import Night, gallery_of, is_whole, journal_of, screen_film
+from exports.errors import BundleError
+from exports.runtimes.load import is_installed, load, load_target
+from exports.selftest import check_selftest, targets_of
+from exports.targets import LITERT, ONNX, TARGETS
+from screening.errors import ReportError, ScreeningError
+from screening.gallery import Gallery
+from screening.isolation import IsolatedReader
+from screening.limits import Limits
+from screening.pipeline import Screener
+from screening.predictor import Predictor
+from screening.privacy import PatientKey
+from screening.row import PREDICTIONS, Status
+
+_SOME_FAILED = 3
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """``screen.pyz selftest``, ``screen.pyz FOLDER --out REPORT`` and ``screen.pyz FILM``."""
+    arguments = _parser().parse_args()
+    # What a service manager sends is taken like Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        bundle = Bundle.open(arguments.bundle)
+        if arguments.what == "selftest":
+            _selftest(bundle)
+        elif Path(arguments.what).is_file():
+            sys.exit(_film(bundle, arguments))
+        else:
+            sys.exit(_folder(bundle, arguments))
+    except (ScreeningError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from the last film.", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="screen.pyz",
+        description="Read chest films for pneumonia. Research software: not a medical device.",
+    )
+    about = "a folder of films; one film, whose row is printed as JSON; or the word selftest"
+    parser.add_argument("what", help=about)
+    parser.add_argument("--out", type=Path, help="report folder (default: ./report)")
+    about = "go on screening what is written into the folder; Ctrl-C ends it with the report"
+    parser.add_argument("--watch", action="store_true", help=about)
+    about = "with --watch: seconds for which a file must not have changed (default: 5)"
+    parser.add_argument("--settle", type=float, default=5.0, help=about)
+    # The program lies in its bundle.
+    here = Path(sys.argv[0]).resolve().parent
+    parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
+    about = "show on each scored film where the model sees pneumonia"
+    parser.add_argument("--heatmaps", action="store_true", help=about)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
+    about = "a model of the bundle (default: the most exact one of the runtime)"
+    chosen.add_argument("--target", choices=tuple(TARGETS), help=about)
+    for name, default, what in (
+        ("pixels", Limits.pixels, "larger films are not decoded"),
+        ("seconds", Limits.seconds, "until a decoder is stopped"),
+        ("memory", Limits.memory, "bytes that a decoder may use"),
+    ):
+        about = f"{what} (default: {default})"
+        parser.add_argument(f"--max-{name}", type=type(default), default=default, help=about)
+    key = Path.home() / ".local" / "state" / "screening" / "patient.key"
+    parser.add_argument("--key", type=Path, default=key, help=f"default: {key}")
+    return parser
+
+
+def _selftest(bundle: Bundle) -> None:
+    print(f"{bundle.card.model}: every file has its hash")
+    targets = targets_of(bundle.path)
+    for target in targets:
+        if is_installed(target.runtime):
+            largest = check_selftest(bundle, target)
+            print(f"{target.name}: right, largest difference {largest:.2g}")
+        else:
+            print(f"{target.name}: not tried, {target.runtime} is not installed")
+    if not any(is_installed(target.runtime) for target in targets):
+        raise ReportError("no runtime is installed; run: pip install -r requirements.txt")
+
+
+def _film(bundle: Bundle, arguments: argparse.Namespace) -> int:
+    # The film is what a link leads to, wherever that is.
+    film = Path(arguments.what).resolve()
+    with closing(_screener(bundle, arguments, film.parent, None)) as screener:
+        row = screen_film(screener, film.name, film.stat().st_size)
+    print(json.dumps(row.as_dict(), indent=2, ensure_ascii=False))
+    return _SOME_FAILED if row.status is Status.FAILED else 0
+
+
+def _folder(bundle: Bundle, arguments: argparse.Namespace) -> int:
+    folder, out = Path(arguments.what), arguments.out or Path("report")
+    if not folder.is_dir():
+        raise ReportError(f"{folder} is no folder")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ReportError(f"the report {out} would lie inside the folder that is screened")
+    if out.exists():
+        if is_whole(out):
+            # The power went between the report and the end of its journal.
+            journal_of(out).unlink(missing_ok=True)
+        raise ReportError(f"{out} is there already; choose another --out")
+    gallery = gallery_of(out) if arguments.heatmaps else None
+    with closing(_screener(bundle, arguments, folder, gallery)) as screener:
+        night = Night(screener, out, arguments.watch, arguments.settle, _say_at_once)
+        if arguments.watch:
+            _stop_gently(night.stop)
+        rows = night.carry_out()
+    failed = sum(row.status is Status.FAILED for row in rows)
+    stream = sys.stderr if arguments.watch else sys.stdout
+    print(f"{len(rows)} files, {failed} failed: {out / PREDICTIONS}", file=stream)
+    return _SOME_FAILED if failed else 0
+
+
+def _screener(
+    bundle: Bundle, arguments: argparse.Namespace, folder: Path, gallery: Gallery | None
+) -> Screener:
+    predictor = _predictor(bundle, arguments)
+    key = PatientKey.load_or_create(arguments.key)
+    limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
+    reader = IsolatedReader(folder, bundle.card.preprocessing, limits)
+    return Screener(reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery)
+
+
+def _predictor(bundle: Bundle, arguments: argparse.Namespace) -> Predictor:
+    if arguments.target is None:
+        return load(bundle.path, arguments.runtime or _runtime(bundle), arguments.heatmaps)
+    target = TARGETS[arguments.target]
+    if target not in targets_of(bundle.path):
+        held = ", ".join(one.name for one in targets_of(bundle.path))
+        raise BundleError(f"{bundle.path} has no {target.name}; it has {held}")
+    predictor = load_target(bundle.path, target)
+    if arguments.heatmaps and not predictor.has_map:
+        raise BundleError(f"{target.name} has no class activation map; run without --heatmaps")
+    return predictor
+
+
+def _runtime(bundle: Bundle) -> str:
+    """One that is installed and that the bundle has a model for; LiteRT, the smaller, first."""
+    held = {target.runtime for target in targets_of(bundle.path)}
+    usable = [runtime for runtime in (LITERT, ONNX) if runtime in held and is_installed(runtime)]
+    return usable[0] if usable else next(iter(held), LITERT)
+
+
+def _say_at_once(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stop_gently(stop: threading.Event) -> None:
+    """Ctrl-C ends a watch after the films in hand; a second one ends it at once."""
+
+    def set_or_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, set_or_interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()
