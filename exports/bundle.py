@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from exports.errors import BundleError
+from exports.signature import SIGNATURE, SUMS, verify
 from screening.card import Card, sha256_of
-
-SUMS: Final = "SHA256SUMS"
 
 #: Built by the documented commands and installed with this package.
 SHIPPED: Final = Path(__file__).parent / "shipped"
@@ -29,11 +28,16 @@ class Bundle:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, public_key: Path | None = None) -> Self:
         """Check every file's hash, and read the card.
 
+        Args:
+            public_key: PEM file; if there is one, the bundle must be signed with its other half.
+
         Raises:
-            BundleError: if there is no bundle, or a file is missing, added or altered.
+            BundleError: if there is no bundle, a file is missing, added or altered, or the
+                signature is not the one asked for.
+            SignatureError: if `public_key` is no key.
         """
         sums = path / SUMS
         try:
@@ -42,6 +46,8 @@ class Bundle:
             raise BundleError(
                 f"{path} is no bundle: {SUMS}: {error.strerror}; `screening export` makes one"
             ) from error
+        if public_key is not None:
+            verify(path, content, public_key)
         stated = _parse(content, sums)
         actual = _hashes(path)
         for name in sorted(stated.keys() | actual.keys()):
@@ -56,17 +62,26 @@ class Bundle:
 
 
 def seal(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every file of `folder`, in the format of ``sha256sum``."""
+    """Write ``SHA256SUMS`` over every file of `folder`, in the format of ``sha256sum``.
+
+    A signature of what was there before goes.
+    """
+    (folder / SIGNATURE).unlink(missing_ok=True)
     lines = [f"{sha256}  {name}\n" for name, sha256 in _hashes(folder).items()]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(folder.rglob("*"))
+    for path in paths:
+        # What it leads to could change after it was checked.
+        if path.is_symlink():
+            raise BundleError(f"{folder} holds a link, {path.relative_to(folder)}; copy the file")
+    about = (folder / SUMS, folder / SIGNATURE)
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in files
-        if path != folder / SUMS
+        for path in paths
+        if path.is_file() and path not in about
     }
 
 

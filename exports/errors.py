@@ -13,3 +13,7 @@ class BundleError(ScreeningError):
 
 class RuntimeMissing(ScreeningError):
     """The runtime that a target needs is not installed."""
+
+
+class SignatureError(ScreeningError):
+    """A bundle cannot be signed, or its signature cannot be checked."""

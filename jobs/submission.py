@@ -27,15 +27,18 @@ def new_job(
     max_failure_rate: float = Job.max_failure_rate,
     hash_names: bool = False,
     heatmaps: bool = False,
+    public_key: Path | None = None,
 ) -> Job:
     """A job for `folder`, with the bundle frozen by its hash.
 
     Args:
         report: where the report goes; by default a folder in `reports`, called like the job.
+        public_key: the bundle must be signed with its other half; None if it need not be.
 
     Raises:
         ReportInTheWay: if the report would lie in the folder, or something is there already.
-        BundleError: if `model` is no intact bundle, or lacks what heat maps are made of.
+        BundleError: if `model` is no intact bundle, is not signed as asked, or lacks what heat maps
+            are made of.
         LabelsError: if the labels cannot be read.
     """
     name = new_name()
@@ -49,7 +52,7 @@ def new_job(
         raise ReportInTheWay(f"{report} is there already; choose another --out")
     if labels is not None:
         Labels.read(labels)
-    bundle = Bundle.open(model)
+    bundle = Bundle.open(model, public_key)
     if heatmaps:
         load(bundle.path, runtime, heatmaps)
     return Job(
@@ -70,13 +73,14 @@ def new_job(
     )
 
 
-def open_screener(job: Job) -> Screener:
+def open_screener(job: Job, public_key: Path | None = None) -> Screener:
     """Load what the job was submitted with.
 
     Raises:
-        JobFailed: if the bundle was replaced since.
+        BundleError: if the bundle is not signed with the other half of `public_key`.
+        JobFailed: if it was replaced since.
     """
-    bundle = Bundle.open(job.model)
+    bundle = Bundle.open(job.model, public_key)
     if bundle.sha256 != job.model_sha256:
         raise JobFailed(
             f"the bundle {job.model} is not the one that job {job.name} was submitted with: "

@@ -11,6 +11,7 @@ from jobs.cli.demo import demo
 from jobs.cli.export import export
 from jobs.cli.queue import jobs, worker
 from jobs.cli.screen import run, submit
+from jobs.cli.sign import sign
 from jobs.cli.train import train
 from screening import __version__
 from screening.errors import ScreeningError
@@ -74,5 +75,5 @@ def cli() -> None:
     """
 
 
-for command in (train, export, run, submit, worker, jobs, demo):
+for command in (train, export, sign, run, submit, worker, jobs, demo):
     cli.add_command(command)

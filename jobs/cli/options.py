@@ -31,6 +31,14 @@ queue_option = click.option(
     help="Queue file.  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
 )
 
+#: Of the machine, not of a job: whoever screens decides whom to trust.
+public_key_option = click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="SCREENING_PUBLIC_KEY",
+    help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
+)
+
 _SCREENING_OPTIONS: Final = (
     click.argument("folder", type=_FOLDER),
     click.option(
@@ -99,6 +107,7 @@ _SCREENING_OPTIONS: Final = (
         help="Secret that hides patient identifiers; made at first use.  "
         "[default: $XDG_STATE_HOME/screening/patient.key]",
     ),
+    public_key_option,
     queue_option,
 )
 

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.options import queue_option
+from jobs.cli.options import public_key_option, queue_option
 from jobs.job import Job
 
 
 @click.command()
 @click.option("--drain", is_flag=True, help="Stop when the queue is empty.")
+@public_key_option
 @queue_option
-def worker(queue: Path, drain: bool) -> None:
+def worker(queue: Path, public_key: Path | None, drain: bool) -> None:
     """Screen the jobs of the queue, and wait for more.
 
     A job whose worker was killed is taken over from its last committed film.
     """
     from jobs.cli.workshop import open_store, work_off
 
-    sys.exit(work_off(open_store(queue), drain))
+    sys.exit(work_off(open_store(queue), drain, public_key=public_key))
 
 
 @click.group()

@@ -12,7 +12,7 @@ from jobs.job import Job
 
 @click.command()
 @screening_options
-def run(queue: Path, **request: Any) -> None:
+def run(queue: Path, public_key: Path | None, **request: Any) -> None:
     """Screen the films in FOLDER now, and write a report.
 
     The same as submit and a worker for this one job: if it is interrupted,
@@ -21,10 +21,10 @@ def run(queue: Path, **request: Any) -> None:
     from jobs.cli.workshop import open_store, work_off
 
     store = open_store(queue)
-    job = checked_job(**request)
+    job = checked_job(public_key=public_key, **request)
     store.add(job)
     click.echo(f"Job {job.name}, queue {queue}")
-    sys.exit(work_off(store, drain=True, only=job.name))
+    sys.exit(work_off(store, drain=True, only=job.name, public_key=public_key))
 
 
 @click.command()
@@ -54,6 +54,7 @@ def checked_job(
     max_failure_rate: float,
     hash_names: bool,
     heatmaps: bool,
+    public_key: Path | None = None,
 ) -> Job:
     """The job that the options describe; a report that is in the way is wrong usage."""
     from jobs.errors import ReportInTheWay
@@ -73,6 +74,7 @@ def checked_job(
             max_failure_rate=max_failure_rate,
             hash_names=hash_names,
             heatmaps=heatmaps,
+            public_key=public_key,
         )
     except ReportInTheWay as error:
         raise click.UsageError(str(error)) from error

@@ -1,6 +1,7 @@
 """Where a store, an engine and a predictor are put together for the commands that screen."""
 
 import signal
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -23,13 +24,20 @@ def open_store(queue: Path) -> Store:
     return SqlStore(open_database(queue))
 
 
-def work_off(store: Store, drain: bool, only: str | None = None) -> int:
-    """Carry out jobs and say what becomes of them; the exit code for the shell."""
+def work_off(
+    store: Store, drain: bool, only: str | None = None, public_key: Path | None = None
+) -> int:
+    """Carry out jobs and say what becomes of them; the exit code for the shell.
+
+    Args:
+        public_key: whose bundles are taken; None for everybody's.
+    """
     # What a service manager sends is taken like Ctrl-C: the job goes back to the queue.
     signal.signal(signal.SIGTERM, _interrupt)
     codes = []
     with ScreeningProgress() as progress:
-        tools = Tools(store, LocalEngine(), open_screener, progress)
+        open_signed = partial(open_screener, public_key=public_key)
+        tools = Tools(store, LocalEngine(), open_signed, progress)
         try:
             for job, code in work(tools, drain, only):
                 codes.append(code)

@@ -1,0 +1,103 @@
+"""Who vouches for a bundle: an Ed25519 signature (RFC 8032) over its ``SHA256SUMS``.
+
+Keys are PEM files as OpenSSL makes them, and the signature is the 64 bytes that it takes:
+
+    openssl genpkey -algorithm ed25519 -out private.pem
+    openssl pkey -in private.pem -pubout -out public.pem
+    openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from exports.errors import BundleError, SignatureError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+SUMS: Final = "SHA256SUMS"
+SIGNATURE: Final = "SHA256SUMS.sig"
+
+
+def sign(folder: Path, private_key: Path) -> None:
+    """Write ``SHA256SUMS.sig`` into a bundle.
+
+    Raises:
+        SignatureError: if the key cannot be read, or nothing can be written.
+    """
+    _check_installed()
+    key = _private(private_key)
+    try:
+        (folder / SIGNATURE).write_bytes(key.sign((folder / SUMS).read_bytes()))
+    except OSError as error:
+        raise SignatureError(f"{folder} cannot be signed: {error.strerror}") from error
+
+
+def verify(folder: Path, sums: bytes, public_key: Path) -> None:
+    """Check that whoever has the other half of `public_key` has signed `sums`.
+
+    Raises:
+        BundleError: if the bundle is not signed, or by somebody else.
+        SignatureError: if the key cannot be read.
+    """
+    _check_installed()
+    from cryptography.exceptions import InvalidSignature
+
+    key = _public(public_key)
+    try:
+        signature = (folder / SIGNATURE).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for a "
+            "signature; `screening sign` makes one"
+        ) from error
+    try:
+        key.verify(signature, sums)
+    except InvalidSignature as error:
+        raise BundleError(f"{folder} is not signed with the key that {public_key} is of") from error
+
+
+def _private(path: Path) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(_read(path), password=None)
+    # A TypeError for a key with a password, a ValueError for anything else that is no key.
+    except (TypeError, ValueError) as error:
+        raise SignatureError(f"{path} holds no private key without a password: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{path} holds a key of another kind than Ed25519")
+    return key
+
+
+def _public(path: Path) -> "Ed25519PublicKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(_read(path))
+    except ValueError as error:
+        raise SignatureError(f"{path} holds no public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SignatureError(f"{path} holds a key of another kind than Ed25519")
+    return key
+
+
+def _check_installed() -> None:
+    if find_spec("cryptography") is None:
+        raise SignatureError(
+            "signatures need cryptography, which is not installed; run: "
+            "pip install 'screening[sign]'"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SignatureError(f"the key {path} cannot be read: {error.strerror}") from error

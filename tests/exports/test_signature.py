@@ -1,0 +1,161 @@
+"""Who vouches for a bundle."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from exports import signature
+from exports.bundle import SUMS, Bundle, seal
+from exports.errors import BundleError, SignatureError
+from exports.signature import SIGNATURE, sign
+from tiny_model import write_bundle
+
+pytest.importorskip("cryptography")
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as other_kind
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+
+def write_keys(place, name, key=None, password=None):
+    """Paths of a private and a public key, in PEM."""
+    key = key or Ed25519PrivateKey.generate()
+    private, public = place / f"{name}.pem", place / f"{name}.pub"
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_bundle(tmp_path / "bundle").path
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return write_keys(tmp_path, "ours")
+
+
+def test_a_signed_bundle_is_taken_by_who_asks_for_it_and_keeps_its_hash(bundle, keys):
+    private, public = keys
+    before = Bundle.open(bundle).sha256
+    sign(bundle, private)
+    assert Bundle.open(bundle, public).sha256 == before
+    assert Bundle.open(bundle).sha256 == before
+
+
+def test_an_unsigned_bundle_is_refused_by_who_asks_for_a_signature(bundle, keys):
+    with pytest.raises(BundleError, match=r"is not signed .*`screening sign` makes one"):
+        Bundle.open(bundle, keys[1])
+
+
+def test_somebody_elses_signature_is_refused(bundle, keys, tmp_path):
+    sign(bundle, write_keys(tmp_path, "theirs")[0])
+    with pytest.raises(BundleError, match=r"is not signed with the key that .*ours.pub is of"):
+        Bundle.open(bundle, keys[1])
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", bytes(64)])
+def test_a_damaged_signature_is_refused(bundle, keys, damage):
+    sign(bundle, keys[0])
+    (bundle / SIGNATURE).write_bytes(damage)
+    with pytest.raises(BundleError, match="is not signed with the key"):
+        Bundle.open(bundle, keys[1])
+
+
+def test_a_bundle_that_was_altered_and_sealed_again_is_refused(bundle, keys):
+    sign(bundle, keys[0])
+    kept = (bundle / SIGNATURE).read_bytes()
+    with (bundle / "card.json").open("a") as card:
+        card.write("\n")
+    seal(bundle)
+    assert not (bundle / SIGNATURE).exists()
+    (bundle / SIGNATURE).write_bytes(kept)
+    Bundle.open(bundle)
+    with pytest.raises(BundleError, match="is not signed with the key"):
+        Bundle.open(bundle, keys[1])
+
+
+def test_a_file_that_was_altered_under_a_good_signature_is_refused(bundle, keys):
+    sign(bundle, keys[0])
+    with (bundle / "model.onnx").open("ab") as model:
+        model.write(b"\0")
+    with pytest.raises(BundleError, match=r"altered: model\.onnx"):
+        Bundle.open(bundle, keys[1])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("content", [b"", b"no key", b"\xff" * 100])
+def test_what_is_no_key_is_named(bundle, keys, which, content):
+    sign(bundle, keys[0])
+    keys[which].write_bytes(content)
+    with pytest.raises(SignatureError, match=f"{keys[which].name} holds no .* key"):
+        (sign if which == 0 else Bundle.open)(bundle, keys[which])
+
+
+def test_keys_of_another_kind_or_with_a_password_are_named(bundle, tmp_path):
+    private, public = write_keys(tmp_path, "curve", other_kind(SECP256R1()))
+    with pytest.raises(SignatureError, match="another kind than Ed25519"):
+        sign(bundle, private)
+    sign(bundle, write_keys(tmp_path, "ours")[0])
+    with pytest.raises(SignatureError, match="another kind than Ed25519"):
+        Bundle.open(bundle, public)
+    with pytest.raises(SignatureError, match="without a password"):
+        sign(bundle, write_keys(tmp_path, "locked", password=b"secret")[0])
+
+
+def test_the_two_halves_may_not_be_taken_for_each_other(bundle, keys):
+    with pytest.raises(SignatureError, match="holds no private key"):
+        sign(bundle, keys[1])
+    with pytest.raises(SignatureError, match="holds no public key"):
+        Bundle.open(bundle, keys[0])
+
+
+def test_a_key_that_is_not_there_is_named(bundle, tmp_path):
+    with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
+        sign(bundle, tmp_path / "nowhere")
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(bundle, keys, monkeypatch):
+    monkeypatch.setattr(signature, "find_spec", lambda _name: None)
+    for call in (lambda: sign(bundle, keys[0]), lambda: Bundle.open(bundle, keys[1])):
+        with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
+            call()
+
+
+def test_a_link_in_a_bundle_is_refused(bundle):
+    (bundle / "model.onnx").rename(bundle.parent / "model.onnx")
+    (bundle / "model.onnx").symlink_to(bundle.parent / "model.onnx")
+    with pytest.raises(BundleError, match=r"holds a link, model\.onnx"):
+        Bundle.open(bundle)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="this system has no openssl")
+def test_openssl_makes_keys_for_it_and_verifies_its_signature(bundle, tmp_path):
+    def openssl(*words):
+        return subprocess.run(
+            ["openssl", *map(str, words)], cwd=bundle, capture_output=True, check=False
+        )
+
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    assert openssl("genpkey", "-algorithm", "ed25519", "-out", private).returncode == 0
+    openssl("pkey", "-in", private, "-pubout", "-out", public)
+    sign(bundle, private)
+    Bundle.open(bundle, public)
+    verify = ["pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", "-in", SUMS]
+    verify += ["-sigfile", SIGNATURE]
+    assert openssl(*verify).returncode == 0
+    with (bundle / SUMS).open("a") as sums:
+        sums.write("x")
+    assert openssl(*verify).returncode != 0
