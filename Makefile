@@ -1,8 +1,9 @@
 # make demo    install, and screen real sample films
 # make test    install with the test extra, and run the tests
-# make check   format, lint, types and import directions
+# make check   format, lint, types, import directions and Dockerfiles
 # make fuzz    screen 20,000 damaged and hostile films: about 2 minutes on 2 cores
 # make shipped renew the program inside the shipped bundle
+# make images  build the images and run them without an engine, as root
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
 
-.PHONY: demo test test-long fuzz check shipped clean
+.PHONY: demo test test-long fuzz check shipped images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -31,10 +32,15 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/*.Dockerfile
 
 # After a change of code: the program inside the shipped bundle is this code.
 shipped: $(VENV)/.dev
 	$(BIN)/python -m exports.documents exports/shipped
+
+# CONTRIBUTING says which of Debian's packages it needs, and what it leaves unchecked.
+images:
+	docker/check.sh
 
 clean:
 	rm -rf $(VENV) screening-demo dist
