@@ -3,8 +3,8 @@
 #
 #     sudo docker/check.sh
 #
-# Takes about twelve minutes on two cores, and 6 GB in TMPDIR (/var/tmp), which are given back.
-# STORAGE_DRIVER=vfs where the kernel has no overlay: slower, 15 GB.
+# Takes about ten minutes on two cores, and 5 GB in TMPDIR (/var/tmp), which are given back.
+# STORAGE_DRIVER=vfs where the kernel has no overlay: slower, and several times as large.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
