@@ -2,6 +2,7 @@
 # make test    install with the test extra, and run the tests
 # make check   format, lint, types, import directions and Dockerfiles
 # make fuzz    screen 20,000 damaged and hostile films: about 2 minutes on 2 cores
+# make emulate screen 200 real films on emulated Arm, beside this machine (CONTRIBUTING)
 # make shipped renew the program inside the shipped bundle
 # make images  build the images and run them without an engine, as root
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
 
-.PHONY: demo test test-long fuzz check shipped images clean
+.PHONY: demo test test-long fuzz emulate check shipped images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -26,6 +27,11 @@ test-long: $(VENV)/.test
 # Other films with FUZZ="--seed 2 --mutants 50000"; CONTRIBUTING says how to make one again.
 fuzz: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m fuzz.campaign $(FUZZ)
+
+# With SCREENING_FILMS=FOLDER; the first line builds what the others find in the user's cache.
+emulate: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m emulation.arm64
+	$(BIN)/python -m pytest -n 2 --dist worksteal --long -rsfEP tests/acceptance/test_aarch64.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
