@@ -41,7 +41,7 @@ ENV HOME=/state \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 VOLUME ["/reports", "/state"]
-# Like Ctrl-C: heat maps that were drawn are cleared away.
+# Like Ctrl-C: the same command goes on from the last film; a watch ends with its report.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["python", "/bundle/screen.pyz"]
 CMD ["selftest"]

@@ -79,7 +79,7 @@ def compare(target, rows, others):
         f"{flips} decisions differ, {equal} tensors are equal bit for bit"
     )
     # Integers round to the next step where floats round to the next bit.
-    assert largest <= (0.02 if "int8" in target.name else 1e-4)
+    assert largest <= target.drift
     assert flips <= FLIPS * len(scored)
 
 
