@@ -21,9 +21,9 @@ _FILMS: Final = "films.npy"
 _ANSWERS: Final = "answers.json"
 _COUNT: Final = 4
 
-#: Largest allowed difference of what the gate measures, for each allowed one of a probability: a
-#: distance is not between 0 and 1, and its films are far from any training film.
-_GATE_DRIFT: Final = 10
+#: What is compared, and how far it may differ for each allowed difference of a probability. A
+#: distance is not between 0 and 1, and these films are far from any training film.
+_DRIFTS: Final = {"probability": 1, "frontal": 10, "domain_distance": 10, "threshold": 0}
 
 
 def write_selftest(folder: Path, card: Card, targets: Sequence[Target]) -> None:
@@ -58,7 +58,7 @@ def check_selftest(bundle: Bundle, target: Target) -> float:
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise BundleError(f"{place} holds no answers for {target.name}: {error!r}") from error
     for name, largest in differences.items():
-        allowed = target.drift * (1 if name == "probability" else _GATE_DRIFT)
+        allowed = target.drift * _DRIFTS[name]
         if not largest <= allowed:
             raise BundleError(
                 f"{bundle.path}: {target.name} differs by {largest:.2g} from the right answers "
@@ -94,7 +94,8 @@ def _answers(
     """What a model says of `films`, by what is measured."""
     prediction = predictor.predict(np.stack(_tensors(films, card)))
     said: dict[str, list[float]] = {
-        "probability": card.calibration.probabilities(prediction.scores).tolist()
+        "probability": card.calibration.probabilities(prediction.scores).tolist(),
+        "threshold": [card.operating_point.threshold],
     }
     if card.gate is not None:
         recognised = card.gate.recognise(prediction.embeddings)

@@ -35,6 +35,7 @@ def test_the_answers_are_those_that_each_model_gives(tmp_path):
     answers = json.loads((bundle.path / "selftest" / "answers.json").read_text())
     assert films.shape == (4, 32, 32)
     assert {*answers} == {"onnx"}
+    assert answers["onnx"]["threshold"] == [0.5]
     expected = films.mean(axis=(1, 2)) / 255
     np.testing.assert_allclose(answers["onnx"]["probability"], expected, atol=2e-6)
 
@@ -43,7 +44,7 @@ def test_what_the_gate_measures_is_part_of_the_answers(tmp_path):
     gate = brightness_gate()
     bundle = write_bundle(tmp_path / "bundle", gate=gate)
     answers = json.loads((bundle.path / "selftest" / "answers.json").read_text())["onnx"]
-    assert {*answers} == {"probability", "frontal", "domain_distance"}
+    assert {*answers} == {"probability", "threshold", "frontal", "domain_distance"}
     assert check_selftest(bundle, ONNX) <= 2e-6
     shifted = replace(gate, mean=gate.mean + np.float32(0.5))
     with pytest.raises(BundleError, match=r"differs by .* \((frontal|domain_distance)\)"):
