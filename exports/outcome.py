@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from exports.parity import Parity
 from exports.targets import Target
 from screening.findings import POSITIVE
+
+#: Characters of a failure that are shown.
+_LONGEST: Final = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +29,18 @@ class Outcome:
 
     @property
     def failures(self) -> list[str]:
-        """All that is wrong with it; empty if nothing is."""
-        return self.parity.breaches if self.parity is not None else [self.failure]
+        """All that is wrong with it, each in one line; empty if nothing is."""
+        if self.parity is not None:
+            return self.parity.breaches
+        # A converter says what it could not do, and then all that it could.
+        line = " ".join(self.failure.split()).removeprefix(f"{self.target.name}: ")
+        return [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"]
 
     @property
     def summary(self) -> str:
         """One line, as soon as it is known."""
         if self.parity is None:
-            return f"{self.target.name}: {self.failure}"
+            return f"{self.target.name}: {self.failures[0]}"
         largest = float(self.parity.differences.max())
         return (
             f"{self.target.name}: largest difference {largest:.2g}, "
@@ -56,9 +63,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
     parity = outcome.parity
+    failures = outcome.failures
     if parity is None:
-        return (outcome.target.name, "", "", "", "", "", "", f"FAILED: {outcome.failure}")
-    failures = parity.breaches
+        return (outcome.target.name, "", "", "", "", "", "", f"FAILED: {failures[0]}")
     return (
         outcome.target.name,
         f"{outcome.size / 1e6:.2f}",

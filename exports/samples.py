@@ -4,6 +4,7 @@ import csv
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,14 +71,16 @@ def films_to_compare(
         ExportError: if there are too few, or they are not there.
     """
     if films is not None:
-        data, chosen = films, _spread(_all_films(films, card), _MOST)
+        data = films
+        others: list[list[LabelledFilm]] = []
+        read = list(_read(_spread(_all_films(films, card), _MOST), card.preprocessing))
     else:
         data = training or _training_data(model, card)
-        validation, test, rest = _by_side(model, data, card)
-        chosen = _spread(validation, _MOST)
-        for others in (test, rest):
-            chosen += _spread(others, max(0, FEWEST - len(chosen)))
-    read = list(_read(chosen, card.preprocessing))
+        validation, *others = _by_side(model, data, card)
+        read = list(_read(_spread(validation, _MOST), card.preprocessing))
+    for side in others:
+        more = _read(sorted(side, key=_drawn), card.preprocessing)
+        read += islice(more, max(0, FEWEST - len(read)))
     if len(read) < FEWEST:
         raise ExportError(
             f"{data} has {len(read)} readable films, at least {FEWEST} are needed "
@@ -98,8 +101,7 @@ def films_to_calibrate(model: Path, card: Card, training: Path | None = None) ->
     data = training or _training_data(model, card)
     *_held_out, side = _by_side(model, data, card)
     first: dict[str, LabelledFilm] = {}
-    # In an order that has nothing to do with how a hospital numbers its patients.
-    for film in sorted(side, key=lambda film: _drawn(film.patient, film.name)):
+    for film in sorted(side, key=_drawn):
         first.setdefault(film.patient, film)
     by_label = [
         [film for film in first.values() if film.label == label] for label in range(len(CLASSES))
@@ -166,8 +168,10 @@ def _spread(films: list[LabelledFilm], most: int) -> list[LabelledFilm]:
     return [films[int(index)] for index in np.linspace(0, len(films) - 1, most)]
 
 
-def _drawn(patient: str, name: str) -> tuple[str, str]:
-    return (hashlib.sha256(patient.encode()).hexdigest(), hashlib.sha256(name.encode()).hexdigest())
+def _drawn(film: LabelledFilm) -> tuple[bytes, ...]:
+    """Puts films into an order that has nothing to do with how a hospital numbers its patients."""
+    names = (film.patient, film.name)
+    return tuple(hashlib.sha256(name.encode("utf-8", "replace")).digest() for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,10 +184,10 @@ class _Read:
 def _read(films: Iterable[LabelledFilm], preprocessing: Preprocessing) -> Iterator[_Read]:
     """Those of the films that can be read."""
     for film in films:
-        data = film.path.read_bytes()
         try:
+            data = film.path.read_bytes()
             grey, _warnings = open_film(data, film.path.name).decode()
-        except (NotAFilm, UnreadableFilm):
+        except (OSError, NotAFilm, UnreadableFilm):
             continue
         yield _Read(film, hashlib.sha256(data).hexdigest(), preprocessing.tensor(grey))
 

@@ -37,8 +37,8 @@ class Range:
 
     @classmethod
     def of(cls, low: float, high: float) -> "Range":
-        """From `low` to `high`, widened to 0."""
-        return cls(min(0.0, low), max(0.0, high))
+        """From `low` to `high`, widened to 0; what is 0 on every film gets some range, too."""
+        return cls(min(0.0, low), max(0.0, high) if low or high else 1.0)
 
 
 class Rounded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -120,6 +120,8 @@ def _measured(
     network: keras.Model, names: list[str], films: Tensors, taps: dict[str, Any] | None = None
 ) -> dict[str, Range]:
     """The range of each layer's feature map on `films`."""
+    if not names:
+        return {}
     taps = taps or {name: network.get_layer(name).output for name in names}
     measured: dict[str, list[Tensors]] = {name: [] for name in names}
     watched = keras.Model(network.input, taps)

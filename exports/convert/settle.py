@@ -125,6 +125,8 @@ def _shares(gram: Floats) -> Floats:
 def _grams(network: keras.Model, layers: list[Any], films: Tensors) -> Iterator[Floats | None]:
     """Products of the inputs of each layer, summed over `films`; None for one with too many."""
     chosen = [layer for layer in layers if _inputs(layer) <= _MOST_INPUTS]
+    if not chosen:
+        return (None for _layer in layers)
     sums: dict[str, Any] = {layer.name: 0.0 for layer in chosen}
     taps = keras.Model(network.input, {layer.name: layer.input for layer in chosen})
     for start in range(0, len(films), _BATCH):

@@ -1,59 +1,464 @@
 """Every conversion gives what the original gives: score, embedding and map."""
 
+from collections import Counter
+from dataclasses import replace
+
 import keras
 import numpy as np
+import onnx
 import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from onnx import numpy_helper
 
-from exports.convert.convert import convert
-from exports.convert.keras import KerasPredictor
+from exports.convert.convert import Converter, converters
+from exports.convert.settle import FEW_WEIGHTS, first_layers, weighted_layers
+from exports.errors import ExportError
 from exports.runtimes.load import load_target
-from exports.targets import TARGETS
+from exports.targets import LITERT, TARGETS
+from makers import grey_film
+from screening.decision import Calibration
+from screening.training.network import networks
+from screening.training.network.fold import fold
+from screening.training.network.networks import PREPROCESSING, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-FILMS = np.random.default_rng(0).uniform(-1, 1, (5, 64, 64, 1)).astype(np.float32)
+#: A network that pools and has a map, and one that does neither.
+KINDS = {"small": (64, 64, 1), "reference": (64, 64, 3)}
+
+#: The reference CNN with so few filters that it is converted in a second; as there, the first
+#: convolution has many weights.
+FEW_FILTERS = ((2, 40), (2, 24), (3, 24), (3, 32), (3, 32))
+
+EIGHT_BITS = [name for name, target in TARGETS.items() if target.has_8_bits]
+FLOATS = [name for name in TARGETS if name not in EIGHT_BITS]
+
+#: tflite-int8 that takes and gives integers.
+INTEGERS = "integers"
+
+#: Largest difference of any output from the original's. float16 holds a thousandth.
+CLOSE = {"onnx": 1e-4, "tflite-float32": 1e-4, "tflite-float16": 2e-2}
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """A network that pools, ready to be deployed, whose answers differ from film to film."""
-    from screening.training.network.fold import fold
-    from screening.training.network.networks import build
-
-    keras.utils.set_random_seed(0)
-    network = fold(build("small", (64, 64, 1)))
-    kernel, bias = network.get_layer("logits").get_weights()
-    network.get_layer("logits").set_weights([1000 * kernel, bias])
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    network.save(path)
-    return KerasPredictor(path)
+def films_for(preprocessing, seeds):
+    """Made-up films from dark to bright, as tensors."""
+    brightness = [0.25 + 0.5 * (seed % 8) / 8 for seed in seeds]
+    grey = [grey_film(*pair) / np.float32(255) for pair in zip(seeds, brightness, strict=True)]
+    return np.stack([preprocessing.tensor(film) for film in grey])
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_conversion_gives_every_output_of_the_original(original, target, tmp_path):
-    expected = original.predict(FILMS)
-    assert expected.maps.std(axis=(1, 2)).min() > 0.01
-    convert(original.network, target, tmp_path)
-    predictor = load_target(tmp_path, target)
-    assert predictor.has_map
-    given = predictor.predict(FILMS)
-    assert given.maps.shape == (5, 2, 2, 2)
-    for name in ("scores", "embeddings", "maps"):
-        given_values, expected_values = getattr(given, name), getattr(expected, name)
-        assert given_values.dtype == np.float32
-        # float16 holds a thousandth; the factor above is beyond what it rounds.
-        np.testing.assert_allclose(given_values, expected_values, atol=2e-2)
+def moderate(network, films):
+    """`network` with norms, biases and log odds like those of a fitted one."""
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(films, training=True)
+    network = fold(network)
+    for layer in weighted_layers(network):
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, bias + rng.normal(0, 0.05, bias.shape)])
+    last = network.get_layer("logits" if "map" in network.output else "score")
+    for _ in range(2):
+        kernel, bias = last.get_weights()
+        p = network.predict_on_batch(films)["score"][:, 1]
+        odds = np.log(p) - np.log1p(-p)
+        middle = np.array([-0.5, 0.5]) * odds.mean()
+        last.set_weights([kernel * 1.5 / odds.std(), (bias - middle) * 1.5 / odds.std()])
+    return network
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_network_without_a_map_is_converted_without_one(target, tmp_path):
-    inputs = keras.layers.Input((64, 64, 1), name="film")
-    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(
-        keras.layers.Conv2D(4, 3, activation="relu")(inputs)
+class Converted:
+    """One network in all formats, each written when it is first asked for."""
+
+    def __init__(self, kind, folder):
+        shape = KINDS[kind]
+        keras.utils.set_random_seed(0)
+        preprocessing = replace(PREPROCESSING[kind], rows=shape[0], columns=shape[1])
+        calibration = films_for(preprocessing, range(32))
+        self.network = moderate(build(kind, shape), calibration)
+        self.films = films_for(preprocessing, range(32, 48))
+        self.expected = self.network.predict_on_batch(self.films)
+        self.converter = Converter(self.network, preprocessing, calibration)
+        self._with_integers = Converter(self.network, preprocessing, calibration, integer_io=True)
+        self._folder = folder
+        self._paths = {}
+
+    def path(self, name):
+        if name not in self._paths:
+            folder = self._folder / name
+            folder.mkdir()
+            converter = self._with_integers if name == INTEGERS else self.converter
+            self._paths[name] = converter.write(target_of(name), folder)
+        return self._paths[name]
+
+    def predictor(self, name):
+        return load_target(self.path(name).parent, target_of(name))
+
+
+def target_of(name):
+    return TARGETS["tflite-int8" if name == INTEGERS else name]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def converted(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "_REFERENCE_BLOCKS", FEW_FILTERS)
+        return Converted(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def outputs_of(prediction):
+    """By the name in the original."""
+    given = {"score": prediction.scores, "embedding": prediction.embeddings}
+    return given if prediction.maps is None else given | {"map": prediction.maps}
+
+
+def test_the_networks_are_worth_a_comparison(converted):
+    assert set(converted.expected) == {"score", "embedding"} | (
+        {"map"} if converted.network.name == "small" else set()
     )
+    for values in converted.expected.values():
+        assert values.std(axis=0).max() > 0.1
+    p = converted.expected["score"][:, 1]
+    assert p.std() > 0.1
+    assert 0.01 < p.min() < 0.3
+    assert 0.7 < p.max() < 0.99
+
+
+@pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
+def test_a_conversion_gives_every_output_of_the_original(converted, name):
+    predictor = converted.predictor(name)
+    assert predictor.has_map is ("map" in converted.expected)
+    given = outputs_of(predictor.predict(converted.films))
+    assert given.keys() == converted.expected.keys()
+    for output, values in given.items():
+        assert values.shape == converted.expected[output].shape
+        assert values.dtype == np.float32
+    np.testing.assert_allclose(given["score"].sum(axis=1), 1, atol=0.01)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_a_conversion_to_floats_gives_what_the_original_gives(converted, name):
+    given = outputs_of(converted.predictor(name).predict(converted.films))
+    for output, values in given.items():
+        np.testing.assert_allclose(values, converted.expected[output], atol=CLOSE[name])
+
+
+@pytest.mark.parametrize("name", [*EIGHT_BITS, INTEGERS])
+def test_a_conversion_to_8_bits_gives_nearly_what_the_original_gives(converted, name):
+    given = outputs_of(converted.predictor(name).predict(converted.films))
+    calibration = Calibration(temperature=1.2, bias=0.1)
+    expected, p = (
+        calibration.probabilities(scores)
+        for scores in (converted.expected["score"], given["score"])
+    )
+    assert 0 < np.abs(p - expected).mean() < 0.04
+    assert np.abs(p - expected).max() < 0.2
+    for output, values in given.items():
+        expected = converted.expected[output]
+        assert np.abs(values - expected).mean() < 0.15 * expected.std()
+
+
+@pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
+def test_any_number_of_films_is_taken_after_any_other(converted, name):
+    predictor = converted.predictor(name)
+    together = outputs_of(predictor.predict(converted.films))
+    for batch in (1, 3, 8, 1):
+        given = outputs_of(predictor.predict(converted.films[:batch]))
+        for output, values in given.items():
+            assert values.shape == (batch, *converted.expected[output].shape[1:])
+            # The last bit before 8-bit steps may be another one step later.
+            tolerance = 0.05 * together[output].std() if target_of(name).has_8_bits else 1e-5
+            assert np.abs(values - together[output][:batch]).mean() < tolerance
+
+
+@pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
+def test_nothing_but_the_file_of_the_target_is_written(converted, name):
+    path = converted.path(name)
+    assert path.name == target_of(name).file
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_converting_changes_nothing_in_the_original(converted):
+    for name in [*TARGETS, INTEGERS]:
+        converted.path(name)
+    after = converted.network.predict_on_batch(converted.films)
+    for output, values in after.items():
+        np.testing.assert_array_equal(values, converted.expected[output])
+
+
+@pytest.mark.parametrize("name", [*EIGHT_BITS, INTEGERS])
+def test_8_bits_take_little_room(converted, name):
+    room = converted.path("tflite-float32").stat().st_size
+    assert converted.path(name).stat().st_size < 0.4 * room
+
+
+def test_half_precision_takes_half_the_room(converted):
+    room = converted.path("tflite-float32").stat().st_size
+    assert 0.45 * room < converted.path("tflite-float16").stat().st_size < 0.6 * room
+
+
+class Lite:
+    """What is in a TFLite file."""
+
+    def __init__(self, path):
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = Interpreter(str(path), experimental_op_resolver_type=plain)
+        details = self._interpreter.get_tensor_details()
+        self._tensors = {tensor["index"]: tensor for tensor in details}
+        self.operators = self._interpreter._get_ops_details()
+
+    def ends(self):
+        """What goes in and comes out."""
+        return [*self._interpreter.get_input_details(), *self._interpreter.get_output_details()]
+
+    def inputs(self, *kinds):
+        """The first two inputs of each operator of these kinds: what is seen, and the weights."""
+        return [
+            tuple(self._tensors[index] for index in operator["inputs"][:2])
+            for operator in self.operators
+            if operator["op_name"] in kinds
+        ]
+
+    def numbers(self):
+        """How many tensors there are of each type."""
+        return Counter(tensor["dtype"] for tensor in self._tensors.values())
+
+    def weights(self, tensor):
+        """Of 8 bits, as floats, the outputs last."""
+        scales = tensor["quantization_parameters"]["scales"]
+        assert not tensor["quantization_parameters"]["zero_points"].any()
+        assert len(scales) == tensor["shape"][0]
+        steps = self._interpreter.get_tensor(tensor["index"]).astype(np.float64)
+        return np.moveaxis(steps, 0, -1) * scales
+
+
+COMPUTING = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def computing_layers(network):
+    """How many layers with weights there are, and how many of them come first."""
+    computing = weighted_layers(network)
+    first = first_layers(network)
+    return len(computing), sum(layer.name in first for layer in computing)
+
+
+def test_a_tflite_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(converted):
+    lite = Lite(converted.path("tflite-int8"))
+    computing, first = computing_layers(converted.network)
+    seen = [pair[0]["dtype"] for pair in lite.inputs(*COMPUTING)]
+    assert len(seen) == computing
+    # What follows the network that does not pool, its probability, is left in float.
+    last = "map" not in converted.expected
+    expected = [np.float32] * first + [np.int8] * (computing - first - last) + [np.float32] * last
+    assert seen == expected
+    assert lite.numbers()[np.int8] > 2 * (computing - first - last)
+    assert all(tensor["dtype"] == np.float32 for tensor in lite.ends())
+
+
+def test_a_tflite_file_of_dynamic_range_has_weights_of_8_bits_and_computes_by_film(converted):
+    lite = Lite(converted.path("tflite-dynamic"))
+    computing, _first = computing_layers(converted.network)
+    pairs = lite.inputs(*COMPUTING)
+    assert len(pairs) == computing
+    for seen, weights in pairs:
+        assert seen["dtype"] == np.float32
+        many = np.prod(weights["shape"]) >= FEW_WEIGHTS
+        assert weights["dtype"] == (np.int8 if many else np.float32)
+
+
+@pytest.mark.parametrize("name", ["tflite-float32", "tflite-float16"])
+def test_a_tflite_file_of_floats_has_no_8_bits(converted, name):
+    assert np.int8 not in Lite(converted.path(name)).numbers()
+
+
+def test_with_integers_at_its_ends_a_tflite_file_takes_and_gives_them(converted):
+    lite = Lite(converted.path(INTEGERS))
+    assert [tensor["dtype"] for tensor in lite.ends()] == [np.int8] * (1 + len(converted.expected))
+    for tensor in lite.ends():
+        assert tensor["quantization"][0] > 0
+    # From black to white.
+    (film,) = (tensor for tensor in lite.ends() if tensor["shape"][-1] == converted.films.shape[-1])
+    scale, zero = film["quantization"]
+    black, white = (np.array([-128, 127]) - zero) * scale
+    preprocessing = PREPROCESSING[converted.network.name]
+    assert black == pytest.approx(preprocessing.offset, abs=scale)
+    assert white == pytest.approx(preprocessing.offset + preprocessing.scale, abs=scale)
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if TARGETS[name].runtime == LITERT])
+def test_a_tflite_file_has_builtin_operators_only(converted, name):
+    names = {operator["op_name"] for operator in Lite(converted.path(name)).operators}
+    assert "CONV_2D" in names
+    assert not any(name.startswith(("Flex", "CUSTOM", "TF")) for name in names)
+
+
+@pytest.mark.parametrize("name", ["tflite-dynamic", "tflite-int8"])
+def test_a_tflite_file_has_the_weights_that_were_settled(converted, name):
+    lite = Lite(converted.path(name))
+    kernels = settled_kernels(converted)
+    found = [
+        lite.weights(weights)
+        for _seen, weights in lite.inputs(*COMPUTING)
+        if weights["dtype"] == np.int8
+    ][: len(kernels)]
+    for weights, kernel in zip(found, kernels, strict=True):
+        np.testing.assert_allclose(weights, kernel, atol=1e-6)
+
+
+def settled_kernels(converted):
+    """Those of many weights, in order."""
+    kernels = [layer.get_weights()[0] for layer in weighted_layers(converted.converter._settled)]
+    many = [kernel for kernel in kernels if kernel.size >= FEW_WEIGHTS]
+    assert len(many) > 5
+    return many
+
+
+class Onnx:
+    """What is in an ONNX file."""
+
+    def __init__(self, path):
+        graph = onnx.load(path).graph
+        self._values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+        self._makers = {output: node for node in graph.node for output in node.output}
+        self.nodes = list(graph.node)
+
+    def computing(self):
+        return [node for node in self.nodes if node.op_type in {"Conv", "MatMul", "Gemm"}]
+
+    def maker(self, name):
+        """Type of the node that makes a value; empty for one that is stored."""
+        return self._makers[name].op_type if name in self._makers else ""
+
+    def is_rounded(self, node):
+        """True if what the node sees was rounded to 8 bits."""
+        if self.maker(node.input[0]) != "DequantizeLinear":
+            return False
+        return self.maker(self._makers[node.input[0]].input[0]) == "QuantizeLinear"
+
+    def weights(self, node):
+        """Of 8 bits, as floats, the outputs last."""
+        stored = self._makers[node.input[1]]
+        assert stored.op_type == "DequantizeLinear"
+        steps, scales, zeros = (self._values[name] for name in stored.input)
+        (axis,) = (one.i for one in stored.attribute if one.name == "axis")
+        assert steps.dtype == np.int8
+        assert not zeros.any()
+        assert scales.shape == (steps.shape[axis],)
+        if node.op_type != "Conv":
+            assert axis == 1
+            return steps * scales
+        assert axis == 0
+        return np.moveaxis(steps * scales.reshape(-1, 1, 1, 1), (0, 1), (-1, -2))
+
+
+def test_an_onnx_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(converted):
+    model = Onnx(converted.path("onnx-int8"))
+    computing, first = computing_layers(converted.network)
+    rounded = [model.is_rounded(node) for node in model.computing()]
+    assert rounded == [False] * first + [True] * (computing - first)
+
+
+def test_an_onnx_file_of_8_bits_has_the_weights_that_were_settled(converted):
+    model = Onnx(converted.path("onnx-int8"))
+    kernels = settled_kernels(converted)
+    nodes = [node for node in model.computing() if model.is_rounded(node)]
+    for node, kernel in zip(nodes, kernels, strict=False):
+        np.testing.assert_allclose(model.weights(node), kernel, atol=1e-6)
+    # Also the last layer of few weights has a step for each output.
+    assert len(nodes) == len(kernels) + 1
+    assert model.weights(nodes[-1]).shape[-1] == 2
+
+
+def test_an_onnx_file_of_floats_has_no_8_bits(converted):
+    model = Onnx(converted.path("onnx"))
+    assert len(model.computing()) == computing_layers(converted.network)[0]
+    assert not any("Quantize" in node.op_type for node in model.nodes)
+
+
+class IncompleteBeta(keras.layers.Layer):
+    """What no runtime computes; TensorFlow itself does."""
+
+    def call(self, x):
+        return tf.math.betainc(0 * x + 2.0, 0 * x + 2.0, tf.sigmoid(x))
+
+
+def small_network(between=None):
+    """One that is converted in no time, with a layer of many weights."""
+    keras.utils.set_random_seed(0)
+    film = keras.layers.Input((16, 16, 1), name="film")
+    x = keras.layers.Conv2D(128, 3, activation="relu")(film)
+    x = x if between is None else between(x)
+    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
     score = keras.layers.Dense(2, activation="softmax", name="score")(pooled)
-    network = keras.Model(inputs, {"score": score, "embedding": pooled})
-    convert(network, target, tmp_path)
-    predictor = load_target(tmp_path, target)
-    assert not predictor.has_map
-    assert predictor.predict(FILMS).maps is None
+    return keras.Model(film, {"score": score, "embedding": pooled})
+
+
+SMALL_FILMS = np.random.default_rng(0).uniform(0, 1, (8, 16, 16, 1)).astype(np.float32)
+SMALL = replace(PREPROCESSING["reference"], rows=16, columns=16, channels=1)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_operator_that_no_runtime_has_is_an_error_that_names_the_target(name, tmp_path):
+    network = small_network(IncompleteBeta())
+    assert np.isfinite(network.predict_on_batch(SMALL_FILMS)["score"]).all()
+    converter = Converter(network, SMALL, SMALL_FILMS)
+    with pytest.raises(ExportError, match=rf"^{name}: the conversion failed: .*Betainc"):
+        converter.write(TARGETS[name], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_same_network_without_that_operator_is_converted_without_a_word(name, tmp_path, capsys):
+    network = small_network()
+    Converter(network, SMALL, SMALL_FILMS).write(TARGETS[name], tmp_path)
+    assert capsys.readouterr().out == ""
+    given = load_target(tmp_path, TARGETS[name]).predict(SMALL_FILMS).scores
+    np.testing.assert_allclose(given, network.predict_on_batch(SMALL_FILMS)["score"], atol=0.02)
+
+
+@pytest.mark.parametrize("name", EIGHT_BITS)
+def test_8_bits_without_films_are_an_error_that_says_what_is_missing(name, tmp_path):
+    converter = Converter(small_network(), SMALL)
+    with pytest.raises(ExportError, match=f"^{name}: .* 8 bits need films"):
+        converter.write(TARGETS[name], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_floats_need_no_films(name, tmp_path):
+    assert Converter(small_network(), SMALL).write(TARGETS[name], tmp_path).stat().st_size
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_converter_that_fails_silently_is_an_error(name, content, tmp_path, monkeypatch):
+    def write(path):
+        if content is not None:
+            path.write_bytes(content)
+
+    converter = Converter(small_network(), SMALL, SMALL_FILMS)
+    monkeypatch.setitem(converter._writers, name, write)
+    with pytest.raises(ExportError, match=f"^{name}: the converter wrote no {TARGETS[name].file}"):
+        converter.write(TARGETS[name], tmp_path)
+
+
+def test_the_versions_of_what_converts_are_known():
+    assert set(converters()) >= {"tensorflow", "keras", "tf2onnx", "onnx"}
+    assert all(version[0].isdigit() for version in converters().values())
+
+
+# Reason: exports.convert.settle._grams and exports.convert.ranges._measured ask for a keras.Model
+# without outputs where no layer has many weights.
+@pytest.mark.parametrize("name", EIGHT_BITS)
+def test_a_network_of_small_layers_is_converted_too(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    film = keras.layers.Input((16, 16, 1), name="film")
+    x = keras.layers.Conv2D(4, 3, activation="relu")(film)
+    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    score = keras.layers.Dense(2, activation="softmax", name="score")(pooled)
+    network = keras.Model(film, {"score": score, "embedding": pooled})
+    Converter(network, SMALL, SMALL_FILMS).write(TARGETS[name], tmp_path)
+    given = load_target(tmp_path, TARGETS[name]).predict(SMALL_FILMS).scores
+    np.testing.assert_allclose(given, network.predict_on_batch(SMALL_FILMS)["score"], atol=0.02)

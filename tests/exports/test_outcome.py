@@ -1,0 +1,166 @@
+"""The table of all targets, with everything that is wrong with each."""
+
+import numpy as np
+import pytest
+
+from exports.outcome import Outcome, table
+from exports.parity import Answers, Parity, Verdict
+from exports.targets import TARGETS
+from screening.row import Status
+
+FILMS = 400
+LABELS = np.arange(FILMS) % 2
+
+
+def said(probabilities, maps=None):
+    verdicts = [
+        Verdict(Status.SCORED, "PNEUMONIA" if p >= 0.5 else "NORMAL") for p in probabilities
+    ]
+    return Answers(np.asarray(probabilities, float), verdicts, maps)
+
+
+def compared(name, given, size=1_234_567, maps=None):
+    """A target whose probabilities are `given`, where the original's are 0.4 and 0.6 by turns."""
+    expected = np.where(LABELS == 1, 0.6, 0.4)
+    original = said(expected, None if maps is None else np.zeros_like(maps))
+    parity = Parity(TARGETS[name], original, (said(given(expected), maps),), LABELS)
+    return Outcome(TARGETS[name], size, parity)
+
+
+def good(name="onnx"):
+    return compared(name, lambda p: p + 0.00002)
+
+
+def missed(name, films):
+    """One that calls so many films with pneumonia normal."""
+
+    def given(p):
+        p = p.copy()
+        p[1 : 2 * films : 2] = 0.3
+        return p
+
+    return compared(name, given)
+
+
+HEAD = ("target", "MB", "max |dp|", "mean |dp|", "flips", "sensitivity", "specificity")
+
+
+def cells(text):
+    """The table by rows, each cut where the columns of the first one begin."""
+    head, *lines = text.split("\n")
+    starts = [head.index(name) for name in HEAD]
+    assert starts == sorted(starts)
+    widest = max(map(len, lines))
+    # The last column has no name: it begins after the widest cell of the one before.
+    last = max(line.index(word) for line in lines for word in ("ok", "FAILED") if word in line)
+    starts.append(last)
+    ends = [*starts[1:], widest]
+    return [
+        [line[start:end].rstrip() for start, end in zip(starts, ends, strict=True)]
+        for line in lines
+    ]
+
+
+def test_every_target_is_a_line_with_its_figures():
+    outcomes = [good(), missed("tflite-int8", 1)]
+    assert cells(table(outcomes)) == [
+        [
+            "onnx",
+            "1.23",
+            "2e-05",
+            "2e-05",
+            "0/400",
+            "+0.0000 (-0.0097 to +0.0097)",
+            "+0.0000 (-0.0097 to +0.0097)",
+            "ok",
+        ],
+        [
+            "tflite-int8",
+            "1.23",
+            "0.3",
+            "0.00075",
+            "1/400",
+            str(outcomes[1].parity.change(1)),
+            "+0.0000 (-0.0097 to +0.0097)",
+            "ok",
+        ],
+    ]
+    assert str(outcomes[1].parity.change(1)).startswith("-0.0050 (")
+
+
+def test_columns_are_aligned_whatever_is_in_them():
+    outcomes = [
+        good(),
+        missed("tflite-float32", 150),
+        Outcome(TARGETS["tflite-float16"], failure="the conversion failed: no such operator"),
+        compared("tflite-dynamic", lambda p: p, size=123_456_789_000),
+        compared("tflite-int8", lambda p: np.full_like(p, np.nan), size=5),
+    ]
+    rows = cells(table(outcomes))
+    assert [row[0] for row in rows] == [outcome.target.name for outcome in outcomes]
+    assert [row[1] for row in rows] == ["1.23", "1.23", "", "123456.79", "0.00"]
+    assert rows[2][2:7] == [""] * 5
+    assert [row[4] for row in rows] == ["0/400", "150/400", "", "0/400", "200/400"]
+    assert [row[7].partition(":")[0] for row in rows] == ["ok", "FAILED", "FAILED", "ok", "FAILED"]
+
+
+def test_no_line_ends_in_blanks():
+    text = table([good(), Outcome(TARGETS["tflite-int8"], failure="it failed")])
+    assert all(line == line.rstrip() for line in text.split("\n"))
+
+
+def test_all_that_is_wrong_with_a_target_is_in_its_line():
+    cells_of_map = np.ones((FILMS, 2, 2), np.float32)
+    outcome = compared("onnx", lambda p: np.full_like(p, 0.1), maps=cells_of_map)
+    assert outcome.failures == [
+        "a probability differs by 0.5, 0.0001 is allowed",
+        "200 decisions differ, 2 may",
+        "a cell of a map differs by 1 logits, 0.1 is allowed",
+    ]
+    (row,) = cells(table([outcome]))
+    assert row[7] == "FAILED: " + "; ".join(outcome.failures)
+
+
+def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure():
+    failed = Outcome(TARGETS["tflite-int8"], failure="the converter wrote no model-int8.tflite")
+    row, other = cells(table([failed, good()]))
+    assert row == ["tflite-int8", *[""] * 6, "FAILED: the converter wrote no model-int8.tflite"]
+    assert other[7] == "ok"
+    assert failed.failures == ["the converter wrote no model-int8.tflite"]
+    assert failed.as_dict() == {"bytes": 0}
+
+
+# Reason: a converter's error has many lines (TFLite's 30 to 40), and they go into the table as they
+# are: everything below them is out of place.
+def test_a_failure_of_many_lines_does_not_break_the_table():
+    error = "Some ops are not supported.\nTF Select ops: Betainc\nDetails:\n\ttf.Betainc(tensor)"
+    text = table([good(), Outcome(TARGETS["tflite-int8"], failure=error), good("tflite-float32")])
+    assert len(text.split("\n")) == 1 + 3
+    assert "Betainc" in text
+
+
+def test_a_target_is_summed_up_in_a_line_as_soon_as_it_is_known():
+    assert good().summary == "onnx: largest difference 2e-05, 0 of 400 decisions differ"
+    many = missed("tflite-int8", 7)
+    assert many.summary == "tflite-int8: largest difference 0.3, 7 of 400 decisions differ"
+
+
+# Reason: what Converter.write raises begins with the target already, and so does the summary
+# ("tflite-int8: tflite-int8: the conversion failed: ..."); the same in export._refuse_failures.
+def test_a_failure_names_its_target_once():
+    error = "tflite-int8: the conversion failed: 8 bits need films to find ranges with"
+    failed = Outcome(TARGETS["tflite-int8"], failure=error)
+    assert failed.summary.count("tflite-int8") == 1
+
+
+def test_nothing_is_wrong_with_a_target_that_decides_as_the_original_does():
+    assert good().failures == []
+    assert missed("tflite-int8", 2).failures == []
+    assert missed("tflite-int8", 3).failures == ["3 decisions differ, 2 may"]
+
+
+def test_the_card_records_size_and_figures():
+    recorded = good().as_dict()
+    assert recorded["bytes"] == 1_234_567
+    assert recorded["file"] == "model.onnx"
+    assert recorded["largest_difference"] == pytest.approx(0.00002)

@@ -1,0 +1,306 @@
+"""Feature maps get the ranges that real films need, and each is rounded once."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from keras import layers
+
+from exports.convert.ranges import BEYOND, Range, Rounded, _measured, _range, with_ranges
+from exports.convert.settle import first_layers, weighted_layers
+from screening.preprocess import Preprocessing
+from screening.training.network.fold import fold
+from screening.training.network.networks import PREPROCESSING, build
+
+QUICK = settings(deadline=None, max_examples=100, database=None)
+
+FLOATS = st.floats(-1e6, 1e6, width=32)
+
+#: Of the networks below.
+GREY = Preprocessing(12, 12, scale=2.0, offset=-1.0)
+
+
+def uniform_films(seed=0, films=8, shape=(12, 12, 1)):
+    return np.random.default_rng(seed).uniform(-1, 1, (films, *shape)).astype(np.float32)
+
+
+@given(low=FLOATS, high=FLOATS)
+@QUICK
+def test_nought_is_always_within_a_range(low, high):
+    found = Range.of(min(low, high), max(low, high))
+    assert found.low <= 0 <= found.high
+    assert found.low <= min(low, high) <= max(low, high) <= found.high
+
+
+@given(values=arrays.arrays(np.float32, st.integers(1, 50), elements=FLOATS))
+@QUICK
+def test_all_of_a_few_values_are_within_their_range_and_so_is_nought(values):
+    found = _range(values)
+    assert found.low == min(0, values.min())
+    # What is 0 on every film has a range, so that it can be rounded at all.
+    assert found.high == (max(0, values.max()) if values.any() else 1)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_few_values_beyond_do_not_widen_a_range(sign):
+    values = np.random.default_rng(0).uniform(-1, 1, 100_000).astype(np.float32)
+    allowed = int(len(values) * BEYOND / 2)
+    assert allowed == 5
+    values[:allowed] = sign * 1000
+    found = _range(values)
+    assert -1 <= found.low < -0.99
+    assert 0.99 < found.high <= 1
+    values[allowed] = sign * 1000
+    assert max(abs(_range(values).low), abs(_range(values).high)) == 1000
+
+
+def test_the_share_of_values_beyond_a_range_is_what_it_is_said_to_be():
+    values = np.random.default_rng(0).normal(0, 1, 200_000).astype(np.float32)
+    found = _range(values)
+    beyond = (values < found.low).mean(), (values > found.high).mean()
+    assert beyond == (pytest.approx(BEYOND / 2), pytest.approx(BEYOND / 2))
+
+
+def test_large_feature_maps_are_measured_by_some_of_their_values(monkeypatch):
+    network = tiny_network()
+    films = uniform_films()
+    taps = keras.Model(network.input, network.get_layer("second").output)
+    seen = taps.predict_on_batch(films)
+    whole = _measured(network, ["second"], films)["second"]
+    assert (whole.low, whole.high) == (min(0, seen.min()), seen.max())
+    monkeypatch.setattr("exports.convert.ranges._VALUES", 1000)
+    some = _measured(network, ["second"], films)["second"]
+    assert 0.5 * whole.high < some.high <= whole.high
+    # An export can be repeated.
+    assert _measured(network, ["second"], films)["second"] == some
+
+
+def test_a_range_holds_the_values_of_all_batches():
+    network = tiny_network()
+    films = uniform_films(films=20) / 100
+    films[-1] *= 100
+    late, early = (_measured(network, ["second"], some)["second"] for some in (films, films[:8]))
+    assert late.high > 2 * early.high
+
+
+@given(
+    low=st.floats(-100, 0, width=32),
+    high=st.floats(0, 100, width=32),
+    values=arrays.arrays(np.float32, 20, elements=st.floats(-200, 200, width=32)),
+)
+@QUICK
+def test_a_rounded_value_is_less_than_a_step_away_or_at_the_end_of_the_range(low, high, values):
+    if high - low < 1e-3:
+        return
+    rounded = np.asarray(Rounded(Range.of(low, high))(values))
+    step = (high - low) / 255
+    assert np.abs(rounded - np.clip(values, low, high)).max() <= 1.001 * step
+    steps = rounded / step
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-2)
+    assert np.asarray(Rounded(Range.of(low, high))(np.zeros(1, np.float32))) == 0
+
+
+def tiny_network(first_filters=4):
+    """Two convolutions; with many filters, the first one has many weights."""
+    keras.utils.set_random_seed(0)
+    film = layers.Input((12, 12, 1), name="film")
+    x = layers.Conv2D(first_filters, 3, activation="relu", name="first")(film)
+    x = layers.Conv2D(32, 3, name="second")(x)
+    x = layers.ReLU(6.0, name="second_relu")(x)
+    pooled = layers.GlobalAveragePooling2D(name="embedding")(x)
+    score = layers.Dense(2, activation="softmax", name="score")(pooled)
+    return keras.Model(film, {"score": score, "embedding": pooled})
+
+
+def body_of(ranged):
+    """The network within a network with ranges."""
+    (body,) = (layer for layer in ranged.layers if isinstance(layer, keras.Model))
+    return body
+
+
+def rounded_in(network):
+    """Names of the layers whose outputs are rounded, in order."""
+    return [read_by(layer) for layer in network.layers if isinstance(layer, Rounded)]
+
+
+def read_by(layer):
+    """Name of the layer that `layer` reads."""
+    return layer.input._keras_history.operation.name
+
+
+def rounds_the_film(ranged):
+    return "film" in rounded_in(ranged)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_outputs_stay_within_what_the_steps_allow(seed):
+    network, films = tiny_network(), uniform_films(seed)
+    ranged = with_ranges(network, films, GREY)
+    found = _measured(network, ["first", "second_relu"], films)
+    first, second = ((one.high - one.low) / 255 for one in found.values())
+    # One step at most in each map; the first one's weighs as much as the second layer's weights.
+    kernel = network.get_layer("second").get_weights()[0]
+    allowed = first * np.abs(kernel).sum(axis=(0, 1, 2)).max() + second
+    expected, given_by_it = network.predict_on_batch(films), ranged.predict_on_batch(films)
+    apart = np.abs(given_by_it["embedding"] - expected["embedding"])
+    assert 0 < apart.max() < allowed
+    assert allowed < 0.1 * expected["embedding"].max()
+    np.testing.assert_allclose(given_by_it["score"], expected["score"], atol=allowed)
+
+
+def test_the_outputs_are_called_as_they_were():
+    network = tiny_network()
+    for ends in (False, True):
+        ranged = with_ranges(network, uniform_films(), GREY, ends=ends)
+        assert set(ranged.output) == {"score", "embedding"}
+        assert ranged.input.shape == network.input.shape
+
+
+def test_only_what_later_layers_read_of_the_first_ones_is_rounded():
+    keras.utils.set_random_seed(0)
+    film = layers.Input((12, 12, 1), name="film")
+    x = layers.Conv2D(4, 3, activation="relu", name="first")(film)
+    x = layers.Conv2D(4, 3, activation="relu", name="next")(x)
+    x = layers.Conv2D(40, 3, activation="relu", name="many")(x)
+    x = layers.Conv2D(4, 1, activation="relu", name="few")(x)
+    pooled = layers.GlobalAveragePooling2D(name="embedding")(x)
+    score = layers.Dense(2, activation="softmax", name="score")(pooled)
+    network = keras.Model(film, {"score": score, "embedding": pooled})
+    ranged = with_ranges(network, uniform_films(), GREY)
+    assert rounded_in(body_of(ranged)) == ["next", "many", "few"]
+
+
+@pytest.mark.parametrize(("first_filters", "rounds"), [(4, False), (113, False), (114, True)])
+def test_the_film_is_rounded_only_for_a_first_layer_with_many_weights(first_filters, rounds):
+    network = tiny_network(first_filters)
+    assert (len(first_layers(network)) == 1) is rounds
+    ranged = with_ranges(network, uniform_films(), GREY)
+    assert rounds_the_film(ranged) is rounds
+    assert rounded_in(ranged) == ["film"] * rounds
+
+
+@pytest.mark.parametrize("first_filters", [4, 114])
+def test_with_its_ends_film_and_outputs_are_rounded_and_what_is_pooled(first_filters):
+    network, films = tiny_network(first_filters), uniform_films()
+    ranged = with_ranges(network, films, GREY, ends=True)
+    body = body_of(ranged)
+    assert rounds_the_film(ranged)
+    assert rounded_in(body) == ["first", "second_relu", "embedding"]
+    # The film, score and embedding.
+    assert sum(isinstance(layer, Rounded) for layer in ranged.layers) == 3
+    expected, given_by_it = network.predict_on_batch(films), ranged.predict_on_batch(films)
+    for name, values in given_by_it.items():
+        assert len(np.unique(values)) <= 256
+        assert 0 < np.abs(values - expected[name]).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "low", "high"),
+    [
+        (Preprocessing(12, 12), 0, 1),
+        (Preprocessing(12, 12, scale=2.0, offset=-1.0), -1, 1),
+        (PREPROCESSING["efficientnet-lite0"], -127 / 128, 1),
+    ],
+)
+def test_the_range_of_the_film_is_from_black_to_white_whatever_the_films_show(
+    preprocessing, low, high
+):
+    grey = np.full((2, 12, 12, 1), 0.1, np.float32)
+    ranged = with_ranges(tiny_network(), grey, preprocessing, ends=True)
+    (film,) = (
+        layer for layer in ranged.layers if isinstance(layer, Rounded) and read_by(layer) == "film"
+    )
+    assert (film.range.low, film.range.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def readers(network):
+    """The layers that read each layer's output, by its name."""
+    found = {layer.name: [] for layer in network.layers}
+    for layer in network.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            for tensor in keras.tree.flatten(layer.input):
+                found[tensor._keras_history.operation.name].append(layer)
+    return found
+
+
+def times_rounded(network, layer):
+    """How often the output of `layer` is rounded before anything else computes with it."""
+    after, times = readers(network), 0
+    while len(after[layer.name]) == 1:
+        (layer,) = after[layer.name]
+        if not isinstance(layer, Rounded | layers.ReLU | layers.Identity):
+            break
+        times += isinstance(layer, Rounded)
+    return times
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(
+    ("architecture", "shape"), [("small", (64, 64, 1)), ("efficientnet-lite0", (32, 32, 1))]
+)
+def test_what_each_layer_computes_is_rounded_once(architecture, shape, ends):
+    network = fold(build(architecture, shape))
+    films = uniform_films(films=2, shape=shape)
+    body = body_of(with_ranges(network, films, PREPROCESSING[architecture], ends=ends))
+    first = first_layers(network)
+    computing = weighted_layers(body) + [x for x in body.layers if isinstance(x, layers.Add)]
+    # The last of the first layers is read by one whose inputs have 8 bits.
+    last = [layer.name for layer in weighted_layers(network) if layer.name in first][-1]
+    for layer in computing:
+        assert times_rounded(body, layer) == (layer.name not in first or layer.name == last)
+
+
+def test_every_map_of_the_small_cnn_is_rounded_where_a_runtime_writes_it():
+    network = fold(build("small", (64, 64, 1)))
+    films = uniform_films(films=2, shape=(64, 64, 1))
+    ranged = with_ranges(network, films, PREPROCESSING["small"])
+    stages = ("1_1", "2_1", "2_2", "3_1", "3_2", "4_1", "5_1")
+    maps = [f"stage{stage}_relu" for stage in stages]
+    assert rounded_in(body_of(ranged)) == [*maps, "logits"]
+    assert rounded_in(ranged) == []
+    with_ends = with_ranges(network, films, PREPROCESSING["small"], ends=True)
+    pooled = ["embedding_pool", "embedding_mean2", "embedding_mean3", "logits_pool"]
+    assert sorted(rounded_in(body_of(with_ends))) == sorted([*maps, "logits", *pooled])
+    assert sum(isinstance(layer, Rounded) for layer in with_ends.layers) == 1 + 3
+
+
+def test_the_original_network_is_unchanged_by_rounding_a_copy():
+    network, films = tiny_network(), uniform_films()
+    weights = [value.copy() for value in network.get_weights()]
+    names, expected = [layer.name for layer in network.layers], network.predict_on_batch(films)
+    ranged = with_ranges(network, films, GREY, ends=True)
+    assert [layer.name for layer in network.layers] == names
+    for value, before in zip(network.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(value, before)
+    for name, values in network.predict_on_batch(films).items():
+        np.testing.assert_array_equal(values, expected[name])
+    # And the copy has weights of its own.
+    first = body_of(ranged).get_layer("first")
+    first.set_weights([2 * value for value in first.get_weights()])
+    np.testing.assert_array_equal(network.get_layer("first").get_weights()[0], weights[0])
+
+
+# Reason: Rounded's fake_quant_with_min_max_args refuses the range from 0 to 0 when it is converted
+# ("op range is invalid: [0.000000,0.000000]"), so that tflite-int8 cannot be exported, and also when
+# it is called.
+def test_a_feature_map_that_is_nought_on_every_film_stays_nought():
+    network, films = tiny_network(), uniform_films()
+    kernel, bias = network.get_layer("second").get_weights()
+    network.get_layer("second").set_weights([0 * kernel, bias - 1])
+    given_by_it = with_ranges(network, films, GREY).predict_on_batch(films)
+    np.testing.assert_array_equal(given_by_it["embedding"], 0)
+
+
+# Reason: as in test_settle: a keras.Model without outputs is asked for.
+def test_a_network_of_small_layers_is_not_rounded():
+    film = layers.Input((12, 12, 1), name="film")
+    x = layers.Conv2D(4, 3, activation="relu", name="first")(film)
+    pooled = layers.GlobalAveragePooling2D(name="embedding")(x)
+    score = layers.Dense(2, activation="softmax", name="score")(pooled)
+    network = keras.Model(film, {"score": score, "embedding": pooled})
+    films = uniform_films()
+    given_by_it = with_ranges(network, films, GREY).predict_on_batch(films)
+    for name, values in network.predict_on_batch(films).items():
+        np.testing.assert_allclose(given_by_it[name], values, atol=1e-6)

@@ -1,0 +1,449 @@
+"""Which real films an export compares on, and which it finds 8-bit ranges with."""
+
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exports.errors import ExportError
+from exports.samples import FEWEST, UNLABELLED, Films, films_to_calibrate, films_to_compare
+from makers import encoded, grey_film, make_card, write_film
+from screening.errors import TrainingDataError
+from screening.findings import CLASSES, NORMAL, PNEUMONIA
+
+#: Enough for most tests; the real limits have tests of their own.
+FEW = 10
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(request, monkeypatch):
+    if "real_limits" not in request.fixturenames:
+        monkeypatch.setattr("exports.samples.FEWEST", FEW)
+
+
+@pytest.fixture
+def real_limits():
+    """As many films as an export really needs."""
+
+
+def name_of(label, patient, number=1):
+    """As a film of this patient would be called in the Kermany collection."""
+    if label == PNEUMONIA:
+        return f"{PNEUMONIA}/person{patient}_virus_{number}.png"
+    return f"{NORMAL}/IM-{patient:04}-{number:04}.png"
+
+
+class Collection:
+    """Class folders, and the model that was trained with them."""
+
+    def __init__(self, folder):
+        self.data = folder / "data"
+        self.model = folder / "model"
+        self.model.mkdir()
+        card = replace(make_card(), training={"data": str(self.data)})
+        card.write(self.model)
+        self.card = card.read(self.model)
+        self._held_out = {"validation": [], "test": []}
+        self._made = 0
+
+    def add(self, side, normal, pneumonia, films=1):
+        """Films of so many patients with and without pneumonia; their names."""
+        names = []
+        for label, patients in ((NORMAL, normal), (PNEUMONIA, pneumonia)):
+            for _ in range(patients):
+                self._made += 1
+                names += [name_of(label, self._made, number) for number in range(1, films + 1)]
+        for name in names:
+            write_small(self.data / name)
+        if side in self._held_out:
+            self._held_out[side] += names
+            for listed, films_of_it in self._held_out.items():
+                write_list(self.model / f"{listed}.csv", films_of_it)
+        return names
+
+    def compared(self, films=None, training=None):
+        return films_to_compare(self.model, self.card, films, training)
+
+    def calibrated(self, training=None):
+        return films_to_calibrate(self.model, self.card, training)
+
+    def names(self, films):
+        """Of which these are, in order."""
+        by_hash = {sha256(path): path for path in self.data.rglob("*") if path.is_file()}
+        return [by_hash[one].relative_to(self.data).as_posix() for one in films.sha256]
+
+
+@pytest.fixture
+def collection(tmp_path):
+    return Collection(tmp_path)
+
+
+def write_small(path):
+    """A film of its own for each path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4])
+    path.write_bytes(encoded(grey_film(seed, side=16)))
+    return path
+
+
+def write_list(path, names):
+    """As a MODEL lists its held-out films, among their other columns."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "film", "score"])
+        writer.writerows(["1", name, "0.5"] for name in names)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def labels_of(names):
+    return [CLASSES.index(name.partition("/")[0]) for name in names]
+
+
+def test_films_are_compared_on_the_validation_films(collection):
+    collection.add("training", 10, 10)
+    names = collection.add("validation", 6, 7)
+    collection.add("test", 10, 10)
+    films = collection.compared()
+    assert collection.names(films) == sorted(names)
+    assert list(films.labels) == labels_of(sorted(names))
+    assert films.tensors.shape == (13, 32, 32, 1)
+    assert films.tensors.dtype == np.float32
+
+
+def test_a_film_is_read_as_a_night_would_read_it(collection):
+    collection.add("validation", 6, 6)
+    path = write_film(collection.data / name_of(NORMAL, 900), seed=3, brightness=0.7)
+    write_list(collection.model / "validation.csv", [name_of(NORMAL, 900)])
+    films = collection.compared()
+    assert films.sha256[0] == sha256(path)
+    expected = collection.card.preprocessing.tensor(grey_film(3, 0.7) / np.float32(255))
+    np.testing.assert_allclose(films.tensors[0], expected, atol=1e-6)
+
+
+def test_too_few_validation_films_are_topped_up_with_test_films_first(collection):
+    collection.add("training", 10, 10)
+    validation = collection.add("validation", 2, 2)
+    test = collection.add("test", 10, 10)
+    names = collection.names(collection.compared())
+    assert len(names) == FEW
+    assert sorted(names[:4]) == sorted(validation)
+    assert set(names[4:]) < set(test)
+    assert set(labels_of(names[4:])) == {0, 1}
+
+
+def test_where_test_films_are_too_few_training_films_follow(collection):
+    training = collection.add("training", 10, 10)
+    validation = collection.add("validation", 2, 2)
+    test = collection.add("test", 1, 1)
+    names = collection.names(collection.compared())
+    assert len(names) == FEW
+    assert set(names[:4]) == set(validation)
+    assert set(names[4:6]) == set(test)
+    assert set(names[6:]) < set(training)
+    assert set(labels_of(names[6:])) == {0, 1}
+
+
+def test_a_model_without_lists_of_held_out_films_is_compared_on_any(collection):
+    names = collection.add("training", 10, 10)
+    assert set(collection.names(collection.compared())) < set(names)
+
+
+def test_200_films_are_enough_and_one_less_is_not(collection, real_limits):
+    collection.add("training", 50, 49)
+    collection.add("validation", 50, 50)
+    with pytest.raises(ExportError, match="has 199 readable films, at least 200 are needed"):
+        collection.compared()
+    collection.add("training", 1, 0)
+    assert len(collection.compared().sha256) == FEWEST == 200
+
+
+def test_of_very_many_films_an_even_spread_is_taken(collection, monkeypatch):
+    monkeypatch.setattr("exports.samples._MOST", 12)
+    names = sorted(collection.add("validation", 30, 30))
+    chosen = [names.index(name) for name in collection.names(collection.compared())]
+    assert len(chosen) == 12
+    assert (chosen[0], chosen[-1]) == (0, 59)
+    assert set(np.diff(chosen)) <= {5, 6}
+    # The same of any folder.
+    films = collection.compared(films=collection.data)
+    assert [names.index(name) for name in collection.names(films)] == chosen
+
+
+def test_a_thousand_films_are_very_many(collection, real_limits, monkeypatch):
+    # Without reading them.
+    monkeypatch.setattr("exports.samples._read", lambda films, _preprocessing: iter(films))
+    monkeypatch.setattr("exports.samples._films", list)
+    first = collection.add("validation", 1, 1)
+    names = [name_of(NORMAL, 9000 + number) for number in range(1200)]
+    for name in names:
+        (collection.data / name).write_bytes(b"")
+    write_list(collection.model / "validation.csv", [*first, *names])
+    assert len(collection.compared()) == 1000
+
+
+def test_other_films_can_be_named(collection, tmp_path):
+    collection.add("validation", 10, 10)
+    elsewhere = Collection.__new__(Collection)
+    elsewhere.data = tmp_path / "elsewhere"
+    names = [name_of(label, number) for label in CLASSES for number in range(6)]
+    for name in names:
+        write_small(elsewhere.data / name)
+    films = collection.compared(films=elsewhere.data)
+    assert elsewhere.names(films) == sorted(names)
+    assert list(films.labels) == labels_of(sorted(names))
+    assert films.patients == 12
+
+
+def test_other_films_need_no_training_films(collection, tmp_path):
+    shutil.rmtree(collection.data, ignore_errors=True)
+    for number in range(FEW):
+        write_small(tmp_path / "elsewhere" / f"{number}.png")
+    assert len(collection.compared(films=tmp_path / "elsewhere").sha256) == FEW
+
+
+def test_films_of_a_folder_without_classes_have_no_label(collection, tmp_path):
+    folder = tmp_path / "night"
+    for number in range(FEW):
+        write_small(folder / f"ward{number % 2}" / f"film{number}")
+    films = collection.compared(films=folder)
+    assert list(films.labels) == [UNLABELLED] * FEW
+    # Nor does anybody know whose they are.
+    assert films.patients is None
+    assert films.as_dict()["patients"] is None
+    paths = sorted(folder.rglob("film*"))
+    assert films.sha256 == [sha256(path) for path in paths]
+
+
+def test_a_folder_of_one_class_alone_has_no_labels(collection, tmp_path):
+    for number in range(FEW):
+        write_small(tmp_path / "night" / NORMAL / f"{number}.png")
+    films = collection.compared(films=tmp_path / "night")
+    assert set(films.labels) == {UNLABELLED}
+
+
+def test_films_of_a_manifest_have_its_labels_and_patients(collection, tmp_path):
+    lines = ["film,label,patient"]
+    for number in range(12):
+        write_small(tmp_path / "films" / f"{number:02}.png")
+        lines.append(f"films/{number:02}.png,{number % 3 // 2},patient{number // 3}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    films = collection.compared(films=tmp_path / "manifest.csv")
+    assert list(films.labels) == [0, 0, 1] * 4
+    assert films.patients == 4
+
+
+def test_patients_are_counted_by_the_pattern_of_the_card(tmp_path):
+    collection = Collection(tmp_path)
+    collection.add("validation", 3, 3, films=3)
+    assert collection.compared().patients == 6
+    training = collection.card.training | {"patient_pattern": "^(IM|person)"}
+    collection.card = replace(collection.card, training=training)
+    assert collection.compared().patients == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no film", encoded(grey_film(0))[:300]], ids=["empty", "text", "cut off"]
+)
+def test_files_that_cannot_be_read_are_passed_over(collection, content, tmp_path):
+    names = collection.add("validation", 8, 8)
+    (collection.data / names[3]).write_bytes(content)
+    assert set(collection.names(collection.compared())) == set(names) - {names[3]}
+    for number in range(FEW):
+        write_small(tmp_path / "night" / f"{number}.png")
+    (tmp_path / "night" / "thumbs.png").write_bytes(content)
+    films = collection.compared(films=tmp_path / "night")
+    assert len(films.sha256) == len(films.tensors) == len(films.labels) == FEW
+
+
+def test_too_few_films_are_an_error_that_names_their_folder_and_the_option(collection, tmp_path):
+    collection.add("validation", 2, 2)
+    with pytest.raises(ExportError) as raised:
+        collection.compared()
+    for words in (str(collection.data), "has 4 readable films", f"at least {FEW}", "--films"):
+        assert words in str(raised.value)
+    write_small(tmp_path / "night" / "film")
+    (tmp_path / "night" / "other").write_bytes(b"no film")
+    with pytest.raises(ExportError) as raised:
+        collection.compared(films=tmp_path / "night")
+    for words in (str(tmp_path / "night"), "has 1 readable films", "--films"):
+        assert words in str(raised.value)
+
+
+def test_no_films_at_all_are_too_few(collection, tmp_path):
+    (tmp_path / "night").mkdir()
+    with pytest.raises(ExportError, match="has 0 readable films"):
+        collection.compared(films=tmp_path / "night")
+
+
+def test_films_that_are_not_there_are_an_error_that_names_them(collection, tmp_path):
+    with pytest.raises((ExportError, TrainingDataError), match=f"{tmp_path / 'nowhere'} is"):
+        collection.compared(films=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("choose", ["compared", "calibrated"])
+@pytest.mark.parametrize("known", [True, False], ids=["moved", "not recorded"])
+def test_training_films_that_are_gone_are_an_error_with_both_ways_out(collection, choose, known):
+    collection.add("validation", 10, 10)
+    if known:
+        collection.data.rename(collection.data.with_name("archive"))
+    else:
+        collection.card = replace(collection.card, training={})
+    with pytest.raises(ExportError) as raised:
+        getattr(collection, choose)()
+    for words in (str(collection.model), "--training-films", "--films"):
+        assert words in str(raised.value)
+    if known:
+        assert str(collection.data) in str(raised.value)
+
+
+@pytest.mark.parametrize("choose", ["compared", "calibrated"])
+def test_training_films_that_were_moved_can_be_named(collection, choose):
+    collection.add("training", 10, 10)
+    validation = collection.add("validation", 10, 10)
+    before = getattr(collection, choose)()
+    moved = collection.data.with_name("archive")
+    collection.data.rename(moved)
+    after = getattr(collection, choose)(training=moved)
+    assert after.sha256 == before.sha256
+    held_out = {sha256(moved / name) for name in validation}
+    assert set(after.sha256).isdisjoint(held_out) is (choose == "calibrated")
+
+
+def test_ranges_are_found_with_training_films_alone(collection):
+    training = collection.add("training", 10, 10)
+    collection.add("validation", 10, 10)
+    collection.add("test", 10, 10)
+    names = collection.names(collection.calibrated())
+    assert sorted(names) == sorted(training)
+
+
+def test_ranges_are_found_with_one_film_of_a_patient(collection):
+    collection.add("training", 6, 6, films=5)
+    films = collection.calibrated()
+    names = collection.names(films)
+    patients = [name.rpartition("/")[2].replace("_", "-").split("-")[:2] for name in names]
+    assert len(names) == films.patients == 12
+    normal = {tuple(one) for one in patients if one[0] == "IM"}
+    assert len(normal) == 6
+    assert len({one[0] for one in patients if one[0] != "IM"}) == 6
+
+
+@pytest.mark.parametrize(
+    ("normal", "pneumonia", "chosen"),
+    [
+        (40, 40, (32, 32)),
+        (32, 90, (32, 32)),
+        (5, 80, (5, 59)),
+        (80, 5, (59, 5)),
+        (5, 10, (5, 10)),
+        (33, 31, (33, 31)),
+    ],
+)
+def test_half_of_64_films_are_of_each_class_and_more_where_the_other_is_short(
+    collection, normal, pneumonia, chosen
+):
+    collection.add("training", normal, pneumonia)
+    films = collection.calibrated()
+    assert tuple(np.bincount(films.labels, minlength=2)) == chosen
+
+
+def test_the_films_that_ranges_are_found_with_are_not_the_first_of_their_list(collection):
+    training = sorted(collection.add("training", 100, 100))
+    chosen = sorted(training.index(name) for name in collection.names(collection.calibrated()))
+    assert len(chosen) == 64
+    # From each quarter of either class.
+    counts = np.histogram(chosen, bins=8, range=(0, 200))[0]
+    assert counts.min() >= 2
+
+
+def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
+    names = collection.add("training", 40, 40, films=2)
+    expected = collection.calibrated().sha256
+    assert collection.calibrated().sha256 == expected
+    for order, seed in ((sorted(names), 0), (sorted(names), 1), (names[::-1], 2)):
+        shuffled = list(order)
+        np.random.default_rng(seed).shuffle(shuffled)
+        manifest = collection.data / f"manifest{seed}.csv"
+        lines = [f"{name},{name.partition('/')[0]}" for name in shuffled]
+        manifest.write_text("\n".join(["film,label", *lines]))
+        assert collection.calibrated(training=manifest).sha256 == expected
+    # Nor does it matter which file was written first.
+    again = tmp_path / "again"
+    for name in sorted(names, reverse=True):
+        (again / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(collection.data / name, again / name)
+    assert collection.calibrated(training=again).sha256 == expected
+
+
+def test_training_films_that_cannot_be_read_are_passed_over(collection):
+    names = collection.add("training", 8, 8)
+    (collection.data / names[0]).write_bytes(b"no film")
+    assert set(collection.names(collection.calibrated())) == set(names[1:])
+
+
+def test_no_readable_training_film_is_an_error_that_names_the_folder(collection):
+    for name in collection.add("training", 2, 2):
+        (collection.data / name).write_bytes(b"no film")
+    with pytest.raises(ExportError, match=f"{collection.data} has no readable training film"):
+        collection.calibrated()
+
+
+def test_validation_films_that_are_all_the_films_leave_none_to_find_ranges_with(collection):
+    collection.add("validation", 2, 2)
+    with pytest.raises(ExportError, match="has no readable training film"):
+        collection.calibrated()
+
+
+def films(sha256, patients=3):
+    return Films(sha256, np.zeros(len(sha256)), np.zeros((len(sha256), 2, 2, 1)), patients)
+
+
+def test_the_card_records_how_many_films_and_one_hash_over_all():
+    recorded = films(["b" * 64, "a" * 64]).as_dict()
+    assert recorded == {
+        "films": 2,
+        "patients": 3,
+        "sha256": hashlib.sha256(f"{'a' * 64}\n{'b' * 64}".encode()).hexdigest(),
+    }
+    json.dumps(recorded)
+
+
+def test_the_hash_over_all_films_hangs_on_each_of_them_but_not_on_their_order():
+    hashes = [letter * 64 for letter in "abcd"]
+    recorded = films(hashes).as_dict()
+    assert films(hashes[::-1]).as_dict() == recorded
+    for others in (hashes[1:], [*hashes, hashes[0]], [*hashes[1:], "e" * 64]):
+        assert films(others).as_dict()["sha256"] != recorded["sha256"]
+
+
+# Reason: others are topped up before any film is read, so that one damaged film among them is one
+# film too few, though there are thousands: "has 9 readable films, at least 10 are needed".
+def test_a_film_that_cannot_be_read_is_made_up_for_by_another(collection):
+    training = collection.add("training", 20, 20)
+    collection.add("validation", 2, 2)
+    chosen = collection.names(collection.compared())
+    damaged = next(name for name in chosen if name in training)
+    (collection.data / damaged).write_bytes(b"no film")
+    assert len(collection.compared().sha256) == FEW
+
+
+# Reason: read_bytes' OSError comes through as a traceback; export() catches none there.
+def test_a_film_that_the_disk_does_not_give_is_passed_over(collection, monkeypatch):
+    names = collection.add("validation", 8, 8)
+    broken = collection.data / names[3]
+    read_bytes = type(broken).read_bytes
+
+    def read(path):
+        if path == broken:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(type(broken), "read_bytes", read)
+    assert len(collection.compared().sha256) == 15
