@@ -7,13 +7,11 @@ import keras
 import numpy as np
 import onnx
 import pytest
-import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import numpy_helper
 
-from exports.convert.convert import Converter, converters
+from exports.convert.convert import Converter
 from exports.convert.settle import FEW_WEIGHTS, first_layers, weighted_layers
-from exports.errors import ExportError
 from exports.runtimes.load import load_target
 from exports.targets import LITERT, TARGETS
 from makers import grey_film
@@ -375,90 +373,3 @@ def test_an_onnx_file_of_floats_has_no_8_bits(converted):
     model = Onnx(converted.path("onnx"))
     assert len(model.computing()) == computing_layers(converted.network)[0]
     assert not any("Quantize" in node.op_type for node in model.nodes)
-
-
-class IncompleteBeta(keras.layers.Layer):
-    """What no runtime computes; TensorFlow itself does."""
-
-    def call(self, x):
-        return tf.math.betainc(0 * x + 2.0, 0 * x + 2.0, tf.sigmoid(x))
-
-
-def small_network(between=None):
-    """One that is converted in no time, with a layer of many weights."""
-    keras.utils.set_random_seed(0)
-    film = keras.layers.Input((16, 16, 1), name="film")
-    x = keras.layers.Conv2D(128, 3, activation="relu")(film)
-    x = x if between is None else between(x)
-    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
-    score = keras.layers.Dense(2, activation="softmax", name="score")(pooled)
-    return keras.Model(film, {"score": score, "embedding": pooled})
-
-
-SMALL_FILMS = np.random.default_rng(0).uniform(0, 1, (8, 16, 16, 1)).astype(np.float32)
-SMALL = replace(PREPROCESSING["reference"], rows=16, columns=16, channels=1)
-
-
-@pytest.mark.parametrize("name", TARGETS)
-def test_an_operator_that_no_runtime_has_is_an_error_that_names_the_target(name, tmp_path):
-    network = small_network(IncompleteBeta())
-    assert np.isfinite(network.predict_on_batch(SMALL_FILMS)["score"]).all()
-    converter = Converter(network, SMALL, SMALL_FILMS)
-    with pytest.raises(ExportError, match=rf"^{name}: the conversion failed: .*Betainc"):
-        converter.write(TARGETS[name], tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", TARGETS)
-def test_the_same_network_without_that_operator_is_converted_without_a_word(name, tmp_path, capsys):
-    network = small_network()
-    Converter(network, SMALL, SMALL_FILMS).write(TARGETS[name], tmp_path)
-    assert capsys.readouterr().out == ""
-    given = load_target(tmp_path, TARGETS[name]).predict(SMALL_FILMS).scores
-    np.testing.assert_allclose(given, network.predict_on_batch(SMALL_FILMS)["score"], atol=0.02)
-
-
-@pytest.mark.parametrize("name", EIGHT_BITS)
-def test_8_bits_without_films_are_an_error_that_says_what_is_missing(name, tmp_path):
-    converter = Converter(small_network(), SMALL)
-    with pytest.raises(ExportError, match=f"^{name}: .* 8 bits need films"):
-        converter.write(TARGETS[name], tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", FLOATS)
-def test_floats_need_no_films(name, tmp_path):
-    assert Converter(small_network(), SMALL).write(TARGETS[name], tmp_path).stat().st_size
-
-
-@pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
-@pytest.mark.parametrize("name", TARGETS)
-def test_a_converter_that_fails_silently_is_an_error(name, content, tmp_path, monkeypatch):
-    def write(path):
-        if content is not None:
-            path.write_bytes(content)
-
-    converter = Converter(small_network(), SMALL, SMALL_FILMS)
-    monkeypatch.setitem(converter._writers, name, write)
-    with pytest.raises(ExportError, match=f"^{name}: the converter wrote no {TARGETS[name].file}"):
-        converter.write(TARGETS[name], tmp_path)
-
-
-def test_the_versions_of_what_converts_are_known():
-    assert set(converters()) >= {"tensorflow", "keras", "tf2onnx", "onnx"}
-    assert all(version[0].isdigit() for version in converters().values())
-
-
-# Reason: exports.convert.settle._grams and exports.convert.ranges._measured ask for a keras.Model
-# without outputs where no layer has many weights.
-@pytest.mark.parametrize("name", EIGHT_BITS)
-def test_a_network_of_small_layers_is_converted_too(name, tmp_path):
-    keras.utils.set_random_seed(0)
-    film = keras.layers.Input((16, 16, 1), name="film")
-    x = keras.layers.Conv2D(4, 3, activation="relu")(film)
-    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
-    score = keras.layers.Dense(2, activation="softmax", name="score")(pooled)
-    network = keras.Model(film, {"score": score, "embedding": pooled})
-    Converter(network, SMALL, SMALL_FILMS).write(TARGETS[name], tmp_path)
-    given = load_target(tmp_path, TARGETS[name]).predict(SMALL_FILMS).scores
-    np.testing.assert_allclose(given, network.predict_on_batch(SMALL_FILMS)["score"], atol=0.02)

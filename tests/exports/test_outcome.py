@@ -130,8 +130,6 @@ def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure()
     assert failed.as_dict() == {"bytes": 0}
 
 
-# Reason: a converter's error has many lines (TFLite's 30 to 40), and they go into the table as they
-# are: everything below them is out of place.
 def test_a_failure_of_many_lines_does_not_break_the_table():
     error = "Some ops are not supported.\nTF Select ops: Betainc\nDetails:\n\ttf.Betainc(tensor)"
     text = table([good(), Outcome(TARGETS["tflite-int8"], failure=error), good("tflite-float32")])
@@ -145,8 +143,6 @@ def test_a_target_is_summed_up_in_a_line_as_soon_as_it_is_known():
     assert many.summary == "tflite-int8: largest difference 0.3, 7 of 400 decisions differ"
 
 
-# Reason: what Converter.write raises begins with the target already, and so does the summary
-# ("tflite-int8: tflite-int8: the conversion failed: ..."); the same in export._refuse_failures.
 def test_a_failure_names_its_target_once():
     error = "tflite-int8: the conversion failed: 8 bits need films to find ranges with"
     failed = Outcome(TARGETS["tflite-int8"], failure=error)

@@ -282,9 +282,6 @@ def test_the_original_network_is_unchanged_by_rounding_a_copy():
     np.testing.assert_array_equal(network.get_layer("first").get_weights()[0], weights[0])
 
 
-# Reason: Rounded's fake_quant_with_min_max_args refuses the range from 0 to 0 when it is converted
-# ("op range is invalid: [0.000000,0.000000]"), so that tflite-int8 cannot be exported, and also when
-# it is called.
 def test_a_feature_map_that_is_nought_on_every_film_stays_nought():
     network, films = tiny_network(), uniform_films()
     kernel, bias = network.get_layer("second").get_weights()
@@ -293,7 +290,6 @@ def test_a_feature_map_that_is_nought_on_every_film_stays_nought():
     np.testing.assert_array_equal(given_by_it["embedding"], 0)
 
 
-# Reason: as in test_settle: a keras.Model without outputs is asked for.
 def test_a_network_of_small_layers_is_not_rounded():
     film = layers.Input((12, 12, 1), name="film")
     x = layers.Conv2D(4, 3, activation="relu", name="first")(film)

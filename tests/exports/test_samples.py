@@ -1,6 +1,5 @@
 """Which real films an export compares on, and which it finds 8-bit ranges with."""
 
-import csv
 import hashlib
 import json
 import shutil
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 
 from exports.errors import ExportError
-from exports.samples import FEWEST, UNLABELLED, Films, films_to_calibrate, films_to_compare
-from makers import encoded, grey_film, make_card, write_film
+from exports.samples import FEWEST, UNLABELLED, Films
+from makers import encoded, grey_film, write_film
 from screening.errors import TrainingDataError
-from screening.findings import CLASSES, NORMAL, PNEUMONIA
+from screening.findings import CLASSES, NORMAL
+from trained_folder import Collection, labels_of, name_of, sha256, write_list, write_small
 
 #: Enough for most tests; the real limits have tests of their own.
 FEW = 10
@@ -30,80 +30,9 @@ def real_limits():
     """As many films as an export really needs."""
 
 
-def name_of(label, patient, number=1):
-    """As a film of this patient would be called in the Kermany collection."""
-    if label == PNEUMONIA:
-        return f"{PNEUMONIA}/person{patient}_virus_{number}.png"
-    return f"{NORMAL}/IM-{patient:04}-{number:04}.png"
-
-
-class Collection:
-    """Class folders, and the model that was trained with them."""
-
-    def __init__(self, folder):
-        self.data = folder / "data"
-        self.model = folder / "model"
-        self.model.mkdir()
-        card = replace(make_card(), training={"data": str(self.data)})
-        card.write(self.model)
-        self.card = card.read(self.model)
-        self._held_out = {"validation": [], "test": []}
-        self._made = 0
-
-    def add(self, side, normal, pneumonia, films=1):
-        """Films of so many patients with and without pneumonia; their names."""
-        names = []
-        for label, patients in ((NORMAL, normal), (PNEUMONIA, pneumonia)):
-            for _ in range(patients):
-                self._made += 1
-                names += [name_of(label, self._made, number) for number in range(1, films + 1)]
-        for name in names:
-            write_small(self.data / name)
-        if side in self._held_out:
-            self._held_out[side] += names
-            for listed, films_of_it in self._held_out.items():
-                write_list(self.model / f"{listed}.csv", films_of_it)
-        return names
-
-    def compared(self, films=None, training=None):
-        return films_to_compare(self.model, self.card, films, training)
-
-    def calibrated(self, training=None):
-        return films_to_calibrate(self.model, self.card, training)
-
-    def names(self, films):
-        """Of which these are, in order."""
-        by_hash = {sha256(path): path for path in self.data.rglob("*") if path.is_file()}
-        return [by_hash[one].relative_to(self.data).as_posix() for one in films.sha256]
-
-
 @pytest.fixture
 def collection(tmp_path):
     return Collection(tmp_path)
-
-
-def write_small(path):
-    """A film of its own for each path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4])
-    path.write_bytes(encoded(grey_film(seed, side=16)))
-    return path
-
-
-def write_list(path, names):
-    """As a MODEL lists its held-out films, among their other columns."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", "film", "score"])
-        writer.writerows(["1", name, "0.5"] for name in names)
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def labels_of(names):
-    return [CLASSES.index(name.partition("/")[0]) for name in names]
 
 
 def test_films_are_compared_on_the_validation_films(collection):
@@ -316,91 +245,6 @@ def test_training_films_that_were_moved_can_be_named(collection, choose):
     assert set(after.sha256).isdisjoint(held_out) is (choose == "calibrated")
 
 
-def test_ranges_are_found_with_training_films_alone(collection):
-    training = collection.add("training", 10, 10)
-    collection.add("validation", 10, 10)
-    collection.add("test", 10, 10)
-    names = collection.names(collection.calibrated())
-    assert sorted(names) == sorted(training)
-
-
-def test_ranges_are_found_with_one_film_of_a_patient(collection):
-    collection.add("training", 6, 6, films=5)
-    films = collection.calibrated()
-    names = collection.names(films)
-    patients = [name.rpartition("/")[2].replace("_", "-").split("-")[:2] for name in names]
-    assert len(names) == films.patients == 12
-    normal = {tuple(one) for one in patients if one[0] == "IM"}
-    assert len(normal) == 6
-    assert len({one[0] for one in patients if one[0] != "IM"}) == 6
-
-
-@pytest.mark.parametrize(
-    ("normal", "pneumonia", "chosen"),
-    [
-        (40, 40, (32, 32)),
-        (32, 90, (32, 32)),
-        (5, 80, (5, 59)),
-        (80, 5, (59, 5)),
-        (5, 10, (5, 10)),
-        (33, 31, (33, 31)),
-    ],
-)
-def test_half_of_64_films_are_of_each_class_and_more_where_the_other_is_short(
-    collection, normal, pneumonia, chosen
-):
-    collection.add("training", normal, pneumonia)
-    films = collection.calibrated()
-    assert tuple(np.bincount(films.labels, minlength=2)) == chosen
-
-
-def test_the_films_that_ranges_are_found_with_are_not_the_first_of_their_list(collection):
-    training = sorted(collection.add("training", 100, 100))
-    chosen = sorted(training.index(name) for name in collection.names(collection.calibrated()))
-    assert len(chosen) == 64
-    # From each quarter of either class.
-    counts = np.histogram(chosen, bins=8, range=(0, 200))[0]
-    assert counts.min() >= 2
-
-
-def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
-    names = collection.add("training", 40, 40, films=2)
-    expected = collection.calibrated().sha256
-    assert collection.calibrated().sha256 == expected
-    for order, seed in ((sorted(names), 0), (sorted(names), 1), (names[::-1], 2)):
-        shuffled = list(order)
-        np.random.default_rng(seed).shuffle(shuffled)
-        manifest = collection.data / f"manifest{seed}.csv"
-        lines = [f"{name},{name.partition('/')[0]}" for name in shuffled]
-        manifest.write_text("\n".join(["film,label", *lines]))
-        assert collection.calibrated(training=manifest).sha256 == expected
-    # Nor does it matter which file was written first.
-    again = tmp_path / "again"
-    for name in sorted(names, reverse=True):
-        (again / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(collection.data / name, again / name)
-    assert collection.calibrated(training=again).sha256 == expected
-
-
-def test_training_films_that_cannot_be_read_are_passed_over(collection):
-    names = collection.add("training", 8, 8)
-    (collection.data / names[0]).write_bytes(b"no film")
-    assert set(collection.names(collection.calibrated())) == set(names[1:])
-
-
-def test_no_readable_training_film_is_an_error_that_names_the_folder(collection):
-    for name in collection.add("training", 2, 2):
-        (collection.data / name).write_bytes(b"no film")
-    with pytest.raises(ExportError, match=f"{collection.data} has no readable training film"):
-        collection.calibrated()
-
-
-def test_validation_films_that_are_all_the_films_leave_none_to_find_ranges_with(collection):
-    collection.add("validation", 2, 2)
-    with pytest.raises(ExportError, match="has no readable training film"):
-        collection.calibrated()
-
-
 def films(sha256, patients=3):
     return Films(sha256, np.zeros(len(sha256)), np.zeros((len(sha256), 2, 2, 1)), patients)
 
@@ -423,8 +267,6 @@ def test_the_hash_over_all_films_hangs_on_each_of_them_but_not_on_their_order():
         assert films(others).as_dict()["sha256"] != recorded["sha256"]
 
 
-# Reason: others are topped up before any film is read, so that one damaged film among them is one
-# film too few, though there are thousands: "has 9 readable films, at least 10 are needed".
 def test_a_film_that_cannot_be_read_is_made_up_for_by_another(collection):
     training = collection.add("training", 20, 20)
     collection.add("validation", 2, 2)
@@ -434,7 +276,6 @@ def test_a_film_that_cannot_be_read_is_made_up_for_by_another(collection):
     assert len(collection.compared().sha256) == FEW
 
 
-# Reason: read_bytes' OSError comes through as a traceback; export() catches none there.
 def test_a_film_that_the_disk_does_not_give_is_passed_over(collection, monkeypatch):
     names = collection.add("validation", 8, 8)
     broken = collection.data / names[3]

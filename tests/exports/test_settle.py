@@ -254,8 +254,6 @@ def test_settling_does_not_hang_on_how_films_fall_into_batches(pair):
         assert (np.abs(value - expected) > 1e-6 * largest).mean() < 0.05
 
 
-# Reason: exports.convert.settle._grams asks for a keras.Model without outputs
-# ("`outputs` argument cannot be empty"), so that no 8-bit target can be exported.
 def test_a_network_of_small_layers_stays_in_float():
     film = layers.Input((8, 8, 1), name="film")
     x = layers.Conv2D(4, 3, activation="relu", name="first")(film)
