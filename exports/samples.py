@@ -120,10 +120,12 @@ def _training_data(model: Path, card: Card) -> Path:
     Raises:
         ExportError: if they are not.
     """
-    data = Path(card.training.get("data", ""))
-    if not card.training.get("data") or not data.exists():
+    recorded = card.training.get("data", "")
+    data = Path(recorded)
+    if not recorded or not data.exists():
+        where = f"not at {data}" if recorded else "not named in its card"
         raise ExportError(
-            f"the training films of {model} are not at {data}; name a folder of films with --films, "
+            f"the training films of {model} are {where}; name a folder of films with --films, "
             "and where the training films are with --training-films"
         )
     return data

@@ -67,8 +67,11 @@ class Converter:
                 self._writers[target.name](path)
         # The converters raise ConverterError, onnx's ValidationError and others without a common root.
         except Exception as error:
+            # Nobody shall take a part of it for a model.
+            path.unlink(missing_ok=True)
             raise ExportError(f"{target.name}: the conversion failed: {error}") from error
         if not path.is_file() or not path.stat().st_size:
+            path.unlink(missing_ok=True)
             raise ExportError(f"{target.name}: the converter wrote no {path.name}")
         return path
 

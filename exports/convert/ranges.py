@@ -61,7 +61,8 @@ def with_ranges(
 
     Args:
         films: input tensors, shape (n, rows, columns, channels).
-        ends: also round the film and what comes out.
+        ends: also round the film and what comes out; a first layer whose map is rounded then has 8
+            bits, too.
     """
     first = first_layers(network)
     rounded = _rounded_layers(network, first)
