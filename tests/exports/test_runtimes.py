@@ -12,7 +12,7 @@ from exports.bundle import SHIPPED, Bundle
 from exports.errors import BundleError, RuntimeMissing
 from exports.runtimes import load as load_module
 from exports.runtimes.load import is_installed, load, load_target
-from exports.runtimes.onnx import OnnxPredictor
+from exports.runtimes.onnx import OnnxPredictor, has_vnni
 from exports.selftest import targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from makers import BrightnessPredictor
@@ -45,7 +45,7 @@ def test_onnx_runtime_leaves_nothing_behind_on_the_machine(tmp_path):
     # In CI the library keeps quiet by itself.
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     code = (
-        "import sys; from pathlib import Path; from exports.runtimes.onnx import OnnxPredictor;"
+        "import sys; from pathlib import Path; from exports.runtimes.onnx import OnnxPredictor, has_vnni;"
         "OnnxPredictor(Path(sys.argv[1]), 'onnx')"
     )
     subprocess.run(
@@ -54,6 +54,34 @@ def test_onnx_runtime_leaves_nothing_behind_on_the_machine(tmp_path):
         check=True,
     )
     assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx_vnni\nprocessor\t: 1\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f\nbugs\t\t: avx_vnni\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", False),
+        ("", False),
+    ],
+)
+def test_processors_that_would_overflow_are_known_by_their_flags(tmp_path, cpuinfo, expected):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert has_vnni(tmp_path / "cpuinfo") is expected
+    assert not has_vnni(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_8_bits_give_the_same_where_sums_are_widened_first(monkeypatch, exact):
+    if not has_vnni():
+        pytest.skip("this processor has no VNNI to compare with")
+    target = TARGETS["onnx-int8"]
+    rows, _columns, channels = Bundle.open(SHIPPED).card.preprocessing.shape
+    films = tensors(2, rows, channels)
+    expected = load_target(SHIPPED, target).predict(films).scores
+    monkeypatch.setattr("exports.runtimes.onnx.has_vnni", lambda: exact)
+    np.testing.assert_array_equal(load_target(SHIPPED, target).predict(films).scores, expected)
 
 
 def test_a_film_has_the_same_score_alone_and_in_a_batch(tmp_path):
