@@ -56,6 +56,11 @@ def film_path(folder: Path, film: str) -> Path:
     return folder / _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), film)
 
 
+def found_at(path: Path) -> Found:
+    """The file `path`, as :func:`discover` would give it for the folder that it lies in."""
+    return Found(path.name.translate(_TO_TEXT), path.stat().st_size)
+
+
 def is_inside(path: Path, folder: Path) -> bool:
     """True if `path` is in `folder` when all links are followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

@@ -70,7 +70,7 @@ def weighted_layers(network: keras.Model) -> list[Any]:
 
 
 def _settled(layer: Any, kernel: npt.NDArray[np.float32], gram: Floats | None) -> Any:
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if _is_depthwise(layer):
         inputs = kernel.reshape(-1, kernel.shape[2])
         columns = [inputs[:, [channel]] for channel in range(inputs.shape[1])]
         grams = [None] * len(columns) if gram is None else list(gram)

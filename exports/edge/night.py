@@ -12,7 +12,7 @@ from exports.edge.journal import LISTED, Journal
 from screening.audit import AUDIT, Event, film_event, write_audit
 from screening.clock import now
 from screening.errors import ReportError
-from screening.films import Found, discover, film_path
+from screening.films import Found, discover, film_path, found_at
 from screening.gallery import Gallery
 from screening.pipeline import Screener, Seen
 from screening.row import PREDICTIONS, Row, write_rows
@@ -94,7 +94,7 @@ class Night:
             journal.commit(rows)
             if self.watch:
                 for row in rows:
-                    self.say(json.dumps(row.as_dict(), ensure_ascii=False))
+                    self.say(json.dumps(row.as_dict()))
 
     def _batches(self, journal: Journal) -> Iterator[list[Found]]:
         done = {row.film for row in journal.rows}
@@ -177,7 +177,7 @@ def gallery_of(out: Path) -> Gallery:
     return Gallery(out.parent / f".{out.name}.heatmaps")
 
 
-def screen_film(screener: Screener, film: str, size: int) -> Row:
-    """One film, on its own."""
-    (row,) = screener.score([screener.read(Found(film, size))], Seen())
+def screen_film(screener: Screener, film: Path) -> Row:
+    """One film of the screener's folder, on its own."""
+    (row,) = screener.score([screener.read(found_at(film))], Seen())
     return row

@@ -98,8 +98,9 @@ def _film(bundle: Bundle, arguments: argparse.Namespace) -> int:
     # The film is what a link leads to, wherever that is.
     film = Path(arguments.what).resolve()
     with closing(_screener(bundle, arguments, film.parent, None)) as screener:
-        row = screen_film(screener, film.name, film.stat().st_size)
-    print(json.dumps(row.as_dict(), indent=2, ensure_ascii=False))
+        row = screen_film(screener, film)
+    # In ASCII: a terminal need not know the letters of a name.
+    print(json.dumps(row.as_dict(), indent=2))
     return _SOME_FAILED if row.status is Status.FAILED else 0
 
 

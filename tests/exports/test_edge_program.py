@@ -180,6 +180,15 @@ def test_one_film_gives_its_row_as_json(screen, films, tmp_path, capsys):
     assert replace(row, **times) == replace(expected, **times)
 
 
+def test_the_json_of_a_film_is_ascii_whatever_the_film_is_called(screen, films, capsys):
+    name = "größe \udcff 名.png"
+    (films / "0.png").rename(films / name)
+    assert screen(films / name, "--runtime", "onnx") == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out)["status"] == "scored"
+
+
 def test_one_film_that_cannot_be_read_is_a_failed_row_and_exit_code_3(screen, folder, capsys):
     (folder / "empty.png").touch()
     assert screen(folder / "empty.png", "--runtime", "onnx") == 3
