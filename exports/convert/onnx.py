@@ -11,7 +11,13 @@ import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from exports.convert.order import put_in_order
@@ -59,21 +65,32 @@ def convert_onnx_8_bits(network: keras.Model, path: Path, films: Tensors) -> Non
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": 100 * (1 - BEYOND)},
+            extra_options={
+                "CalibPercentile": 100 * (1 - BEYOND),
+                # Half of what lies beyond at each end, as in exports.convert.ranges.
+                "CalibTensorRangeSymmetric": False,
+                # Batch by batch: by itself the quantiser holds the feature maps of all films.
+                "CalibStridedMinMax": 1,
+            },
         )
     onnx.checker.check_model(onnx.load(path))
 
 
-class _Films:
-    """Films as the quantiser asks for them."""
+class _Films(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    """Films as the quantiser asks for them: by number of the batch."""
 
     def __init__(self, films: Tensors) -> None:
-        self._batches: Iterator[Tensors] = (
-            films[start : start + _BATCH] for start in range(0, len(films), _BATCH)
-        )
+        self._batches = [films[start : start + _BATCH] for start in range(0, len(films), _BATCH)]
+        self._asked: Iterator[Tensors] = iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._asked = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, Tensors] | None:
-        batch = next(self._batches, None)
+        batch = next(self._asked, None)
         return None if batch is None else {"film": batch}
 
 

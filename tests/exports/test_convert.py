@@ -292,6 +292,13 @@ def test_a_tflite_file_has_builtin_operators_only(converted, name):
     assert not any(name.startswith(("Flex", "CUSTOM", "TF")) for name in names)
 
 
+@pytest.mark.parametrize("name", EIGHT_BITS)
+def test_any_number_of_films_gives_ranges(converted, name, tmp_path):
+    films = converted.converter._calibration[:9]
+    converter = Converter(converted.network, PREPROCESSING[converted.network.name], films)
+    assert converter.write(TARGETS[name], tmp_path).stat().st_size
+
+
 @pytest.mark.parametrize("name", ["tflite-dynamic", "tflite-int8"])
 def test_a_tflite_file_has_the_weights_that_were_settled(converted, name):
     lite = Lite(converted.path(name))
