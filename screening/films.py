@@ -42,7 +42,15 @@ def discover(folder: Path) -> list[Found]:
     found: list[Found] = []
     waiting = [folder]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
+        walked = waiting.pop()
+        try:
+            entries = os.scandir(walked)
+        except FileNotFoundError:
+            if walked == folder:
+                raise
+            # It was taken away, with all that was in it, since the folder above was listed.
+            continue
+        with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,21 @@ def test_an_empty_folder_holds_no_film(folder: Path) -> None:
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         discover(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_taken_away_meanwhile_takes_its_films_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, "f1", "d1/f2", "d2/f3")
+    scandir = os.scandir
+
+    def taken_away(walked: Path) -> "os._ScandirIterator[str]":
+        if walked == folder / "d1":
+            shutil.rmtree(walked)
+        return scandir(walked)
+
+    monkeypatch.setattr(os, "scandir", taken_away)
+    assert [found.film for found in discover(folder)] == ["d2/f3", "f1"]
 
 
 @QUICK
