@@ -10,6 +10,7 @@ from typing import Self
 
 from screening.errors import KeyFileError
 from screening.pixels.signature import SUFFIXES
+from screening.whole import sync
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class PatientKey:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 secret = secrets.token_bytes(32)
                 file.write(secret.hex() + "\n")
+            # No hash is given before the key that gives it again is on the disk.
+            sync(path)
+            sync(path.parent)
             return cls(secret)
         except OSError as error:
             raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error

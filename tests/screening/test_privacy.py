@@ -1,4 +1,5 @@
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def test_a_new_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert bytes.fromhex(path.read_text(encoding="ascii")) == made.secret
     assert len(made.secret) == 32
+
+
+def test_a_new_key_is_on_the_disk_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "key", []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, path.stat().st_size))
+    )
+    PatientKey.load_or_create(path)
+    assert synced == [(path.stat().st_ino, 65), (tmp_path.stat().st_ino, 65)]
 
 
 def test_a_key_that_was_made_is_used_again(tmp_path: Path) -> None:
