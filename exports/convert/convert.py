@@ -47,7 +47,9 @@ class Converter:
         self._integer_io = integer_io
         self._writers: dict[str, Callable[[Path], None]] = {
             "onnx": lambda path: convert_onnx(network, path),
-            "onnx-int8": lambda path: convert_onnx_8_bits(self._settled, path, self._calibration),
+            "onnx-int8": lambda path: convert_onnx_8_bits(
+                self._settled, path, self._calibration, preprocessing
+            ),
             "tflite-float32": lambda path: convert_float32(network, path),
             "tflite-float16": lambda path: convert_float16(network, path),
             "tflite-dynamic": lambda path: convert_8_bits(self._settled, path),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
+from onnxruntime import InferenceSession
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -21,8 +22,9 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from exports.convert.order import put_in_order
-from exports.convert.ranges import BEYOND
 from exports.convert.settle import FEW_WEIGHTS
+from exports.convert.spread import Range, range_of_film, ranges_of
+from screening.preprocess import Preprocessing
 
 Tensors = npt.NDArray[np.float32]
 
@@ -31,19 +33,22 @@ OPSET: Final = 17
 
 #: What is computed in 8 bits; means, softmax and what is only moved about gain nothing by it.
 _OPERATORS: Final = ("Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "MaxPool")
-_BATCH: Final = 8
+_BATCH: Final = 4
+_FILM: Final = "film"
 
 
 def convert_onnx(network: keras.Model, path: Path) -> None:
     """Write `network` as ONNX with a free batch axis."""
-    signature = [tf.TensorSpec((None, *network.input.shape[1:]), tf.float32, name="film")]
+    signature = [tf.TensorSpec((None, *network.input.shape[1:]), tf.float32, name=_FILM)]
     model, _tensors = tf2onnx.convert.from_keras(network, signature, opset=OPSET)
     put_in_order(model.graph)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def convert_onnx_8_bits(network: keras.Model, path: Path, films: Tensors) -> None:
+def convert_onnx_8_bits(
+    network: keras.Model, path: Path, films: Tensors, preprocessing: Preprocessing
+) -> None:
     """Write `network` as ONNX that computes in 8 bits, but for its first layers (static QDQ).
 
     Args:
@@ -54,44 +59,79 @@ def convert_onnx_8_bits(network: keras.Model, path: Path, films: Tensors) -> Non
         convert_onnx(network, plain)
         # Without this step convolutions stay apart from what follows them, and errors double.
         quant_pre_process(plain, fused, skip_symbolic_shape=True)
+        model = onnx.load(fused)
+        first = _first_nodes(model)
+        ranges = _ranges(model, first, films)
+        ranges |= dict.fromkeys(_names_of_the_film(model), range_of_film(preprocessing))
         quantize_static(
             fused,
             path,
             _Films(films),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=_first_nodes(onnx.load(fused)),
+            nodes_to_exclude=first,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={
-                "CalibPercentile": 100 * (1 - BEYOND),
-                # Half of what lies beyond at each end, as in exports.convert.ranges.
-                "CalibTensorRangeSymmetric": False,
-                # Batch by batch: by itself the quantiser holds the feature maps of all films.
-                "CalibStridedMinMax": 1,
-            },
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"TensorQuantOverrides": _as_overrides(ranges)},
         )
     onnx.checker.check_model(onnx.load(path))
 
 
 class _Films(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
-    """Films as the quantiser asks for them: by number of the batch."""
+    """Films as the quantiser asks for them."""
 
     def __init__(self, films: Tensors) -> None:
-        self._batches = [films[start : start + _BATCH] for start in range(0, len(films), _BATCH)]
-        self._asked: Iterator[Tensors] = iter(self._batches)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        self._asked = iter(self._batches[start_index:end_index])
+        self._batches: Iterator[Tensors] = (
+            films[start : start + _BATCH] for start in range(0, len(films), _BATCH)
+        )
 
     def get_next(self) -> dict[str, Tensors] | None:
-        batch = next(self._asked, None)
-        return None if batch is None else {"film": batch}
+        batch = next(self._batches, None)
+        return None if batch is None else {_FILM: batch}
+
+
+def _ranges(model: Any, first: list[str], films: Tensors) -> dict[str, Range]:
+    """The range of each feature map in 8 bits."""
+    stored = {weights.name for weights in model.graph.initializer}
+    maps = sorted(
+        {
+            name
+            for node in model.graph.node
+            if node.op_type in _OPERATORS and node.name not in first
+            for name in (*node.input, *node.output)
+        }
+        - stored
+        - {_FILM}
+    )
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    given = {value.name for value in model.graph.output}
+    watched.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in maps if name not in given
+    )
+    session = InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    return ranges_of(
+        lambda batch: dict(zip(maps, session.run(maps, {_FILM: batch}), strict=True)), films
+    )
+
+
+def _names_of_the_film(model: Any) -> list[str]:
+    """The film as it is given, and with its axes in another order."""
+    names = [_FILM]
+    for node in model.graph.node:
+        if node.op_type in ("Transpose", "Reshape") and node.input[0] in names:
+            names += node.output
+    return names
+
+
+def _as_overrides(ranges: dict[str, Range]) -> dict[str, list[dict[str, Any]]]:
+    """As the quantiser wants them."""
+    return {
+        name: [{"rmin": np.float32(one.low), "rmax": np.float32(one.high)}]
+        for name, one in ranges.items()
+    }
 
 
 def _first_nodes(model: Any) -> list[str]:

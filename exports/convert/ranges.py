@@ -4,8 +4,6 @@ TensorFlow's converter takes ranges from such a network instead of guessing them
 value ever seen: one bright letter on one film would cost all others their finest steps.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any, Final
 
 import keras
@@ -14,31 +12,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from exports.convert.settle import first_layers, weighted_layers
+from exports.convert.spread import Range, range_of_film, ranges_of
 from screening.preprocess import Preprocessing
 
 Tensors = npt.NDArray[np.float32]
 
-#: Share of the values that may lie beyond a range, half of it at each end.
-BEYOND: Final = 1e-4
-
-#: Values that are looked at in each feature map of a batch.
-_VALUES: Final = 160_000
-_BATCH: Final = 8
-
 _POOLING: Final = (keras.layers.GlobalAveragePooling2D, keras.layers.AveragePooling2D)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Smallest and largest value; 0 lies between them, so that it has a step of its own."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, low: float, high: float) -> "Range":
-        """From `low` to `high`, widened to 0; what is 0 on every film gets some range, too."""
-        return cls(min(0.0, low), max(0.0, high) if low or high else 1.0)
 
 
 class Rounded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -80,8 +59,8 @@ def with_ranges(
         body.get_layer(layer.name).set_weights(layer.get_weights())
     film = keras.layers.Input(network.input.shape[1:], name="film")
     # A film is rounded only for a layer that takes no more: made smaller, it has finer greys.
-    black, white = preprocessing.offset, preprocessing.offset + preprocessing.scale
-    given = body(Rounded(Range.of(black, white))(film) if ends or len(first) == 1 else film)
+    rounded_film = Rounded(range_of_film(preprocessing))
+    given = body(rounded_film(film) if ends or len(first) == 1 else film)
     if ends:
         limits = _measured(network, list(given), films, network.output)
         given = {name: Rounded(limits[name])(value) for name, value in given.items()}
@@ -124,19 +103,4 @@ def _measured(
     if not names:
         return {}
     taps = taps or {name: network.get_layer(name).output for name in names}
-    measured: dict[str, list[Tensors]] = {name: [] for name in names}
-    watched = keras.Model(network.input, taps)
-    rng = np.random.default_rng(0)
-    for start in range(0, len(films), _BATCH):
-        given = watched.predict_on_batch(films[start : start + _BATCH])
-        for name, values in measured.items():
-            flat = np.asarray(given[name]).reshape(-1)
-            some = rng.integers(0, flat.size, _VALUES) if flat.size > _VALUES else slice(None)
-            values.append(flat[some])
-    return {name: _range(np.concatenate(values)) for name, values in measured.items()}
-
-
-def _range(values: Tensors) -> Range:
-    beyond = math.floor(values.size * BEYOND / 2)
-    ordered = np.partition(values, [beyond, values.size - 1 - beyond])
-    return Range.of(float(ordered[beyond]), float(ordered[-1 - beyond]))
+    return ranges_of(keras.Model(network.input, taps).predict_on_batch, films)

@@ -223,6 +223,15 @@ class Lite:
         """How many tensors there are of each type."""
         return Counter(tensor["dtype"] for tensor in self._tensors.values())
 
+    def steps(self):
+        """Of the feature maps in 8 bits."""
+        scales = {
+            float(tensor["quantization_parameters"]["scales"][0])
+            for tensor in self._tensors.values()
+            if tensor["dtype"] == np.int8 and len(tensor["quantization_parameters"]["scales"]) == 1
+        }
+        return sorted(scales)
+
     def weights(self, tensor):
         """Of 8 bits, as floats, the outputs last."""
         scales = tensor["quantization_parameters"]["scales"]
@@ -342,6 +351,11 @@ class Onnx:
             return False
         return self.maker(self._makers[node.input[0]].input[0]) == "QuantizeLinear"
 
+    def steps(self):
+        """Of the feature maps in 8 bits."""
+        rounding = [node for node in self.nodes if node.op_type == "QuantizeLinear"]
+        return sorted({float(self._values[node.input[1]]) for node in rounding})
+
     def weights(self, node):
         """Of 8 bits, as floats, the outputs last."""
         stored = self._makers[node.input[1]]
@@ -374,6 +388,15 @@ def test_an_onnx_file_of_8_bits_has_the_weights_that_were_settled(converted):
     # Also the last layer of few weights has a step for each output.
     assert len(nodes) == len(kernels) + 1
     assert model.weights(nodes[-1]).shape[-1] == 2
+
+
+def test_both_runtimes_find_the_same_ranges(converted):
+    onnx_steps = Onnx(converted.path("onnx-int8")).steps()
+    tflite_steps = Lite(converted.path("tflite-int8")).steps()
+    assert len(tflite_steps) > 5
+    # ONNX has some more: what is pooled, and the log odds.
+    for step in tflite_steps:
+        assert min(abs(step / other - 1) for other in onnx_steps) < 1e-3
 
 
 def test_an_onnx_file_of_floats_has_no_8_bits(converted):

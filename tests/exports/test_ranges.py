@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from keras import layers
 
-from exports.convert.ranges import BEYOND, Range, Rounded, _measured, _range, with_ranges
+from exports.convert.ranges import Rounded, _measured, with_ranges
 from exports.convert.settle import first_layers, weighted_layers
+from exports.convert.spread import Range
 from screening.preprocess import Preprocessing
 from screening.training.network.fold import fold
 from screening.training.network.networks import PREPROCESSING, build
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
-
-FLOATS = st.floats(-1e6, 1e6, width=32)
 
 #: Of the networks below.
 GREY = Preprocessing(12, 12, scale=2.0, offset=-1.0)
@@ -24,65 +23,6 @@ GREY = Preprocessing(12, 12, scale=2.0, offset=-1.0)
 
 def uniform_films(seed=0, films=8, shape=(12, 12, 1)):
     return np.random.default_rng(seed).uniform(-1, 1, (films, *shape)).astype(np.float32)
-
-
-@given(low=FLOATS, high=FLOATS)
-@QUICK
-def test_nought_is_always_within_a_range(low, high):
-    found = Range.of(min(low, high), max(low, high))
-    assert found.low <= 0 <= found.high
-    assert found.low <= min(low, high) <= max(low, high) <= found.high
-
-
-@given(values=arrays.arrays(np.float32, st.integers(1, 50), elements=FLOATS))
-@QUICK
-def test_all_of_a_few_values_are_within_their_range_and_so_is_nought(values):
-    found = _range(values)
-    assert found.low == min(0, values.min())
-    # What is 0 on every film has a range, so that it can be rounded at all.
-    assert found.high == (max(0, values.max()) if values.any() else 1)
-
-
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_the_few_values_beyond_do_not_widen_a_range(sign):
-    values = np.random.default_rng(0).uniform(-1, 1, 100_000).astype(np.float32)
-    allowed = int(len(values) * BEYOND / 2)
-    assert allowed == 5
-    values[:allowed] = sign * 1000
-    found = _range(values)
-    assert -1 <= found.low < -0.99
-    assert 0.99 < found.high <= 1
-    values[allowed] = sign * 1000
-    assert max(abs(_range(values).low), abs(_range(values).high)) == 1000
-
-
-def test_the_share_of_values_beyond_a_range_is_what_it_is_said_to_be():
-    values = np.random.default_rng(0).normal(0, 1, 200_000).astype(np.float32)
-    found = _range(values)
-    beyond = (values < found.low).mean(), (values > found.high).mean()
-    assert beyond == (pytest.approx(BEYOND / 2), pytest.approx(BEYOND / 2))
-
-
-def test_large_feature_maps_are_measured_by_some_of_their_values(monkeypatch):
-    network = tiny_network()
-    films = uniform_films()
-    taps = keras.Model(network.input, network.get_layer("second").output)
-    seen = taps.predict_on_batch(films)
-    whole = _measured(network, ["second"], films)["second"]
-    assert (whole.low, whole.high) == (min(0, seen.min()), seen.max())
-    monkeypatch.setattr("exports.convert.ranges._VALUES", 1000)
-    some = _measured(network, ["second"], films)["second"]
-    assert 0.5 * whole.high < some.high <= whole.high
-    # An export can be repeated.
-    assert _measured(network, ["second"], films)["second"] == some
-
-
-def test_a_range_holds_the_values_of_all_batches():
-    network = tiny_network()
-    films = uniform_films(films=20) / 100
-    films[-1] *= 100
-    late, early = (_measured(network, ["second"], some)["second"] for some in (films, films[:8]))
-    assert late.high > 2 * early.high
 
 
 @given(
