@@ -105,6 +105,8 @@ def _ranges(model: Any, first: list[str], films: Tensors) -> dict[str, Range]:
         - stored
         - {_FILM}
     )
+    if not maps:
+        return {}
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     given = {value.name for value in model.graph.output}
