@@ -50,6 +50,8 @@ def with_ranges(
     ranges = _measured(network, rounded, films)
 
     def call(layer: keras.layers.Layer, *inputs: Any, **named: Any) -> Any:
+        if isinstance(layer, _POOLING) and not ends:
+            return _in_floats(layer, *inputs)
         given = layer(*inputs, **named)
         return Rounded(ranges[layer.name])(given) if layer.name in ranges else given
 
@@ -65,6 +67,15 @@ def with_ranges(
         limits = _measured(network, list(given), films, network.output)
         given = {name: Rounded(limits[name])(value) for name, value in given.items()}
     return keras.Model(film, given)
+
+
+def _in_floats(pooling: keras.layers.Layer, given: Any) -> Any:
+    """What is pooled, not rounded.
+
+    TensorFlow's converter would give an average the coarse steps of what it averages; an operation
+    without a range between the two keeps it in floats. A power of two changes no digit.
+    """
+    return 0.5 * pooling(2.0 * given)
 
 
 def _rounded_layers(network: keras.Model, first: set[str]) -> list[str]:

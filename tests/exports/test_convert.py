@@ -214,7 +214,7 @@ class Lite:
     def inputs(self, *kinds):
         """The first two inputs of each operator of these kinds: what is seen, and the weights."""
         return [
-            tuple(self._tensors[index] for index in operator["inputs"][:2])
+            tuple(self._tensors.get(index) for index in (*operator["inputs"], None)[:2])
             for operator in self.operators
             if operator["op_name"] in kinds
         ]
@@ -299,6 +299,13 @@ def test_a_tflite_file_has_builtin_operators_only(converted, name):
     names = {operator["op_name"] for operator in Lite(converted.path(name)).operators}
     assert "CONV_2D" in names
     assert not any(name.startswith(("Flex", "CUSTOM", "TF")) for name in names)
+
+
+def test_a_tflite_file_of_8_bits_averages_in_floats(converted):
+    lite = Lite(converted.path("tflite-int8"))
+    averaged = lite.inputs("MEAN", "AVERAGE_POOL_2D")
+    assert averaged
+    assert all(seen["dtype"] == np.float32 for seen, _axes in averaged)
 
 
 @pytest.mark.parametrize("name", EIGHT_BITS)

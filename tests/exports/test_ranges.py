@@ -1,5 +1,7 @@
 """Feature maps get the ranges that real films need, and each is rounded once."""
 
+from collections import defaultdict
+
 import keras
 import numpy as np
 import pytest
@@ -156,8 +158,8 @@ def test_the_range_of_the_film_is_from_black_to_white_whatever_the_films_show(
 
 
 def readers(network):
-    """The layers that read each layer's output, by its name."""
-    found = {layer.name: [] for layer in network.layers}
+    """The layers that read each output, by the name of the layer or operation that gives it."""
+    found = defaultdict(list)
     for layer in network.layers:
         if not isinstance(layer, keras.layers.InputLayer):
             for tensor in keras.tree.flatten(layer.input):
