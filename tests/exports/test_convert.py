@@ -1,20 +1,17 @@
 """Every conversion gives what the original gives: score, embedding and map."""
 
-from collections import Counter
 from dataclasses import replace
 
 import keras
 import numpy as np
-import onnx
 import pytest
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from onnx import numpy_helper
 
 from exports.convert.convert import Converter
 from exports.convert.settle import FEW_WEIGHTS, first_layers, weighted_layers
 from exports.runtimes.load import load_target
 from exports.targets import LITERT, TARGETS
 from makers import grey_film
+from model_files import Lite, Onnx
 from screening.decision import Calibration
 from screening.training.network import networks
 from screening.training.network.fold import fold
@@ -197,50 +194,6 @@ def test_half_precision_takes_half_the_room(converted):
     assert 0.45 * room < converted.path("tflite-float16").stat().st_size < 0.6 * room
 
 
-class Lite:
-    """What is in a TFLite file."""
-
-    def __init__(self, path):
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = Interpreter(str(path), experimental_op_resolver_type=plain)
-        details = self._interpreter.get_tensor_details()
-        self._tensors = {tensor["index"]: tensor for tensor in details}
-        self.operators = self._interpreter._get_ops_details()
-
-    def ends(self):
-        """What goes in and comes out."""
-        return [*self._interpreter.get_input_details(), *self._interpreter.get_output_details()]
-
-    def inputs(self, *kinds):
-        """The first two inputs of each operator of these kinds: what is seen, and the weights."""
-        return [
-            tuple(self._tensors.get(index) for index in (*operator["inputs"], None)[:2])
-            for operator in self.operators
-            if operator["op_name"] in kinds
-        ]
-
-    def numbers(self):
-        """How many tensors there are of each type."""
-        return Counter(tensor["dtype"] for tensor in self._tensors.values())
-
-    def steps(self):
-        """Of the feature maps in 8 bits."""
-        scales = {
-            float(tensor["quantization_parameters"]["scales"][0])
-            for tensor in self._tensors.values()
-            if tensor["dtype"] == np.int8 and len(tensor["quantization_parameters"]["scales"]) == 1
-        }
-        return sorted(scales)
-
-    def weights(self, tensor):
-        """Of 8 bits, as floats, the outputs last."""
-        scales = tensor["quantization_parameters"]["scales"]
-        assert not tensor["quantization_parameters"]["zero_points"].any()
-        assert len(scales) == tensor["shape"][0]
-        steps = self._interpreter.get_tensor(tensor["index"]).astype(np.float64)
-        return np.moveaxis(steps, 0, -1) * scales
-
-
 COMPUTING = ("CONV_2D", "FULLY_CONNECTED")
 
 
@@ -334,49 +287,6 @@ def settled_kernels(converted):
     many = [kernel for kernel in kernels if kernel.size >= FEW_WEIGHTS]
     assert len(many) > 5
     return many
-
-
-class Onnx:
-    """What is in an ONNX file."""
-
-    def __init__(self, path):
-        graph = onnx.load(path).graph
-        self._values = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-        self._makers = {output: node for node in graph.node for output in node.output}
-        self.nodes = list(graph.node)
-
-    def computing(self):
-        return [node for node in self.nodes if node.op_type in {"Conv", "MatMul", "Gemm"}]
-
-    def maker(self, name):
-        """Type of the node that makes a value; empty for one that is stored."""
-        return self._makers[name].op_type if name in self._makers else ""
-
-    def is_rounded(self, node):
-        """True if what the node sees was rounded to 8 bits."""
-        if self.maker(node.input[0]) != "DequantizeLinear":
-            return False
-        return self.maker(self._makers[node.input[0]].input[0]) == "QuantizeLinear"
-
-    def steps(self):
-        """Of the feature maps in 8 bits."""
-        rounding = [node for node in self.nodes if node.op_type == "QuantizeLinear"]
-        return sorted({float(self._values[node.input[1]]) for node in rounding})
-
-    def weights(self, node):
-        """Of 8 bits, as floats, the outputs last."""
-        stored = self._makers[node.input[1]]
-        assert stored.op_type == "DequantizeLinear"
-        steps, scales, zeros = (self._values[name] for name in stored.input)
-        (axis,) = (one.i for one in stored.attribute if one.name == "axis")
-        assert steps.dtype == np.int8
-        assert not zeros.any()
-        assert scales.shape == (steps.shape[axis],)
-        if node.op_type != "Conv":
-            assert axis == 1
-            return steps * scales
-        assert axis == 0
-        return np.moveaxis(steps * scales.reshape(-1, 1, 1, 1), (0, 1), (-1, -2))
 
 
 def test_an_onnx_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(converted):
