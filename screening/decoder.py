@@ -27,8 +27,10 @@ READY: Final = b"ready\n"
 
 def main() -> None:
     """Serve the parent: a line with a film on standard input, an answer on standard output."""
-    # Ctrl-C at a terminal reaches the whole group; the parent decides what becomes of its films.
+    # Ctrl-C at a terminal, and some service managers, reach the whole group; the parent decides what
+    # becomes of its films.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     order = json.loads(sys.argv[1])
     limits = Limits(**order["limits"])

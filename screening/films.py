@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,15 @@ class Found:
         film: path relative to the folder, with POSIX slashes.
         size: bytes; 0 for what is not a file.
         is_file: False for links that leave the folder, pipes, sockets and devices.
+        modified_ns: when its content last changed, nanoseconds since 1970 in UTC, 64 bits with
+            sign; 0 if that is not known, for what is not a file and for what has vanished. Two
+            that differ in this alone are equal.
     """
 
     film: str
     size: int
     is_file: bool = True
+    modified_ns: int = field(default=0, compare=False)
 
 
 def discover(folder: Path) -> list[Found]:
@@ -61,12 +65,30 @@ def discover(folder: Path) -> list[Found]:
 
 def film_path(folder: Path, film: str) -> Path:
     """Where the film with this name is; the inverse of the name that :func:`discover` gave."""
-    return folder / _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), film)
+    return folder / path_of(film)
+
+
+def text_of(path: str) -> str:
+    """A path or name as text that any database or CSV can hold."""
+    return path.translate(_TO_TEXT)
+
+
+def path_of(text: str) -> str:
+    """The path or name that :func:`text_of` was given."""
+    return _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), text)
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """When it was last modified, nanoseconds since 1970; 0 if no 64 bits with sign can hold that."""
+    # A clock that is wrong writes any year, and after 2262 no database holds the nanoseconds.
+    time = status.st_mtime_ns
+    return time if -(2**63) <= time < 2**63 else 0
 
 
 def found_at(path: Path) -> Found:
     """The file `path`, as :func:`discover` would give it for the folder that it lies in."""
-    return Found(path.name.translate(_TO_TEXT), path.stat().st_size)
+    status = path.stat()
+    return Found(text_of(path.name), status.st_size, modified_ns=modified_ns(status))
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -75,14 +97,17 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def _found(entry: "os.DirEntry[str]", folder: Path) -> Found:
-    film = Path(entry.path).relative_to(folder).as_posix().translate(_TO_TEXT)
+    film = text_of(Path(entry.path).relative_to(folder).as_posix())
     if entry.is_symlink():
         inside = is_inside(Path(entry.path), folder)
         is_file = inside and os.path.isfile(entry.path)  # noqa: PTH113  # never raises
     else:
         is_file = entry.is_file(follow_symlinks=False)
+    if not is_file:
+        return Found(film, 0, is_file=False)
     try:
-        return Found(film, entry.stat().st_size if is_file else 0, is_file)
+        status = entry.stat()
     except FileNotFoundError:
         # It was here a moment ago; reading it will say that it vanished.
         return Found(film, 0)
+    return Found(film, status.st_size, modified_ns=modified_ns(status))

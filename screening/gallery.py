@@ -64,6 +64,27 @@ class Gallery:
             except FileNotFoundError as error:
                 raise ReportError(f"the heat map {kept} is missing; screen again") from error
 
+    def recall(self, report: Path) -> None:
+        """Keep the heat maps of a report once more, for another one of the same films.
+
+        Raises:
+            ReportError: if they cannot be written.
+        """
+        hung = sorted((report / HEATMAPS).glob("*.png"))
+        if not hung:
+            return
+        try:
+            self.aside.mkdir(parents=True, exist_ok=True)
+            for picture in hung:
+                kept = self.aside / picture.name
+                if not kept.exists():
+                    _link(picture, kept)
+            sync(self.aside)
+        except OSError as error:
+            raise ReportError(
+                f"heat maps of {report} cannot be kept in {self.aside}: {error.strerror}"
+            ) from error
+
     def clear(self) -> None:
         """Remove what was kept: the report is there, or will never be."""
         shutil.rmtree(self.aside, ignore_errors=True)

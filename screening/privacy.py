@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -32,19 +34,18 @@ class PatientKey:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                return cls(_read_secret(path))
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                secret = secrets.token_bytes(32)
-                file.write(secret.hex() + "\n")
-            # No hash is given before the key that gives it again is on the disk.
-            sync(path)
-            sync(path.parent)
-            return cls(secret)
+            if not path.exists():
+                # Another worker may have been faster; then its key is the one.
+                with suppress(FileExistsError):
+                    _make(path)
+            return cls(_read_secret(path))
         except OSError as error:
             raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell this key from others, and nothing of it."""
+        return self.hash("fingerprint", "patient key")
 
     def hash(self, kind: str, value: str) -> str:
         """16 hex digits of HMAC-SHA256 (RFC 2104) of `value`; empty for an empty value.
@@ -63,6 +64,34 @@ class PatientKey:
         """A name for the film `name` that says nothing but what kind of file it is."""
         suffix = PurePosixPath(name).suffix.lower()
         return self.hash("film", name) + (suffix if suffix in SUFFIXES else "")
+
+
+def _make(path: Path) -> None:
+    """Make a key file, whole: workers that begin at the same time must not read half of it.
+
+    Raises:
+        FileExistsError: if it is there by now.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_bytes(32).hex() + "\n")
+        # No hash is given before the key that gives it again is on the disk.
+        sync(aside)
+        _name(aside, path)
+        sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _name(aside: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(aside)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        aside.rename(path)
 
 
 def _read_secret(path: Path) -> bytes:

@@ -25,6 +25,8 @@ from screening.row import Status
 #: Files larger than this are not read into memory. A 17 x 17 inch film at 100 um and 16 bit has 37 MB.
 MAX_BYTES: Final = 1_000_000_000
 
+_PIECE: Final = 1024**2
+
 
 @dataclass(frozen=True, eq=False)
 class ReadFilm:
@@ -148,6 +150,18 @@ def read_file(path: Path, most: int | None = None) -> bytes:
         if most is None and size > MAX_BYTES:
             raise UnreadableFilm("too_large", f"{size:,} bytes")
         return file.read(most)
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a regular file of any size, a mebibyte at a time.
+
+    Raises:
+        NotAFilm: like :func:`read_file`.
+        UnreadableFilm: if the file is gone, or cannot be read.
+    """
+    with _opened(path) as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def hash_of(path: Path) -> str:

@@ -24,12 +24,14 @@ FAILURES: Final = {
     "decode_timeout": "The decoder was stopped because it took too long",
     "out_of_memory": "Decoding needs more memory than the limit",
     "decoder_crashed": "The decoder crashed",
+    "killed_worker": "The film was in hand when its worker died, twice",
     "no_score": "The model gave no valid probability",
     "not_screened": "The job was stopped before it reached this film",
 }
 
 DUPLICATES: Final = {
     "same_bytes": "Byte for byte the same file as",
+    "already_screened": "A finished job has scored this file",
 }
 
 #: The film has a probability, and something that its reader should know.

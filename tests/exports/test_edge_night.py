@@ -4,6 +4,7 @@ import csv
 import json
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -126,6 +127,20 @@ def test_the_list_is_that_of_the_first_start_and_later_films_are_named(night, fi
     assert len(rows) == 20
     assert rows["19.png"].reason.startswith("vanished")
     assert ("arrived_late", "00b.png") in events(out)
+
+
+def test_a_journal_of_a_program_that_knew_no_times_is_gone_on_with(night, out):
+    with pytest.raises(PowerLoss):
+        night(left=9).carry_out()
+    first, *others = journal_of(out).read_bytes().split(b"\n")
+    line = json.loads(first.partition(b" ")[2])
+    for found in line["begun"]["listed"]:
+        assert found.pop("modified_ns")
+    body = json.dumps(line).encode("ascii")
+    journal_of(out).write_bytes(b"\n".join([b"%08x %s" % (zlib.crc32(body), body), *others]))
+    again = night(left=12)
+    assert len(again.carry_out()) == 20
+    assert ("resumed", "job") in events(out)
 
 
 def test_heat_maps_of_before_the_loss_are_in_the_report(night, out):

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.films import Found, discover, film_path
+from screening.films import Found, discover, film_path, found_at
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 
@@ -167,3 +168,42 @@ def test_a_name_in_the_private_use_area_is_another_film_than_one_that_is_not_utf
     found = discover(folder)
     assert len({entry.film for entry in found}) == 2
     assert {film_path(folder, entry.film).read_bytes() for entry in found} == {b"one", b"two"}
+
+
+def test_a_file_is_found_with_the_time_of_its_last_change(folder: Path) -> None:
+    put(folder, "a.png")
+    os.utime(folder / "a.png", ns=(5, 1_700_000_000_123_456_789))
+    (folder / "link.png").symlink_to("a.png")
+    times = [found.modified_ns for found in discover(folder)]
+    assert times == [1_700_000_000_123_456_789] * 2
+    assert found_at(folder / "a.png").modified_ns == 1_700_000_000_123_456_789
+
+
+def test_what_is_no_file_has_no_time(folder: Path, tmp_path: Path) -> None:
+    put(tmp_path, "secret.png")
+    (folder / "a.png").symlink_to(tmp_path / "secret.png")
+    os.mkfifo(folder / "pipe.png")
+    assert [found.modified_ns for found in discover(folder)] == [0, 0]
+
+
+def test_a_time_that_no_database_can_hold_is_not_known(folder: Path) -> None:
+    put(folder, "1600.png", "1969.png", "2400.png")
+    for name, seconds in [("1600.png", -11_676_096_000), ("2400.png", 13_569_465_600)]:
+        os.utime(folder / name, (seconds, seconds))
+    os.utime(folder / "1969.png", (-1, -1))
+    times = {found.film: found.modified_ns for found in discover(folder)}
+    # Filesystems without such years keep the nearest one that they have.
+    assert all(-(2**63) <= time < 2**63 for time in times.values())
+    assert times["1969.png"] == -1_000_000_000
+
+
+def test_a_film_that_was_only_touched_is_the_same_film() -> None:
+    touched = Found("a.png", 5, modified_ns=2)
+    assert touched == Found("a.png", 5, modified_ns=1)
+    assert hash(touched) == hash(Found("a.png", 5))
+    assert not touched < Found("a.png", 5, modified_ns=3)
+
+
+def test_a_film_comes_back_from_json_with_its_time() -> None:
+    found = Found("a.png", 5, modified_ns=1_700_000_000_123_456_789)
+    assert vars(Found(**json.loads(json.dumps(vars(found))))) == vars(found)

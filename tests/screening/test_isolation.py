@@ -253,13 +253,16 @@ def answer(parent: subprocess.Popen[str]) -> str:
     return parent.stdout.readline().strip()
 
 
-def test_ctrl_c_at_the_terminal_ends_no_decoder(parent, folder: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_that_reaches_the_whole_group_ends_no_decoder(
+    parent, folder: Path, stop: signal.Signals
+) -> None:
     write(folder, "a.dcm")
     process = parent(60)
     ask(process, "a.dcm")
     assert answer(process) == "scored"
     (child,) = children(process.pid)
-    os.kill(child, signal.SIGINT)
+    os.kill(child, stop)
     ask(process, "a.dcm")
     assert answer(process) == "scored"
     assert children(process.pid) == {child}

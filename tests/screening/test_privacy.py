@@ -1,6 +1,9 @@
+import errno
 import hashlib
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,11 +77,79 @@ def test_a_new_key_is_on_the_disk_before_it_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, synced = tmp_path / "key", []
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, path.stat().st_size))
-    )
+
+    def fsync(handle: int) -> None:
+        status = os.fstat(handle)
+        synced.append((status.st_ino, status.st_size if stat.S_ISREG(status.st_mode) else None))
+
+    monkeypatch.setattr(os, "fsync", fsync)
     PatientKey.load_or_create(path)
-    assert synced == [(path.stat().st_ino, 65), (tmp_path.stat().st_ino, 65)]
+    assert synced == [(path.stat().st_ino, 65), (tmp_path.stat().st_ino, None)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_workers_that_begin_at_the_same_time_have_one_key(tmp_path: Path) -> None:
+    workers = 8
+    barrier = threading.Barrier(workers)
+
+    def begin(place: Path) -> PatientKey:
+        barrier.wait()
+        return PatientKey.load_or_create(place / "key")
+
+    with ThreadPoolExecutor(workers) as pool:
+        for number in range(20):
+            keys = list(pool.map(begin, [tmp_path / str(number)] * workers))
+            assert len(set(keys)) == 1
+
+
+def test_a_key_is_not_seen_before_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    seen = []
+    monkeypatch.setattr(
+        os, "fsync", lambda _handle: seen.append(path.exists() and path.read_text())
+    )
+    made = PatientKey.load_or_create(path)
+    assert seen == [False, made.secret.hex() + "\n"]
+
+
+def test_a_crash_while_a_key_is_made_does_not_leave_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        pass
+
+    def crash(_handle: int) -> None:
+        raise Crash
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(Crash):
+        PatientKey.load_or_create(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_can_be_made_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    made = PatientKey.load_or_create(tmp_path / "key")
+    assert PatientKey.load_or_create(tmp_path / "key") == made
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_fingerprint_tells_keys_apart_and_nothing_of_them(key: PatientKey) -> None:
+    assert key.fingerprint == PatientKey(bytes(key.secret)).fingerprint
+    assert key.fingerprint != PatientKey(b"K" * 32).fingerprint
+    assert len(key.fingerprint) == 16
+    assert key.fingerprint not in key.secret.hex()
+
+
+def test_no_patient_has_the_hash_that_is_the_fingerprint(key: PatientKey) -> None:
+    assert key.hash("patient", "patient key") != key.fingerprint
 
 
 def test_a_key_that_was_made_is_used_again(tmp_path: Path) -> None:

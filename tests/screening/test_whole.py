@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,76 @@ def test_what_is_aside_stands_beside_its_place_and_is_hidden(tmp_path: Path) -> 
         assert aside.parent == tmp_path
         assert aside.name.startswith(".")
         assert aside.stat().st_dev == tmp_path.stat().st_dev
+
+
+def test_of_two_who_write_one_folder_at_once_one_wins_and_the_other_has_an_error(
+    tmp_path: Path,
+) -> None:
+    first = whole(tmp_path / "report")
+    late = first.__enter__()
+    (late / "a.csv").write_text("late")
+    with whole(tmp_path / "report") as aside:
+        with pytest.raises(FileNotFoundError):
+            (late / "b.csv").write_text("late")
+        (aside / "a.csv").write_text("in time")
+    with pytest.raises(OSError, match="report"):
+        first.__exit__(None, None, None)
+    assert names(tmp_path) == ["report", "report/a.csv"]
+    assert (tmp_path / "report" / "a.csv").read_text() == "in time"
+
+
+def test_the_later_of_two_who_are_both_done_has_an_error(tmp_path: Path) -> None:
+    later = whole(tmp_path / "report")
+    (later.__enter__() / "a.csv").write_text("later")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "a.csv").write_text("first")
+    with pytest.raises(OSError, match="report"):
+        later.__exit__(None, None, None)
+    assert names(tmp_path) == ["report", "report/a.csv"]
+    assert (tmp_path / "report" / "a.csv").read_text() == "first"
+
+
+def test_what_is_cleared_away_cannot_get_its_name_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = whole(tmp_path / "report")
+    late = first.__enter__()
+    (late / "a.csv").write_text("late")
+    (late / "b.csv").write_text("late")
+    remove = shutil.rmtree
+
+    def half_removed(path: Path, *, ignore_errors: bool) -> None:
+        monkeypatch.undo()
+        (path / "a.csv").unlink()
+        with pytest.raises(FileNotFoundError):
+            first.__exit__(None, None, None)
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", half_removed)
+    with whole(tmp_path / "report") as aside:
+        (aside / "full.csv").write_text("full")
+    assert names(tmp_path) == ["report", "report/full.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("a", "a.b"), ("a", "a.01234567"), ("*", "abc"), ("[a]", "a"), ("a", "A")],
+)
+def test_what_stands_aside_for_another_folder_is_not_touched(
+    tmp_path: Path, name: str, other: str
+) -> None:
+    with whole(tmp_path / other) as theirs:
+        (theirs / "x.csv").write_text("x")
+        with whole(tmp_path / name) as aside:
+            (aside / "y.csv").write_text("y")
+    assert names(tmp_path / other) == ["x.csv"]
+    assert names(tmp_path / name) == ["y.csv"]
+
+
+def test_a_folder_whose_name_only_looks_alike_is_not_cleared_away(tmp_path: Path) -> None:
+    kept = [".report.night.partial", ".report.0123456.partial", "report.01234567.partial"]
+    for name in kept:
+        (tmp_path / name).mkdir()
+    with whole(tmp_path / "report"):
+        pass
+    assert names(tmp_path) == sorted([*kept, "report"])
