@@ -11,6 +11,10 @@ class QueueError(JobsError):
     """The queue cannot be opened, or was written by another version."""
 
 
+class QueueUnavailable(QueueError):
+    """The queue cannot be used just now: its disk is full, its server is away, it is locked."""
+
+
 class UnknownJob(JobsError):
     """There is no job with this name."""
 
@@ -27,9 +31,45 @@ class JobFailed(JobsError):
     """A job cannot be carried out as it was submitted."""
 
 
+class FolderUnreadable(JobFailed):
+    """The folder cannot be listed just now."""
+
+
 class SystemicFailure(JobFailed):
     """So many films failed that the job was given up."""
 
 
 class ReportInTheWay(JobsError):
     """The report would lie inside the folder, or where something is already."""
+
+
+class NotYet(JobsError):
+    """A job has to wait, and nothing is wrong with it.
+
+    Args:
+        seconds: after which it is worth another look.
+    """
+
+    def __init__(self, seconds: float, message: str) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Stopped(JobsError):
+    """The worker was asked to stop; what it had not done is in the queue."""
+
+
+class ScheduleError(JobsError):
+    """A schedule's times or its folder template cannot be understood, or there is none of its name."""
+
+
+class UnusableNotification(JobsError):
+    """The command or the address that is to be told about jobs cannot be used as it is written."""
+
+
+class NotificationFailed(JobsError):
+    """A job has ended, and who was to be told could not be told."""
+
+
+class QuarantineError(JobsError):
+    """Films that failed or were refused could not be copied to where they were to be set aside."""

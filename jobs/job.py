@@ -1,13 +1,16 @@
 """A folder to be screened, as it was asked for, and what has become of it."""
 
+import hashlib
+import json
+import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobs.options import Options
 from jobs.states import State
 from screening.gallery import Gallery
-from screening.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,20 +23,22 @@ class Job:
         model: bundle, absolute.
         model_sha256: hash of the bundle at submission; a bundle replaced since is an error.
         report: where the report goes, absolute.
-        labels: labels file, absolute, or None.
-        key: file with the key that hides patient identifiers.
-        runtime: what runs the model.
-        batch: films scored and committed together.
-        limits: what one film may cost.
-        max_failure_rate: share of failed films above which the job is given up.
-        hash_names: name films by keyed hashes in the report.
-        heatmaps: show on each scored film where the model sees pneumonia.
+        submitted_at: UTC, ISO 8601, like the other times that end in ``_at``.
+        priority: higher ones are claimed first.
+        tags: words by which its users find it again.
+        identity: what a submission is compared by (:func:`identity_of`); empty if it is always a
+            new job.
+        schedule: name of the schedule that queued it; its jobs run one after the other.
         state: see :mod:`jobs.states`.
+        not_before: when it may be claimed at the earliest, seconds since the epoch.
+        attempts: how often it was put off because something outside it failed.
+        deaths: how many of its workers died, one after the other, without a single row.
         fence: how often it was claimed; a worker with an older number cannot write.
         worker: who holds it.
         lease_until: until when, seconds since the epoch.
+        listed_at: when its films were listed; empty until then.
         exit_code: 0, 3, 4 or 1 (:mod:`jobs.exit_codes`); None until it has ended.
-        message: why it failed.
+        message: why it failed, or what it waits for.
         films: files found, 0 until the job has started.
         committed: rows written.
     """
@@ -43,20 +48,21 @@ class Job:
     model: Path
     model_sha256: str
     report: Path
-    labels: Path | None
-    key: Path
-    runtime: str
-    batch: int
+    options: Options
     submitted_at: str
-    limits: Limits = field(default_factory=Limits)
-    max_failure_rate: float = 0.2
-    hash_names: bool = False
-    heatmaps: bool = False
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    identity: str = ""
+    schedule: str = ""
     state: State = State.QUEUED
+    not_before: float = 0.0
+    attempts: int = 0
+    deaths: int = 0
     fence: int = 0
     worker: str = ""
     lease_until: float = 0.0
     started_at: str = ""
+    listed_at: str = ""
     finished_at: str = ""
     exit_code: int | None = None
     message: str = ""
@@ -69,11 +75,34 @@ class Job:
 
         Two jobs may have been given one place for their reports, so it is called after both.
         """
-        if not self.heatmaps:
+        if not self.options.heatmaps:
             return None
         return Gallery(self.report.parent / f".{self.report.name}.{self.name}.heatmaps")
+
+    @property
+    def submitted(self) -> float:
+        """When it was submitted, seconds since the epoch."""
+        return datetime.fromisoformat(self.submitted_at).timestamp()
+
+    @property
+    def shown_folder(self) -> str:
+        """The folder for people to read; a path may hold a name."""
+        if self.options.hash_names:
+            return f"of job {self.name}"
+        # A name that is not UTF-8 cannot be printed as it is.
+        return os.fsencode(self.folder).decode(errors="replace")
 
 
 def new_name() -> str:
     """A name for a job: time in UTC and six random digits, ``20261122-213005-9f3c2a``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def identity_of(folder: Path, model_sha256: str, report: Path | None, options: Options) -> str:
+    """What two submissions of the same work have in common: SHA-256 as 64 hex digits.
+
+    Args:
+        report: as it was asked for; None if the job may choose.
+    """
+    asked = [str(folder), model_sha256, None if report is None else str(report), options.as_dict()]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

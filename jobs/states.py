@@ -21,22 +21,27 @@ class Action(StrEnum):
 
     CLAIM = "claim"
     RELEASE = "release"
+    POSTPONE = "postpone"
     FINISH = "finish"
     FAIL = "fail"
     CANCEL = "cancel"
     RETRY = "retry"
 
 
-#: A running job is claimed again when its worker has died: its lease ran out.
+#: A running job is claimed again when its worker has died: its lease ran out. A job that is done is
+#: retried for the films that failed.
 TRANSITIONS: Final[dict[tuple[State, Action], State]] = {
     (State.QUEUED, Action.CLAIM): State.RUNNING,
     (State.QUEUED, Action.CANCEL): State.CANCELLED,
     (State.RUNNING, Action.CLAIM): State.RUNNING,
     (State.RUNNING, Action.RELEASE): State.QUEUED,
+    (State.RUNNING, Action.POSTPONE): State.QUEUED,
     (State.RUNNING, Action.FINISH): State.DONE,
     (State.RUNNING, Action.FAIL): State.FAILED,
     (State.RUNNING, Action.CANCEL): State.CANCELLED,
+    (State.DONE, Action.RETRY): State.QUEUED,
     (State.FAILED, Action.RETRY): State.QUEUED,
+    (State.CANCELLED, Action.RETRY): State.QUEUED,
 }
 
 #: States in which there is still something to do.

@@ -1,8 +1,15 @@
-"""A queue of its own for every test."""
+"""A queue of its own for every test, and a PostgreSQL server for them all."""
+
+from contextlib import ExitStack
 
 import pytest
 
+from emulation.debian import Unavailable
+from jobs.sql.store import SqlStore
+from memory_store import MemoryStore, stamp
+from postgres import served
 from queue_makers import FakeClock, opened_store
+from store_makers import empty, opened
 
 
 @pytest.fixture
@@ -14,3 +21,51 @@ def clock():
 def store(tmp_path, clock):
     with opened_store(tmp_path / "queue.sqlite", clock) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A server that forgets its last commits if it crashes."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(served(durable=False))
+        except Unavailable as error:
+            pytest.skip(f"no PostgreSQL: {error}")
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    """An empty database."""
+    return postgres.database()
+
+
+@pytest.fixture(scope="session")
+def postgres_queue(postgres):
+    """A database for queues, one after the other."""
+    return postgres.database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_queue(request, tmp_path, clock):
+    """Where an empty queue is."""
+    if request.param == "sqlite":
+        return tmp_path / "any.sqlite"
+    queue = request.getfixturevalue("postgres_queue")
+    with opened(queue, clock) as database:
+        empty(database)
+    return queue
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "memory"])
+def any_store(request, tmp_path, clock, monkeypatch):
+    """An empty store that goes by `clock`."""
+    monkeypatch.setattr("jobs.sql.store.now", lambda: stamp(clock()))
+    if request.param == "memory":
+        yield MemoryStore(clock)
+        return
+    sqlite = request.param == "sqlite"
+    queue = tmp_path / "any.sqlite" if sqlite else request.getfixturevalue("postgres_queue")
+    with opened(queue, clock) as database:
+        empty(database)
+        yield SqlStore(database)

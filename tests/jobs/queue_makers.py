@@ -1,21 +1,26 @@
 """Clocks, engines and jobs that the tests of the queue make for themselves."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import count, islice
 from pathlib import Path
 
 from exports.bundle import Bundle, seal
-from jobs.database import open_database
 from jobs.job import Job
+from jobs.options import Options
 from jobs.runner import Tools
-from jobs.sql_store import SqlStore
+from jobs.schedule import Schedule
+from jobs.sql.database import open_database
+from jobs.sql.store import SqlStore
 from makers import make_card
 from screening.films import Found
 from screening.pipeline import Screener, Seen
 from screening.report.write import Report
 from screening.row import Row, Status
+
+_OPTIONS = {field.name for field in fields(Options)}
 
 
 class PowerCut(BaseException):
@@ -40,13 +45,16 @@ class SerialEngine:
         self._error = error or PowerCut()
 
     def screen(
-        self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
+        self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Iterator[list[Row]]:
-        for number, start in enumerate(range(0, len(films), batch)):
+        coming = iter(films)
+        for number in count():
+            portion = list(islice(coming, batch))
+            if not portion:
+                return
             if number == self._dies_at:
                 raise self._error
-            read = [screener.read(found) for found in films[start : start + batch]]
-            yield screener.score(read, seen)
+            yield screener.score([screener.read(found) for found in portion], seen)
 
 
 class Witness:
@@ -56,50 +64,79 @@ class Witness:
         self.starts: list[tuple[int, int]] = []
         self.batches: list[list[str]] = []
         self.reports: list[Report] = []
+        self.waits: list[Job] = []
+        self.ends: list[Job] = []
+        self.idles = 0
 
     def started(self, _job: Job, films: int, left: int) -> None:
         self.starts.append((films, left))
 
-    def committed(self, rows: list[Row]) -> None:
+    def committed(self, rows: list[Row], _seconds: float) -> None:
         self.batches.append([row.film for row in rows])
 
-    def reported(self, report: Report) -> None:
+    def reported(self, report: Report, _seconds: float) -> None:
         self.reports.append(report)
+
+    def waiting(self, job: Job) -> None:
+        self.waits.append(job)
+
+    def ended(self, job: Job) -> None:
+        self.ends.append(job)
+
+    def idle(self) -> None:
+        self.idles += 1
 
 
 @contextmanager
 def opened_store(path: Path, clock: FakeClock) -> Iterator[SqlStore]:
     """A store on the queue file `path`; closed afterwards."""
-    engine = open_database(path)
+    store = SqlStore(open_database(path, clock))
     try:
-        yield SqlStore(engine, clock)
+        yield store
     finally:
-        engine.dispose()
+        store.close()
 
 
 def make_job(name: str = "job-1", folder: Path = Path("/films"), **changes: object) -> Job:
-    """A job as it is submitted, two films a batch; any field by keyword."""
+    """A job as it is submitted, two films a batch; any field or option by keyword."""
+    asked = {name: changes.pop(name) for name in list(changes) if name in _OPTIONS}
+    defaults = Options(key=Path("/patient.key"), batch=2, settle=0, retries=0)
     job = Job(
         name=name,
         folder=folder,
         model=Path("/bundle"),
         model_sha256="f" * 64,
         report=folder.parent / f"report-{name}",
-        labels=None,
-        key=Path("/patient.key"),
-        runtime="onnx",
-        batch=2,
+        options=replace(defaults, **asked),
         submitted_at="2026-11-22T21:30:05.123+00:00",
     )
     return replace(job, **changes)
+
+
+def make_schedule(name: str = "nightly", **changes: object) -> Schedule:
+    """A schedule for 02:30 in Berlin that waits for its first firing; any field or option by keyword."""
+    asked = {name: changes.pop(name) for name in list(changes) if name in _OPTIONS}
+    planned = Schedule(
+        name=name,
+        cron="30 2 * * *",
+        tz="Europe/Berlin",
+        folder="/films",
+        report="",
+        reports=Path("/reports"),
+        model=Path("/bundle"),
+        options=replace(Options(key=Path("/patient.key"), settle=0, retries=0), **asked),
+        added_at="2026-11-22T21:30:05.123+00:00",
+        last=0.0,
+    )
+    return replace(planned, **changes)
 
 
 def make_tools(store: SqlStore, screener: Screener, **changes: object) -> Tools:
     """Tools that screen one film after the other with `screener`."""
 
     def opened(job: Job) -> Screener:
-        shown_name = screener.key.film if job.hash_names else str
-        reader = replace(screener.reader, folder=job.folder, limits=job.limits)
+        shown_name = screener.key.film if job.options.hash_names else str
+        reader = replace(screener.reader, folder=job.folder, limits=job.options.limits)
         return replace(screener, reader=reader, shown_name=shown_name)
 
     return replace(Tools(store, SerialEngine(), opened, Witness()), **changes)

@@ -13,10 +13,13 @@ KNOWN = {
     ("queued", "cancel"): "cancelled",
     ("running", "claim"): "running",
     ("running", "release"): "queued",
+    ("running", "postpone"): "queued",
     ("running", "finish"): "done",
     ("running", "fail"): "failed",
     ("running", "cancel"): "cancelled",
+    ("done", "retry"): "queued",
     ("failed", "retry"): "queued",
+    ("cancelled", "retry"): "queued",
 }
 UNKNOWN = [pair for pair in product(State, Action) if (pair[0].value, pair[1].value) not in KNOWN]
 

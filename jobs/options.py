@@ -1,0 +1,55 @@
+"""How a folder is to be screened: frozen with the job."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from screening.limits import Limits
+
+_PATHS: Final = ("key", "labels", "quarantine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What does not change from the first film of a job to its last.
+
+    Attributes:
+        key: file with the key that hides patient identifiers, absolute.
+        labels: labels file, absolute, or None.
+        runtime: what runs the model.
+        batch: films scored and committed together.
+        limits: what one film may cost.
+        max_failure_rate: share of failed films above which the job is given up.
+        hash_names: name films by keyed hashes in the report.
+        heatmaps: show on each scored film where the model sees pneumonia.
+        settle: seconds for which nothing in the folder must have changed before it is listed.
+        new_only: leave out what a finished job of the same folder and bundle has scored.
+        quarantine: folder that failed and refused films are copied to, absolute, or None.
+        retries: how often the job is tried again by itself when something outside it fails.
+    """
+
+    key: Path
+    labels: Path | None = None
+    runtime: str = "onnx"
+    batch: int = 8
+    limits: Limits = field(default_factory=Limits)
+    max_failure_rate: float = 0.2
+    hash_names: bool = False
+    heatmaps: bool = False
+    settle: float = 5.0
+    new_only: bool = False
+    quarantine: Path | None = None
+    retries: int = 3
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        values = asdict(self)
+        for name in _PATHS:
+            values[name] = None if values[name] is None else str(values[name])
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of :meth:`as_dict`; what an older version did not know has its default."""
+        paths = {name: Path(values[name]) for name in _PATHS if values.get(name) is not None}
+        return cls(**values | paths | {"limits": Limits(**values["limits"])})

@@ -1,0 +1,69 @@
+"""A queue that is away is waited for: its server restarts, its disk is full, it is locked."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+import stamina
+
+from jobs.errors import QueueUnavailable
+from jobs.stop import Stop
+
+Result = TypeVar("Result")
+Kept = TypeVar("Kept")
+
+#: Seconds for which a command waits before it gives up.
+PATIENCE: Final = 600.0
+
+#: The next beat of the heart is the next try.
+_AT_ONCE: Final = frozenset({"renew", "close"})
+
+
+def patiently(ask: Callable[[], Result], stop: Stop, seconds: float | None = PATIENCE) -> Result:
+    """Ask until the queue answers.
+
+    Args:
+        ask: may be called again after its answer was lost.
+        stop: nobody waits any longer once it is asked for.
+        seconds: after which it is given up; None for never.
+
+    Raises:
+        QueueUnavailable: if it is given up.
+    """
+
+    def worth_while(error: Exception) -> bool:
+        return isinstance(error, QueueUnavailable) and not stop.asked
+
+    for attempt in stamina.retry_context(
+        on=worth_while, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            return ask()
+    raise AssertionError("the loop ends by its result or its error")
+
+
+class _Patient:
+    """Every method of a store or an agenda, asked patiently."""
+
+    def __init__(self, asked: object, stop: Stop, seconds: float | None) -> None:
+        self._asked = asked
+        self._stop = stop
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._asked, name)
+        if name in _AT_ONCE:
+            return method
+
+        def ask(*arguments: Any, **keywords: Any) -> Any:
+            return patiently(lambda: method(*arguments, **keywords), self._stop, self._seconds)
+
+        return ask
+
+
+def patient(asked: Kept, stop: Stop, seconds: float | None = PATIENCE) -> Kept:
+    """The same store or agenda, for work that outlasts a restart of the database.
+
+    Args:
+        seconds: after which :class:`~jobs.errors.QueueUnavailable` is raised; None for never.
+    """
+    return cast(Kept, _Patient(asked, stop, seconds))

@@ -1,0 +1,1 @@
+"""The queue in SQL: SQLite on one machine, PostgreSQL for many."""

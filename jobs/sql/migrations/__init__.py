@@ -1,0 +1,1 @@
+"""How the tables of a queue came to be: one step a file, never changed once it is released."""

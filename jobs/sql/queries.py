@@ -1,0 +1,152 @@
+"""The parts that the store's transactions are made of."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
+
+from jobs.errors import JobsError, TransitionError, UnknownJob
+from jobs.job import Job
+from jobs.sql.records import job_of, line_of
+from jobs.sql.schema import events, films, jobs
+from jobs.states import OPEN, Action, State, after
+from screening.audit import Event
+from screening.films import Found
+from screening.row import Row, Status
+
+
+def insert_job(connection: Connection, job: Job) -> None:
+    """Queue a new job; its history begins."""
+    job_id = connection.scalar(jobs.insert().values(line_of(job)).returning(jobs.c.id))
+    record(connection, job_id, Event(job.submitted_at, "submitted", job.name))
+
+
+def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:
+    """Waits and may begin, with no job of its schedule before it; or lost its worker."""
+    other = jobs.alias("other")
+    its_turn = ~exists().where(
+        other.c.schedule == jobs.c.schedule,
+        # A later one is running if an earlier one was queued once more.
+        or_(
+            (other.c.id < jobs.c.id) & other.c.state.in_(OPEN),
+            other.c.state == State.RUNNING,
+        ),
+    )
+    waits = (
+        (jobs.c.state == State.QUEUED)
+        & (jobs.c.not_before <= time)
+        & or_(jobs.c.schedule == "", its_turn)
+    )
+    # A lease that ends later than any that is given now was given before the clock was put back.
+    expired = or_(jobs.c.lease_until < time, jobs.c.lease_until > time + 2 * jobs.c.lease)
+    return or_(waits, (jobs.c.state == State.RUNNING) & expired)
+
+
+def bury(connection: Connection, job_id: int) -> None:
+    """The films that a lost worker had in hand may be what it died of."""
+    lost = (films.c.job_id == job_id) & (films.c.in_hand == 1) & films.c.row.is_(None)
+    connection.execute(update(films).where(lost).values(in_hand=0, deaths=films.c.deaths + 1))
+
+
+def queue_again(connection: Connection, job: Job, job_id: int) -> None:
+    """Begin a job that has ended afresh; its failed films lose their rows.
+
+    Raises:
+        TransitionError: if it is still open, or is done without a failed film.
+        JobsError: if the same work is queued as another job.
+    """
+    state = after(job.state, Action.RETRY)
+    own = films.c.job_id == job_id
+    undo = {"row": None, "status": None, "sha256": None}
+    failed = update(films).where(own, films.c.status == Status.FAILED).values(undo)
+    number = connection.execute(failed).rowcount
+    if job.state is State.DONE and not number:
+        raise TransitionError(f"job {job.name} is done, and none of its films failed")
+    _refuse_twin(connection, job)
+    # Whoever had films in hand when the job ended did not die of them.
+    fresh = update(films).where(own, films.c.row.is_(None)).values(in_hand=0, deaths=0)
+    connection.execute(fresh)
+    change(
+        connection,
+        job_id,
+        state=state,
+        worker="",
+        lease_until=0.0,
+        not_before=0.0,
+        attempts=0,
+        deaths=0,
+        committed=jobs.c.committed - number,
+        finished_at="",
+        exit_code=None,
+        message="",
+        told=0,
+    )
+
+
+def _refuse_twin(connection: Connection, job: Job) -> None:
+    """A job is not queued again beside another one for the same work."""
+    if not job.identity:
+        return
+    twins = select_jobs(connection, jobs.c.identity == job.identity, jobs.c.state.in_(OPEN))
+    for twin in twins:
+        raise JobsError(f"the same work as that of job {job.name} is queued as job {twin.name}")
+
+
+def record(connection: Connection, job_id: Any, event: Event) -> None:
+    """Add to a job's history, once: the answer to an earlier call may have been lost."""
+    if not is_recorded(connection, job_id, event):
+        connection.execute(events.insert().values(job_id=job_id, **vars(event)))
+
+
+def is_recorded(connection: Connection, job_id: Any, event: Event) -> bool:
+    """True if the job's history has this very event."""
+    same = [events.c[name] == value for name, value in vars(event).items()]
+    return bool(connection.scalar(select(exists().where(events.c.job_id == job_id, *same))))
+
+
+def change(connection: Connection, job_id: Any, **values: Any) -> None:
+    """Change the line of one job."""
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+
+
+def id_of(job: Job) -> Any:
+    """The number by which tables refer to a job, as a sub-query."""
+    return select(jobs.c.id).where(jobs.c.name == job.name).scalar_subquery()
+
+
+def get_job(connection: Connection, name: str, *, lock: bool = False) -> Job:
+    """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+    found = select_jobs(connection, jobs.c.name == name, lock=lock)
+    if not found:
+        raise UnknownJob(f"there is no job {name}; screening jobs list shows all")
+    return found[0]
+
+
+def select_jobs(connection: Connection, *which: Any, lock: bool = False) -> list[Job]:
+    """Jobs, oldest first."""
+    query = select(jobs).where(*which).order_by(jobs.c.id)
+    if lock:
+        query = query.with_for_update()
+    return [job_of(dict(line)) for line in connection.execute(query).mappings()]
+
+
+def select_rows(connection: Connection, job_id: Any, *which: ColumnElement[bool]) -> list[Row]:
+    """Committed rows of a job, in the order of the report."""
+    query = (
+        select(films.c.row)
+        .where(films.c.job_id == job_id, films.c.row.is_not(None), *which)
+        .order_by(films.c.position)
+    )
+    return [Row.from_dict(values) for values in connection.scalars(query)]
+
+
+def select_films(connection: Connection, job: Job, *which: ColumnElement[bool]) -> list[Found]:
+    """Films of a job as they were listed, in the order of the report."""
+    query = (
+        select(films.c.film, films.c.size, films.c.is_file, films.c.modified_ns)
+        .where(films.c.job_id == id_of(job), *which)
+        .order_by(films.c.position)
+    )
+    return [
+        Found(film, size, bool(is_file), modified_ns)
+        for film, size, is_file, modified_ns in connection.execute(query)
+    ]

@@ -1,0 +1,352 @@
+"""The queue in memory: the model that the stores in SQL are held against."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs import exit_codes
+from jobs.errors import JobsError, LeaseLost, TransitionError, UnknownJob
+from jobs.job import Job
+from jobs.states import OPEN, Action, State, after
+from screening.audit import Event
+from screening.films import Found
+from screening.row import Row, Status
+
+
+@dataclass
+class _Film:
+    """A film of a job, and what has become of it."""
+
+    found: Found
+    row: Row | None = None
+    in_hand: bool = False
+    deaths: int = 0
+
+
+@dataclass
+class _Entry:
+    """A job with its films by name, in the order of the report, and its history."""
+
+    job: Job
+    events: list[Event]
+    lease: float = 0.0
+    told: bool = False
+    films: dict[str, _Film] = field(default_factory=dict)
+
+    @property
+    def open_films(self) -> list[_Film]:
+        return [film for film in self.films.values() if film.row is None]
+
+    def change(self, **values: Any) -> None:
+        self.job = replace(self.job, **values)
+
+    def record(self, event: Event) -> None:
+        if event not in self.events:
+            self.events.append(event)
+
+
+class MemoryStore:
+    """A :class:`~jobs.store.Store` without a database; for one thread.
+
+    Args:
+        clock: seconds since the epoch, for leases and for what is written into jobs.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}  # oldest first
+        self._pins: dict[str, str] = {}
+
+    def add(self, job: Job) -> Job:
+        """Queue a new job, and return it; or the open job that has the same identity."""
+        for entry in self._entries.values():
+            if entry.job.name == job.name or _is_twin(entry.job, job):
+                return entry.job
+        submitted = Event(job.submitted_at, "submitted", job.name)
+        self._entries[job.name] = _Entry(job, [submitted])
+        return job
+
+    def get(self, name: str) -> Job:
+        """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+        return self._entry(name).job
+
+    def jobs(self, *states: State) -> list[Job]:
+        """All jobs, or those in one of these states, oldest first."""
+        jobs = [entry.job for entry in self._entries.values()]
+        return [job for job in jobs if not states or job.state in states]
+
+    def totals(self) -> Mapping[State, int]:
+        """How many jobs are in each state; no key where there is none."""
+        return Counter(job.state for job in self.jobs())
+
+    def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
+        """Take the job that is next, or None."""
+        free = [
+            entry
+            for entry in self._entries.values()
+            if only in (None, entry.job.name) and self._is_claimable(entry)
+        ]
+        if not free:
+            return None
+        entry = max(free, key=lambda entry: entry.job.priority)  # the first of several
+        job = entry.job
+        is_lost = job.state is State.RUNNING and job.worker != worker
+        if is_lost:
+            _bury(entry)
+        entry.lease = lease
+        entry.change(
+            state=after(job.state, Action.CLAIM),
+            fence=job.fence + 1,
+            worker=worker,
+            lease_until=self._clock() + lease,
+            started_at=job.started_at or self._now(),
+            deaths=job.deaths + is_lost,
+            message="",
+        )
+        return entry.job
+
+    def renew(self, job: Job, lease: float) -> None:
+        """Hold a claimed job for another `lease` seconds from now."""
+        self._renew(self._held(job), lease)
+
+    def expire(self, job: Job) -> None:
+        """End the lease of a job whose worker is known to be dead."""
+        entry = self._entries.get(job.name)
+        if entry and entry.job.fence == job.fence:
+            entry.change(lease_until=0.0)
+
+    def list_films(self, job: Job, films: Sequence[Found], history: Sequence[Event]) -> None:
+        """Write down the films of a job, once, and that this was done."""
+        entry = self._held(job)
+        if entry.job.listed_at:
+            return
+        listed = {found.film: _Film(found) for found in films}
+        if len(listed) != len(films):
+            raise ValueError("a film is listed twice")
+        entry.films = listed
+        entry.change(films=len(films), listed_at=self._now())
+        for event in history:
+            entry.record(event)
+
+    def films(self, job: Job) -> list[Found]:
+        """All films of the job as they were listed, in the order of the report."""
+        return [film.found for film in self._films(job)]
+
+    def films_left(self, job: Job) -> list[Found]:
+        """Films of the job that have no row yet, in the order of the report."""
+        return [film.found for film in self._films(job) if film.row is None]
+
+    def deaths(self, job: Job) -> dict[str, int]:
+        """Films without a row that were in hand when a worker died, and how often."""
+        left = [film for film in self._films(job) if film.row is None]
+        return {film.found.film: film.deaths for film in left if film.deaths}
+
+    def commit(
+        self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
+    ) -> None:
+        """Write rows, each once, take further films in hand, and renew the lease."""
+        entry = self._held(job)
+        new: dict[str, Row] = {}
+        for row in rows:
+            film = entry.films.get(row.film)
+            known = new.get(row.film) or (film and film.row)
+            if film is None or known not in (None, row):
+                film_name = "a film" if job.options.hash_names else row.film
+                raise JobsError(f"{film_name} is no open film of job {job.name}")
+            if known is None:
+                new[row.film] = row
+        for name, row in new.items():
+            entry.films[name].row = row
+        if new:
+            entry.change(committed=entry.job.committed + len(new), deaths=0)
+        for name in taken:
+            if name in entry.films:
+                entry.films[name].in_hand = True
+        self._renew(entry, lease)
+
+    def rows(self, job: Job) -> list[Row]:
+        """Rows committed so far, in the order of the report."""
+        return [film.row for film in self._films(job) if film.row is not None]
+
+    def counts(self, job: Job) -> dict[Status, int]:
+        """How many rows there are with each status; no key where there is none."""
+        return dict(Counter(row.status for row in self.rows(job)))
+
+    def scored_before(self, job: Job, sha256: str) -> str:
+        """Another, finished job of the same folder and bundle that has scored this file, or ``""``."""
+        for other in self.jobs(State.DONE):
+            same = (other.folder, other.model_sha256) == (job.folder, job.model_sha256)
+            scored = {row.sha256 for row in self.rows(other) if row.status is Status.SCORED}
+            if same and other.name != job.name and sha256 in scored:
+                return other.name
+        return ""
+
+    def record(self, job: Job, event: Event) -> None:
+        """Add to the job's history."""
+        self._held(job).record(event)
+
+    def events(self, job: Job) -> list[Event]:
+        """The job's history, oldest first."""
+        entry = self._entries.get(job.name)
+        return list(entry.events) if entry else []
+
+    def release(self, job: Job) -> None:
+        """Give a claimed job back unfinished; no film is in hand any more."""
+        self._hand_back(job, Action.RELEASE)
+
+    def postpone(self, job: Job, seconds: float, message: str, attempts: int) -> None:
+        """Give a claimed job back, not to be claimed for some time."""
+        later = self._clock() + seconds
+        self._hand_back(job, Action.POSTPONE, not_before=later, message=message, attempts=attempts)
+
+    def finish(self, job: Job, exit_code: int, message: str = "") -> None:
+        """End a claimed job: done for the exit codes 0 and 3, failed for the others."""
+        good = exit_code in (exit_codes.OK, exit_codes.SOME_FAILED)
+        state = after(State.RUNNING, Action.FINISH if good else Action.FAIL)
+        if self._is(job, state) and self.get(job.name).exit_code == exit_code:
+            return
+        self._held(job).change(
+            state=state,
+            exit_code=exit_code,
+            message=message,
+            finished_at=self._now(),
+            lease_until=0.0,
+        )
+
+    def cancel(self, name: str) -> Job:
+        """Cancel a job that is open; a worker that holds it will notice."""
+        entry = self._entry(name)
+        job = entry.job
+        if job.state is not State.CANCELLED:
+            entry.change(
+                state=after(job.state, Action.CANCEL),
+                fence=job.fence + 1,
+                worker="",
+                lease_until=0.0,
+                finished_at=self._now(),
+            )
+        return entry.job
+
+    def retry(self, name: str, event: Event) -> Job:
+        """Queue a job that has ended once more; its failed films lose their rows."""
+        entry = self._entry(name)
+        job = entry.job
+        if event in entry.events:
+            return job
+        state = after(job.state, Action.RETRY)
+        rows = [film.row for film in entry.films.values() if film.row is not None]
+        failed = [row.film for row in rows if row.status is Status.FAILED]
+        if job.state is State.DONE and not failed:
+            raise TransitionError(f"job {name} is done, and none of its films failed")
+        for twin in filter(lambda other: _is_twin(other, job), self.jobs()):
+            raise JobsError(f"the same work as that of job {name} is queued as job {twin.name}")
+        for film in failed:
+            entry.films[film].row = None
+        for open_film in entry.open_films:
+            open_film.in_hand, open_film.deaths = False, 0
+        entry.change(
+            state=state,
+            committed=job.committed - len(failed),
+            worker="",
+            lease_until=0.0,
+            not_before=0.0,
+            attempts=0,
+            deaths=0,
+            finished_at="",
+            exit_code=None,
+            message="",
+        )
+        entry.told = False
+        entry.record(event)
+        return entry.job
+
+    def prune(self, ended_before: str) -> list[str]:
+        """Forget jobs that ended before this time (UTC, ISO 8601); their names."""
+        ended = [job for job in self.jobs() if job.state not in OPEN]
+        names = [job.name for job in ended if job.finished_at < ended_before]
+        for name in names:
+            del self._entries[name]
+        return names
+
+    def pin(self, name: str, value: str) -> str:
+        """What the queue's workers agreed upon: `value`, or what was pinned before."""
+        return self._pins.setdefault(name, value)
+
+    def untold(self, since: str) -> list[Job]:
+        """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
+        over = self.jobs(State.DONE, State.FAILED)
+        return [job for job in over if job.finished_at >= since and not self._entry(job.name).told]
+
+    def tell(self, job: Job) -> None:
+        """Somebody was told that the job has ended."""
+        if self._is(job, State.DONE) or self._is(job, State.FAILED):
+            self._entry(job.name).told = True
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _now(self) -> str:
+        return stamp(self._clock())
+
+    def _entry(self, name: str) -> _Entry:
+        if name not in self._entries:
+            raise UnknownJob(f"there is no job {name}")
+        return self._entries[name]
+
+    def _films(self, job: Job) -> list[_Film]:
+        entry = self._entries.get(job.name)
+        return list(entry.films.values()) if entry else []
+
+    def _is_claimable(self, entry: _Entry) -> bool:
+        job, time = entry.job, self._clock()
+        for earlier in self.jobs():
+            if earlier is job:
+                break
+            if job.schedule and earlier.schedule == job.schedule and earlier.state in OPEN:
+                return False
+        if job.state is State.QUEUED:
+            return job.not_before <= time
+        is_expired = job.lease_until < time or job.lease_until > time + 2 * entry.lease
+        return job.state is State.RUNNING and is_expired
+
+    def _is(self, job: Job, state: State) -> bool:
+        """True if this claim of the job has led to that state."""
+        entry = self._entries.get(job.name)
+        return entry is not None and (entry.job.fence, entry.job.state) == (job.fence, state)
+
+    def _held(self, job: Job) -> _Entry:
+        if not self._is(job, State.RUNNING):
+            raise LeaseLost(f"job {job.name} is no longer held by {job.worker}")
+        return self._entries[job.name]
+
+    def _renew(self, entry: _Entry, lease: float) -> None:
+        entry.lease = lease
+        entry.change(lease_until=self._clock() + lease)
+
+    def _hand_back(self, job: Job, action: Action, **changes: Any) -> None:
+        state = after(State.RUNNING, action)
+        if self._is(job, state):
+            return
+        entry = self._held(job)
+        entry.change(state=state, worker="", lease_until=0.0, **changes)
+        for film in entry.films.values():
+            film.in_hand = False
+
+
+def stamp(seconds: float) -> str:
+    """A time as jobs hold it: UTC, ISO 8601, with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _is_twin(other: Job, job: Job) -> bool:
+    """True if the same work is queued or running as `other`."""
+    return bool(job.identity) and other.identity == job.identity and other.state in OPEN
+
+
+def _bury(entry: _Entry) -> None:
+    """What a lost worker had in hand may be what it died of."""
+    for film in entry.open_films:
+        if film.in_hand:
+            film.in_hand, film.deaths = False, film.deaths + 1

@@ -1,0 +1,77 @@
+"""Stores in SQL that a test's clock drives, and jobs in them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import Float, delete, literal
+
+from jobs.job import Job
+from jobs.sql.database import Database, open_database
+from jobs.sql.schema import metadata
+from jobs.sql.store import SqlStore
+from jobs.store import Store
+from queue_makers import found, make_job
+from screening.audit import Event
+from screening.row import Row, Status
+
+
+@contextmanager
+def opened(queue: Path | str, clock: Callable[[], float]) -> Iterator[Database]:
+    """The queue, going by `clock` even on PostgreSQL, which has its own; closed afterwards."""
+    database = open_database(queue, clock)
+    try:
+        yield replace(database, now=lambda: literal(clock(), Float))
+    finally:
+        database.close()
+
+
+@contextmanager
+def sql_store(queue: Path | str, clock: Callable[[], float]) -> Iterator[SqlStore]:
+    """A store that goes by `clock`."""
+    with opened(queue, clock) as database:
+        yield SqlStore(database)
+
+
+def empty(database: Database) -> None:
+    """Forget all jobs and pins."""
+    with database.writing() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
+
+
+LEASE = 60.0
+EVENT = Event("2026-11-22T21:30:06.000+00:00", "started", "job-1", "größer", "b" * 64)
+SUBMITTED = Event("2026-11-22T21:30:05.123+00:00", "submitted", "job-1")
+
+
+def retried(name: str, at: str = "2026-11-23T08:00:00.000+00:00") -> Event:
+    """What somebody who has a job retried leaves in its history."""
+    return Event(at, "retried", name)
+
+
+def claimed(
+    store: Store,
+    name: str = "job-1",
+    films: Sequence[str] = ("a.png", "b.png", "c.png"),
+    **changes: object,
+) -> Job:
+    """A new job, held by worker A, with its films listed."""
+    store.add(make_job(name, **changes))
+    job = store.claim("A", LEASE, only=name)
+    assert job is not None
+    store.list_films(job, found(*films), [EVENT])
+    return job
+
+
+def failed_row(film: str) -> Row:
+    """The row of a film that cannot be read."""
+    return Row(film=film, status=Status.FAILED, reason="empty: The file is empty.")
+
+
+def everything(store: Store, name: str = "job-1") -> tuple[object, ...]:
+    """All that a queue shows of a job."""
+    job = store.get(name)
+    asked = (store.films_left, store.rows, store.events, store.deaths, store.counts)
+    return vars(job), *(ask(job) for ask in asked)

@@ -1,0 +1,327 @@
+"""Schedules and watched folders in the queue: each job once, whoever asks and however often."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from sqlalchemy import inspect, text
+
+from jobs.agenda import Watched
+from jobs.errors import ScheduleError
+from jobs.schedule import Firing
+from jobs.sql.agenda import SqlAgenda
+from jobs.sql.database import open_database
+from jobs.sql.records import line_of
+from jobs.sql.schema import metadata
+from jobs.sql.store import SqlStore
+from jobs.states import State
+from queue_makers import make_job, make_schedule
+from screening.audit import Event
+
+WARD = Path("/ward")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def queue(request, tmp_path):
+    """Where a queue is kept, in each of the ways there are."""
+    if request.param == "sqlite":
+        return tmp_path / "shared.sqlite"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def open_queue(queue):
+    """Another connection to the same queue, as another worker has it."""
+    opened = []
+
+    def opener():
+        opened.append(open_database(queue))
+        return SqlAgenda(opened[-1]), SqlStore(opened[-1])
+
+    yield opener
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def agenda(open_queue):
+    return open_queue()[0]
+
+
+@pytest.fixture
+def store(open_queue):
+    return open_queue()[1]
+
+
+def night(name, at=100, **changes):
+    """The job of a firing."""
+    return make_job(f"{name}-{at}", schedule=name, **changes)
+
+
+def together(*calls):
+    """What calls give that begin at the same moment."""
+    barrier = Barrier(len(calls))
+
+    def called(call):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(called, calls))
+
+
+def test_a_schedule_is_kept_as_it_was_added(agenda):
+    full = make_schedule(
+        "b",
+        folder="/pacs/{date}",
+        report="/reports/{date}",
+        quarantine=Path("/q"),
+        labels=Path("/labels.csv"),
+        last=1795312345.123456,
+        priority=-5,
+        tags=("ward 3", "night"),
+        catch_up=0,
+    )
+    agenda.add(full)
+    agenda.add(make_schedule("a"))
+    assert agenda.schedules() == [make_schedule("a"), full]
+
+
+def test_a_schedule_is_added_once_and_its_name_is_taken(agenda):
+    agenda.add(make_schedule())
+    agenda.add(make_schedule())
+    with pytest.raises(ScheduleError, match="there is a schedule nightly already"):
+        agenda.add(make_schedule(catch_up=1))
+    assert agenda.schedules() == [make_schedule()]
+
+
+def test_a_schedule_that_is_not_there_cannot_be_removed(agenda):
+    with pytest.raises(ScheduleError, match="there is no schedule nightly"):
+        agenda.remove("nightly")
+
+
+def test_a_schedule_is_removed_with_its_firings_and_its_jobs_stay(agenda, store):
+    agenda.add(make_schedule())
+    agenda.fire(make_schedule(), {100: night("nightly")}, [50], 100)
+    agenda.remove("nightly")
+    assert (agenda.schedules(), agenda.firings("nightly")) == ([], [])
+    assert [job.name for job in store.jobs()] == ["nightly-100"]
+    agenda.add(make_schedule(last=100.0))
+    assert agenda.firings("nightly") == []
+
+
+def test_a_firing_queues_its_jobs_and_is_written_down(agenda, store):
+    agenda.add(make_schedule())
+    due = {200: night("nightly", 200), 100: night("nightly", 100)}
+    assert agenda.fire(make_schedule(), due, [50], 200)
+    assert [job.name for job in store.jobs(State.QUEUED)] == ["nightly-100", "nightly-200"]
+    assert agenda.firings("nightly") == [
+        Firing(50, ""),
+        Firing(100, "nightly-100"),
+        Firing(200, "nightly-200"),
+    ]
+    assert agenda.schedules() == [make_schedule(last=200.0)]
+
+
+def test_a_firing_whose_answer_was_lost_is_asked_for_again_and_queued_once(agenda, store):
+    agenda.add(make_schedule())
+    due = {100: night("nightly")}
+    assert [agenda.fire(make_schedule(), due, [], 100) for _ in range(2)] == [True, True]
+    assert len(store.jobs()) == len(agenda.firings("nightly")) == 1
+
+
+def test_who_comes_second_has_not_fired(agenda, store):
+    agenda.add(make_schedule())
+    agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
+    assert not agenda.fire(make_schedule(), {100: night("other")}, [], 100)
+    assert not agenda.fire(make_schedule(), {}, [100], 100)
+    assert [job.name for job in store.jobs()] == ["nightly-100"]
+
+
+def test_a_schedule_that_was_removed_meanwhile_does_not_fire(agenda, store):
+    agenda.add(make_schedule())
+    agenda.remove("nightly")
+    assert not agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
+    assert store.jobs() == []
+
+
+def test_several_workers_that_look_at_the_same_moment_fire_once(open_queue, store):
+    agendas = [open_queue()[0] for _ in range(4)]
+    agendas[0].add(make_schedule())
+    planned = make_schedule()
+    for at in range(100, 110):
+        last = planned.last
+        jobs = [make_job(f"{number}-{at}", schedule="nightly") for number in range(4)]
+        fired = together(
+            *(
+                partial(agenda.fire, planned, {at: job}, [], at)
+                for agenda, job in zip(agendas, jobs, strict=True)
+            )
+        )
+        assert sorted(fired) == [False, False, False, True]
+        (planned,) = agendas[0].schedules()
+        assert planned.last == at > last
+    assert len(store.jobs()) == len(agendas[0].firings("nightly")) == 10
+
+
+def test_a_job_whose_name_is_taken_by_chance_is_not_lost(agenda, store):
+    store.add(make_job("nightly-100"))
+    agenda.add(make_schedule())
+    assert not agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
+    assert agenda.firings("nightly") == []
+    assert agenda.fire(make_schedule(), {100: make_job("another")}, [], 100)
+
+
+def test_it_is_known_where_the_reports_of_open_jobs_will_be(agenda, store):
+    agenda.add(make_schedule())
+    due = {at: night("nightly", at, report=Path(f"/reports/{at}")) for at in (100, 200, 300)}
+    agenda.fire(make_schedule(), due, [], 300)
+    store.add(make_job("other", report=Path("/reports/other")))
+    store.finish(store.claim("A", 60, only="nightly-100"), 0)
+    assert agenda.reports("nightly") == {Path("/reports/200"), Path("/reports/300")}
+
+
+def test_nights_of_one_schedule_wait_for_each_other(agenda, store):
+    agenda.add(make_schedule())
+    due = {at: night("nightly", at) for at in (100, 200)}
+    agenda.fire(make_schedule(), due, [], 200)
+    store.add(night("other"))
+    first = store.claim("A", 60)
+    assert first.name == "nightly-100"
+    assert store.claim("B", 60).name == "other-100"
+    assert store.claim("B", 60) is None
+    store.postpone(first, 3600, "the folder is not there", 1)
+    assert store.claim("B", 60) is None
+    store.cancel("nightly-100")
+    assert store.claim("B", 60).name == "nightly-200"
+
+
+def test_a_night_that_is_queued_once_more_waits_for_the_one_that_runs(store):
+    store.add(night("nightly", 1))
+    store.add(night("nightly", 2))
+    store.finish(store.claim("A", 60), 1)
+    second = store.claim("B", 60)
+    store.retry("nightly-1", Event("2026-11-22T21:30:05", "retried", "nightly-1"))
+    assert store.claim("A", 60) is None
+    # Its worker dies: it is not held up by the one that waits for it.
+    store.expire(second)
+    second = store.claim("A", 60)
+    assert second.name == "nightly-2"
+    store.finish(second, 0)
+    assert store.claim("A", 60).name == "nightly-1"
+
+
+def test_a_sub_folder_becomes_one_job(agenda, store):
+    assert agenda.watch(WARD, "a", 7, make_job("job-a"))
+    assert agenda.watch(WARD, "a", 7, make_job("job-a"))
+    assert not agenda.watch(WARD, "a", 8, make_job("job-b"))
+    assert agenda.watch(Path("/other ward"), "a", 9, make_job("job-c"))
+    assert [job.name for job in store.jobs()] == ["job-a", "job-c"]
+    assert agenda.watched(WARD, ["a", "b"]) == {"a": Watched(7, "job-a")}
+
+
+def test_two_who_watch_one_folder_queue_a_sub_folder_once(open_queue, store):
+    agendas = [open_queue()[0] for _ in range(3)]
+    for study in "abcdefgh":
+        jobs = [make_job(f"{study}-{number}") for number in range(3)]
+        queued = together(
+            *(
+                partial(agenda.watch, WARD, study, 7, job)
+                for agenda, job in zip(agendas, jobs, strict=True)
+            )
+        )
+        assert sorted(queued) == [False, False, True]
+    assert len(store.jobs()) == 8
+
+
+def test_a_sub_folder_whose_job_has_a_name_that_is_taken_is_not_lost(agenda, store):
+    store.add(make_job("taken"))
+    assert not agenda.watch(WARD, "a", 7, make_job("taken"))
+    assert agenda.watched(WARD, ["a"]) == {}
+    assert agenda.watch(WARD, "a", 7, make_job("free"))
+
+
+def test_a_change_of_a_sub_folder_is_remembered(agenda):
+    agenda.watch(WARD, "a", 7, make_job())
+    agenda.rewatch(WARD, "a", -(2**63))
+    assert agenda.watched(WARD, ["a"]) == {"a": Watched(-(2**63), "job-1")}
+
+
+def test_very_many_sub_folders_are_asked_for_at_once(agenda):
+    agenda.watch(WARD, "1", 7, make_job("job-1"))
+    agenda.watch(WARD, "99999", 7, make_job("job-2"))
+    assert set(agenda.watched(WARD, [str(number) for number in range(100_000)])) == {"1", "99999"}
+
+
+def test_names_that_are_not_utf8_are_kept(agenda, store):
+    odd = "M\udcfcller \uf700"
+    folder = Path("/ward", odd)
+    job = make_job(folder=folder / odd, report=folder / "report", model=folder / "model")
+    assert agenda.watch(folder, odd, 7, job)
+    assert agenda.watched(folder, [odd]) == {odd: Watched(7, "job-1")}
+    assert store.claim("A", 60).folder == folder / odd
+    planned = make_schedule(folder=f"/{odd}/{{date}}", report=f"/{odd}", reports=folder)
+    agenda.add(planned)
+    assert agenda.schedules() == [planned]
+
+
+def test_each_end_of_a_job_is_to_be_told_of(store):
+    store.add(make_job())
+    ended = store.claim("A", 60)
+    store.finish(ended, 1)
+    (first,) = store.untold("2026")
+    store.tell(first)
+    assert store.untold("2026") == []
+    store.retry("job-1", Event("2026-11-22T21:30:05", "retried", "job-1"))
+    # Somebody who told of the first end says so late.
+    store.tell(first)
+    store.finish(store.claim("A", 60), 0)
+    assert [job.exit_code for job in store.untold("2026")] == [0]
+    assert store.untold("9999") == []
+
+
+def test_a_cancelled_job_is_told_to_nobody(store):
+    store.add(make_job())
+    store.cancel("job-1")
+    assert store.untold("2026") == []
+
+
+def test_an_upgraded_queue_has_the_tables_and_indexes_of_a_new_one(queue, open_queue):
+    open_queue()
+    database = open_database(queue)
+    found = inspect(database.engine)
+    for table in metadata.sorted_tables:
+        assert {column["name"] for column in found.get_columns(table.name)} == set(table.c.keys())
+        indexes = {index["name"] for index in found.get_indexes(table.name)}
+        assert {index.name for index in table.indexes} <= indexes
+    database.close()
+
+
+def test_a_job_that_was_queued_before_an_upgrade_is_told_of(queue, store):
+    store.add(make_job())
+    database = open_database(queue)
+    with database.writing() as connection:
+        # As migration 0005 leaves it.
+        connection.execute(text("UPDATE jobs SET told = 1"))
+    database.close()
+    store.finish(store.claim("A", 60), 0)
+    assert len(store.untold("2026")) == 1
+
+
+def test_a_claim_does_not_compare_every_job_that_waits_with_every_other(tmp_path):
+    database = open_database(tmp_path / "queue.sqlite")
+    with database.writing() as connection:
+        lines = [line_of(make_job(f"job-{number}")) for number in range(2000)]
+        connection.execute(metadata.tables["jobs"].insert(), lines)
+    steps = []
+    with database.engine.connect() as connection:
+        # SQLite calls it after each thousand steps of its machine.
+        connection.connection.driver_connection.set_progress_handler(
+            lambda: steps.append(1000), 1000
+        )
+    assert SqlStore(database).claim("A", 60).name == "job-0"
+    # Each with each would be four million at least.
+    assert 0 < sum(steps) < 1_000_000
+    database.close()

@@ -1,0 +1,269 @@
+"""Queues of older versions: brought up to date whole, or left as they were."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from alembic import command, op
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+import jobs.sql
+from jobs.errors import QueueError
+from jobs.options import Options
+from jobs.sql.database import open_database
+from jobs.sql.schema import SCHEMA_VERSION, metadata
+from jobs.sql.store import SqlStore
+from jobs.states import State
+from queue_makers import make_job, scored_row
+from screening.audit import Event
+from screening.films import Found
+from screening.limits import Limits
+from screening.row import Status
+from store_makers import EVENT, LEASE, failed_row, retried
+
+MIGRATIONS = Path(jobs.sql.__file__).with_name("migrations")
+
+LISTED = Event("2026-11-22T21:31:00.000+00:00", "listed", "held", "3 files")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def queue(request, tmp_path):
+    """Where there is no queue yet."""
+    if request.param == "sqlite":
+        return tmp_path / "queue.sqlite"
+    return request.getfixturevalue("postgres_url")
+
+
+@contextmanager
+def connected(queue):
+    """A transaction without the program under test."""
+    engine = create_engine(f"sqlite:///{queue}" if isinstance(queue, Path) else queue)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def old_queue(queue):
+    """A queue of the first version that is upgraded, with a job of each kind."""
+    with connected(queue) as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, "0003")
+        add_old_job(connection, 1, "done", state="done", fence=2, exit_code=3, message="so so")
+        add_old_job(
+            connection, 2, "held", state="running", fence=1, worker="A", lease_until=2_000_000.0
+        )
+        add_old_job(connection, 3, "waiting", labels="/labels.csv", hash_names=True, batch=4)
+        rows = [scored_row("a.png"), failed_row("größe '\".png")]
+        for position, row in enumerate(rows):
+            add_old_film(connection, 1, position, row.film, json.dumps(row.as_dict()))
+        for position, film in enumerate(["b.png", "a.png", "c.png"]):
+            row = json.dumps(scored_row(film).as_dict()) if film == "a.png" else None
+            add_old_film(connection, 2, position, film, row)
+        for event in (Event("t", "submitted", "held"), EVENT, LISTED):
+            insert(connection, "events", job_id=2, **vars(event))
+        insert(connection, "events", job_id=1, **vars(LISTED))
+    return queue
+
+
+def insert(connection, table, **values):
+    names = ", ".join(f'"{name}"' for name in values)
+    marks = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)  # noqa: S608
+
+
+def add_old_job(connection, number, name, **changes):
+    """A line as the old version wrote it."""
+    line = {
+        "id": number,
+        "name": name,
+        "folder": "/films/größe",
+        "model": "/bundle",
+        "model_sha256": "f" * 64,
+        "report": f"/report-{name}",
+        "labels": None,
+        "key": "/patient.key",
+        "runtime": "onnx",
+        "batch": 8,
+        "limits": json.dumps(asdict(Limits())),
+        "max_failure_rate": 0.25,
+        "hash_names": False,
+        "heatmaps": True,
+        "submitted_at": f"2026-11-22T21:30:0{number}.000+00:00",
+        "state": "queued",
+        "fence": 0,
+        "worker": "",
+        "lease_until": 0.0,
+        "started_at": "",
+        "finished_at": "",
+        "exit_code": None,
+        "message": "",
+    }
+    insert(connection, "jobs", **line | changes)
+
+
+def add_old_film(connection, job_id, position, film, row):
+    size = 2**31 + position
+    line = {"job_id": job_id, "position": position, "film": film, "size": size, "is_file": 1}
+    insert(connection, "films", **line, row=row)
+
+
+@contextmanager
+def upgraded(queue):
+    """The queue as this version opens it."""
+    database = open_database(queue)
+    try:
+        yield SqlStore(database)
+    finally:
+        database.close()
+
+
+def contents(queue):
+    """Version, tables with their columns, and all lines."""
+    with connected(queue) as connection:
+        looked = inspect(connection)
+        tables = {
+            name: [column["name"] for column in looked.get_columns(name)]
+            for name in looked.get_table_names()
+        }
+        # Of a new queue on PostgreSQL the order is not known.
+        lines = {
+            name: sorted(map(str, connection.execute(text(f"SELECT * FROM {name}"))))  # noqa: S608
+            for name in tables
+        }
+    return tables, lines
+
+
+def test_jobs_of_an_old_queue_are_as_they_were(old_queue):
+    with upgraded(old_queue) as store:
+        done, held, waiting = store.jobs()
+    assert [job.name for job in (done, held, waiting)] == ["done", "held", "waiting"]
+    assert (done.state, done.exit_code, done.message, done.fence) == (State.DONE, 3, "so so", 2)
+    assert (held.state, held.worker, held.lease_until) == (State.RUNNING, "A", 2_000_000.0)
+    assert waiting.state is State.QUEUED
+    assert waiting.folder == Path("/films/größe")
+    assert waiting.report == Path("/report-waiting")
+    for job in (done, held, waiting):
+        assert (job.priority, job.tags, job.identity, job.schedule) == (0, (), "", "")
+        assert (job.not_before, job.attempts, job.deaths) == (0, 0, 0)
+
+
+def test_options_of_an_old_queue_are_in_one_place(old_queue):
+    common = Options(key=Path("/patient.key"), max_failure_rate=0.25, heatmaps=True)
+    with upgraded(old_queue) as store:
+        assert store.get("done").options == common
+        waiting = store.get("waiting").options
+    assert (waiting.labels, waiting.hash_names, waiting.batch) == (Path("/labels.csv"), True, 4)
+
+
+def test_films_of_an_old_queue_are_counted_and_told_by_status(old_queue):
+    with upgraded(old_queue) as store:
+        counted = {job.name: (job.films, job.committed) for job in store.jobs()}
+        assert counted == {"done": (2, 2), "held": (3, 1), "waiting": (0, 0)}
+        done, held = store.get("done"), store.get("held")
+        assert store.counts(done) == {Status.SCORED: 1, Status.FAILED: 1}
+        assert store.rows(done) == [scored_row("a.png"), failed_row("größe '\".png")]
+        assert store.scored_before(held, "a" * 64) == "done"
+        assert [vars(found) for found in store.films_left(held)] == [
+            vars(Found("b.png", 2**31)),
+            vars(Found("c.png", 2**31 + 2)),
+        ]
+
+
+def test_histories_of_an_old_queue_begin_with_the_submission(old_queue):
+    with upgraded(old_queue) as store:
+        done, held, waiting = store.jobs()
+        assert [job.listed_at for job in (done, held, waiting)] == [LISTED.at, LISTED.at, ""]
+        assert store.events(held) == [Event("t", "submitted", "held"), EVENT, LISTED]
+        assert store.events(waiting) == [Event(waiting.submitted_at, "submitted", "waiting")]
+
+
+def test_work_goes_on_in_an_old_queue(old_queue):
+    with upgraded(old_queue) as store:
+        store.expire(store.get("held"))
+        held = store.claim("B", LEASE)
+        assert (held.name, held.fence, held.deaths) == ("held", 2, 1)
+        store.commit(held, [scored_row("b.png"), failed_row("c.png")], LEASE)
+        store.finish(held, 3)
+        assert store.retry("done", retried("done")).committed == 1
+        assert store.add(make_job("new")).name == "new"
+        assert store.claim("B", LEASE, only="waiting").name == "waiting"
+
+
+def test_a_queue_is_upgraded_once(old_queue):
+    with upgraded(old_queue):
+        pass
+    before = contents(old_queue)
+    with upgraded(old_queue):
+        pass
+    assert contents(old_queue) == before
+    assert before[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
+
+
+@pytest.mark.parametrize("step", ["add_column", "create_table", "drop_column", "create_index"])
+def test_an_upgrade_that_is_broken_off_leaves_the_old_queue_whole(old_queue, monkeypatch, step):
+    before = contents(old_queue)
+
+    def broken(*arguments, **keywords):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(op, step, broken)
+        with pytest.raises(MemoryError):
+            open_database(old_queue)
+    assert contents(old_queue) == before
+    with upgraded(old_queue) as store:
+        assert len(store.jobs()) == 3
+
+
+def test_two_that_open_a_queue_at_once_upgrade_it_once(queue):
+    assert_opened_at_once(queue, [])
+
+
+def test_two_that_open_an_old_queue_at_once_upgrade_it_once(old_queue):
+    assert_opened_at_once(old_queue, ["done", "held", "waiting"])
+
+
+def assert_opened_at_once(queue, names):
+    start = threading.Barrier(3)
+
+    def ask():
+        start.wait(timeout=10)
+        with upgraded(queue) as store:
+            return [job.name for job in store.jobs()]
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(ask) for _ in range(3)]
+        assert [answer.result(timeout=60) for answer in answers] == [names] * 3
+    assert contents(queue)[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
+
+
+def test_the_migrations_lead_to_the_tables_that_the_store_uses(queue):
+    with upgraded(queue):
+        pass
+    with connected(queue) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize(
+    "version", [f"{int(SCHEMA_VERSION) + 1:04}", "9999", "0002", "3f2a9c", "", None]
+)
+def test_a_queue_that_is_newer_or_not_known_is_refused_and_not_touched(old_queue, version):
+    with connected(old_queue) as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+        if version is not None:
+            insert(connection, "alembic_version", version_num=version)
+    before = contents(old_queue)
+    with pytest.raises(QueueError, match=f"has schema version {version}; this program uses"):
+        open_database(old_queue)
+    assert contents(old_queue) == before

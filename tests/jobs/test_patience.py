@@ -1,0 +1,111 @@
+"""A queue that is away is asked again, until it answers or nobody wants to wait any longer."""
+
+import pytest
+import stamina
+from stamina.instrumentation import set_on_retry_hooks
+
+from jobs.errors import LeaseLost, QueueUnavailable
+from jobs.patience import patient, patiently
+from jobs.stop import Stop
+from queue_makers import make_job, scored_row
+
+ATTEMPTS = 6
+
+
+@pytest.fixture(autouse=True)
+def retries():
+    """What is logged of each repetition; none is waited for, and the sixth try is the last."""
+    told = []
+    set_on_retry_hooks([told.append])
+    with stamina.set_testing(True, attempts=ATTEMPTS):
+        yield told
+    set_on_retry_hooks(None)
+
+
+class Away:
+    """A store that is away so many times, and remembers how it was asked."""
+
+    def __init__(self, times, error=None):
+        self._times = times
+        self._error = error or QueueUnavailable("the queue is locked")
+        self.asked = []
+
+    def __getattr__(self, name):
+        def method(*arguments, **keywords):
+            self.asked.append((name, arguments, keywords))
+            if len(self.asked) <= self._times:
+                raise self._error
+            return f"answer to {name}"
+
+        return method
+
+
+def test_a_queue_that_is_there_is_asked_once():
+    store = Away(0)
+    assert patient(store, Stop()).get("job-1") == "answer to get"
+    assert store.asked == [("get", ("job-1",), {})]
+
+
+def test_each_try_has_the_same_arguments():
+    store, rows = Away(3), [scored_row("a.png")]
+    patient(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
+    assert store.asked == [("commit", (make_job(), rows, 60), {"taken": ["b.png"]})] * 4
+
+
+def test_the_error_comes_when_it_is_given_up():
+    store = Away(100)
+    with pytest.raises(QueueUnavailable, match="is locked"):
+        patient(store, Stop()).get("job-1")
+    assert len(store.asked) == ATTEMPTS
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
+    stop, tries = Stop(), []
+    if asked_before:
+        stop.ask()
+
+    def ask():
+        tries.append("try")
+        if len(tries) == 3:
+            stop.ask()
+        raise QueueUnavailable("away")
+
+    with pytest.raises(QueueUnavailable, match="away"):
+        patiently(ask, stop, None)
+    assert len(tries) == (1 if asked_before else 3)
+
+
+def test_a_queue_that_is_there_answers_also_after_a_stop():
+    stop = Stop()
+    stop.ask()
+    assert patiently(lambda: 7, stop) == 7
+
+
+@pytest.mark.parametrize("error", [LeaseLost("gone"), ValueError("7"), KeyboardInterrupt()])
+def test_any_other_error_comes_at_once(error):
+    store = Away(100, error)
+    with pytest.raises(type(error)):
+        patient(store, Stop()).get("job-1")
+    assert len(store.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["renew", "close"])
+def test_the_heart_beats_and_the_end_comes_without_patience(name):
+    store = Away(100)
+    with pytest.raises(QueueUnavailable):
+        getattr(patient(store, Stop()), name)()
+    assert len(store.asked) == 1
+
+
+def test_what_is_logged_of_a_repetition_holds_no_argument_and_no_film(retries):
+    store = Away(2)
+    patient(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
+    assert [(details.args, details.kwargs) for details in retries] == [((), {})] * 2
+    assert "Doe" not in repr(retries)
+
+
+def test_a_queue_may_be_away_for_longer_than_a_few_tries_or_for_ever():
+    store = Away(9)
+    with stamina.set_testing(True, attempts=10):
+        assert patient(store, Stop(), None).get("job-1") == "answer to get"

@@ -1,0 +1,315 @@
+"""When schedules fire: nights on which clocks are changed, and nights the machine was off."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from cronsim import CronSim
+
+from jobs.errors import ScheduleError
+from jobs.times import NAMED, Due, Times, due
+
+BERLIN = "Europe/Berlin"
+NEW_YORK = "America/New_York"
+LORD_HOWE = "Australia/Lord_Howe"
+
+#: What fired in the nights that matter; the manual shows it as it is.
+TABLE = """\
+| cron | time zone | from | to | what fired |
+| --- | --- | --- | --- | --- |
+| `30 2 * * *` | Europe/Berlin | 2026-10-24 12:00 | 2026-10-25 12:00 | 2026-10-25: 02:30+02:00 |
+| `0 0 * * *` | Europe/Berlin | 2026-10-24 12:00 | 2026-10-25 12:00 | 2026-10-25: 00:00+02:00 |
+| `*/30 * * * *` | Europe/Berlin | 2026-10-25 01:00 | 2026-10-25 04:00 | 2026-10-25: 01:00+02:00, 01:30+02:00, 02:00+02:00, 02:30+02:00, 02:00+01:00, 02:30+01:00, 03:00+01:00, 03:30+01:00, 04:00+01:00 |
+| `30 2 * * *` | Europe/Berlin | 2027-03-27 12:00 | 2027-03-28 12:00 | 2027-03-28: 03:00+02:00 |
+| `0 0 * * *` | Europe/Berlin | 2027-03-27 12:00 | 2027-03-28 12:00 | 2027-03-28: 00:00+01:00 |
+| `*/30 * * * *` | Europe/Berlin | 2027-03-28 01:00 | 2027-03-28 04:00 | 2027-03-28: 01:00+01:00, 01:30+01:00, 03:00+02:00, 03:30+02:00, 04:00+02:00 |
+| `30 2 * * *` | America/New_York | 2026-10-31 12:00 | 2026-11-01 12:00 | 2026-11-01: 02:30-05:00 |
+| `30 1 * * *` | America/New_York | 2026-10-31 12:00 | 2026-11-01 12:00 | 2026-11-01: 01:30-04:00 |
+| `0 0 * * *` | America/New_York | 2026-10-31 12:00 | 2026-11-01 12:00 | 2026-11-01: 00:00-04:00 |
+| `*/30 * * * *` | America/New_York | 2026-11-01 00:00 | 2026-11-01 03:00 | 2026-11-01: 00:00-04:00, 00:30-04:00, 01:00-04:00, 01:30-04:00, 01:00-05:00, 01:30-05:00, 02:00-05:00, 02:30-05:00, 03:00-05:00 |
+| `30 2 * * *` | America/New_York | 2027-03-13 12:00 | 2027-03-14 12:00 | 2027-03-14: 03:00-04:00 |
+| `0 0 * * *` | America/New_York | 2027-03-13 12:00 | 2027-03-14 12:00 | 2027-03-14: 00:00-05:00 |
+| `*/30 * * * *` | America/New_York | 2027-03-14 01:00 | 2027-03-14 04:00 | 2027-03-14: 01:00-05:00, 01:30-05:00, 03:00-04:00, 03:30-04:00, 04:00-04:00 |
+"""
+
+
+def seconds(tz: str, local: str) -> int:
+    """Seconds since the epoch when clocks show `local`, the first time."""
+    return int(datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(tz)).timestamp())
+
+
+def fired(cron: str, tz: str, after: str, until: str) -> list[str]:
+    """What fires, on the clocks of the zone."""
+    times = Times(cron, tz)
+    window = times.between(seconds(tz, after), seconds(tz, until))
+    return [times.local(at).isoformat(timespec="minutes") for at in window]
+
+
+def row(line: str) -> str:
+    """One line of the table, its last column made by the program."""
+    cron, tz, after, until = (cell.strip(" `") for cell in line.split("|")[1:5])
+    times = Times(cron, tz)
+    # A table is read with both ends in it.
+    found = [times.local(at) for at in times.between(seconds(tz, after) - 1, seconds(tz, until))]
+    shown = ", ".join(at.isoformat(timespec="minutes")[11:] for at in found)
+    return f"| `{cron}` | {tz} | {after} | {until} | {found[0]:%Y-%m-%d}: {shown} |"
+
+
+class Counting(Times):
+    """Counts what it is asked for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "asked", [])
+
+    def between(self, after: float, until: float) -> Iterator[int]:
+        for at in super().between(after, until):
+            self.asked.append(at)
+            yield at
+
+
+@pytest.mark.parametrize("line", TABLE.splitlines()[2:])
+def test_nights_on_which_clocks_are_changed(line):
+    assert row(line) == line
+
+
+def test_29_february_fires_in_leap_years_only():
+    assert fired("0 3 29 2 *", BERLIN, "2023-01-01", "2032-01-01") == [
+        "2024-02-29T03:00+01:00",
+        "2028-02-29T03:00+01:00",
+    ]
+
+
+def test_29_february_fires_after_the_eight_years_around_2100():
+    assert fired("0 3 29 2 *", "UTC", "2096-03-01", "2105-01-01") == ["2104-02-29T03:00+00:00"]
+
+
+def test_two_times_of_a_skipped_hour_and_the_one_after_it_fire_once_together():
+    assert fired("0,30 2-3 * * *", BERLIN, "2027-03-28", "2027-03-29") == [
+        "2027-03-28T03:00+02:00",
+        "2027-03-28T03:30+02:00",
+    ]
+
+
+def test_every_quarter_of_a_skipped_hour_does_not_fire():
+    assert fired("*/15 2 * * *", BERLIN, "2027-03-28", "2027-03-29") == []
+
+
+def test_a_time_that_comes_twice_does_not_fire_when_the_window_starts_between_the_two():
+    first = seconds(BERLIN, "2026-10-25T02:30")
+    between = Times("30 2 * * *", BERLIN).between
+    assert list(between(first - 1, first + 7200)) == [first]
+    assert list(between(first, first + 7200)) == []
+    assert list(between(first + 1800, first + 7200)) == []
+
+
+@pytest.mark.parametrize(
+    ("tz", "day", "expected"),
+    [
+        ("America/Sao_Paulo", "2017-10-15", "2017-10-15T01:00-02:00"),
+        ("Africa/Cairo", "2026-04-24", "2026-04-24T01:00+03:00"),
+        ("Asia/Beirut", "2026-03-29", "2026-03-29T01:00+03:00"),
+        # Clocks show the last hour of the day before twice, then midnight once.
+        ("America/Sao_Paulo", "2018-02-18", "2018-02-18T00:00-03:00"),
+        ("Africa/Cairo", "2026-10-30", "2026-10-30T00:00+02:00"),
+        ("Asia/Beirut", "2026-10-25", "2026-10-25T00:00+02:00"),
+        # Clocks show midnight twice.
+        ("America/Havana", "2026-11-01", "2026-11-01T00:00-04:00"),
+    ],
+)
+def test_midnight_fires_once_where_clocks_are_changed_at_midnight(tz, day, expected):
+    at = seconds(tz, f"{day}T06:00")
+    times = Times("0 0 * * *", tz)
+    assert [
+        times.local(each).isoformat("T", "minutes") for each in times.between(at - 43200, at)
+    ] == [expected]
+
+
+def test_a_skipped_midnight_is_none_to_every_half_hour_of_that_weekday():
+    assert fired("*/30 0 * * SUN", "America/Sao_Paulo", "2017-10-13", "2017-10-20") == []
+
+
+def test_clocks_changed_by_half_an_hour_lose_and_double_nothing():
+    assert fired("30 * * * *", LORD_HOWE, "2026-04-05", "2026-04-05T03:00") == [
+        "2026-04-05T00:30+11:00",
+        "2026-04-05T01:30+11:00",
+        "2026-04-05T01:30+10:30",
+        "2026-04-05T02:30+10:30",
+    ]
+    assert fired("*/10 2 * * *", LORD_HOWE, "2026-04-05", "2026-04-05T02:20") == [
+        "2026-04-05T02:00+10:30",
+        "2026-04-05T02:10+10:30",
+        "2026-04-05T02:20+10:30",
+    ]
+    assert fired("45 1 * * *", LORD_HOWE, "2026-04-05", "2026-04-06") == ["2026-04-05T01:45+11:00"]
+    assert fired("15 2 * * *", LORD_HOWE, "2026-10-04", "2026-10-05") == ["2026-10-04T02:30+11:00"]
+
+
+def test_a_day_that_was_skipped_fires_at_its_end():
+    assert fired("0 3 * * *", "Pacific/Apia", "2011-12-29", "2012-01-01") == [
+        "2011-12-29T03:00-10:00",
+        "2011-12-31T00:00+14:00",
+        "2011-12-31T03:00+14:00",
+    ]
+
+
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0,20 1-3 * * 1-5", "*/15 * * * *", "7 * 29 * *"])
+@pytest.mark.parametrize("tz", [BERLIN, NEW_YORK])
+def test_cronsim_itself_agrees_where_clocks_change_by_whole_hours_by_day(cron, tz):
+    start, end = seconds(tz, "2026-03-01"), seconds(tz, "2026-11-08")
+    mine = list(Times(cron, tz).between(start, end))
+    theirs = CronSim(cron, datetime.fromtimestamp(start, ZoneInfo(tz)))
+    assert mine == [int(at.timestamp()) for at in islice(theirs, len(mine))]
+    assert next(theirs).timestamp() > end
+
+
+def test_a_window_takes_its_end_and_leaves_its_start_out():
+    times = Times("* * * * *", "UTC")
+    assert list(times.between(60, 180)) == [120, 180]
+    assert list(times.between(59.9, 119.9)) == [60]
+    assert list(times.between(60.5, 120.0)) == [120]
+
+
+@pytest.mark.parametrize("until", [60, 0, -1e9])
+def test_a_window_that_ends_where_it_starts_or_before_is_empty(until):
+    assert list(Times("* * * * *", BERLIN).between(60, until)) == []
+
+
+def test_the_next_firings_of_a_rare_expression_are_found():
+    times = Times("0 0 29 2 */7", BERLIN)
+    found = islice(times.upcoming(seconds(BERLIN, "2026-11-22")), 2)
+    assert [f"{times.local(at):%Y %a}" for at in found] == ["2032 Sun", "2060 Sun"]
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "",
+        "30 2 * *",
+        "0 30 2 * * *",
+        "60 2 * * *",
+        "30 24 * * *",
+        "30 2 0 * *",
+        "30 2 * 13 *",
+        "30 2 * * 8",
+        "30 2 * * MONDAY",
+        "5-1 2 * * *",
+        "*/0 2 * * *",
+        "@daily",
+        "٣ 2 * * *",
+        f"{'1' * 5000} 2 * * *",
+    ],
+)
+def test_what_is_no_cron_expression_is_refused_and_named(cron):
+    with pytest.raises(ScheduleError) as caught:
+        Times(cron, BERLIN)
+    assert str(caught.value).startswith(repr(cron))
+    assert "expected minute, hour, day of month, month and day of week" in str(caught.value)
+
+
+@pytest.mark.parametrize("cron", ["0 3 30 2 *", "0 3 31 4,6,9,11 *", "0 3 */31 * MON#5"])
+def test_an_expression_that_never_fires_is_refused(cron):
+    with pytest.raises(ScheduleError, match="expected minute, hour"):
+        Times(cron, BERLIN)
+
+
+@pytest.mark.parametrize(
+    "tz", ["Europe/Bonn", "", "Europe", "../etc/passwd", "/etc/localtime", "\0", "local"]
+)
+def test_what_is_no_time_zone_is_refused_and_named(tz):
+    with pytest.raises(ScheduleError) as caught:
+        Times("30 2 * * *", tz)
+    assert str(caught.value).startswith(f"{tz!r} is no time zone of this machine; expected a name")
+
+
+NIGHTLY = Times("30 2 * * *", BERLIN)
+ADDED = seconds(BERLIN, "2026-10-23T12:00")
+BACK = seconds(BERLIN, "2026-10-26T08:00")
+#: The second of the three nights is the one on which clocks are put back.
+THREE_NIGHTS = tuple(seconds(BERLIN, f"2026-10-{day}T02:30") for day in (24, 25, 26))
+
+
+#: Off from noon before the first night until 8:00 after the third.
+OFF = """\
+| --catch-up | queued | skipped |
+| --- | --- | --- |
+| 7 | 10-24 02:30+02:00, 10-25 02:30+02:00, 10-26 02:30+01:00 | - |
+| 3 | 10-24 02:30+02:00, 10-25 02:30+02:00, 10-26 02:30+01:00 | - |
+| 2 | 10-25 02:30+02:00, 10-26 02:30+01:00 | 10-24 02:30+02:00 |
+| 0 | - | 10-24 02:30+02:00, 10-25 02:30+02:00, 10-26 02:30+01:00 |
+"""
+
+
+def shown(firings: tuple[int, ...]) -> str:
+    nights = (NIGHTLY.local(at).isoformat(" ", "minutes")[5:] for at in firings)
+    return ", ".join(nights) or "-"
+
+
+@pytest.mark.parametrize("line", OFF.splitlines()[2:])
+def test_of_three_nights_off_the_newest_are_caught_up_in_order(line):
+    catch_up = int(line.split("|")[1])
+    found = due(NIGHTLY, ADDED, BACK, catch_up)
+    assert f"| {catch_up} | {shown(found.firings)} | {shown(found.skipped)} |" == line
+    assert not found.more
+
+
+@pytest.mark.parametrize(("late", "queued"), [(0, True), (59.9, True), (60, False), (3600, False)])
+def test_without_catching_up_a_firing_is_queued_if_it_is_less_than_a_minute_late(late, queued):
+    night = THREE_NIGHTS[2]
+    found = due(NIGHTLY, THREE_NIGHTS[1], night + late, catch_up=0)
+    assert found == (Due((night,)) if queued else Due((), (night,)))
+
+
+def test_a_firing_on_time_is_queued_beside_those_that_are_caught_up():
+    found = due(NIGHTLY, ADDED, THREE_NIGHTS[2] + 1, catch_up=1)
+    assert found == Due(THREE_NIGHTS[1:], THREE_NIGHTS[:1])
+
+
+def test_before_the_first_firing_nothing_is_due():
+    assert due(NIGHTLY, ADDED, ADDED + 3600, 7) == Due(())
+
+
+def test_a_clock_that_jumped_back_fires_nothing_twice():
+    night = THREE_NIGHTS[0]
+    assert due(NIGHTLY, night, night + 1, 7) == Due(())
+    assert due(NIGHTLY, night, night, 7) == Due(())
+    assert due(NIGHTLY, night, night - 1, 7) == Due(())
+    assert due(NIGHTLY, night, night - 86400 * 365, 7) == Due(())
+    assert due(NIGHTLY, night, THREE_NIGHTS[1], 7) == Due((THREE_NIGHTS[1],))
+
+
+@pytest.mark.parametrize("cron", ["* * * * *", "*/5 * * 1 *", "30 2 * * *"])
+def test_years_off_cost_no_more_than_is_named(cron):
+    times = Counting(cron, BERLIN)
+    now = seconds(BERLIN, "2026-10-26T08:00")
+    found = due(times, 0, now, catch_up=7, grace=0)
+    assert (len(found.firings), len(found.skipped), found.more) == (7, NAMED, True)
+    assert [*found.skipped, *found.firings] == sorted(set(found.skipped + found.firings))
+    assert list(times.between(found.skipped[-1], now)) == list(found.firings)
+    # Of fifty years' minutes there are 26 million.
+    assert len(times.asked) < 100 * NAMED
+
+
+def test_just_as_many_skipped_as_are_named_leave_no_more():
+    times = Times("* * * * *", "UTC")
+    now = (NAMED + 2) * 60
+    assert due(times, 0, now, 1).more is False
+    assert len(due(times, 0, now, 1).skipped) == NAMED
+    assert due(times, -60, now, 1).more is True
+    assert len(due(times, -60, now, 1).skipped) == NAMED
+
+
+def test_no_zone_changes_its_clocks_twice_within_a_day():
+    # What the search for changes relies on, asked every two hours of zones known for odd changes.
+    for tz in ("Africa/Casablanca", "Africa/Freetown", "America/Recife", "Asia/Gaza", LORD_HOWE):
+        hours = range(-960_000_000, 2_240_000_000, 7200)
+        offsets = [datetime.fromtimestamp(at, ZoneInfo(tz)).utcoffset() for at in hours]
+        changed = [at for at, (a, b) in zip(hours[1:], pairwise(offsets), strict=True) if a != b]
+        assert min(b - a for a, b in pairwise(changed)) > 3 * 86400
+
+
+def test_local_time_is_what_clocks_show():
+    assert NIGHTLY.local(THREE_NIGHTS[0]).isoformat() == "2026-10-24T02:30:00+02:00"
+    assert NIGHTLY.local(0) == datetime(1970, 1, 1, tzinfo=UTC)
