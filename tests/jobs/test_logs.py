@@ -1,0 +1,223 @@
+"""The log: a line an event, with job and film, and without anything that names a person."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.logs import LogWatcher, configure
+from jobs.worker import work
+from makers import write_film
+from queue_makers import FakeClock, make_job, make_tools, scored_row
+from screening.reasons import reason
+from screening.report.write import Report
+from screening.row import Row, Status
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was():
+    """The configuration and what is bound are the process's."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def log():
+    """Everything that was logged, as JSON lines."""
+    stream = io.StringIO()
+    configure(json=True, stream=stream)
+    return stream
+
+
+@pytest.fixture
+def watcher(log, clock):
+    return LogWatcher(clock)
+
+
+def lines(log):
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def events(log, name):
+    """Lines of one event, without time and level."""
+    found = [line for line in lines(log) if line["event"] == name]
+    return [
+        {key: line[key] for key in line if key not in ("at", "level", "event")} for line in found
+    ]
+
+
+def row_of(status, code, sha256="ab" * 32):
+    return Row(
+        film="Doe/Jane.png", sha256=sha256, status=status, reason=reason(code, "some detail")
+    )
+
+
+def test_a_line_has_time_level_and_event_first():
+    stream = io.StringIO()
+    configure(json=False, stream=stream)
+    structlog.contextvars.bind_contextvars(job="job-1")
+    before = datetime.now(UTC)
+    structlog.get_logger().warning("it_happened", films=3, why="two words")
+    line = stream.getvalue()
+    at, rest = line.split(" ", 1)
+    assert rest == 'level=warning event=it_happened job=job-1 films=3 why="two words"\n'
+    logged = datetime.fromisoformat(at.removeprefix("at="))
+    assert logged.utcoffset().total_seconds() == 0
+    assert abs((logged - before).total_seconds()) < 60
+
+
+def test_json_lines_hold_the_same(log):
+    structlog.contextvars.bind_contextvars(job="job-1")
+    structlog.get_logger().info("it_happened", films=3, none=None)
+    (line,) = lines(log)
+    assert datetime.fromisoformat(line.pop("at")).utcoffset().total_seconds() == 0
+    assert line == {
+        "level": "info",
+        "event": "it_happened",
+        "job": "job-1",
+        "films": 3,
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@given(text=st.text())
+def test_whatever_is_logged_stays_on_its_line_and_can_be_shown(as_json, text):
+    stream = io.StringIO()
+    configure(json=as_json, stream=stream)
+    structlog.get_logger().info("it_happened", said=text)
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+
+
+def test_debugging_is_not_logged(log):
+    structlog.get_logger().debug("it_happened")
+    assert log.getvalue() == ""
+
+
+def test_a_job_is_logged_from_its_start_to_its_end(watcher, log, clock, tmp_path):
+    job = make_job("job-1", worker="host:1:2", fence=2)
+    watcher.started(job, 10, 7)
+    clock.seconds += 1.5
+    rows = [scored_row("a.png"), row_of(Status.FAILED, "not_decodable")]
+    watcher.committed(rows, 0.01)
+    clock.seconds += 0.5
+    watcher.committed([scored_row("b.png")], 0.01)
+    watcher.reported(Report(tmp_path, [*rows, scored_row("b.png")], ()), 0.25)
+    clock.seconds += 1
+    watcher.ended(replace(job, exit_code=3))
+    numbers = {"scored": 1, "refused": 0, "failed": 1, "duplicate": 0}
+    assert events(log, "job_started") == [
+        {
+            "job": "job-1",
+            "worker": "host:1:2",
+            "claim": 2,
+            "model_sha256": "f" * 16,
+            "films": 10,
+            "left": 7,
+        }
+    ]
+    assert events(log, "batch_committed") == [
+        {"job": "job-1", "films": 2, **numbers, "seconds": 1.5},
+        {"job": "job-1", "films": 1, **numbers, "failed": 0, "seconds": 0.5},
+    ]
+    assert events(log, "job_reported") == [
+        {"job": "job-1", "films": 3, **numbers, "scored": 2, "seconds": 0.25}
+    ]
+    assert events(log, "job_ended") == [{"job": "job-1", "exit_code": 3, "seconds": 3.0}]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "level"),
+    [(Status.FAILED, "not_decodable", "warning"), (Status.REFUSED, "lateral", "info")],
+)
+def test_a_film_without_probability_has_a_line_of_its_own(watcher, log, status, code, level):
+    watcher.started(make_job(), 10, 7)
+    watcher.committed([scored_row("a.png"), row_of(status, code)], 0.01)
+    event = f"film_{status.value}"
+    assert events(log, event) == [{"job": "job-1", "film": "ab" * 8, "position": 5, "reason": code}]
+    assert lines(log)[-1]["level"] == level
+
+
+def test_positions_go_on_from_batch_to_batch_and_begin_anew_with_each_job(watcher, log):
+    bad = row_of(Status.FAILED, "not_decodable")
+    watcher.started(make_job("a"), 3, 3)
+    watcher.committed([scored_row("a.png"), bad], 0.01)
+    watcher.committed([bad], 0.01)
+    watcher.started(make_job("b"), 1, 1)
+    watcher.committed([bad], 0.01)
+    positions = [(line["job"], line["position"]) for line in events(log, "film_failed")]
+    assert positions == [("a", 2), ("a", 3), ("b", 1)]
+
+
+def test_a_film_without_a_hash_is_known_by_its_position(watcher, log):
+    watcher.started(make_job(), 1, 1)
+    watcher.committed([row_of(Status.FAILED, "vanished", sha256="")], 0.01)
+    assert events(log, "film_failed") == [{"job": "job-1", "position": 1, "reason": "vanished"}]
+
+
+@pytest.mark.parametrize(
+    "row", [row_of(Status.DUPLICATE, "same_bytes"), row_of(Status.FAILED, "not_screened", "")]
+)
+def test_films_that_say_nothing_new_have_no_line(watcher, log, row):
+    watcher.started(make_job(), 1, 1)
+    watcher.committed([row], 0.01)
+    assert [line["event"] for line in lines(log)] == ["job_started", "batch_committed"]
+
+
+@pytest.mark.parametrize(
+    ("code", "level"), [(0, "info"), (3, "warning"), (4, "error"), (1, "error")]
+)
+def test_the_end_of_a_job_is_as_loud_as_it_is_bad(watcher, log, code, level):
+    watcher.ended(make_job(exit_code=code))
+    assert [line["level"] for line in lines(log)] == [level]
+
+
+def test_a_job_that_never_began_ends_without_a_time(watcher, log, clock):
+    watcher.started(make_job("a"), 1, 1)
+    watcher.ended(make_job("a", exit_code=0))
+    watcher.ended(make_job("b", exit_code=1))
+    assert events(log, "job_ended")[-1] == {"job": "b", "exit_code": 1}
+
+
+def test_after_its_end_a_job_is_not_named_any_more(watcher, log):
+    watcher.started(make_job(), 1, 1)
+    structlog.get_logger().info("meanwhile")
+    watcher.ended(make_job(exit_code=0))
+    structlog.get_logger().info("later")
+    assert events(log, "meanwhile") == [{"job": "job-1"}]
+    assert events(log, "later") == [{}]
+
+
+@pytest.mark.parametrize("hash_names", [False, True])
+def test_no_name_and_no_folder_is_logged(store, screener, watcher, log, tmp_path, hash_names):
+    folder = tmp_path / "Doe"
+    write_film(folder / "Jane" / "Jane.png", seed=1)
+    (folder / "Jane" / "empty Jane.png").touch()
+    (folder / "Jane.txt").write_text("Jane Doe")
+    (folder / "link to Jane").symlink_to("/")
+    store.add(make_job(folder=folder, hash_names=hash_names))
+    store.add(make_job("job-2", folder=tmp_path / "Doe, who is not there"))
+    assert len(list(work(make_tools(store, screener, watcher=watcher), drain=True))) == 2
+    names = [line["event"] for line in lines(log)]
+    assert names.count("film_failed") == 1
+    assert names.count("film_refused") == 2
+    assert names.count("job_ended") == 2
+    assert "Doe" in store.get("job-2").message
+    assert "Doe" not in log.getvalue()
+    assert "Jane" not in log.getvalue()
+
+
+def test_the_clock_need_not_be_given(log):
+    watcher = LogWatcher()
+    watcher.started(make_job(), 1, 1)
+    watcher.ended(make_job(exit_code=0))
+    (ended,) = events(log, "job_ended")
+    assert 0 <= ended["seconds"] < FakeClock().seconds
