@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import platform
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jobs import exit_codes
 from jobs.engines.engine import Engine
-from jobs.errors import JobFailed, SystemicFailure
+from jobs.errors import FolderUnreadable, JobFailed, NotYet, Stopped, SystemicFailure
 from jobs.failures import Failures
+from jobs.folder import hash_now, late_events, settles_at
+from jobs.hand import DEADLY, Hand, portions
+from jobs.heartbeat import Heartbeat
 from jobs.job import Job
+from jobs.processes import user_name
+from jobs.quarantine import quarantine
+from jobs.stop import Stop
 from jobs.store import Store
 from screening.audit import Event, is_report_of
 from screening.clock import now
@@ -27,11 +32,20 @@ from screening.row import Row, Status
 if TYPE_CHECKING:
     from screening.report.write import Report
 
-#: Seconds for which a claim holds; each commit renews it.
-LEASE = 120.0
+#: Seconds for which a claim holds, unless it is renewed.
+LEASE: Final = 120.0
 
 #: Rows committed together where nothing is screened.
 _MANY: Final = 1000
+
+#: Seconds in which a model is loaded, or a folder of very many films is listed, on a slow disk.
+_BEGIN: Final = 600.0
+
+#: Seconds in which a report of very many films is written.
+_REPORT: Final = 3600.0
+
+#: How many workers in a row may die over a job without a single row.
+_DEATHS: Final = 5
 
 
 class Watcher(Protocol):
@@ -40,11 +54,20 @@ class Watcher(Protocol):
     def started(self, job: Job, films: int, left: int) -> None:
         """Screening begins."""
 
-    def committed(self, rows: list[Row]) -> None:
-        """Rows are in the ledger."""
+    def committed(self, rows: list[Row], seconds: float) -> None:
+        """Rows are in the ledger; writing them took so long."""
 
-    def reported(self, report: Report) -> None:
-        """The report is there."""
+    def reported(self, report: Report, seconds: float) -> None:
+        """The report is there; writing it took so long."""
+
+    def waiting(self, job: Job) -> None:
+        """The job was put off; its message says why."""
+
+    def ended(self, job: Job) -> None:
+        """The job is done or has failed."""
+
+    def idle(self) -> None:
+        """There is nothing to do just now; said every few seconds."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +76,17 @@ class Tools:
 
     Attributes:
         open_screener: loads the job's bundle, checks that it is the one submitted.
+        lease: seconds for which a claim holds, unless it is renewed.
+        clock: seconds since the epoch.
     """
 
     store: Store
     engine: Engine
     open_screener: Callable[[Job], Screener]
     watcher: Watcher
+    stop: Stop = field(default_factory=Stop)
+    lease: float = LEASE
+    clock: Callable[[], float] = time.time
 
 
 def carry_out(job: Job, tools: Tools) -> int:
@@ -70,139 +98,200 @@ def carry_out(job: Job, tools: Tools) -> int:
     Raises:
         ScreeningError: if it cannot be carried out as submitted.
         SystemicFailure: if too many films failed; the report is there.
+        NotYet: if its folder is still being written into.
+        Stopped: if the worker was asked to stop before the report was written.
         LeaseLost: if another worker has taken over.
     """
-    with closing(tools.open_screener(job)) as screener:
-        return _carry_out(job, tools, screener)
+    if job.deaths >= _DEATHS:
+        raise JobFailed(f"{job.deaths} workers died over job {job.name} without a single row")
+    with Heartbeat(tools.store, job, tools.lease) as heartbeat:
+        heartbeat.expect(_BEGIN)
+        if not job.listed_at:
+            _wait_until_settled(job, tools)
+        with closing(tools.open_screener(job)) as screener:
+            return _Work(job, tools, screener, heartbeat).carry_out()
 
 
-def _carry_out(job: Job, tools: Tools, screener: Screener) -> int:
-    store = tools.store
-    labels = Labels.read(job.labels) if job.labels else None
-    _begin(job, store, screener)
-    left = store.films_left(job)
-    done = store.rows(job)
-    if labels is not None:
-        # Labels that fit several films, or contradict each other, are found before the work.
-        labels.join(
-            [*done, *(Row(film=found.film, status=Status.SCORED) for found in left)], screener.key
-        )
-    tools.watcher.started(job, len(left) + len(done), len(left))
-    failures = Failures(job.max_failure_rate)
-    _screen(job, tools, screener, left, done, failures)
-    if failures.are_systemic():
-        _give_up(job, tools, failures)
-    rows = _reconciled(job, store)
-    tools.watcher.reported(_report(job, store, rows, labels, screener))
-    if job.gallery is not None:
-        job.gallery.clear()
-    if failures.are_systemic():
-        raise SystemicFailure(str(failures))
-    failed = any(row.status is Status.FAILED for row in rows)
-    return exit_codes.SOME_FAILED if failed else exit_codes.OK
-
-
-def _screen(
-    job: Job,
-    tools: Tools,
-    screener: Screener,
-    left: list[Found],
-    done: list[Row],
-    failures: Failures,
-) -> None:
-    """Screen and commit, batch by batch, until all is done or too much has failed."""
-    seen = Seen()
-    for row in done:
-        seen.add(row)
-    failures.count(done)
-    if failures.are_systemic():
-        return
-    with closing(tools.engine.screen(screener, left, seen, job.batch)) as batches:
-        for rows in batches:
-            tools.store.commit(job, rows, LEASE)
-            tools.watcher.committed(rows)
-            failures.count(rows)
-            if failures.are_systemic():
-                return
-
-
-def _give_up(job: Job, tools: Tools, failures: Failures) -> None:
-    """Every film that was not reached gets its row, too."""
-    left = tools.store.films_left(job)
-    tools.store.record(job, Event(now(), "given_up", job.name, str(failures)))
-    why = reason("not_screened")
-    for start in range(0, len(left), _MANY):
-        rows = [
-            Row(film=found.film, status=Status.FAILED, reason=why, screened_at=now())
-            for found in left[start : start + _MANY]
-        ]
-        tools.store.commit(job, rows, LEASE)
-        tools.watcher.committed(rows)
-
-
-def _begin(job: Job, store: Store, screener: Screener) -> None:
-    """Take the list of files, once; a job that was listed before goes on with that list."""
-    who = f"worker {job.worker}, user {_user()}, host {platform.node()}"
-    if store.events(job):
-        store.record(job, Event(now(), "resumed", job.name, who))
-        return
-    model = screener.card.model
-    runtime = screener.predictor.runtime
-    threshold = screener.card.operating_point.threshold
-    detail = f"{model}, {runtime}, threshold {threshold}, {who}"
+def _wait_until_settled(job: Job, tools: Tools) -> None:
+    at = tools.clock()
     try:
-        films = discover(job.folder)
+        settled = settles_at(job.folder, job.options.settle, at)
     except OSError as error:
-        folder = f"of job {job.name}" if job.hash_names else str(job.folder)
-        raise JobFailed(f"the folder {folder} cannot be listed: {error.strerror}") from error
-    history = [
-        Event(job.submitted_at, "submitted", job.name),
-        Event(now(), "started", job.name, detail, job.model_sha256),
-        Event(now(), "listed", job.name, f"{len(films)} files"),
-    ]
-    store.list_films(job, films, history)
+        raise _unreadable(job, error) from error
+    if settled is not None:
+        raise NotYet(settled - at, f"the folder {job.shown_folder} is still being written into")
 
 
-def _report(
-    job: Job, store: Store, rows: list[Row], labels: Labels | None, screener: Screener
-) -> Report:
-    # pandas and SciPy are not waited for before the first film.
-    from screening.report.write import Report, write_report
+@dataclass(frozen=True)
+class _Work:
+    """A claimed job and all that it needs."""
 
-    if is_report_of(job.report, job.name):
-        # An earlier worker wrote it, and died before it could say so.
-        return Report(job.report, rows, ())
-    history = _history(job, store, rows, screener.shown_name)
-    return write_report(
-        job.report, rows, history, labels, screener.key, screener.shown_name, job.gallery
-    )
+    job: Job
+    tools: Tools
+    screener: Screener
+    heartbeat: Heartbeat
+
+    def carry_out(self) -> int:
+        job, store = self.job, self.tools.store
+        labels = Labels.read(job.options.labels) if job.options.labels else None
+        self._begin()
+        left = store.films_left(job)
+        done = store.rows(job)
+        if labels is not None:
+            # Labels that fit several films, or contradict each other, are found before the work.
+            coming = [Row(film=found.film, status=Status.SCORED) for found in left]
+            labels.join([*done, *coming], self.screener.key)
+        self.tools.watcher.started(job, len(left) + len(done), len(left))
+        failures = Failures(job.options.max_failure_rate)
+        self._screen(left, done, failures)
+        if failures.are_systemic():
+            self._give_up(failures)
+        elif self.tools.stop.asked:
+            raise Stopped(f"job {job.name} was given back")
+        rows = self._reconciled()
+        self.heartbeat.expect(_REPORT)
+        began = time.perf_counter()
+        report = self._report(rows, labels)
+        self.tools.watcher.reported(report, time.perf_counter() - began)
+        if job.gallery is not None:
+            job.gallery.clear()
+        self._set_aside(rows)
+        if failures.are_systemic():
+            raise SystemicFailure(str(failures))
+        failed = any(row.status is Status.FAILED for row in rows)
+        return exit_codes.SOME_FAILED if failed else exit_codes.OK
+
+    def _begin(self) -> None:
+        """Take the list of files, once; a job that was listed before goes on with that list."""
+        job, store, screener = self.job, self.tools.store, self.screener
+        fingerprint = screener.key.fingerprint
+        if store.pin("patient_key", fingerprint) != fingerprint:
+            raise JobFailed(
+                f"the key file {job.options.key} holds another key than the one that this queue's "
+                "reports were written with, so that patients would not be recognised; use that key, "
+                "or another queue"
+            )
+        who = f"worker {job.worker}, user {user_name()}, host {platform.node()}"
+        try:
+            # A share that is away is waited for; its films have not vanished.
+            job.folder.stat()
+            films = [] if job.listed_at else discover(job.folder)
+        except OSError as error:
+            raise _unreadable(job, error) from error
+        if job.listed_at:
+            store.record(job, Event(now(), "resumed", job.name, who))
+            return
+        threshold = screener.card.operating_point.threshold
+        runtime = screener.predictor.runtime
+        detail = f"{screener.card.model}, {runtime}, threshold {threshold}, {who}"
+        history = [
+            Event(now(), "started", job.name, detail, job.model_sha256),
+            Event(now(), "listed", job.name, f"{len(films)} files"),
+        ]
+        store.list_films(job, films, history)
+
+    def _screen(self, left: list[Found], done: list[Row], failures: Failures) -> None:
+        """Screen and commit, batch by batch, until all is done or too much has failed."""
+        seen = Seen()
+        for row in done:
+            seen.add(row)
+        failures.count(done)
+        deaths = self.tools.store.deaths(self.job)
+        for films in portions(left, deaths):
+            if failures.are_systemic() or self.tools.stop.asked:
+                return
+            if deaths.get(films[0].film, 0) >= DEADLY:
+                rows = [self._killer(films[0])]
+                self._commit(rows)
+                failures.count(rows)
+                continue
+            batch = 1 if films[0].film in deaths else self.job.options.batch
+            hand = Hand(self.tools.store, self.job, self.tools.lease, films, batch, self.tools.stop)
+            self._expect(batch)
+            with closing(self.tools.engine.screen(self.screener, hand, seen, batch)) as batches:
+                for rows in batches:
+                    self._commit(rows, hand.take(len(rows)))
+                    self._expect(batch)
+                    failures.count(rows)
+                    if failures.are_systemic():
+                        return
+
+    def _expect(self, batch: int) -> None:
+        # Each film of a batch may need a new decoder, and take as long as it is allowed to.
+        self.heartbeat.expect(_BEGIN + 2 * batch * self.job.options.limits.seconds)
+
+    def _commit(self, rows: list[Row], taken: Sequence[str] = ()) -> None:
+        began = time.perf_counter()
+        self.tools.store.commit(self.job, rows, self.tools.lease, taken)
+        self.tools.watcher.committed(rows, time.perf_counter() - began)
+
+    def _killer(self, found: Found) -> Row:
+        sha256 = hash_now(self.job.folder, found)
+        why = reason("killed_worker")
+        return Row(
+            film=found.film, sha256=sha256, status=Status.FAILED, reason=why, screened_at=now()
+        )
+
+    def _give_up(self, failures: Failures) -> None:
+        """Every film that was not reached gets its row, too."""
+        store = self.tools.store
+        left = store.films_left(self.job)
+        store.record(self.job, Event(now(), "given_up", self.job.name, str(failures)))
+        why = reason("not_screened")
+        for start in range(0, len(left), _MANY):
+            self._commit(
+                [
+                    Row(film=found.film, status=Status.FAILED, reason=why, screened_at=now())
+                    for found in left[start : start + _MANY]
+                ]
+            )
+
+    def _reconciled(self) -> list[Row]:
+        """Files in = rows out, or no report."""
+        job, store = self.job, self.tools.store
+        rows = store.rows(job)
+        listed = store.get(job.name).films
+        if len(rows) != listed or len({row.film for row in rows}) != listed:
+            raise JobFailed(f"job {job.name} listed {listed} files but has {len(rows)} rows")
+        return rows
+
+    def _report(self, rows: list[Row], labels: Labels | None) -> Report:
+        # pandas and SciPy are not waited for before the first film.
+        from screening.report.write import Report, write_report
+
+        job, screener = self.job, self.screener
+        if is_report_of(job.report, job.name):
+            # An earlier worker wrote it, and died before it could say so.
+            return Report(job.report, rows, ())
+        return write_report(
+            job.report,
+            rows,
+            self._history(rows),
+            labels,
+            screener.key,
+            screener.shown_name,
+            job.gallery,
+        )
+
+    def _history(self, rows: Iterable[Row]) -> list[Event]:
+        """The job's events, and what happened to its folder meanwhile."""
+        job, store = self.job, self.tools.store
+        hashes = {row.film: row.sha256 for row in rows}
+        try:
+            late = late_events(
+                job.folder, store.films(job), hashes, self.screener.shown_name, now()
+            )
+        except OSError as error:
+            why = f"the folder could not be looked at again: {error.strerror}"
+            late = [Event(now(), "not_compared", job.name, why)]
+        return [*store.events(job), *late]
+
+    def _set_aside(self, rows: list[Row]) -> None:
+        job = self.job
+        if job.options.quarantine is not None:
+            into = job.options.quarantine / job.name
+            quarantine(rows, job.folder, into, self.screener.shown_name)
 
 
-def _user() -> str:
-    """Who runs this; in a container the user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-def _reconciled(job: Job, store: Store) -> list[Row]:
-    """Files in = rows out, or no report."""
-    rows = store.rows(job)
-    listed = store.get(job.name).films
-    if len(rows) != listed or len({row.film for row in rows}) != listed:
-        raise JobFailed(f"job {job.name} listed {listed} files but has {len(rows)} rows")
-    return rows
-
-
-def _history(
-    job: Job, store: Store, rows: list[Row], shown_name: Callable[[str], str]
-) -> list[Event]:
-    """The job's events, and the files that came too late for it."""
-    listed = {row.film for row in rows}
-    try:
-        late = [found.film for found in discover(job.folder) if found.film not in listed]
-    except OSError:
-        late = []
-    at = now()
-    return [*store.events(job), *(Event(at, "arrived_late", shown_name(film)) for film in late)]
+def _unreadable(job: Job, error: OSError) -> FolderUnreadable:
+    return FolderUnreadable(f"the folder {job.shown_folder} cannot be listed: {error.strerror}")

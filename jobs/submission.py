@@ -1,93 +1,177 @@
 """What a user asks for, checked before it is queued."""
 
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exports.bundle import Bundle
 from exports.runtimes.load import load
 from jobs.errors import JobFailed, ReportInTheWay
-from jobs.job import Job, new_name
+from jobs.job import Job, identity_of, new_name
+from jobs.new_only import NewOnly
+from jobs.options import Options
 from screening.clock import now
+from screening.films import is_inside
 from screening.isolation import IsolatedReader
-from screening.limits import Limits
 from screening.pipeline import Screener
+from screening.predictor import Predictor
 from screening.privacy import PatientKey
+from screening.reading import FilmReader
 from screening.report.labels import Labels
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A folder to be screened, as a user asks for it.
+
+    Attributes:
+        report: where the report goes; None for a folder in `reports`, called like the job.
+        not_before: seconds since the epoch.
+        public_key: the bundle must be signed with its other half; None if it need not be.
+    """
+
+    folder: Path
+    model: Path
+    options: Options
+    report: Path | None = None
+    reports: Path = Path("reports")
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    not_before: float = 0.0
+    public_key: Path | None = None
+
+
 def new_job(
-    folder: Path,
-    model: Path,
-    report: Path | None,
-    labels: Path | None,
-    key: Path,
-    runtime: str,
-    batch: int,
-    reports: Path = Path("reports"),
-    limits: Limits | None = None,
-    max_failure_rate: float = Job.max_failure_rate,
-    hash_names: bool = False,
-    heatmaps: bool = False,
-    public_key: Path | None = None,
+    request: Request,
+    *,
+    always: bool = False,
+    schedule: str = "",
+    taken: Collection[Path] = (),
 ) -> Job:
-    """A job for `folder`, with the bundle frozen by its hash.
+    """A job for what was asked, with the bundle frozen by its hash.
 
     Args:
-        report: where the report goes; by default a folder in `reports`, called like the job.
-        public_key: the bundle must be signed with its other half; None if it need not be.
+        always: a new job, even if the same work is still queued or running.
+        schedule: that asks for it; always a new job, and its report goes beside one that is there.
+        taken: where the reports of other jobs of the schedule will be.
 
     Raises:
         ReportInTheWay: if the report would lie in the folder, or something is there already.
-        BundleError: if `model` is no intact bundle, is not signed as asked, or lacks what heat maps
-            are made of.
+        BundleError: if the model is no intact bundle, is not signed as asked, or lacks what heat
+            maps are made of.
         LabelsError: if the labels cannot be read.
     """
-    name = new_name()
-    folder = folder.resolve()
-    report = (report or reports / name).absolute()
-    if report.resolve().is_relative_to(folder):
-        raise ReportInTheWay(
-            f"the report {report} would lie inside {folder}, which is screened; choose another --out"
-        )
-    if report.exists() and (not report.is_dir() or any(report.iterdir())):
+    request, bundle = _checked(request)
+    name, options = new_name(), request.options
+    folder = Path(os.path.realpath(request.folder))
+    report = (request.report or request.reports / name).absolute()
+    if schedule and (report in taken or _is_taken(report)):
+        report = report.with_name(f"{report.name}-{name}")
+    check_places(folder, report, options.quarantine)
+    if _is_taken(report):
         raise ReportInTheWay(f"{report} is there already; choose another --out")
-    if labels is not None:
-        Labels.read(labels)
-    bundle = Bundle.open(model, public_key)
-    if heatmaps:
-        load(bundle.path, runtime, heatmaps)
+    asked = request.report and request.report.absolute()
     return Job(
         name=name,
         folder=folder,
         model=bundle.path,
         model_sha256=bundle.sha256,
         report=report,
-        labels=labels.resolve() if labels else None,
-        key=key.absolute(),
-        runtime=runtime,
-        batch=batch,
+        options=options,
         submitted_at=now(),
-        limits=limits or Limits(),
-        max_failure_rate=max_failure_rate,
-        hash_names=hash_names,
-        heatmaps=heatmaps,
+        priority=request.priority,
+        tags=request.tags,
+        not_before=request.not_before,
+        identity="" if always or schedule else identity_of(folder, bundle.sha256, asked, options),
+        schedule=schedule,
     )
 
 
-def open_screener(job: Job, public_key: Path | None = None) -> Screener:
-    """Load what the job was submitted with.
+def checked(request: Request) -> Request:
+    """The same request, if it can be carried out but for its folder; its paths are absolute.
 
     Raises:
-        BundleError: if the bundle is not signed with the other half of `public_key`.
-        JobFailed: if it was replaced since.
+        BundleError: if the model is no intact bundle, is not signed as asked, or lacks what heat
+            maps are made of.
+        LabelsError: if the labels cannot be read.
     """
-    bundle = Bundle.open(job.model, public_key)
-    if bundle.sha256 != job.model_sha256:
-        raise JobFailed(
-            f"the bundle {job.model} is not the one that job {job.name} was submitted with: "
-            f"its hash is {bundle.sha256[:16]}, expected {job.model_sha256[:16]}; submit again"
-        )
-    predictor = load(bundle.path, job.runtime, job.heatmaps)
-    key = PatientKey.load_or_create(job.key)
-    reader = IsolatedReader(job.folder, bundle.card.preprocessing, job.limits)
-    shown_name = key.film if job.hash_names else str
-    return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name, job.gallery)
+    return _checked(request)[0]
+
+
+def _checked(request: Request) -> tuple[Request, Bundle]:
+    # A worker starts elsewhere.
+    options = replace(
+        request.options,
+        key=request.options.key.absolute(),
+        labels=request.options.labels and request.options.labels.resolve(),
+        quarantine=request.options.quarantine and request.options.quarantine.absolute(),
+    )
+    if options.labels is not None:
+        Labels.read(options.labels)
+    bundle = Bundle.open(request.model, request.public_key)
+    if options.heatmaps:
+        load(bundle.path, options.runtime, options.heatmaps)
+    return replace(request, model=bundle.path, options=options), bundle
+
+
+def check_places(folder: Path, report: Path, quarantine: Path | None) -> None:
+    """Nothing is written into the folder.
+
+    Raises:
+        ReportInTheWay: naming what would lie in it.
+    """
+    for what, place in {"report": report, "quarantine": quarantine}.items():
+        if place is not None and is_inside(place, folder):
+            raise ReportInTheWay(
+                f"the {what} {place} would lie inside {folder}, which is screened; choose another"
+            )
+
+
+def _is_taken(report: Path) -> bool:
+    return report.exists() and (not report.is_dir() or any(report.iterdir()))
+
+
+class Opener:
+    """Loads what a job was submitted with; the model is kept for the next job.
+
+    Args:
+        scored_before: which finished job has scored a file of a job, by its hash.
+        public_key: bundles must be signed with its other half; None if they need not be.
+    """
+
+    def __init__(
+        self, scored_before: Callable[[Job, str], str], public_key: Path | None = None
+    ) -> None:
+        self._scored_before = scored_before
+        self._public_key = public_key
+        self._loaded: tuple[tuple[str, str, bool], Predictor] | None = None
+
+    def open(self, job: Job) -> Screener:
+        """All that is needed to screen the job's films.
+
+        Raises:
+            BundleError: if the bundle is not signed as it must be.
+            JobFailed: if it was replaced since.
+        """
+        options = job.options
+        bundle = Bundle.open(job.model, self._public_key)
+        if bundle.sha256 != job.model_sha256:
+            raise JobFailed(
+                f"the bundle {job.model} is not the one that job {job.name} was submitted with: "
+                f"its hash is {bundle.sha256[:16]}, expected {job.model_sha256[:16]}; submit again"
+            )
+        key = PatientKey.load_or_create(options.key)
+        reader: FilmReader = IsolatedReader(job.folder, bundle.card.preprocessing, options.limits)
+        if options.new_only:
+            reader = NewOnly(reader, lambda sha256: self._scored_before(job, sha256))
+        shown_name = key.film if options.hash_names else str
+        predictor = self._predictor(bundle, options)
+        return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name, job.gallery)
+
+    def _predictor(self, bundle: Bundle, options: Options) -> Predictor:
+        wanted = (bundle.sha256, options.runtime, options.heatmaps)
+        if self._loaded is None or self._loaded[0] != wanted:
+            predictor = load(bundle.path, options.runtime, options.heatmaps)
+            self._loaded = (wanted, predictor)
+        return self._loaded[1]

@@ -1,65 +1,102 @@
 """Take jobs from the queue, one after the other."""
 
-import os
-import platform
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
 
 from jobs import exit_codes
-from jobs.errors import LeaseLost, SystemicFailure
+from jobs.backoff import delay
+from jobs.errors import (
+    FolderUnreadable,
+    LeaseLost,
+    NotYet,
+    QuarantineError,
+    QueueUnavailable,
+    Stopped,
+    SystemicFailure,
+    UnknownJob,
+)
 from jobs.job import Job
-from jobs.runner import LEASE, Tools, carry_out
+from jobs.processes import is_dead, worker_name
+from jobs.runner import Tools, carry_out
 from jobs.states import OPEN, State
-from screening.errors import ScreeningError
+from screening.errors import DecoderError, ReportError, ScreeningError
 
 #: Seconds between looks at an empty queue.
-_POLL = 2.0
+_POLL: Final = 2.0
+
+#: What lies outside the job, and may be better later.
+_PASSING: Final = (FolderUnreadable, DecoderError, ReportError, QuarantineError)
 
 
-def worker_name() -> str:
-    """Who this process is: host, process and when it started, so that no two are the same."""
-    return f"{platform.node()}:{os.getpid()}:{_started(os.getpid())}"
+class Feeder(Protocol):
+    """Brings jobs into the queue by itself."""
+
+    def feed(self) -> None:
+        """Queue what is to be queued now."""
 
 
-def is_dead(worker: str) -> bool:
-    """True if `worker` was a process of this host that has ended; False if that is not known."""
-    host, pid, started = worker.rsplit(":", 2)
-    return host == platform.node() and started != _started(int(pid))
-
-
-def work(tools: Tools, drain: bool, only: str | None = None) -> Iterator[tuple[Job, int]]:
-    """Carry out jobs as they come, and yield each with its exit code.
+def work(
+    tools: Tools,
+    drain: bool,
+    only: str | None = None,
+    most: int | None = None,
+    feeders: Sequence[Feeder] = (),
+) -> Iterator[Job]:
+    """Carry out jobs as they come, and yield each as it has ended, until a stop is asked for.
 
     Args:
-        drain: stop when no job is waiting or running; otherwise wait for more.
+        drain: stop when no job is running, waiting, or put off to be tried again; otherwise wait
+            for more.
         only: carry out this job and no other.
+        most: stop after so many jobs.
+        feeders: asked before each look at the queue.
 
     A job whose worker has died is taken over: at once if that was on this machine, else when its
     lease has run out.
+
+    Raises:
+        Stopped: if a stop was asked for before that.
     """
-    store, me = tools.store, worker_name()
-    while True:
-        job = store.claim(me, LEASE, only)
+    store, me, ended = tools.store, worker_name(), 0
+    most = most if only is None else 1
+    while ended != most:
+        if tools.stop.asked:
+            raise Stopped("the worker was asked to stop")
+        for feeder in feeders:
+            feeder.feed()
+        job = store.claim(me, tools.lease, only)
         if job is not None:
-            try:
-                code = _carry_out(job, tools)
-            except LeaseLost:
-                # Another worker has it now, and will finish it. If it has done so already, the
-                # heat maps that were drawn meanwhile are nobody's.
-                if store.get(job.name).state not in OPEN:
-                    _clear_up(job)
-                continue
-            yield job, code
+            finished = _carry_out(job, tools)
+            if finished is not None:
+                ended += 1
+                yield finished
             continue
         left = [job for job in store.jobs(*OPEN) if only in (None, job.name)]
-        if not left and (drain or only):
+        if (drain or only) and not any(_is_near(job, tools) for job in left):
             return
-        dead = [job for job in left if job.state is State.RUNNING and is_dead(job.worker)]
+        dead = [job for job in left if job.state is State.RUNNING and _is_lost(job, me)]
         for job in dead:
             store.expire(job)
         if not dead:
-            time.sleep(_POLL)
+            tools.watcher.idle()
+            tools.stop.wait(_nap(left, tools))
+
+
+def _is_near(job: Job, tools: Tools) -> bool:
+    """False for a job that its user wants later."""
+    return job.state is State.RUNNING or bool(job.message) or job.not_before <= tools.clock()
+
+
+def _is_lost(job: Job, me: str) -> bool:
+    """True if nobody carries out this running job; what this worker has claimed it would know."""
+    return job.worker == me or is_dead(job.worker)
+
+
+def _nap(left: list[Job], tools: Tools) -> float:
+    """Seconds until there may be something to do."""
+    waits = [job.not_before - tools.clock() for job in left if job.state is State.QUEUED]
+    return min(_POLL, max(0.05, min(waits, default=_POLL)))
 
 
 def most_severe(codes: list[int]) -> int:
@@ -73,48 +110,55 @@ def most_severe(codes: list[int]) -> int:
     return next((code for code in order if code in codes), exit_codes.OK)
 
 
-def _carry_out(job: Job, tools: Tools) -> int:
+def _carry_out(job: Job, tools: Tools) -> Job | None:
+    """The job as it has ended; None if it has not, or not by this worker."""
+    try:
+        return _end(job, tools)
+    except LeaseLost:
+        # Another worker has it now, and will finish it. If it has done so already, the heat maps
+        # that were drawn meanwhile are nobody's.
+        if _is_nobodys(job, tools) and job.gallery is not None:
+            job.gallery.clear()
+        return None
+
+
+def _end(job: Job, tools: Tools) -> Job | None:
+    store = tools.store
     try:
         code, message = carry_out(job, tools), ""
-    except LeaseLost:
+    except (LeaseLost, QueueUnavailable):
+        # Neither says anything of the job. It goes on where it is, or with the next worker.
         raise
+    except NotYet as wait:
+        _postpone(job, tools, wait.seconds, str(wait), job.attempts)
+        return None
     except SystemicFailure as error:
         code, message = exit_codes.SYSTEMIC_FAILURE, str(error)
-    except ScreeningError as error:
-        code, message = exit_codes.ERROR, str(error)
-    except KeyboardInterrupt:
-        tools.store.release(job)
+    except (Stopped, KeyboardInterrupt):
+        # If it cannot be given back, whoever finds this worker gone takes it.
+        with suppress(LeaseLost, QueueUnavailable):
+            store.release(job)
         raise
-    tools.store.finish(job, code, message)
-    _clear_up(job)
-    return code
+    except ScreeningError as error:
+        if isinstance(error, _PASSING) and job.attempts < job.options.retries:
+            _postpone(job, tools, delay(job.attempts), str(error), job.attempts + 1)
+            return None
+        code, message = exit_codes.ERROR, str(error)
+    store.finish(job, code, message)
+    ended = store.get(job.name)
+    tools.watcher.ended(ended)
+    return ended
 
 
-def _clear_up(job: Job) -> None:
-    """A job that ended without a report leaves no pictures behind."""
-    if job.gallery is not None:
-        job.gallery.clear()
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is no such process."""
+def _is_nobodys(job: Job, tools: Tools) -> bool:
+    """True if nothing more will come of what was drawn for this job."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return _exists(pid)
-    # The second field is the program's name in brackets and may hold spaces; see proc(5).
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
+        return tools.store.get(job.name).state is State.DONE
+    except UnknownJob:
+        # It was cancelled, and forgotten.
+        return True
 
 
-def _exists(pid: int) -> str:
-    """Where there is no /proc, all that can be said is whether the process exists."""
-    if Path("/proc/self").exists():
-        return ""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "running"
+def _postpone(job: Job, tools: Tools, seconds: float, message: str, attempts: int) -> None:
+    tools.store.postpone(job, seconds, message, attempts)
+    tools.watcher.waiting(tools.store.get(job.name))

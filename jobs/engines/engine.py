@@ -1,6 +1,6 @@
 """What spreads the films of one job over processors."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from screening.films import Found
@@ -12,6 +12,6 @@ class Engine(Protocol):
     """Turns films into rows."""
 
     def screen(
-        self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
+        self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
         """Rows in the order of `films`, in batches of at most `batch`; may be closed early."""

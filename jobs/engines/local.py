@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -23,7 +23,7 @@ class LocalEngine:
         self._readers = readers or os.cpu_count() or 1
 
     def screen(
-        self, screener: Screener, films: Sequence[Found], seen: Seen, batch: int
+        self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
         """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
         ahead = batch + 2 * self._readers

@@ -80,6 +80,7 @@ class RepeatingEngine(SerialEngine):
     """Screens the first film once more at the end."""
 
     def screen(self, screener, films, seen, batch):
+        films = list(films)
         yield from super().screen(screener, [*films, films[0]], seen, batch)
 
 

@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.errors import JobsError
+from jobs.again import screen_again
+from jobs.errors import JobsError, TransitionError
 from jobs.runner import LEASE, carry_out
 from jobs.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
-from screening.audit import broken_links
+from screening.audit import Event, broken_links
 from screening.errors import ReportError
 from screening.gallery import Gallery
 from screening.row import Status, read_rows
+
+RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", "user somebody")
 
 
 class MappingPredictor(BrightnessPredictor):
@@ -95,8 +98,12 @@ def test_a_successor_has_the_heat_maps_of_a_worker_that_died(tools, job, reclaim
 def test_films_that_were_drawn_but_not_committed_are_drawn_again(
     tools, job, store, reclaim, monkeypatch
 ):
-    def cut(*_arguments):
-        raise PowerCut
+    commit = store.commit
+
+    def cut(held, rows, *arguments):
+        if rows:
+            raise PowerCut
+        commit(held, rows, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "commit", cut)
@@ -156,18 +163,44 @@ def waiting(store, folder, **changes):
     return job
 
 
-def test_a_job_that_fails_leaves_no_picture(tools, job, store, folder):
+def test_a_job_that_fails_keeps_its_pictures_for_a_retry(tools, job, store, folder):
     other = waiting(store, folder)
     engine = SerialEngine(2, JobsError("nothing goes any more"))
-    assert [code for _job, code in work(tools(engine=engine), drain=True, only="job-2")] == [1]
-    assert not other.gallery.aside.exists()
+    assert [job.exit_code for job in work(tools(engine=engine), drain=True, only="job-2")] == [1]
     assert not other.report.exists()
+    screen_again(store, "job-2", RETRIED)
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
+    assert_whole(other)
+
+
+def test_the_report_of_a_retried_job_has_the_heat_maps_of_films_that_are_not_drawn_again(
+    tools, job, store, folder
+):
+    other = waiting(store, folder)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [3]
+    (folder / "broken.png").write_bytes((folder / "0.png").read_bytes())
+    _job, old = screen_again(store, "job-2", RETRIED)
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
+    assert pictures(other.report / "heatmaps") == pictures(old / "heatmaps")
+    assert len(pictures(old / "heatmaps")) == 6
+    for report in (old, other.report):
+        assert broken_links(report / "audit.csv") == []
+    assert not other.gallery.aside.exists()
+
+
+def test_a_retry_that_is_refused_leaves_no_picture(tools, job, store, folder):
+    other = waiting(store, folder)
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
+    with pytest.raises(TransitionError):
+        screen_again(store, "job-2", RETRIED)
+    assert_whole(other)
 
 
 def test_a_place_that_cannot_hold_heat_maps_fails_the_job(tools, job, store, folder):
     other = waiting(store, folder)
     other.gallery.aside.touch()
-    assert [code for _job, code in work(tools(), drain=True, only="job-2")] == [1]
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [1]
     assert "heat maps cannot be written" in store.get("job-2").message
     assert store.get("job-2").committed == 0
 
@@ -180,7 +213,7 @@ def test_a_job_that_is_interrupted_keeps_its_pictures_for_the_next_worker(
     with pytest.raises(KeyboardInterrupt):
         list(work(tools(engine=engine), drain=True, only="job-2"))
     assert len(pictures(other.gallery.aside)) == 4
-    assert [code for _job, code in work(tools(), drain=True, only="job-2")] == [0]
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
     assert_whole(other)
 
 
@@ -191,12 +224,12 @@ class Robber(Witness):
         super().__init__()
         self._reclaim, self._tools = reclaim, tools
 
-    def committed(self, rows):
+    def committed(self, rows, seconds):
         if not self.batches:
             taken = self._reclaim()
             carry_out(taken, self._tools())
             self._tools().store.finish(taken, 0)
-        super().committed(rows)
+        super().committed(rows, seconds)
 
 
 def test_a_worker_that_lost_its_job_leaves_no_picture(tools, store, folder, reclaim, job):

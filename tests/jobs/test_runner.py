@@ -10,8 +10,9 @@ from exports.bundle import seal
 from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import JobFailed, JobsError, LeaseLost
+from jobs.options import Options
 from jobs.runner import LEASE, carry_out
-from jobs.submission import new_job, open_screener
+from jobs.submission import Opener, Request, new_job
 from makers import make_card, write_film
 from queue_makers import (
     PowerCut,
@@ -292,14 +293,14 @@ def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(
 ):
     write_films(folder, 2)
     bundle = empty_bundle(tmp_path / "bundle")
-    store.add(
-        new_job(folder, bundle.path, tmp_path / "r", None, tmp_path / "patient.key", "onnx", 2)
-    )
+    options = Options(key=tmp_path / "patient.key", settle=0)
+    request = Request(folder=folder, model=bundle.path, options=options, report=tmp_path / "report")
+    store.add(new_job(request))
     make_card(threshold=0.9).write(bundle.path)
     seal(bundle.path)
     job = store.claim("A", LEASE)
     with pytest.raises(JobFailed, match=f"the bundle {bundle.path} is not the one"):
-        carry_out(job, make_tools(store, screener, open_screener=open_screener))
+        carry_out(job, make_tools(store, screener, open_screener=Opener(store.scored_before).open))
     assert store.get(job.name).films == 0
     assert not job.report.exists()
 
@@ -315,13 +316,14 @@ class ForgetfulEngine(SerialEngine):
     """Loses the last film."""
 
     def screen(self, screener, films, seen, batch):
-        yield from super().screen(screener, films[:-1], seen, batch)
+        yield from super().screen(screener, list(films)[:-1], seen, batch)
 
 
 class RepeatingEngine(SerialEngine):
     """Screens the first film once more at the end."""
 
     def screen(self, screener, films, seen, batch):
+        films = list(films)
         yield from super().screen(screener, [*films, films[0]], seen, batch)
 
 
@@ -358,8 +360,8 @@ class Robber(Witness):
         super().__init__()
         self._reclaim = reclaim
 
-    def committed(self, rows):
-        super().committed(rows)
+    def committed(self, rows, seconds):
+        super().committed(rows, seconds)
         self._reclaim()
 
 

@@ -1,7 +1,7 @@
 """What is checked before a job is queued, and again before it is carried out."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,20 @@ from exports.bundle import SHIPPED, seal
 from exports.errors import BundleError
 from jobs.errors import JobFailed, ReportInTheWay
 from jobs.job import new_name
+from jobs.options import Options
 from jobs.states import State
-from jobs.submission import new_job, open_screener
+from jobs.submission import Opener, Request, new_job
 from makers import make_card
 from queue_makers import empty_bundle
 from screening.errors import LabelsError
 from tiny_model import WITH_MAP, write_bundle
+
+OPTIONS = {field.name for field in fields(Options)}
+
+
+def open_screener(job):
+    """What a worker would screen the job with, that has never seen a film."""
+    return Opener(lambda _job, _sha256: "").open(job)
 
 
 @pytest.fixture
@@ -28,16 +36,10 @@ def request_job(folder, bundle, tmp_path):
     """Submit `folder` with `bundle`; any argument by keyword."""
 
     def submitted(**changes):
-        request = {
-            "folder": folder,
-            "model": bundle.path,
-            "report": tmp_path / "report",
-            "labels": None,
-            "key": tmp_path / "patient.key",
-            "runtime": "onnx",
-            "batch": 8,
-        }
-        return new_job(**request | changes)
+        asked = {name: changes.pop(name) for name in list(changes) if name in OPTIONS}
+        options = Options(**{"key": tmp_path / "patient.key"} | asked)
+        request = {"folder": folder, "model": bundle.path, "report": tmp_path / "report"}
+        return new_job(Request(**request | changes, options=options))
 
     return submitted
 
@@ -65,7 +67,7 @@ def test_every_path_of_a_job_is_absolute(request_job, folder, tmp_path, monkeypa
         labels=Path("labels.csv"),
         key=Path("key"),
     )
-    paths = (job.folder, job.model, job.report, job.labels, job.key)
+    paths = (job.folder, job.model, job.report, job.options.labels, job.options.key)
     assert [path.is_absolute() for path in paths] == [True] * 5
 
 

@@ -37,7 +37,7 @@ def submit(store, folder):
 
 def worked(tools):
     """The exit codes of a worker that drains the queue."""
-    return [code for _job, code in work(tools, drain=True)]
+    return [job.exit_code for job in work(tools, drain=True)]
 
 
 def read_of(job):
@@ -131,13 +131,13 @@ class Killed(Witness):
         super().__init__()
         self._after = after
 
-    def committed(self, rows):
-        super().committed(rows)
+    def committed(self, rows, seconds):
+        super().committed(rows, seconds)
         if sum(map(len, self.batches)) == self._after:
             raise PowerCut
 
-    def reported(self, report):
-        super().reported(report)
+    def reported(self, report, seconds):
+        super().reported(report, seconds)
         if self._after == "report":
             raise PowerCut
 

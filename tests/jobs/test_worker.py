@@ -5,16 +5,17 @@ import platform
 import subprocess
 import sys
 from itertools import combinations_with_replacement
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
 from jobs import exit_codes
-from jobs import worker as worker_module
 from jobs.errors import JobFailed
+from jobs.processes import is_dead, worker_name
 from jobs.runner import LEASE
 from jobs.states import State
-from jobs.worker import is_dead, most_severe, work, worker_name
+from jobs.stop import Stop
+from jobs.worker import most_severe, work
 from makers import write_film
 from queue_makers import (
     PowerCut,
@@ -30,11 +31,12 @@ def naps(monkeypatch):
     """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
     planned = []
 
-    def sleep(_seconds):
+    def wait(self, _seconds):
         assert planned, "the worker sleeps, but there is something to do"
         planned.pop(0)()
+        return self.asked
 
-    monkeypatch.setattr(worker_module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(Stop, "wait", wait)
     return planned
 
 
@@ -105,6 +107,21 @@ def test_a_process_that_ended_is_dead_even_if_nobody_has_waited_for_it(process):
 
 
 @needs_proc
+def test_a_process_that_may_not_be_looked_at_is_not_dead(process, monkeypatch):
+    name = name_of(process.pid)
+
+    def hidden(*_arguments, **_options):
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", hidden)
+        assert not is_dead(name)
+        end(process)
+        process.wait()
+        assert is_dead(name)
+
+
+@needs_proc
 def test_a_worker_is_dead_if_its_number_belongs_to_a_later_process():
     host, pid, started = worker_name().rsplit(":", 2)
     assert is_dead(f"{host}:{pid}:{int(started) - 1}")
@@ -117,7 +134,7 @@ def test_nothing_is_known_of_a_worker_on_another_host():
 
 def test_a_worker_drains_the_queue_in_its_order(store, submit, screener):
     jobs = [submit("b"), submit("a", failed=1), submit("c")]
-    ended = [(job.name, code) for job, code in work(make_tools(store, screener), drain=True)]
+    ended = [(job.name, job.exit_code) for job in work(make_tools(store, screener), drain=True)]
     assert ended == [("b", 0), ("a", 3), ("c", 0)]
     for job in jobs:
         assert store.get(job.name).state is State.DONE
@@ -126,7 +143,7 @@ def test_a_worker_drains_the_queue_in_its_order(store, submit, screener):
 
 def test_a_worker_holds_its_job_under_its_own_name(store, submit, screener):
     submit()
-    ((job, _code),) = work(make_tools(store, screener), drain=True)
+    (job,) = work(make_tools(store, screener), drain=True)
     assert job.worker == worker_name()
 
 
@@ -138,7 +155,7 @@ def test_a_worker_for_one_job_leaves_the_others_alone(store, submit, screener):
     for name in ("a", "b", "c"):
         submit(name)
     ended = list(work(make_tools(store, screener), drain=False, only="b"))
-    assert [job.name for job, _code in ended] == ["b"]
+    assert [job.name for job in ended] == ["b"]
     assert [job.state for job in store.jobs()] == [State.QUEUED, State.DONE, State.QUEUED]
 
 
@@ -148,8 +165,8 @@ def test_the_job_of_a_dead_worker_is_taken_over_at_once(store, submit, screener,
     dead = name_of(process.pid)
     first = store.claim(dead, LEASE)
     end(process)
-    ((taken, code),) = work(make_tools(store, screener), drain=True)
-    assert (taken.name, taken.fence, code) == (job.name, first.fence + 1, exit_codes.OK)
+    (taken,) = work(make_tools(store, screener), drain=True)
+    assert (taken.name, taken.fence, taken.exit_code) == (job.name, first.fence + 1, exit_codes.OK)
     assert clock.seconds < first.lease_until
     assert store.get(job.name).state is State.DONE
 
@@ -158,20 +175,20 @@ def test_the_job_of_a_dead_worker_is_taken_over_at_once(store, submit, screener,
 def test_only_the_job_of_the_dead_worker_is_taken_over(store, submit, screener, process):
     submit("of the living")
     submit("of the dead")
-    mine = store.claim(worker_name(), LEASE)
+    living = store.claim(name_of(os.getppid()), LEASE)
     store.claim(name_of(process.pid), LEASE)
     end(process)
-    taken = next(iter(work(make_tools(store, screener), drain=True)))[0]
+    taken = next(iter(work(make_tools(store, screener), drain=True)))
     assert taken.name == "of the dead"
-    assert store.get("of the living") == mine
+    assert store.get("of the living") == living
 
 
 def test_a_job_whose_lease_ran_out_elsewhere_is_taken_over(store, submit, screener, clock):
     submit()
     store.claim("another-host:1:1", LEASE)
     clock.seconds += LEASE + 1
-    ((job, code),) = work(make_tools(store, screener), drain=True)
-    assert (job.name, job.fence, code) == ("job-1", 2, exit_codes.OK)
+    (job,) = work(make_tools(store, screener), drain=True)
+    assert (job.name, job.fence, job.exit_code) == ("job-1", 2, exit_codes.OK)
 
 
 def test_a_draining_worker_waits_for_a_job_that_another_host_holds(
@@ -184,8 +201,8 @@ def test_a_draining_worker_waits_for_a_job_that_another_host_holds(
         clock.seconds += LEASE + 1
 
     naps += [lambda: None, wait_for_long]
-    ((job, code),) = work(make_tools(store, screener), drain=True)
-    assert (job.fence, code) == (2, exit_codes.OK)
+    (job,) = work(make_tools(store, screener), drain=True)
+    assert (job.fence, job.exit_code) == (2, exit_codes.OK)
     assert naps == []
 
 
@@ -195,7 +212,7 @@ def test_a_worker_that_does_not_drain_waits_for_the_next_job(store, submit, scre
 
     naps += [lambda: submit("a"), lambda: submit("b"), interrupt]
     ended = work(make_tools(store, screener), drain=False)
-    assert [next(ended)[0].name, next(ended)[0].name] == ["a", "b"]
+    assert [next(ended).name, next(ended).name] == ["a", "b"]
     with pytest.raises(KeyboardInterrupt):
         next(ended)
 
@@ -208,7 +225,7 @@ def test_an_interrupted_job_goes_back_to_the_queue_with_its_rows(store, submit, 
         list(work(make_tools(store, screener, engine=engine), drain=True))
     left = store.get(job.name)
     assert (left.state, left.worker, left.committed) == (State.QUEUED, "", 2 * dies_at)
-    assert [code for _job, code in work(make_tools(store, screener), drain=True)] == [0]
+    assert [job.exit_code for job in work(make_tools(store, screener), drain=True)] == [0]
     assert sum(screener.predictor.batches) == 3
 
 
@@ -219,7 +236,7 @@ def test_a_job_that_cannot_be_carried_out_fails_with_its_message(store, submit, 
         raise JobFailed("the bundle is another one")
 
     tools = make_tools(store, screener, open_screener=refuse)
-    assert [code for _job, code in work(tools, drain=True)] == [exit_codes.ERROR]
+    assert [job.exit_code for job in work(tools, drain=True)] == [exit_codes.ERROR]
     ended = store.get(job.name)
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
     assert ended.message == "the bundle is another one"
@@ -232,7 +249,7 @@ def test_a_failed_job_does_not_stop_the_next(store, submit, screener):
     for film in lost.folder.iterdir():
         film.unlink()
     lost.folder.rmdir()
-    ended = [(job.name, code) for job, code in work(make_tools(store, screener), drain=True)]
+    ended = [(job.name, job.exit_code) for job in work(make_tools(store, screener), drain=True)]
     assert ended == [("a", exit_codes.ERROR), ("b", exit_codes.OK)]
     assert str(lost.folder) in store.get("a").message
 
@@ -246,7 +263,7 @@ def test_what_is_no_error_of_this_project_leaves_the_job_running_for_a_successor
         list(work(tools, drain=True))
     assert store.get(job.name).state is State.RUNNING
     clock.seconds += LEASE + 1
-    assert [code for _job, code in work(make_tools(store, screener), drain=True)] == [0]
+    assert [job.exit_code for job in work(make_tools(store, screener), drain=True)] == [0]
 
 
 class Robber(Witness):
@@ -256,8 +273,8 @@ class Robber(Witness):
         super().__init__()
         self._store, self._clock = store, clock
 
-    def committed(self, rows):
-        super().committed(rows)
+    def committed(self, rows, seconds):
+        super().committed(rows, seconds)
         if len(self.batches) == 1:
             self._clock.seconds += LEASE + 1
             robbed = self._store.claim("another-host:1:1", LEASE, only="a")
@@ -268,7 +285,7 @@ def test_a_worker_that_lost_one_job_goes_on_with_the_next(store, submit, screene
     submit("a")
     submit("b")
     tools = make_tools(store, screener, watcher=Robber(store, clock))
-    codes = {job.name: code for job, code in work(tools, drain=True)}
+    codes = {job.name: job.exit_code for job in work(tools, drain=True)}
     assert codes["b"] == exit_codes.OK
     assert store.get("a").message == "as the other one saw it"
 

@@ -1,0 +1,34 @@
+"""A worker is asked to stop: it begins nothing more, and finishes what it has in hand."""
+
+import time
+from typing import Final
+
+#: Seconds after which a sleeper notices.
+_NAP: Final = 0.1
+
+
+class Stop:
+    """Asked for by a signal, seen by the work.
+
+    A handler of signals may run between any two steps of the work, so there is no lock here:
+    neither of :class:`threading.Event` nor of anything else.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    @property
+    def asked(self) -> bool:
+        """True once the worker is to stop."""
+        return self._asked
+
+    def ask(self) -> None:
+        """Begin nothing more."""
+        self._asked = True
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not through the signal to stop; True if there is one."""
+        until = time.monotonic() + seconds
+        while not self._asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
+        return self._asked

@@ -1,0 +1,208 @@
+"""Who watches a worker: several at once, each told the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from jobs import exit_codes
+from jobs.errors import NotificationFailed, QueueUnavailable
+from jobs.job import Job
+from jobs.metrics import Metrics
+from jobs.notify import Notifier
+from jobs.runner import Watcher
+from jobs.states import State
+from jobs.store import Store
+from screening.row import Row
+
+if TYPE_CHECKING:
+    from screening.report.write import Report
+
+
+#: Seconds until somebody who could not be told is told again; doubled each time.
+_AGAIN: Final = 60.0
+
+#: At most so many: a server that does not answer takes half a minute of the night.
+_SELDOM: Final = 960.0
+
+#: Seconds after which telling goes on later.
+_LONG: Final = 60.0
+
+#: What ended longer ago, in seconds, is no news any more.
+_NEWS: Final = 86400.0
+
+
+class Quiet:
+    """A watcher that does nothing; others are told only of what they ask for."""
+
+    def started(self, job: Job, films: int, left: int) -> None:
+        """Screening begins."""
+
+    def committed(self, rows: list[Row], seconds: float) -> None:
+        """Rows are in the ledger."""
+
+    def reported(self, report: Report, seconds: float) -> None:
+        """The report is there."""
+
+    def waiting(self, job: Job) -> None:
+        """The job was put off."""
+
+    def ended(self, job: Job) -> None:
+        """The job is done or has failed."""
+
+    def idle(self) -> None:
+        """There is nothing to do just now."""
+
+
+class Watchers:
+    """Several watchers as one."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def started(self, job: Job, films: int, left: int) -> None:
+        """Screening begins."""
+        for watcher in self._watchers:
+            watcher.started(job, films, left)
+
+    def committed(self, rows: list[Row], seconds: float) -> None:
+        """Rows are in the ledger."""
+        for watcher in self._watchers:
+            watcher.committed(rows, seconds)
+
+    def reported(self, report: Report, seconds: float) -> None:
+        """The report is there."""
+        for watcher in self._watchers:
+            watcher.reported(report, seconds)
+
+    def waiting(self, job: Job) -> None:
+        """The job was put off."""
+        for watcher in self._watchers:
+            watcher.waiting(job)
+
+    def ended(self, job: Job) -> None:
+        """The job is done or has failed."""
+        for watcher in self._watchers:
+            watcher.ended(job)
+
+    def idle(self) -> None:
+        """There is nothing to do just now."""
+        for watcher in self._watchers:
+            watcher.idle()
+
+
+class MetricsWriter(Quiet):
+    """Counts what a worker does, and writes its metrics every so often and at the end of each job.
+
+    Args:
+        store: asked how full the queue is, once; the next time is the next try.
+        clock: seconds since the epoch.
+        every: seconds between two writings.
+    """
+
+    def __init__(
+        self, metrics: Metrics, store: Store, clock: Callable[[], float], every: float = 15.0
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._clock = clock
+        self._every = every
+        self._written = 0.0
+
+    def committed(self, rows: list[Row], seconds: float) -> None:
+        """Count films."""
+        self._metrics.committed(rows, seconds)
+        self.idle()
+
+    def reported(self, _report: Report, seconds: float) -> None:
+        """Count the time of the report."""
+        self._metrics.reported(seconds)
+
+    def ended(self, job: Job) -> None:
+        """Count a job."""
+        self._metrics.ended(exit_codes.ERROR if job.exit_code is None else job.exit_code)
+        self._write()
+
+    def idle(self) -> None:
+        """Write, if it is time to."""
+        # A clock that was put back does not keep the file from being written.
+        if not 0 <= self._clock() - self._written < self._every:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = self._clock()
+        try:
+            waiting = [
+                job for job in self._store.jobs(State.QUEUED) if job.not_before <= self._written
+            ]
+            oldest = min((job.submitted for job in waiting), default=None)
+            age = None if oldest is None else max(0.0, self._written - oldest)
+            self._metrics.queue(self._store.totals(), age)
+        except QueueUnavailable:
+            # The file then has the figures of the last time.
+            pass
+        self._metrics.write()
+
+
+class Herald(Quiet):
+    """Tells somebody else that a job has ended: once, or again if it cannot be sure.
+
+    Whom nobody can reach is tried after one minute, two, four, and so on, while jobs end in peace.
+
+    Args:
+        store: asked once; the next time is the next try.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, notifier: Notifier, store: Store, clock: Callable[[], float]) -> None:
+        self._notifier = notifier
+        self._store = store
+        self._clock = clock
+        self._next = 0.0
+        self._wait = _AGAIN
+        self._failures: Counter[str] = Counter()
+
+    def ended(self, _job: Job) -> None:
+        """Tell of it; the job is not affected if that fails."""
+        if self._wait == _AGAIN or self._is_time():
+            self._tell()
+
+    def idle(self) -> None:
+        """Tell of jobs whose worker died before it could, and try again where telling failed."""
+        if self._is_time():
+            self._tell()
+
+    def _is_time(self) -> bool:
+        # A clock that was put back does not keep anybody waiting.
+        return not 0 < self._next - self._clock() <= _SELDOM
+
+    def _tell(self) -> None:
+        began = self._clock()
+        since = datetime.fromtimestamp(began - _NEWS, UTC).isoformat(timespec="milliseconds")
+        self._next = began + _AGAIN
+        try:
+            untold = self._store.untold(since)
+            # One of which nobody can be told does not keep the others back.
+            for job in sorted(untold, key=lambda job: self._failures[job.name]):
+                if not 0 <= self._clock() - began < _LONG:
+                    return
+                self._tell_of(job)
+        except NotificationFailed as error:
+            structlog.get_logger().error("not_notified", job=job.name, error=str(error))
+            self._failures = Counter({each.name: self._failures[each.name] for each in untold})
+            self._failures[job.name] += 1
+            self._next = self._clock() + self._wait
+            self._wait = min(2 * self._wait, _SELDOM)
+        except QueueUnavailable:
+            # It is told of the next time.
+            pass
+
+    def _tell_of(self, job: Job) -> None:
+        counts = self._store.counts(job)
+        self._notifier.notify(job, {status.value: n for status, n in counts.items()})
+        self._wait = _AGAIN
+        self._store.tell(job)

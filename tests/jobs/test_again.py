@@ -1,0 +1,136 @@
+"""A job that has ended goes on, and its report makes way."""
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.again import screen_again
+from jobs.errors import JobsError, QueueUnavailable, TransitionError
+from jobs.states import State
+from jobs.worker import work
+from makers import write_film
+from queue_makers import make_job, make_tools
+from screening.audit import Event, broken_links
+from screening.row import Status, read_rows
+
+RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-1", "user somebody")
+
+
+@pytest.fixture
+def job(store, folder):
+    """A job for two films, one of them broken."""
+    write_film(folder / "0.png", seed=0)
+    (folder / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return store.add(make_job(folder=folder, identity="a" * 64))
+
+
+@pytest.fixture
+def screened(store, job, screener):
+    """Screen what is in the queue; the exit codes."""
+    return lambda: [job.exit_code for job in work(make_tools(store, screener), drain=True)]
+
+
+def statuses(report):
+    return [row.status for row in read_rows(report / "predictions.csv")]
+
+
+def test_failed_films_are_screened_again_and_the_old_report_is_kept(store, job, screened, folder):
+    assert screened() == [3]
+    write_film(folder / "1.png", seed=1)
+    again, old = screen_again(store, job.name, RETRIED)
+    assert (again.state, again.committed) == (State.QUEUED, 1)
+    assert old == job.report.with_name(f"{job.report.name}.1")
+    assert not job.report.exists()
+    assert screened() == [0]
+    assert statuses(old) == [Status.SCORED, Status.FAILED]
+    assert statuses(job.report) == [Status.SCORED, Status.SCORED]
+    assert RETRIED in store.events(again)
+    assert broken_links(old / "audit.csv") == broken_links(job.report / "audit.csv") == []
+
+
+def test_no_report_is_put_over_another(store, job, screened):
+    taken = job.report.with_name(f"{job.report.name}.2")
+    for number in (1, 3, 4):
+        assert screened() == [3]
+        taken.mkdir(exist_ok=True)
+        _again, old = screen_again(store, job.name, replace(RETRIED, detail=f"time {number}"))
+        assert old.name == f"{job.report.name}.{number}"
+    assert list(taken.iterdir()) == []
+
+
+def test_a_link_to_nowhere_has_a_name_that_is_taken(store, job, screened):
+    assert screened() == [3]
+    job.report.with_name(f"{job.report.name}.1").symlink_to("nowhere")
+    assert screen_again(store, job.name, RETRIED)[1].name == f"{job.report.name}.2"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_an_open_job_is_refused_by_name_and_its_report_is_not_touched(store, job, screened, state):
+    assert screened() == [3]
+    store.retry(job.name, RETRIED)
+    if state == "running":
+        store.claim("A", 60)
+    with pytest.raises(TransitionError, match=f"job-1 is {state}"):
+        screen_again(store, job.name, RETRIED)
+    assert len(statuses(job.report)) == 2
+
+
+def test_a_job_without_a_failed_film_keeps_its_report(store, job, screened, folder):
+    write_film(folder / "1.png", seed=1)
+    assert screened() == [0]
+    with pytest.raises(TransitionError, match="none of its films failed"):
+        screen_again(store, job.name, RETRIED)
+    assert len(statuses(job.report)) == 2
+    assert list(job.report.parent.glob("report-*")) == [job.report]
+
+
+def test_a_job_whose_work_is_queued_again_keeps_its_report(store, job, screened, folder):
+    assert screened() == [3]
+    store.add(make_job("job-2", folder, identity=job.identity))
+    with pytest.raises(JobsError, match="job-2"):
+        screen_again(store, job.name, RETRIED)
+    assert len(statuses(job.report)) == 2
+
+
+def test_a_cancelled_job_goes_on_and_has_no_report_to_keep(store, job, screened):
+    store.cancel(job.name)
+    again, old = screen_again(store, job.name, RETRIED)
+    assert (again.state, old) == (State.QUEUED, None)
+    assert screened() == [3]
+
+
+def test_what_is_not_the_report_of_this_job_stays_where_it_is(store, job, screened):
+    assert screened() == [3]
+    other = make_job("job-2", job.folder, report=job.report)
+    store.add(other)
+    store.cancel(other.name)
+    assert screen_again(store, other.name, RETRIED)[1] is None
+    assert len(statuses(job.report)) == 2
+
+
+class Away:
+    """A store that loses its answer to a retry."""
+
+    def __init__(self, store):
+        self.get = store.get
+
+    def retry(self, _name, _event):
+        raise QueueUnavailable("the queue is away")
+
+
+def test_if_it_is_not_known_whether_the_job_is_queued_its_report_stays_aside(store, job, screened):
+    assert screened() == [3]
+    with pytest.raises(QueueUnavailable, match=r"the queue is away.*report-job-1\.1 now"):
+        screen_again(Away(store), job.name, RETRIED)
+    assert not job.report.exists()
+    again, old = screen_again(store, job.name, RETRIED)
+    assert (again.state, old) == (State.QUEUED, None)
+
+
+def test_a_retry_whose_answer_was_lost_may_be_asked_for_again(store, job, screened):
+    assert screened() == [3]
+    assert store.retry(job.name, RETRIED) == store.retry(job.name, RETRIED)
+    again = store.claim("A", 60)
+    store.finish(again, 3)
+    assert store.retry(job.name, RETRIED).state is State.DONE
+    assert store.events(job).count(RETRIED) == 1

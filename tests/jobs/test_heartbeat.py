@@ -1,0 +1,175 @@
+"""A lease is renewed as long as the work has promised to be heard of, and no longer."""
+
+import threading
+
+import pytest
+
+from jobs.engines.local import LocalEngine
+from jobs.errors import LeaseLost, QueueUnavailable
+from jobs.heartbeat import Heartbeat
+from jobs.runner import carry_out
+from makers import write_film
+from queue_makers import SerialEngine, make_job, make_tools
+
+#: Seconds after which a test gives up waiting for what must happen.
+LONG = 60
+
+
+class Renewals:
+    """The part of a store that renews: with an error each, if there are any."""
+
+    def __init__(self, error=None):
+        self.number, self.error, self.enough = 0, error, threading.Event()
+
+    def renew(self, job, lease):
+        self.number += 1
+        if self.number == 3:
+            self.enough.set()
+        if self.error is not None:
+            raise self.error
+
+
+class Beats:
+    """So many beats, without any time between them; before each something may happen."""
+
+    def __init__(self, *before):
+        self._before = list(before)
+
+    def wait(self, seconds):
+        if not self._before:
+            return True
+        self._before.pop(0)()
+        return False
+
+
+def beaten(store, *before):
+    """How often the lease is renewed in so many beats."""
+    heartbeat = Heartbeat(store, make_job(), LONG)
+    heartbeat._ended = Beats(*(lambda happens=happens: happens(heartbeat) for happens in before))
+    heartbeat._beat()
+    return store.number
+
+
+def still(_heartbeat):
+    pass
+
+
+def promising(seconds):
+    return lambda heartbeat: heartbeat.expect(seconds)
+
+
+@pytest.fixture
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_the_lease_is_renewed_while_the_work_goes_on():
+    store = Renewals()
+    with Heartbeat(store, make_job(), lease=0.04) as heartbeat:
+        heartbeat.expect(LONG)
+        assert store.enough.wait(LONG)
+
+
+def test_the_lease_is_renewed_with_each_beat():
+    assert beaten(Renewals(), promising(LONG), still, still) == 3
+
+
+def test_work_that_is_overdue_does_not_keep_its_lease():
+    assert beaten(Renewals(), promising(LONG), promising(-1), still, still) == 1
+
+
+def test_work_that_is_heard_of_again_has_its_lease_renewed_again():
+    assert beaten(Renewals(), promising(-1), still, promising(LONG), still) == 2
+
+
+def test_before_the_first_promise_one_lease_is_expected():
+    assert beaten(Renewals(), still, still) == 2
+
+
+def test_a_lost_lease_is_not_renewed_any_more():
+    assert beaten(Renewals(LeaseLost("gone")), promising(LONG), still, still) == 1
+
+
+def test_a_queue_that_is_away_is_asked_again_with_the_next_beat():
+    assert beaten(Renewals(QueueUnavailable("away")), promising(LONG), still, still) == 3
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize("error", [LeaseLost("gone"), QueueUnavailable("away")])
+def test_no_error_of_the_queue_reaches_the_work_and_no_thread_is_left(error):
+    store = Renewals(error)
+    with Heartbeat(store, make_job(), lease=0.04):
+        while not store.number:
+            store.enough.wait(0.01)
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_work_that_ends_with_an_error_leaves_no_thread():
+    with pytest.raises(OSError, match="disk"), Heartbeat(Renewals(), make_job(), lease=LONG):
+        raise OSError("disk")
+
+
+def test_a_queue_that_never_answers_does_not_hold_up_the_end():
+    asked, answer = threading.Event(), threading.Event()
+
+    class Hanging:
+        def renew(self, job, lease):
+            asked.set()
+            answer.wait(LONG)
+
+    with Heartbeat(Hanging(), make_job(), lease=0.04) as heartbeat:
+        assert asked.wait(LONG)
+    assert heartbeat._thread.is_alive()
+    answer.set()
+    heartbeat._thread.join(LONG)
+    assert not heartbeat._thread.is_alive()
+
+
+class Counted:
+    """A store that tells when it has renewed a lease several times."""
+
+    def __init__(self, store):
+        self._store, self.renewals = store, Renewals()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def renew(self, job, lease):
+        self._store.renew(job, lease)
+        self.renewals.renew(job, lease)
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(1)], ids=["serial", "local"])
+def test_a_job_is_held_while_one_film_takes_longer_than_the_lease(
+    store, screener, folder, clock, engine
+):
+    write_film(folder / "0.png", seed=0)
+    store.add(make_job(folder=folder))
+    counted = Counted(store)
+
+    class Slow:
+        def screen(self, *arguments):
+            assert counted.renewals.enough.wait(LONG)
+            clock.seconds += 0.1
+            return engine.screen(*arguments)
+
+    job = store.claim("A", 0.2)
+    assert carry_out(job, make_tools(counted, screener, engine=Slow(), lease=0.2)) == 0
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_the_lease_is_kept_while_a_very_large_folder_is_looked_through(
+    store, screener, folder, monkeypatch
+):
+    store.add(make_job(folder=folder, settle=5))
+    counted = Counted(store)
+
+    def looked_through(*_arguments):
+        assert counted.renewals.enough.wait(LONG)
+
+    monkeypatch.setattr("jobs.runner.settles_at", looked_through)
+    assert carry_out(store.claim("A", 0.2), make_tools(counted, screener, lease=0.2)) == 0

@@ -1,0 +1,108 @@
+"""A job sets failed and refused films aside once its report is there."""
+
+import pytest
+
+from jobs import exit_codes
+from jobs.runner import LEASE, carry_out
+from jobs.states import State
+from jobs.stop import Stop
+from jobs.worker import work
+from makers import write_film
+from queue_makers import PowerCut, Witness, make_job, make_tools
+from screening.row import read_rows
+
+
+@pytest.fixture
+def films(folder):
+    write_film(folder / "0.png", seed=0)
+    (folder / "notes.txt").write_text("not a film")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+@pytest.fixture
+def submit(store, films, tmp_path):
+    def submitted(**changes):
+        return store.add(make_job(folder=films, quarantine=tmp_path / "aside", **changes))
+
+    return submitted
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+EXPECTED = ["broken.png", "broken.png.reason.txt", "notes.txt", "notes.txt.reason.txt"]
+
+
+def test_they_lie_in_a_folder_called_like_the_job(store, submit, screener, films, tmp_path):
+    submit()
+    before = names(films)
+    assert [job.exit_code for job in work(make_tools(store, screener), drain=True)] == [3]
+    assert names(tmp_path / "aside") == ["job-1", *(f"job-1/{name}" for name in EXPECTED)]
+    assert names(films) == before
+
+
+def test_with_hidden_names_nothing_tells_one(store, submit, screener, tmp_path):
+    submit(hash_names=True)
+    list(work(make_tools(store, screener), drain=True))
+    assert not {"broken", "notes"} & {
+        name.split(".")[0] for name in names(tmp_path / "aside/job-1")
+    }
+    assert len(names(tmp_path / "aside" / "job-1")) == 4
+
+
+class DiesAtReport(Witness):
+    def reported(self, report, seconds):
+        raise PowerCut
+
+
+def test_a_resumed_job_sets_them_aside_too_and_once(store, submit, screener, clock, tmp_path):
+    submit()
+    tools = make_tools(store, screener, watcher=DiesAtReport())
+    with pytest.raises(PowerCut):
+        carry_out(store.claim("A", LEASE), tools)
+    assert not (tmp_path / "aside").exists()
+    clock.seconds += LEASE + 1
+    assert carry_out(store.claim("B", LEASE), make_tools(store, screener)) == 3
+    clock.seconds += LEASE + 1
+    assert carry_out(store.claim("C", LEASE), make_tools(store, screener)) == 3
+    assert names(tmp_path / "aside" / "job-1") == EXPECTED
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_if_they_cannot_be_set_aside_it_is_tried_again_and_the_report_is_there(
+    store, submit, screener, clock, tmp_path, monkeypatch, freed
+):
+    job = submit(retries=1)
+    (tmp_path / "aside").write_text("a file where the folder should be")
+    reports = []
+
+    def later(self, _seconds):
+        reports.append(len(read_rows(job.report / "predictions.csv")))
+        clock.seconds = store.get(job.name).not_before + 1
+        if freed:
+            (tmp_path / "aside").unlink()
+
+    monkeypatch.setattr(Stop, "wait", later)
+    (ended,) = work(make_tools(store, screener, clock=clock), drain=True)
+    assert reports == [3]
+    if freed:
+        assert ended.exit_code == exit_codes.SOME_FAILED
+        assert names(tmp_path / "aside" / "job-1") == EXPECTED
+    else:
+        assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
+        assert f"{tmp_path}/aside/job-1 cannot be written" in ended.message
+    assert len(read_rows(job.report / "predictions.csv")) == 3
+    assert sum(screener.predictor.batches) == 1
+
+
+def test_films_that_a_job_did_not_reach_are_not_set_aside(store, submit, screener, films, tmp_path):
+    for number in range(30):
+        (films / f"x{number:02}.png").write_bytes(b"\x89PNG" + bytes([number]))
+    submit(batch=10)
+    (ended,) = work(make_tools(store, screener), drain=True)
+    assert ended.exit_code == exit_codes.SYSTEMIC_FAILURE
+    kept = [name for name in names(tmp_path / "aside/job-1") if not name.endswith(".reason.txt")]
+    reasons = {row.film: row.reason for row in read_rows(ended.report / "predictions.csv")}
+    assert kept == [film for film, why in reasons.items() if why and "not_screened" not in why]

@@ -1,0 +1,261 @@
+"""A job that cannot go on just now is put off; what passes by itself costs nobody's attention."""
+
+import time
+
+import pytest
+
+from jobs import exit_codes
+from jobs.errors import NotYet
+from jobs.folder import newest_change
+from jobs.runner import LEASE, carry_out
+from jobs.states import State
+from jobs.stop import Stop
+from jobs.worker import work
+from makers import write_film
+from queue_makers import SerialEngine, Witness, make_job, make_tools
+from screening.errors import DecoderError
+from screening.row import read_rows
+
+
+@pytest.fixture(autouse=True)
+def naps(monkeypatch):
+    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
+    planned = []
+
+    def wait(self, _seconds):
+        assert planned, "the worker sleeps, but there is something to do"
+        planned.pop(0)()
+        return self.asked
+
+    monkeypatch.setattr(Stop, "wait", wait)
+    return planned
+
+
+@pytest.fixture
+def later(store, clock):
+    """Let the time come at which a job may begin."""
+
+    def passed(name="job-1"):
+        clock.seconds = max(clock.seconds, store.get(name).not_before) + 0.001
+
+    return passed
+
+
+@pytest.fixture
+def tools(store, screener, clock):
+    def made(**changes):
+        return make_tools(store, screener, **{"clock": clock, "watcher": Witness()} | changes)
+
+    return made
+
+
+def outside(store, folder, seconds, **changes):
+    """Queue a job for a folder in which something changed so many seconds before now."""
+    write_film(folder / "0.png", seed=0)
+    return store.add(make_job(folder=folder, **changes)), newest_change(
+        folder, time.time()
+    ) + seconds
+
+
+def test_a_folder_that_is_being_written_into_is_waited_for_and_then_read(
+    store, folder, tools, naps, later, clock
+):
+    job, clock.seconds = outside(store, folder, 2, settle=5)
+    started = clock.seconds
+    using = tools()
+    seen = []
+
+    def look():
+        seen.append(store.get(job.name))
+        write_film(folder / "1.png", seed=1)
+        later()
+
+    naps += [look, later]
+    (ended,) = work(using, drain=True)
+    assert ended.exit_code == exit_codes.OK
+    (postponed, *_) = seen
+    assert (postponed.state, postponed.films, postponed.listed_at) == (State.QUEUED, 0, "")
+    assert postponed.not_before == pytest.approx(started + 3)
+    assert postponed.message == f"the folder {folder} is still being written into"
+    assert using.watcher.waits[0].name == job.name
+    assert (ended.attempts, ended.message) == (0, "")
+    rows = read_rows(job.report / "predictions.csv")
+    assert [row.film for row in rows] == ["0.png", "1.png"]
+
+
+def test_a_hidden_folder_is_waited_for_without_its_name(store, folder, tools, clock):
+    _job, clock.seconds = outside(store, folder, 2, settle=5, hash_names=True)
+    with pytest.raises(NotYet) as error:
+        carry_out(store.claim("A", LEASE), tools())
+    assert str(error.value) == "the folder of job job-1 is still being written into"
+    assert error.value.seconds == pytest.approx(3)
+
+
+@pytest.mark.parametrize(("settle", "seconds"), [(0, 0), (5, 6)])
+def test_a_folder_that_has_settled_is_not_waited_for(store, folder, tools, clock, settle, seconds):
+    _job, clock.seconds = outside(store, folder, seconds, settle=settle)
+    assert [job.exit_code for job in work(tools(), drain=True)] == [exit_codes.OK]
+
+
+def test_a_job_that_was_listed_is_not_waited_for_again(store, folder, tools, clock):
+    _job, clock.seconds = outside(store, folder, 6, settle=5)
+    job = store.claim("A", LEASE)
+    assert carry_out(job, tools()) == exit_codes.OK
+    write_film(folder / "late.png", seed=5)
+    clock.seconds += LEASE + 1
+    resumed = store.claim("B", LEASE)
+    assert carry_out(resumed, tools(clock=time.time)) == exit_codes.OK
+
+
+def test_a_folder_that_is_gone_is_tried_again_and_done_when_it_is_back(
+    store, folder, tools, naps, later
+):
+    job = store.add(make_job(folder=folder, retries=3))
+    folder.rmdir()
+    states = []
+
+    def back():
+        states.append(store.get(job.name))
+        later()
+        write_film(folder / "0.png", seed=0)
+
+    naps += [lambda: (states.append(store.get(job.name)), later()), back]
+    (ended,) = work(tools(), drain=True)
+    assert ended.exit_code == exit_codes.OK
+    assert [state.attempts for state in states] == [1, 2]
+    assert {state.message for state in states} == {
+        f"the folder {folder} cannot be listed: No such file or directory"
+    }
+
+
+def gone(folder):
+    folder.rmdir()
+    return SerialEngine()
+
+
+def in_the_way(folder):
+    (folder.parent / "reports").write_text("a file where the report's folder should be")
+    write_film(folder / "0.png", seed=0)
+    return SerialEngine()
+
+
+def no_decoder(folder):
+    write_film(folder / "0.png", seed=0)
+    return SerialEngine(0, DecoderError("no decoder process can be started: no memory"))
+
+
+@pytest.mark.parametrize("broken", [gone, in_the_way, no_decoder])
+@pytest.mark.parametrize("settle", [0, 0.001])
+def test_what_may_pass_is_tried_again_after_longer_and_longer_and_then_the_job_has_failed(
+    store, folder, tools, naps, later, clock, broken, settle
+):
+    report = folder.parent / "reports" / "job-1"
+    job = store.add(make_job(folder=folder, report=report, retries=3, settle=settle))
+    engine, waits = broken(folder), []
+
+    def wait():
+        waits.append(store.get(job.name).not_before - clock.seconds)
+        later()
+
+    naps += [wait] * 3
+    (ended,) = work(tools(engine=engine), drain=True)
+    assert (ended.state, ended.exit_code, ended.attempts) == (State.FAILED, exit_codes.ERROR, 3)
+    assert ended.message
+    assert naps == []
+    for attempt, seconds in enumerate(waits):
+        assert 15 * 2**attempt <= seconds <= 30 * 2**attempt + 0.01
+
+
+@pytest.mark.parametrize("broken", [gone, in_the_way, no_decoder])
+def test_without_retries_the_job_has_failed_at_once(store, folder, tools, broken):
+    report = folder.parent / "reports" / "job-1"
+    store.add(make_job(folder=folder, report=report))
+    (ended,) = work(tools(engine=broken(folder)), drain=True)
+    assert (ended.exit_code, ended.attempts) == (exit_codes.ERROR, 0)
+
+
+def test_a_report_whose_place_is_free_again_is_written_without_screening_again(
+    store, folder, tools, naps, later, screener
+):
+    engine = in_the_way(folder)
+    report = folder.parent / "reports" / "job-1"
+    store.add(make_job(folder=folder, report=report, retries=1))
+    naps += [lambda: ((folder.parent / "reports").unlink(), later())]
+    (ended,) = work(tools(engine=engine), drain=True)
+    assert ended.exit_code == exit_codes.OK
+    assert len(read_rows(report / "predictions.csv")) == 1
+    assert screener.predictor.batches == [1]
+
+
+def test_a_wait_for_the_folder_does_not_use_up_the_retries(
+    store, folder, tools, naps, later, clock
+):
+    job, clock.seconds = outside(store, folder, 1, settle=5, retries=0)
+    naps += [later]
+    assert [ended.name for ended in work(tools(), drain=True)] == [job.name]
+
+
+def test_what_will_not_pass_is_not_tried_again(store, folder, tools):
+    write_film(folder / "0.png", seed=0)
+    labels = folder.parent / "labels.csv"
+    labels.write_text("film,label\n0.png,0\n0.png,1\n")
+    store.add(make_job(folder=folder, labels=labels, retries=3))
+    assert [job.exit_code for job in work(tools(), drain=True)] == [exit_codes.ERROR]
+
+
+@pytest.mark.parametrize("ahead", [1, 1e6])
+def test_draining_does_not_wait_for_a_job_that_its_user_wants_later(
+    store, folder, tools, clock, ahead
+):
+    store.add(make_job(folder=folder, not_before=clock.seconds + ahead))
+    assert list(work(tools(), drain=True)) == []
+    assert store.get("job-1").state is State.QUEUED
+
+
+def test_one_that_does_not_drain_begins_when_the_user_wanted(
+    store, folder, tools, clock, naps, later
+):
+    store.add(make_job(folder=folder, not_before=clock.seconds + 3600))
+    naps += [later]
+    assert next(work(tools(), drain=False)).exit_code == exit_codes.OK
+
+
+def test_a_worker_for_one_job_does_not_wait_until_its_user_wants_it(store, folder, tools, clock):
+    store.add(make_job(folder=folder, not_before=clock.seconds + 3600))
+    assert list(work(tools(), drain=True, only="job-1")) == []
+
+
+def test_what_another_worker_gives_back_while_this_one_drains_is_done(store, folder, tools, naps):
+    store.add(make_job(folder=folder))
+    held = store.claim("another-host:1:1", LEASE)
+    naps += [lambda: None, lambda: store.release(held)]
+    (ended,) = work(tools(), drain=True)
+    assert (ended.exit_code, ended.deaths) == (exit_codes.OK, 0)
+
+
+def test_what_another_worker_puts_off_while_this_one_drains_is_done(
+    store, folder, tools, naps, later
+):
+    store.add(make_job(folder=folder))
+    held = store.claim("another-host:1:1", LEASE)
+    naps += [lambda: store.postpone(held, 900, "the disk is full", 1), later]
+    assert [job.exit_code for job in work(tools(), drain=True)] == [exit_codes.OK]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_worker_ends_after_so_many_jobs(store, tmp_path, tools, most):
+    for name in ("a", "b", "c", "d"):
+        write_film(tmp_path / name / "0.png", seed=0)
+        store.add(make_job(name, tmp_path / name))
+    ended = list(work(tools(), drain=False, most=most))
+    assert [job.name for job in ended] == ["a", "b", "c", "d"][:most]
+    assert len(store.jobs(State.QUEUED)) == 4 - most
+
+
+def test_a_job_that_was_put_off_is_not_one_of_so_many(store, folder, tools, naps, later):
+    folder.rmdir()
+    store.add(make_job("a", folder, retries=1))
+    (folder.parent / "b").mkdir()
+    store.add(make_job("b", folder.parent / "b"))
+    ended = list(work(tools(), drain=False, most=1))
+    assert [job.name for job in ended] == ["b"]
