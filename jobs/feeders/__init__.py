@@ -1,0 +1,1 @@
+"""What brings jobs into the queue by itself."""

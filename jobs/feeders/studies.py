@@ -1,0 +1,131 @@
+"""Queue each sub-folder of a folder, once it is written."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from jobs.agenda import Agenda, Watched
+from jobs.folder import settles_at
+from jobs.submission import Request, new_job
+from screening.errors import ScreeningError
+from screening.films import discover, modified_ns
+
+#: Seconds until what went wrong is tried again.
+_AGAIN: Final = 60.0
+
+#: Jobs made in one look: each takes a moment, and those that are there wait to be begun.
+_MOST: Final = 50
+
+
+class Studies:
+    """A :class:`~jobs.worker.Feeder` for one folder, whose sub-folders are studies.
+
+    A sub-folder becomes a job when it holds a file and nothing in it has changed for as long as the
+    option `settle` says; once, over restarts and several workers. One whose name begins with a dot
+    is left alone, as programs write aside what is not complete; so is a link.
+
+    Of a sub-folder that has become a job only its own list of entries is looked at: if that has
+    changed, a warning names the job.
+
+    Args:
+        request: for each of them, but for its folder; `reports` is where the reports go.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, folder: Path, request: Request, agenda: Agenda, clock: Callable[[], float]
+    ) -> None:
+        self._folder = folder
+        self._request = request
+        self._agenda = agenda
+        self._clock = clock
+        # Of the sub-folders that are there: what they have become, None if that is to come.
+        self._known: dict[str, Watched | None] = {}
+        self._later: dict[str, float] = {}
+        self._loose = 0
+
+    def feed(self) -> None:
+        """Queue the sub-folders that have settled since the last time, up to fifty of them."""
+        now = self._clock()
+        if self._is_later("", now):
+            return
+        try:
+            studies = self._listed(now)
+        except OSError as error:
+            self._put_off("", now, "folder_not_listed", error)
+            return
+        self._remember(studies)
+        queued = 0
+        for name, entry in studies.items():
+            if self._is_later(name, now):
+                continue
+            try:
+                queued += self._look_at(entry, now)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._put_off(name, now, "study_not_queued", error)
+            except ScreeningError as error:
+                # It is the same for all of them: the bundle, or the labels.
+                self._put_off("", now, "studies_not_queued", error)
+                return
+            if queued == _MOST:
+                return
+
+    def _listed(self, now: float) -> dict[str, "os.DirEntry[str]"]:
+        """Sub-folders, sorted by name; warns if there is something else."""
+        with os.scandir(self._folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+        studies = {entry.name: entry for entry in shown if entry.is_dir(follow_symlinks=False)}
+        loose = len(shown) - len(studies)
+        if loose <= self._loose:
+            self._loose = loose
+        elif not self._is_later("/", now):
+            structlog.get_logger().warning("entries_in_no_study", number=loose)
+            self._later["/"] = now + _AGAIN
+            self._loose = loose
+        return dict(sorted(studies.items()))
+
+    def _remember(self, studies: Iterable[str]) -> None:
+        """Know what those that are there have become, and forget the others."""
+        unknown = [name for name in studies if name not in self._known]
+        before = self._agenda.watched(self._folder, unknown) if unknown else {}
+        self._known = {name: self._known.get(name, before.get(name)) for name in studies}
+        self._later = {
+            name: at for name, at in self._later.items() if name in self._known or name in ("", "/")
+        }
+
+    def _look_at(self, entry: "os.DirEntry[str]", now: float) -> bool:
+        """True if it has become a job just now."""
+        modified = modified_ns(entry.stat(follow_symlinks=False))
+        known = self._known[entry.name]
+        if known is not None:
+            if known.modified_ns != modified:
+                structlog.get_logger().warning("study_changed_after_its_job", job=known.job)
+                self._agenda.rewatch(self._folder, entry.name, modified)
+                self._known[entry.name] = replace(known, modified_ns=modified)
+            return False
+        folder = Path(entry.path)
+        if settles_at(folder, self._request.options.settle, now) or not discover(folder):
+            return False
+        job = new_job(replace(self._request, folder=folder), always=True)
+        if not self._agenda.watch(self._folder, entry.name, modified, job):
+            # Another worker watches the same folder, and was faster.
+            self._known.pop(entry.name)
+            return False
+        structlog.get_logger().info("study_queued", job=job.name)
+        self._known[entry.name] = Watched(modified, job.name)
+        return True
+
+    def _is_later(self, name: str, now: float) -> bool:
+        # A clock that was put back keeps nothing waiting.
+        return now < self._later.get(name, 0.0) <= now + _AGAIN
+
+    def _put_off(self, name: str, now: float, event: str, error: Exception) -> None:
+        """Try again in a minute. A folder's name may be a person's, and so may a message."""
+        self._later[name] = now + _AGAIN
+        structlog.get_logger().error(event, why=type(error).__name__)

@@ -1,0 +1,31 @@
+"""An agenda beside the store, and a bundle to be queued with."""
+
+import pytest
+
+from jobs.sql.agenda import SqlAgenda
+from jobs.sql.database import open_database
+from queue_makers import empty_bundle
+
+
+@pytest.fixture
+def open_agenda(tmp_path, store):
+    """Another worker's connection to the queue of `store`."""
+    opened = []
+
+    def opener():
+        opened.append(open_database(tmp_path / "queue.sqlite"))
+        return SqlAgenda(opened[-1])
+
+    yield opener
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def agenda(open_agenda):
+    return open_agenda()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return empty_bundle(tmp_path / "bundle")
