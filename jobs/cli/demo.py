@@ -32,14 +32,19 @@ def demo(out: Path) -> None:
     films = out / "films"
     _gather(films)
     from exports.bundle import SHIPPED
-    from jobs.cli.workshop import open_store, work_off
-    from jobs.submission import new_job
+    from jobs.cli.stores import open_store
+    from jobs.cli.workshop import Shift, work_off
+    from jobs.options import Options
+    from jobs.submission import Request, new_job
     from screening.row import PREDICTIONS, read_rows
 
-    store = open_store(out / "queue.sqlite")
-    job = new_job(films, SHIPPED, None, None, out / "patient.key", "onnx", 8, reports=out)
+    queue = out / "queue.sqlite"
+    store = open_store(queue)
+    options = Options(key=out / "patient.key", settle=0)
+    job = new_job(Request(folder=films, model=SHIPPED, options=options, reports=out), always=True)
     store.add(job)
-    code = work_off(store, drain=True, only=job.name)
+    store.close()
+    code = work_off(queue, Shift(drain=True), job.name)
     if code == 0:
         rows = read_rows(job.report / PREDICTIONS)
         for row in rows:

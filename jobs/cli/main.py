@@ -9,10 +9,13 @@ import click
 from jobs import exit_codes
 from jobs.cli.demo import demo
 from jobs.cli.export import export
-from jobs.cli.queue import jobs, worker
+from jobs.cli.jobs import jobs
+from jobs.cli.queue import worker
+from jobs.cli.schedule import schedule
 from jobs.cli.screen import run, submit
 from jobs.cli.sign import sign
 from jobs.cli.train import train
+from jobs.cli.watch import watch
 from screening import __version__
 from screening.errors import ScreeningError
 
@@ -75,5 +78,5 @@ def cli() -> None:
     """
 
 
-for command in (train, export, sign, run, submit, worker, jobs, demo):
+for command in (train, export, sign, run, submit, worker, schedule, watch, jobs, demo):
     cli.add_command(command)

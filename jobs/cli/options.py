@@ -1,15 +1,22 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from exports.bundle import SHIPPED
 from jobs.job import Job
+from jobs.options import Options
 from screening.limits import Limits
+
+if TYPE_CHECKING:
+    from jobs.submission import Request
 
 _MIB: Final = 1024**2
 
@@ -23,12 +30,41 @@ def state_home() -> Path:
     return Path(home) / "screening"
 
 
+class _Queue(click.ParamType[Path | str]):
+    """A file, or the URL of a database on a server."""
+
+    name = "QUEUE"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Path | str:
+        if isinstance(value, str) and "://" in value:
+            return value
+        if Path(value).is_dir():
+            self.fail(f"{str(value)!r} is a folder, not a file", parameter, context)
+        return Path(value)
+
+
+class _Moment(click.ParamType[datetime]):
+    """A time in ISO 8601; without an offset that of this machine."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> datetime:
+        try:
+            return datetime.fromisoformat(str(value)).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time like 2026-11-22T02:30", parameter, context)
+
+
 queue_option = click.option(
     "--queue",
-    type=_FILE,
+    type=_Queue(),
     envvar="SCREENING_QUEUE",
     default=lambda: state_home() / "queue.sqlite",
-    help="Queue file.  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
+    help="Queue: a file, or postgresql://…  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
 )
 
 #: Of the machine, not of a job: whoever screens decides whom to trust.
@@ -39,8 +75,9 @@ public_key_option = click.option(
     help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
 )
 
+folder_argument = click.argument("folder", type=_FOLDER)
+
 _SCREENING_OPTIONS: Final = (
-    click.argument("folder", type=_FOLDER),
     click.option(
         "--model", type=_FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
     ),
@@ -53,12 +90,15 @@ _SCREENING_OPTIONS: Final = (
         help="CSV with the columns film and label, and optionally patient.",
     ),
     click.option(
-        "--runtime", type=click.Choice(["onnx", "litert"]), default="onnx", show_default=True
+        "--runtime",
+        type=click.Choice(["onnx", "litert"]),
+        default=Options.runtime,
+        show_default=True,
     ),
     click.option(
         "--batch",
         type=click.IntRange(1, 1024),
-        default=8,
+        default=Options.batch,
         show_default=True,
         help="Films scored at once.",
     ),
@@ -86,7 +126,7 @@ _SCREENING_OPTIONS: Final = (
     click.option(
         "--max-failure-rate",
         type=click.FloatRange(0, 1),
-        default=Job.max_failure_rate,
+        default=Options.max_failure_rate,
         show_default=True,
         help="Share of failed films, after 20, at which the job is given up.",
     ),
@@ -101,6 +141,23 @@ _SCREENING_OPTIONS: Final = (
         help="Show on each scored film where the model sees pneumonia.",
     ),
     click.option(
+        "--settle",
+        type=click.FloatRange(0),
+        default=Options.settle,
+        show_default=True,
+        help="Seconds for which nothing in the folder must have changed before it is read.",
+    ),
+    click.option(
+        "--new-only",
+        is_flag=True,
+        help="Leave out films that a finished job of the same folder and model has scored.",
+    ),
+    click.option(
+        "--quarantine",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Copy films that failed or were refused to DIR/JOB, each with the reason beside it.",
+    ),
+    click.option(
         "--key",
         type=_FILE,
         default=lambda: state_home() / "patient.key",
@@ -112,8 +169,108 @@ _SCREENING_OPTIONS: Final = (
 )
 
 
+_QUEUEING_OPTIONS: Final = (
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=Options.retries,
+        show_default=True,
+        help="Tries after the first, if the folder or the report's place cannot be reached.",
+    ),
+    click.option(
+        "--priority",
+        type=click.IntRange(-1000, 1000),
+        default=Job.priority,
+        show_default=True,
+        help="Jobs of a higher priority are screened first.",
+    ),
+    click.option(
+        "--tag", "tags", multiple=True, help="A word by which to find the job; may be repeated."
+    ),
+)
+
+
+not_before_option = click.option(
+    "--not-before", type=_Moment(), help="Do not begin before this time."
+)
+
+
+def queueing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that leaves the screening to a worker."""
+    for option in reversed(_QUEUEING_OPTIONS):
+        command = option(command)
+    return command
+
+
 def screening_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and options of every command that screens a folder."""
+    """The options of every command that screens folders."""
     for option in reversed(_SCREENING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def request_of(
+    folder: Path,
+    model: Path,
+    out: Path | None,
+    public_key: Path | None,
+    max_pixels: int,
+    decode_timeout: float,
+    decode_memory: int,
+    priority: int = 0,
+    not_before: datetime | None = None,
+    tags: tuple[str, ...] = (),
+    **options: Any,
+) -> Request:
+    """What these options ask for."""
+    from jobs.submission import Request
+
+    limits = Limits(max_pixels, decode_timeout, decode_memory * _MIB)
+    return Request(
+        folder=folder,
+        model=model,
+        report=out,
+        options=Options(limits=limits, **options),
+        priority=priority,
+        not_before=not_before.timestamp() if not_before else 0.0,
+        tags=tags,
+        public_key=public_key,
+    )
+
+
+_WORKER_OPTIONS: Final = (
+    click.option(
+        "--processes",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        help="Worker processes that share the queue; one that is killed is replaced.",
+    ),
+    click.option(
+        "--lease",
+        type=click.FloatRange(1),
+        default=120.0,
+        show_default=True,
+        help="Seconds after which another worker takes over the job of one that is not heard of.",
+    ),
+    click.option(
+        "--metrics",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write figures for Prometheus to this file, for node_exporter's textfile collector.",
+    ),
+    click.option(
+        "--log", type=click.Choice(["json", "logfmt"]), help="Log events for machines, to stderr."
+    ),
+    click.option(
+        "--notify-command",
+        help="Run this when a job has ended, with a JSON document about it on standard input.",
+    ),
+    click.option("--notify-url", help="Send the same document there with POST."),
+)
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that works off a queue."""
+    for option in reversed(_WORKER_OPTIONS):
         command = option(command)
     return command

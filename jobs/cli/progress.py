@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import click
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jobs import exit_codes
 from screening.findings import PNEUMONIA
 from screening.row import Row, Status
 
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
 class _Bar:
     """A rich progress bar that is silent where nobody watches."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: bool = True) -> None:
         console = Console(stderr=True)
-        self.watched = sys.stderr.isatty()
+        self.watched = live and sys.stderr.isatty()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -91,27 +93,38 @@ class TrainingProgress(_Bar):
 
 
 class ScreeningProgress(_Bar):
-    """Films of the job in hand, and what came of it."""
+    """Films of the job in hand, and what came of it.
 
-    def __init__(self) -> None:
-        super().__init__()
+    Args:
+        live: with a bar, where there is a terminal.
+        silent: nothing at all; something else tells of the work.
+    """
+
+    def __init__(self, live: bool = True, silent: bool = False) -> None:
+        super().__init__(live and not silent)
+        self._silent = silent
         self._task: TaskID | None = None
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        if not self._silent:
+            super().say(line)
 
     def started(self, job: Job, films: int, left: int) -> None:
         """Screening begins."""
         resumed = f", {films - left} of them done before" if left < films else ""
-        where = f"of job {job.name}" if job.hash_names else f"in {job.folder}"
+        where = job.shown_folder if job.options.hash_names else f"in {job.folder}"
         self.say(f"Screening {films} files {where}{resumed}")
         if self._task is not None:
             self.bar.remove_task(self._task)
         self._task = self.bar.add_task(job.name, total=films, completed=films - left, note="")
 
-    def committed(self, rows: list[Row]) -> None:
+    def committed(self, rows: list[Row], _seconds: float) -> None:
         """Rows are in the ledger."""
         if self._task is not None:
             self.bar.advance(self._task, len(rows))
 
-    def reported(self, report: Report) -> None:
+    def reported(self, report: Report, _seconds: float) -> None:
         """The report is there."""
         number = Counter(row.status for row in report.rows)
         positive = sum(row.prediction == PNEUMONIA for row in report.rows)
@@ -125,3 +138,16 @@ class ScreeningProgress(_Bar):
                     f"({figure.ci_low:.3f} to {figure.ci_high:.3f}, n = {figure.n})"
                 )
         self.say(f"Report: {report.folder}")
+
+    def waiting(self, job: Job) -> None:
+        """The job was put off."""
+        at = datetime.fromtimestamp(job.not_before).astimezone()
+        self.say(f"Job {job.name} waits until {at:%H:%M:%S}: {job.message}")
+
+    def ended(self, job: Job) -> None:
+        """The job is done or has failed."""
+        if job.exit_code not in (exit_codes.OK, exit_codes.SOME_FAILED):
+            self.say(f"Error: job {job.name}: {job.message}")
+
+    def idle(self) -> None:
+        """Nothing is said while there is nothing to do."""

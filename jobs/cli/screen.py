@@ -6,75 +6,62 @@ from typing import Any
 
 import click
 
-from jobs.cli.options import screening_options
+from jobs.cli.options import (
+    folder_argument,
+    not_before_option,
+    queueing_options,
+    request_of,
+    screening_options,
+)
 from jobs.job import Job
 
 
 @click.command()
+@folder_argument
 @screening_options
-def run(queue: Path, public_key: Path | None, **request: Any) -> None:
+def run(queue: Path | str, public_key: Path | None, **asked: Any) -> None:
     """Screen the films in FOLDER now, and write a report.
 
     The same as submit and a worker for this one job: if it is interrupted,
     `screening worker --drain` goes on where it stopped.
     """
-    from jobs.cli.workshop import open_store, work_off
+    from jobs.cli.stores import open_store, shown
+    from jobs.cli.workshop import Shift, work_off
 
     store = open_store(queue)
-    job = checked_job(public_key=public_key, **request)
+    job = _checked_job(always=True, public_key=public_key, retries=0, **asked)
     store.add(job)
-    click.echo(f"Job {job.name}, queue {queue}")
-    sys.exit(work_off(store, drain=True, only=job.name, public_key=public_key))
+    click.echo(f"Job {job.name}, queue {shown(queue)}")
+    store.close()
+    sys.exit(work_off(queue, Shift(drain=True, public_key=public_key), job.name))
 
 
 @click.command()
+@folder_argument
 @screening_options
-def submit(queue: Path, **request: Any) -> None:
-    """Put FOLDER into the queue; `screening worker` will screen it."""
-    from jobs.cli.workshop import open_store
+@queueing_options
+@not_before_option
+def submit(queue: Path | str, **asked: Any) -> None:
+    """Put FOLDER into the queue; `screening worker` will screen it.
+
+    What is queued or running already is not queued again.
+    """
+    from jobs.cli.stores import open_store, shown
 
     store = open_store(queue)
-    job = checked_job(**request)
-    store.add(job)
+    asked_for = _checked_job(always=False, **asked)
+    job = store.add(asked_for)
     click.echo(job.name)
-    click.echo(f"queue {queue}, report will be {job.report}", err=True)
+    known = "" if job.name == asked_for.name else f"is {job.state.value} already, "
+    click.echo(f"{known}queue {shown(queue)}, report will be {job.report}", err=True)
 
 
-def checked_job(
-    folder: Path,
-    model: Path,
-    out: Path | None,
-    labels: Path | None,
-    runtime: str,
-    batch: int,
-    key: Path,
-    max_pixels: int,
-    decode_timeout: float,
-    decode_memory: int,
-    max_failure_rate: float,
-    hash_names: bool,
-    heatmaps: bool,
-    public_key: Path | None = None,
-) -> Job:
+def _checked_job(*, always: bool, **asked: Any) -> Job:
     """The job that the options describe; a report that is in the way is wrong usage."""
     from jobs.errors import ReportInTheWay
     from jobs.submission import new_job
-    from screening.limits import Limits
 
     try:
-        return new_job(
-            folder,
-            model,
-            out,
-            labels,
-            key,
-            runtime,
-            batch,
-            limits=Limits(max_pixels, decode_timeout, decode_memory * 1024**2),
-            max_failure_rate=max_failure_rate,
-            hash_names=hash_names,
-            heatmaps=heatmaps,
-            public_key=public_key,
-        )
+        return new_job(request_of(**asked), always=always)
     except ReportInTheWay as error:
         raise click.UsageError(str(error)) from error

@@ -258,7 +258,9 @@ def test_the_same_key_gives_the_same_hashes_and_another_key_others(
         (folder / name).write_bytes((place / "films" / name).read_bytes())
     given = [folder, "--model", bright_bundle, "--hash-names"]
     for report, key in (("a", place / "patient.key"), ("b", place / "patient.key"), ("c", "key")):
-        screening("run", *given, "--key", tmp_path / key, "--out", tmp_path / report)
+        # A queue keeps to one key.
+        own = ("--queue", tmp_path / f"{report}.sqlite", "--key", tmp_path / key)
+        screening("run", *given, *own, "--out", tmp_path / report)
     a, b, c = (hashes(tmp_path / report) for report in "abc")
     assert a == b
     assert len(a) == 3
@@ -292,6 +294,7 @@ def test_with_hashed_names_no_name_is_printed_or_reported(named, screening, brig
     done = screening(
         *("run", named / "films", "--model", bright_bundle, "--out", named / "report"),
         *("--labels", labels, "--hash-names", "--key", named / "key"),
+        *("--queue", named / "queue.sqlite"),
         code=3,
     )
     assert PLANTED.findall((done.stdout + done.stderr).encode()) == []
@@ -323,6 +326,7 @@ def test_wrong_labels_are_named_by_their_line(named, screening, bright_bundle, l
     done = screening(
         *("run", named / "films", "--model", bright_bundle, "--out", tmp_path / "report"),
         *("--labels", labels, "--hash-names", "--key", named / "key"),
+        *("--queue", named / "queue.sqlite"),
         code=1,
     )
     assert "labels.csv, line" in done.stderr

@@ -122,7 +122,7 @@ def test_a_model_without_a_map_is_an_error_at_once(
     result = screening(command, *words, "--heatmaps", code=1)
     message = f"the bundle {bright_bundle} has no class activation map; run without --heatmaps"
     assert result.stderr == f"Error: {message}\n"
-    assert "is empty" in screening("jobs", "list", "--queue", queue).stdout
+    assert "is empty" in screening("jobs", "list", "--queue", queue).stderr
     assert not (tmp_path / "report").exists()
 
 

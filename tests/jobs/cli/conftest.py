@@ -18,6 +18,9 @@ def home(tmp_path, monkeypatch):
     """A working folder of its own, and nothing in the environment that tests did not put there."""
     for variable in [name for name in os.environ if name.startswith("SCREENING_")]:
         monkeypatch.delenv(variable)
+    # The films were written just now, and nobody writes more.
+    for command in ("RUN", "SUBMIT"):
+        monkeypatch.setenv(f"SCREENING_{command}_SETTLE", "0")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The command line: usage, exit codes, and looking at the queue."""
+"""The command line: usage, exit codes, and screening."""
 
 import signal
 import subprocess
@@ -19,12 +19,9 @@ from queue_makers import (
     SerialEngine,
     make_job,
     opened_store,
-    scored_row,
     table,
 )
 from screening import __version__
-from screening.audit import Event
-from screening.films import Found
 from screening.row import Status, read_rows
 
 USAGE = {
@@ -130,49 +127,6 @@ def test_the_shipped_bundle_is_the_default(store, films):
     assert submitted(store, films).model_sha256 == Bundle.open(SHIPPED).sha256
 
 
-def test_an_empty_queue_is_said_to_be_empty(queue):
-    result = screening("jobs", "list")
-    assert result.stdout == f"The queue {queue} is empty.\n"
-
-
-def test_jobs_are_listed_with_state_and_progress_oldest_first(store):
-    for name in ("b", "a", "c"):
-        store.add(make_job(name, Path(f"/films of {name}")))
-    job = store.claim("A", 60, only="a")
-    store.list_films(job, [Found("1.png", 1), Found("2.png", 1)], [])
-    store.commit(job, [scored_row("1.png")], 60)
-    store.finish(store.claim("A", 60, only="c"), 1, "no disk")
-    lines = [line.split(maxsplit=3) for line in screening("jobs", "list").stdout.splitlines()]
-    assert lines == [
-        ["b", "queued", "-", "/films of b"],
-        ["a", "running", "1/2", "/films of a"],
-        ["c", "failed", "-", "/films of c"],
-    ]
-
-
-def test_a_job_is_shown_with_its_end_and_its_history(store):
-    store.add(make_job(labels=Path("/labels.csv")))
-    job = store.claim("host:1:2", 60)
-    store.list_films(job, [], [Event("2026-11-22T21:30:06", "listed", job.name, "0 files")])
-    store.finish(job, 4, "most films failed")
-    lines = screening("jobs", "show", job.name).stdout.splitlines()
-    shown = dict(line.split(maxsplit=1) for line in lines[:-1])
-    assert shown["job"] == "job-1"
-    assert (shown["state"], shown["message"]) == ("failed", "most films failed")
-    assert shown["exit"] == "code  4"
-    assert (shown["folder"], shown["labels"]) == ("/films", "/labels.csv")
-    assert shown["worker"] == "host:1:2"
-    assert lines[-1] == "2026-11-22T21:30:06  listed  0 files"
-
-
-def test_a_job_that_waits_is_shown_without_end_and_worker(store):
-    store.add(make_job())
-    shown = screening("jobs", "show", "job-1").stdout
-    assert "exit code" not in shown
-    assert "message" not in shown
-    assert "worker     none" in shown
-
-
 def test_run_screens_with_the_shipped_model_and_reports(store, films):
     (films / "notes.txt").write_text("not a film")
     result = screening("run", films, "--out", "report", "--batch", "2")
@@ -234,7 +188,7 @@ def test_a_worker_with_nothing_to_drain_ends_well(queue):
 
 def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, films, monkeypatch):
     engines = [SerialEngine(1, KeyboardInterrupt()), SerialEngine()]
-    monkeypatch.setattr(workshop, "LocalEngine", lambda: engines.pop(0))
+    monkeypatch.setattr(workshop, "LocalEngine", lambda _readers: engines.pop(0))
     result = screening("run", films, "--batch", "1", "--out", "report")
     assert result.exit_code == exit_codes.INTERRUPTED
     assert "Interrupted" in result.stderr
@@ -246,6 +200,9 @@ def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, film
 
 def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
     class Terminated(SerialEngine):
+        def __init__(self, _readers):
+            super().__init__()
+
         def screen(self, *_arguments):
             signal.raise_signal(signal.SIGTERM)
             yield []
@@ -256,7 +213,7 @@ def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [0, 3, 1, 4])
-def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, films, code):
+def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, queue, films, code):
     store.add(make_job(folder=films))
     store.finish(store.claim("another-host:1:1", 60), code, "as the worker saw it")
-    assert workshop.work_off(store, drain=True, only="job-1") == code
+    assert workshop.work_off(queue, workshop.Shift(drain=True), "job-1") == code

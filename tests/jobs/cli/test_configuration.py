@@ -35,7 +35,7 @@ def test_an_option_comes_from_the_line_the_environment_or_the_file(
         **environment,
     )
     assert result.exit_code == exit_codes.OK, result.output
-    assert [job.batch for job in store.jobs()] == [batch]
+    assert [job.options.batch for job in store.jobs()] == [batch]
 
 
 def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
@@ -46,8 +46,8 @@ def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
     )
     job = submitted(store, films, SCREENING_CONFIG="screening.toml")
     assert (job.model, job.report) == (bundle.path, home / "out")
-    assert (job.labels, job.runtime) == (home / "labels.csv", "litert")
-    assert job.key == home / "a.key"
+    assert (job.options.labels, job.options.runtime) == (home / "labels.csv", "litert")
+    assert job.options.key == home / "a.key"
 
 
 @pytest.mark.parametrize(

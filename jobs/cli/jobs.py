@@ -1,0 +1,275 @@
+"""``screening jobs``: look at the queue, and mend it."""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from jobs import exit_codes
+from jobs.again import screen_again
+from jobs.cli.job_fields import all_fields, failed_films, fields
+from jobs.cli.job_sheet import sheet
+from jobs.cli.job_table import Listed, lines, table
+from jobs.cli.job_words import note, worker
+from jobs.cli.lookout import Lookout, display_on, keep_watch
+from jobs.cli.options import queue_option
+from jobs.errors import QueueError, TransitionError
+from jobs.job import Job
+from jobs.processes import user_name
+from jobs.states import OPEN, State
+from jobs.store import Store
+from screening.audit import Event
+from screening.clock import now
+from screening.errors import ScreeningError
+
+_ENDED: Final = tuple(state for state in State if state not in OPEN)
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="For programs; see above.")
+_names = click.argument("names", metavar="JOB...", nargs=-1, required=True)
+
+
+@click.group()
+def jobs() -> None:
+    """Look at the queue, and mend it.
+
+    For JOB the beginning of a job's name will do, if no other job's begins so.
+    """
+
+
+@jobs.command("list")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only jobs in this state; given several times, in one of these.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="WORD",
+    help="Only jobs with this tag; given several times, with all of these.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only so many, those submitted last.")
+@_json_option
+@queue_option
+def list_jobs(
+    queue: Path | str,
+    states: tuple[str, ...],
+    tags: tuple[str, ...],
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Jobs, oldest first.
+
+    On a terminal a table. Elsewhere a line for each job: name, state, films done
+    and found, failed films, priority, since when it has been in this state (UTC;
+    for one that waits, when it was submitted), tags, folder, and what it waits for
+    or why it failed. What there is not is "-".
+
+    --json prints one array with an object for each job: name, state, folder (null
+    with --hash-names), report, model, model_sha256, priority, tags, schedule;
+    films (found), committed, failed; submitted_at, not_before, started_at,
+    finished_at and lease_until (ISO 8601, UTC); worker, attempts (times that it was
+    put off), exit_code, message. null is what there is not (yet). Later versions
+    may add fields.
+    """
+    from jobs.cli.stores import open_store, shown
+
+    store = open_store(queue)
+    every = store.jobs(*map(State, states))
+    chosen = [job for job in every if set(tags) <= set(job.tags)]
+    chosen = chosen[-limit:] if limit else chosen
+    if as_json:
+        _print_fields(store, chosen)
+    elif chosen:
+        _print_list(store, chosen)
+    else:
+        is_so = "has no such job" if states or tags else "is empty"
+        click.echo(f"The queue {shown(queue)} {is_so}.", err=True)
+
+
+def _print_fields(store: Store, chosen: Iterable[Job]) -> None:
+    click.echo(json.dumps([fields(job, failed_films(store, job)) for job in chosen], indent=2))
+
+
+def _print_list(store: Store, chosen: Iterable[Job]) -> None:
+    waiting, seconds = store.jobs(*OPEN), time.time()
+    listed = [Listed(job, failed_films(store, job), note(job, waiting, seconds)) for job in chosen]
+    if sys.stdout.isatty():
+        Console().print(table(listed, seconds))
+    else:
+        for line in lines(listed):
+            click.echo(line)
+
+
+@jobs.command("show")
+@click.argument("name", metavar="JOB")
+@_json_option
+@queue_option
+def show_job(queue: Path | str, name: str, as_json: bool) -> None:
+    """All there is to know about one job, with its history.
+
+    --json prints one object, with the fields that `jobs list` has, and listed_at,
+    claims (by workers), deaths (of workers, in a row, without a single film), counts
+    (films by status), options (as submitted) and history (a list of events with at,
+    event, subject, detail, sha256).
+    """
+    from jobs.cli.stores import find, open_store
+
+    store = open_store(queue)
+    job = find(store, name)
+    counts, history = store.counts(job), store.events(job)
+    if as_json:
+        click.echo(json.dumps(all_fields(job, counts, history), indent=2))
+    else:
+        for line in sheet(job, counts, history, store.jobs(*OPEN), time.time()):
+            click.echo(line)
+
+
+@jobs.command("watch")
+@click.argument("names", metavar="[JOB]...", nargs=-1)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@_json_option
+@queue_option
+def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_json: bool) -> None:
+    """See how far the open jobs are, until none is open; or these jobs, until they have ended.
+
+    On a terminal a table that stays in its place. Elsewhere a line for each job
+    whenever there is something new. The exit code is the most severe of the jobs
+    named (4, 1, 3, 0; 1 for one that was cancelled), or 0. Ctrl-C ends the watch,
+    and nothing else.
+
+    --json prints a line at each look, {"at": …, "jobs": […]}, each job with the
+    fields that `jobs list` has, and films_per_second and seconds_left.
+    """
+    from jobs.cli.stores import find, open_store, shown
+    from jobs.patience import patient
+    from jobs.stop import Stop
+
+    # What is watched for a whole night outlasts a restart of the database.
+    store = patient(open_store(queue), Stop())
+    lookout = Lookout(store, [find(store, name).name for name in names])
+    with display_on(Console(), as_json) as display:
+        ended = keep_watch(lookout, display, interval)
+    if not names:
+        click.echo(f"Nothing is open in the queue {shown(queue)}.", err=True)
+        return
+    from jobs.worker import most_severe
+
+    codes = [exit_codes.ERROR if job.exit_code is None else job.exit_code for job in ended]
+    sys.exit(most_severe(codes))
+
+
+@jobs.command("retry")
+@_names
+@queue_option
+def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
+    """Queue jobs that have ended once more.
+
+    Of a job that is done the failed films are screened again, and those that were
+    not reached; one that failed or was cancelled goes on where it stopped. What
+    was scored stays as it is. The new report comes to the place of the old one,
+    which is kept beside it as REPORT.1, REPORT.2, and so on.
+    """
+    from jobs.cli.stores import open_store
+
+    store = open_store(queue)
+    who = f"user {user_name()}, host {platform.node()}"
+
+    def retry(job: Job) -> str:
+        again, old = screen_again(store, job.name, Event(now(), "retried", job.name, who))
+        left = (
+            f": {again.films - again.committed} of {again.films} films to go" if again.films else ""
+        )
+        kept = f"; its old report is {old}" if old else ""
+        return f"{job.name} waits{left}{kept}"
+
+    _each(store, names, retry)
+
+
+@jobs.command("cancel")
+@_names
+@queue_option
+def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
+    """Cancel jobs that are queued or running.
+
+    A worker that holds one notices when it commits next, and takes another. What
+    was screened is kept: `jobs retry` goes on from there.
+    """
+    from jobs.cli.stores import open_store
+
+    store = open_store(queue)
+
+    def cancel(job: Job) -> str:
+        if job.state not in OPEN:
+            raise TransitionError(f"job {job.name} is {job.state} already")
+        store.cancel(job.name)
+        held = f"; {worker(job)}, which holds it, will notice" if job.worker else ""
+        return f"{job.name} is cancelled{held}"
+
+    _each(store, names, cancel)
+
+
+def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None:
+    """Do the same to several jobs; none is touched if one of them is not known."""
+    from jobs.cli.stores import find
+
+    refused = False
+    for job in [find(store, name) for name in names]:
+        try:
+            click.echo(act(job))
+        except QueueError:
+            raise
+        except ScreeningError as error:
+            click.echo(f"Error: {error}", err=True)
+            refused = True
+    if refused:
+        sys.exit(exit_codes.ERROR)
+
+
+@jobs.command("prune")
+@click.option(
+    "--older",
+    "days",
+    type=click.FloatRange(0, 36_500),
+    default=90.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Forget what ended more than so many days ago.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be forgotten.")
+@queue_option
+def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
+    """Forget jobs that ended long ago, with their films and their history.
+
+    Reports stay where they are. With --new-only, films that only a forgotten job
+    has scored are new again; and what is forgotten cannot be retried.
+    """
+    from jobs.cli.stores import open_store
+
+    store = open_store(queue)
+    before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
+    ended = [job for job in store.jobs(*_ENDED) if job.finished_at < before]
+    names = [job.name for job in ended] if dry_run else store.prune(before)
+    for name in names:
+        click.echo(name)
+    click.echo(f"{len(names)} jobs {'would be' if dry_run else 'are'} forgotten.", err=True)
+    for job in ended:
+        # Pictures of a job without a report waited for a retry.
+        if job.name in names and job.gallery is not None and not dry_run:
+            job.gallery.clear()

@@ -1,0 +1,165 @@
+"""``screening schedule``."""
+
+import json
+import os
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.cli.options import queue_option, queueing_options, request_of, screening_options
+from jobs.job import new_name
+from jobs.schedule import Schedule
+
+
+@click.group()
+def schedule() -> None:
+    """Queue a folder again and again, at fixed times."""
+
+
+@schedule.command()
+@click.argument("folder", metavar="FOLDER_TEMPLATE")
+@click.option("--cron", required=True, help="When, as in crontab: '30 2 * * *' is every night.")
+@click.option("--tz", help="Time zone, like Europe/Berlin.  [default: this machine's]")
+@click.option("--name", help="What to call it.  [default: the time at which it was added]")
+@click.option(
+    "--catch-up",
+    type=click.IntRange(0, 1000),
+    default=Schedule.catch_up,
+    show_default=True,
+    help="Firings that are made up for when no worker ran; older ones are skipped.",
+)
+@screening_options
+@queueing_options
+def add(
+    queue: Path | str,
+    folder: str,
+    out: Path | None,
+    cron: str,
+    tz: str | None,
+    name: str | None,
+    catch_up: int,
+    **asked: Any,
+) -> None:
+    """Queue FOLDER_TEMPLATE by a cron expression; workers of the queue see to it.
+
+    {date} in FOLDER_TEMPLATE or --out becomes the date of the night, {yesterday}
+    the day before; {date:%Y/%m/%d} writes it in another way. Each firing is a job
+    of its own, with the bundle as it is then; while one of them is open the next
+    one waits. A time that daylight saving skips fires when the clocks have been
+    put on, one that comes twice fires once.
+    """
+    from jobs.cli.stores import open_agenda
+    from jobs.errors import ReportInTheWay
+    from jobs.local_zone import local_zone
+    from jobs.submission import check_places, checked
+    from screening.clock import now
+
+    request = checked(request_of(folder=Path(), out=None, **asked))
+    planned = Schedule(
+        name=name or new_name(),
+        cron=cron,
+        tz=tz or local_zone(),
+        folder=_absolute(folder),
+        report="" if out is None else _absolute(str(out)),
+        reports=request.reports.absolute(),
+        model=request.model,
+        options=request.options,
+        added_at=now(),
+        last=time.time(),
+        priority=request.priority,
+        tags=request.tags,
+        catch_up=catch_up,
+    )
+    first = next(planned.times.upcoming(planned.last))
+    screened = planned.folder_at(first)
+    report = planned.report_at(first) or planned.reports / planned.name
+    try:
+        check_places(screened, report, planned.options.quarantine)
+    except ReportInTheWay as error:
+        raise click.UsageError(str(error)) from error
+    with open_agenda(queue) as agenda:
+        agenda.add(planned)
+    click.echo(planned.name)
+    click.echo(f"fires first at {_shown(planned, first)}: {screened}", err=True)
+
+
+@schedule.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@queue_option
+def list_schedules(queue: Path | str, as_json: bool) -> None:
+    """All schedules, by name, with their last and their next firing."""
+    from jobs.cli.stores import open_agenda, shown
+
+    with open_agenda(queue) as agenda:
+        every = agenda.schedules()
+        newest = {known.name: agenda.firings(known.name)[-1:] for known in every}
+    if as_json:
+        click.echo(json.dumps([_as_dict(planned) for planned in every], indent=2))
+        return
+    if not every:
+        click.echo(f"The queue {shown(queue)} has no schedules.")
+    for planned in every:
+        first = next(planned.times.upcoming(time.time()))
+        done = [f"{_shown(planned, at.at)} {at.job or 'skipped'}" for at in newest[planned.name]]
+        click.echo(f"{planned.name}  {planned.cron}  {planned.tz}  {planned.folder}")
+        click.echo(f"  next {_shown(planned, first)}, last {''.join(done) or 'never'}")
+
+
+@schedule.command()
+@click.argument("name")
+@queue_option
+def remove(queue: Path | str, name: str) -> None:
+    """Forget a schedule; jobs that it has queued stay."""
+    from jobs.cli.stores import open_agenda
+
+    with open_agenda(queue) as agenda:
+        agenda.remove(name)
+    click.echo(f"{name} is removed")
+
+
+@schedule.command("next")
+@click.argument("name", required=False)
+@click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True)
+@queue_option
+def coming(queue: Path | str, name: str | None, count: int) -> None:
+    """When schedules fire next, with the folder of each firing."""
+    from jobs.cli.stores import open_agenda
+    from jobs.errors import ScheduleError
+
+    with open_agenda(queue) as agenda:
+        every = [known for known in agenda.schedules() if name in (None, known.name)]
+    if name is not None and not every:
+        raise ScheduleError(f"there is no schedule {name}; screening schedule list shows all")
+    begin = time.time()
+    firings = [(at, known) for known in every for at in islice(known.times.upcoming(begin), count)]
+    for at, known in sorted(firings, key=lambda firing: (firing[0], firing[1].name))[:count]:
+        click.echo(f"{_shown(known, at)}  {known.name}  {known.folder_at(at)}")
+
+
+def _absolute(template: str) -> str:
+    """The template, but not of a path relative to here; braces in that are no part of it."""
+    here = os.fspath(Path.cwd()).replace("{", "{{").replace("}", "}}")
+    return os.path.normpath(os.path.join(here, template))  # noqa: PTH118  # it is no path yet
+
+
+def _shown(planned: Schedule, at: float) -> str:
+    return planned.times.local(at).isoformat(sep=" ", timespec="minutes")
+
+
+def _as_dict(planned: Schedule) -> dict[str, Any]:
+    return {
+        "name": planned.name,
+        "cron": planned.cron,
+        "tz": planned.tz,
+        "folder": planned.folder,
+        "report": planned.report or None,
+        "model": str(planned.model),
+        "priority": planned.priority,
+        "tags": list(planned.tags),
+        "catch_up": planned.catch_up,
+        "added_at": planned.added_at,
+        "next": planned.times.local(next(planned.times.upcoming(time.time()))).isoformat(),
+    }

@@ -1,0 +1,92 @@
+"""SIGTERM and Ctrl-C finish the films in hand and give the job back; a second one stops at once."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+
+import pytest
+
+from makers import COMMAND, write_chest_film
+from screening.audit import broken_links
+from screening.row import Status, read_rows
+
+FILMS = 150
+
+
+def ask(queue, query):
+    with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=30)) as connection:
+        return connection.execute(query).fetchone()
+
+
+def committed(queue) -> int:
+    return ask(queue, "SELECT count(row) FROM films")[0]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("signals") / "films"
+    for seed in range(FILMS):
+        write_chest_film(folder / f"{seed:04}.png", seed)
+    return folder
+
+
+@pytest.fixture
+def signalled(films, tmp_path, screening, environment):
+    """A worker that is sent these signals after its first rows; rows before and after, and its code."""
+
+    def sent(batch, *signals):
+        queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
+        words = ("--queue", queue, "--out", report, "--batch", batch)
+        screening("submit", films, *words)
+        with subprocess.Popen(
+            [COMMAND, "worker", "--queue", queue],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as worker:
+            while not (before := committed(queue)) and worker.poll() is None:
+                time.sleep(0.02)
+            for number in signals:
+                worker.send_signal(number)
+            _out, told = worker.communicate(timeout=300)
+        assert "Traceback" not in told
+        assert "Interrupted." in told
+        return before, committed(queue), worker.returncode
+
+    return sent
+
+
+def in_hand_and_suspected(queue):
+    return ask(queue, "SELECT sum(in_hand AND row IS NULL), sum(deaths) FROM films")
+
+
+def goes_on(tmp_path, screening):
+    queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
+    assert ask(queue, "SELECT state, worker FROM jobs") == ("queued", "")
+    assert in_hand_and_suspected(queue) == (0, 0)
+    assert not report.exists()
+    screening("worker", "--drain", "--queue", queue)
+    rows = read_rows(report / "predictions.csv")
+    assert [row.film for row in rows] == [f"{number:04}.png" for number in range(FILMS)]
+    assert {row.status for row in rows} == {Status.SCORED}
+    assert broken_links(report / "audit.csv") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_films_in_hand_be_finished(number, signalled, tmp_path, screening):
+    before, after, code = signalled(8, number)
+    assert code == 130
+    # At least a batch was being read ahead.
+    assert before + 8 <= after < FILMS
+    goes_on(tmp_path, screening)
+
+
+def test_a_second_signal_stops_at_once(signalled, tmp_path, screening):
+    before, after, code = signalled(40, signal.SIGTERM, signal.SIGINT)
+    assert code == 130
+    # Those in hand would have been another forty.
+    assert after == before == 40
+    goes_on(tmp_path, screening)

@@ -1,0 +1,308 @@
+"""Looking at the queue, and mending it: `screening jobs`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from command import screening
+from jobs import exit_codes
+from jobs.cli.main import cli
+from jobs.states import State
+from jobs.worker import work
+from queue_makers import found, make_job, make_tools, scored_row
+from screening.audit import Event
+from screening.row import Row, Status, read_rows
+
+COMMANDS = sorted(cli.commands["jobs"].commands)
+
+
+def screened(store, name, films=("1.png", "2.png"), failed=()):
+    """Claim the job and commit a row for each of these films; the job as it was claimed."""
+    job = store.claim("host:1:2", 60, only=name)
+    store.list_films(job, found(*films, *failed), [])
+    rows = [scored_row(film) for film in films]
+    rows += [Row(film=film, status=Status.FAILED, reason="unreadable: torn") for film in failed]
+    store.commit(job, rows, 60)
+    return job
+
+
+def listed(*words):
+    """The names that `jobs list` gives."""
+    result = screening("jobs", "list", *words)
+    assert result.exit_code == exit_codes.OK, result.output
+    return [line.split()[0] for line in result.stdout.splitlines()]
+
+
+def of_one_job(*words):
+    return json.loads(screening("jobs", *words, "--json").stdout)
+
+
+@pytest.mark.parametrize("words", [[], ["--state", "done"], ["--tag", "night"]])
+def test_where_there_is_no_job_only_people_are_told(queue, words):
+    result = screening("jobs", "list", *words)
+    assert (result.exit_code, result.stdout) == (exit_codes.OK, "")
+    assert result.stderr.startswith(f"The queue {queue} ")
+    assert screening("jobs", "list", "--json", *words).stdout == "[]\n"
+
+
+def test_jobs_are_listed_a_line_each_oldest_first(store):
+    for name in ("b", "a", "c"):
+        store.add(make_job(name, Path(f"/films of {name}"), priority=5, tags=("ct", name)))
+    screened(store, "a", ["1.png"], ["2.png"])
+    store.finish(store.claim("A", 60, only="c"), 1, "no\ndisk")
+    lines = [line.split(maxsplit=7) for line in screening("jobs", "list").stdout.splitlines()]
+    since = [line.pop(5) for line in lines]
+    assert since[0] == "2026-11-22T21:30:05Z"
+    assert all(time.endswith("Z") for time in since)
+    assert [line[:5] for line in lines] == [
+        ["b", "queued", "-", "0", "5"],
+        ["a", "running", "2/2", "1", "5"],
+        ["c", "failed", "-", "0", "5"],
+    ]
+    assert lines[0][5:] == ["ct,b", "/films of b"]
+    assert lines[2][5:] == ["ct,c", r"/films of c  no\ndisk"]
+
+
+def test_a_list_can_be_narrowed_by_state_tag_and_number(store):
+    for name, tags in {"a": ("ct",), "b": ("ct", "night"), "c": ("night",), "d": ()}.items():
+        store.add(make_job(name, tags=tags))
+    store.cancel("a")
+    store.claim("A", 60, only="d")
+    assert listed() == ["a", "b", "c", "d"]
+    assert listed("--state", "queued") == ["b", "c"]
+    assert listed("--state", "running", "--state", "cancelled") == ["a", "d"]
+    assert listed("--tag", "night") == ["b", "c"]
+    assert listed("--tag", "night", "--tag", "ct") == ["b"]
+    assert listed("--limit", "2") == ["c", "d"]
+    assert listed("--limit", "1", "--state", "queued") == ["c"]
+
+
+def test_a_list_for_programs_has_a_value_for_every_field(store):
+    store.add(make_job("a", Path("/films"), priority=5, tags=("ct",), not_before=4e9))
+    store.add(make_job("b"))
+    store.finish(screened(store, "b", ["1.png"], ["2.png"]), 3)
+    first, second = json.loads(screening("jobs", "list", "--json").stdout)
+    assert first == {
+        "name": "a",
+        "state": "queued",
+        "folder": "/films",
+        "report": "/report-a",
+        "model": "/bundle",
+        "model_sha256": "f" * 64,
+        "priority": 5,
+        "tags": ["ct"],
+        "schedule": None,
+        "films": 0,
+        "committed": 0,
+        "failed": 0,
+        "submitted_at": "2026-11-22T21:30:05.123+00:00",
+        "not_before": "2096-10-02T07:06:40.000+00:00",
+        "started_at": None,
+        "finished_at": None,
+        "worker": None,
+        "lease_until": None,
+        "attempts": 0,
+        "exit_code": None,
+        "message": None,
+    }
+    assert (second["films"], second["committed"], second["failed"]) == (2, 2, 1)
+    assert (second["state"], second["exit_code"], second["worker"]) == ("done", 3, "host:1:2")
+    assert second["finished_at"] >= second["started_at"] > second["submitted_at"]
+
+
+def test_the_help_names_every_field_for_programs(store):
+    store.add(make_job())
+    (job,) = json.loads(screening("jobs", "list", "--json").stdout)
+    assert [name for name in job if name not in screening("jobs", "list", "--help").stdout] == []
+    more = of_one_job("show", "job-1").keys() - job.keys()
+    assert [name for name in more if name not in screening("jobs", "show", "--help").stdout] == []
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "job-1"]])
+def test_a_folder_whose_name_is_hidden_is_not_shown(store, words):
+    store.add(make_job(folder=Path("/films/Doe, Jane"), report=Path("/report"), hash_names=True))
+    for more in ([], ["--json"]):
+        result = screening("jobs", *words, *more)
+        assert "job-1" in result.stdout
+        assert "Doe" not in result.output
+
+
+def test_a_job_is_shown_with_its_options_its_end_and_its_history(store):
+    store.add(make_job(labels=Path("/labels.csv"), tags=("ct",)))
+    job = screened(store, "job-1", ["1.png"], ["2.png"])
+    store.record(job, Event("2026-11-22T21:30:06", "given_up", job.name, "2 of\x1b[31m 3"))
+    store.finish(job, 4, "most films failed")
+    lines = screening("jobs", "show", "job-1").stdout.splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
+    assert (shown["job"], shown["folder"], shown["tags"]) == ("job-1", "/films", "ct")
+    assert (shown["state"], shown["note"]) == ("failed", "most films failed")
+    assert shown["films"] == "2/2, 1 scored, 1 failed"
+    assert shown["exit"] == "code    4"
+    assert (shown["labels"], shown["limits.seconds"]) == ("/labels.csv", "30.0")
+    assert shown["worker"] == "host:1:2"
+    assert lines[-1] == r"  2026-11-22T21:30:06  given_up  2 of\x1b[31m 3"
+
+
+def test_a_job_that_waits_is_shown_without_end_and_worker(store):
+    store.add(make_job())
+    shown = screening("jobs", "show", "job-1").stdout
+    assert "exit code" not in shown
+    assert "message" not in shown
+    assert "worker       none" in shown
+    assert "films        not listed yet" in shown
+
+
+def test_a_job_is_shown_to_programs_with_counts_options_and_history(store):
+    store.add(make_job())
+    store.finish(screened(store, "job-1", ["1.png"], ["2.png"]), 3)
+    shown = of_one_job("show", "job-1")
+    assert shown["counts"] == {"scored": 1, "refused": 0, "failed": 1, "duplicate": 0}
+    assert (shown["claims"], shown["deaths"], shown["options"]["batch"]) == (1, 0, 2)
+    assert [event["event"] for event in shown["history"]] == ["submitted"]
+
+
+def test_the_beginning_of_a_name_is_enough_if_no_other_begins_so(store):
+    for name in ("20261122-213005-9f3c2a", "20261122-213005-9f4000", "20261123-213005-9f3c2a"):
+        store.add(make_job(name))
+    assert of_one_job("show", "20261123")["name"] == "20261123-213005-9f3c2a"
+    assert of_one_job("show", "20261122-213005-9f4")["name"] == "20261122-213005-9f4000"
+    result = screening("jobs", "show", "20261122")
+    assert result.exit_code == exit_codes.ERROR
+    assert "begins the names of 2 jobs: 20261122-213005-9f3c2a, " in result.stderr
+
+
+def test_a_name_that_begins_another_is_the_job_of_this_name(store):
+    for name in ("job", "job-1"):
+        store.add(make_job(name))
+    assert of_one_job("show", "job")["name"] == "job"
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
+def test_a_name_that_is_not_known_is_an_error_that_names_what_was_perhaps_meant(store, command):
+    store.add(make_job("20261122-213005-9f3c2a"))
+    result = screening("jobs", command, "20261122-213006-9f3c2a")
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr.startswith("Error: there is no job 20261122-213006-9f3c2a")
+    assert "perhaps 20261122-213005-9f3c2a was meant" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "cancel"])
+@pytest.mark.parametrize("words", [[], [""]])
+def test_without_a_name_nothing_is_done(store, command, words):
+    store.add(make_job())
+    result = screening("jobs", command, *words)
+    assert result.exit_code in (exit_codes.USAGE, exit_codes.ERROR)
+    assert store.get("job-1").state is State.QUEUED
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_queue_that_is_none_is_one_line_and_exit_code_1(home, command):
+    (home / "file").write_text("nothing of use\n" * 50)
+    names = ["job-1"] if command in ("show", "retry", "cancel") else []
+    result = screening("jobs", command, *names, "--queue", "file")
+    assert (result.exit_code, result.stderr.count("\n")) == (exit_codes.ERROR, 1)
+    assert "file cannot be opened" in result.stderr
+
+
+def test_a_cancelled_job_says_who_will_notice(store):
+    store.add(make_job("a"))
+    store.add(make_job("b"))
+    job = screened(store, "b")
+    result = screening("jobs", "cancel", "a", "b")
+    assert result.exit_code == exit_codes.OK
+    assert result.stdout.splitlines() == [
+        "a is cancelled",
+        "b is cancelled; host:1, which holds it, will notice",
+    ]
+    assert [job.state for job in store.jobs()] == [State.CANCELLED] * 2
+    assert store.get("b").fence > job.fence
+
+
+def test_one_job_that_cannot_be_cancelled_does_not_keep_the_others(store):
+    for name in ("a", "b", "c"):
+        store.add(make_job(name))
+    store.cancel("a")
+    store.finish(store.claim("A", 60, only="b"), 0)
+    result = screening("jobs", "cancel", "a", "b", "c")
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr.splitlines() == [
+        "Error: job a is cancelled already",
+        "Error: job b is done already",
+    ]
+    assert [job.state.value for job in store.jobs()] == ["cancelled", "done", "cancelled"]
+
+
+def test_a_misspelt_name_among_others_keeps_all_as_they_are(store):
+    store.add(make_job("a"))
+    assert screening("jobs", "cancel", "a", "x").exit_code == exit_codes.ERROR
+    assert store.get("a").state is State.QUEUED
+
+
+def test_a_retried_job_says_how_much_is_left_and_where_its_old_report_is(store, screener, films):
+    (films / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    job = store.add(make_job(folder=films))
+    list(work(make_tools(store, screener), drain=True))
+    result = screening("jobs", "retry", "job-1")
+    assert result.exit_code == exit_codes.OK, result.output
+    old = job.report.with_name(f"{job.report.name}.1")
+    assert result.stdout == f"job-1 waits: 1 of 3 films to go; its old report is {old}\n"
+    assert len(read_rows(old / "predictions.csv")) == 3
+    last = store.events(job)[-1]
+    assert last.event == "retried"
+    assert last.detail.startswith("user ")
+
+
+def test_a_retry_of_an_open_job_is_an_error_and_the_others_wait(store):
+    for name in ("a", "b"):
+        store.add(make_job(name))
+    store.cancel("b")
+    result = screening("jobs", "retry", "a", "b")
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr == "Error: job a is queued; it goes on by itself\n"
+    assert result.stdout == "b waits\n"
+    assert store.get("b").state is State.QUEUED
+
+
+def test_pruning_forgets_what_ended_long_ago(store):
+    for name in ("open", "ended"):
+        store.add(make_job(name))
+    store.cancel("ended")
+    for words in (["--dry-run", "--older", "0"], ["--older", "1"], []):
+        assert screening("jobs", "prune", *words).exit_code == exit_codes.OK
+        assert listed() == ["open", "ended"]
+    assert screening("jobs", "prune", "--dry-run", "--older", "0").stdout == "ended\n"
+    result = screening("jobs", "prune", "--older", "0")
+    assert result.stdout == "ended\n"
+    assert "1 job" in result.stderr
+    assert listed() == ["open"]
+
+
+def test_pruning_removes_pictures_that_waited_for_a_retry_and_no_report(store, home):
+    job = store.add(make_job(heatmaps=True, report=home / "report"))
+    job.report.mkdir()
+    job.gallery.keep({"heatmaps/0.png": b"picture"})
+    store.cancel("job-1")
+    screening("jobs", "prune", "--older", "0", "--dry-run")
+    assert job.gallery.aside.exists()
+    screening("jobs", "prune", "--older", "0")
+    assert not job.gallery.aside.exists()
+    assert job.report.exists()
+
+
+def test_listing_needs_nothing_that_screens(store):
+    store.add(make_job())
+    code = (
+        "import sys\n"
+        "from jobs.cli.main import cli\n"
+        "try: cli(['jobs', 'list'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "heavy = {'onnxruntime', 'pydicom', 'imagecodecs', 'pandas', 'scipy', 'alembic', 'stamina'}\n"
+        "sys.exit(code or ' '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("job-1  queued")

@@ -1,0 +1,253 @@
+"""Watching the queue: `screening jobs watch`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from command import screening
+from jobs import exit_codes
+from jobs.cli.lookout import JsonLines, Lines, LiveTable, Lookout, display_on, keep_watch, table
+from jobs.states import State
+from queue_makers import found, make_job, scored_row
+from screening.row import Row, Status
+
+#: Later than any real time, so that no lease has run out.
+LEASE = 1e11
+ROOT = Path(__file__).parents[3]
+
+
+class Night:
+    """What happens in a queue between two looks, one step after the other."""
+
+    def __init__(self, clock, *steps):
+        self._clock = clock
+        self._steps = list(steps)
+
+    def __call__(self, seconds):
+        self._clock.seconds += seconds
+        self._steps.pop(0)()
+
+
+class Witnessed:
+    """A display that remembers."""
+
+    def __init__(self):
+        self.looks = []
+
+    def show(self, glances):
+        self.looks.append(list(glances))
+
+
+@pytest.fixture
+def running(store):
+    """A job of ten films that a worker holds."""
+    store.add(make_job())
+    job = store.claim("host:1:2", LEASE)
+    store.list_films(job, found(*(f"{number}.png" for number in range(10))), [])
+    return job
+
+
+@pytest.fixture
+def commits(store, running):
+    """Makes a step that commits the films of these numbers."""
+
+    def step(*numbers, failed=()):
+        rows = [scored_row(f"{number}.png") for number in numbers]
+        rows += [Row(film=f"{n}.png", status=Status.FAILED, reason="torn") for n in failed]
+        return lambda: store.commit(running, rows, LEASE)
+
+    return step
+
+
+@pytest.fixture
+def watched(store, clock):
+    """Watch until it ends by itself: what was seen at each look, two seconds apart."""
+
+    def seen(*steps, names=(), display=None):
+        witness = display or Witnessed()
+        keep_watch(Lookout(store, names, clock), witness, 2.0, Night(clock, *steps))
+        return witness.looks if display is None else None
+
+    return seen
+
+
+def test_the_watch_ends_when_nothing_is_open(store, running, commits, watched):
+    looks = watched(commits(0, 1, 2, 3), commits(4, 5), lambda: store.finish(running, 0))
+    assert [[glance.job.state.value for glance in look] for look in looks] == [
+        ["running"],
+        ["running"],
+        ["running"],
+        ["done"],
+    ]
+    assert [look[0].rate for look in looks] == [None, 2.0, 1.5, None]
+    assert [look[0].left for look in looks] == [None, 3.0, pytest.approx(4 / 1.5), None]
+
+
+def test_another_worker_has_a_pace_of_its_own(store, running, commits, watched, clock):
+    def stolen():
+        store.expire(running)
+        assert store.claim("other:3:4", LEASE).fence == 2
+
+    looks = watched(commits(0, 1, 2, 3), stolen, lambda: store.cancel(running.name))
+    assert [look[0].rate for look in looks] == [None, 2.0, None, None]
+    assert looks[2][0].job.worker == "other:3:4"
+
+
+def test_new_jobs_are_seen_and_those_that_run_come_first(store, running, watched):
+    def more():
+        store.add(make_job("job-0"))
+        store.add(make_job("job-2", priority=5))
+        store.claim("host:5:6", LEASE, only="job-2")
+
+    def end():
+        for name in ("job-0", "job-1", "job-2"):
+            store.cancel(name)
+
+    looks = watched(more, end)
+    assert [glance.job.name for glance in looks[1]] == ["job-1", "job-2", "job-0"]
+    assert {glance.job.state for glance in looks[2]} == {State.CANCELLED}
+
+
+def test_an_end_is_seen_once(store, running, watched):
+    store.add(make_job("job-2"))
+    looks = watched(lambda: store.finish(running, 0), lambda: None, lambda: store.cancel("job-2"))
+    seen = [[glance.job.name for glance in look] for look in looks]
+    assert seen == [["job-1", "job-2"], ["job-1", "job-2"], ["job-2"], ["job-2"]]
+
+
+def test_a_job_that_was_pruned_meanwhile_is_not_missed(store, running, watched):
+    def forget():
+        store.finish(running, 0)
+        store.prune("9999")
+
+    assert watched(forget)[-1] == []
+
+
+def test_named_jobs_are_watched_until_all_of_them_have_ended(store, running, watched):
+    for name in ("job-2", "job-3"):
+        store.add(make_job(name))
+    looks = watched(
+        lambda: store.finish(running, 0),
+        lambda: store.cancel("job-2"),
+        names=["job-2", "job-1"],
+    )
+    assert [len(look) for look in looks] == [2, 2, 2]
+    assert store.get("job-3").state is State.QUEUED
+
+
+def test_plain_lines_say_only_what_is_new(running, store, commits, watched, capsys):
+    watched(
+        commits(0, 1, failed=[2]),
+        lambda: None,
+        lambda: store.finish(running, 3),
+        display=Lines(),
+    )
+    lines = [line.split("  ", maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "job-1  running    0/10  host:1",
+        "job-1  running    3/10  1 failed  1.5 films/s  5 s left  host:1",
+        "job-1  done       3/10  1 failed",
+    ]
+
+
+def test_lines_for_programs_are_one_a_look_with_the_fields_of_the_list(
+    running, store, commits, watched, capsys
+):
+    watched(commits(0, 1, 2), lambda: store.finish(running, 0), display=JsonLines())
+    looks = [json.loads(line)["jobs"] for line in capsys.readouterr().out.splitlines()]
+    assert [look[0]["films_per_second"] for look in looks] == [None, 1.5, None]
+    assert [look[0]["seconds_left"] for look in looks] == [None, 4.667, None]
+    (job,) = json.loads(screening("jobs", "list", "--json").stdout)
+    assert looks[-1][0] == job | {"films_per_second": None, "seconds_left": None}
+
+
+def terminal(**settings):
+    return Console(file=StringIO(), width=80, force_terminal=True, color_system=None, **settings)
+
+
+def test_a_live_table_fits_80_columns_and_leaves_a_line_for_what_ended(
+    running, store, commits, watched
+):
+    store.add(make_job("20261122-213005-9f3c2a", not_before=4e9, message="long " * 40))
+    console = terminal()
+    with LiveTable(console) as display:
+        watched(
+            commits(0, 1, 2, 3),
+            lambda: store.finish(running, 0),
+            lambda: store.cancel("20261122-213005-9f3c2a"),
+            display=display,
+        )
+    shown = console.file.getvalue()
+    assert "job-1  done       4/10" in shown
+    assert "20261122-213005-9f3c2a  cancelled" in shown
+    assert "2.0" in shown
+
+
+def test_the_table_of_open_jobs_has_a_bar_or_says_why_not(running, store, commits, clock):
+    store.add(make_job("20261122-213005-9f3c2a", not_before=4e9, message="long " * 40))
+    commits(0, 1, 2, 3)()
+    console = terminal()
+    console.print(table(Lookout(store, [], clock).look()))
+    header, first, second = console.file.getvalue().splitlines()
+    assert all(cell_len(line) <= 80 for line in (header, first, second))
+    assert "━" in first
+    assert "4/10" in first
+    assert "host:1" in first
+    assert second.startswith("20261122-213005-9f3c2a  waits until 2096")
+
+
+def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table():
+    with display_on(terminal(), as_json=False) as display:
+        assert isinstance(display, LiveTable)
+    with display_on(terminal(_environ={"TERM": "dumb"}), as_json=False) as display:
+        assert isinstance(display, Lines)
+    with display_on(Console(file=StringIO()), as_json=False) as display:
+        assert isinstance(display, Lines)
+    with display_on(terminal(), as_json=True) as display:
+        assert isinstance(display, JsonLines)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_watch_of_an_empty_queue_ends_at_once(queue, words):
+    result = screening("jobs", "watch", *words)
+    assert result.exit_code == exit_codes.OK
+    assert result.stderr == f"Nothing is open in the queue {queue}.\n"
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"), [([0], 0), ([0, 3], 3), ([3, 1, 0], 1), ([1, 4], 4), ([None, 3], 1)]
+)
+def test_the_exit_code_is_the_most_severe_of_the_jobs_named(store, codes, code):
+    for number, ended in enumerate([*codes, 4]):
+        store.add(make_job(f"{number}-job"))
+        if ended is None:
+            store.cancel(f"{number}-job")
+        else:
+            store.finish(store.claim("A", 60), ended)
+    names = [f"{number}-" for number in range(len(codes))]
+    assert screening("jobs", "watch", *names).exit_code == code
+
+
+def test_an_interrupted_watch_is_exit_code_130_and_touches_nothing(store, running, commits):
+    before = store.get("job-1"), store.events(running)
+    command = "from jobs.cli.main import cli; cli(['jobs', 'watch', '--interval', '0.1'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+    ) as watching:
+        assert "job-1  running" in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == exit_codes.INTERRUPTED
+        assert "Traceback" not in watching.stderr.read()
+    assert (store.get("job-1"), store.events(running)) == before
