@@ -12,7 +12,7 @@ COPY . .
 # held against its source: a read-only image cannot renew it, and starts slowly without.
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
-        --constraint docker/constraints.txt . \
+        --constraint docker/constraints.txt ".[postgres]" \
     && find /venv -type d -name tests -prune -exec rm -r {} + \
     && python -m compileall -q --invalidation-mode unchecked-hash /venv
 
@@ -33,7 +33,7 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001:10001
 # /state holds the queue and the patient key, which is a secret.
 VOLUME ["/reports", "/state"]
-# The worker gives its job back to the queue.
+# The worker finishes the films in hand and gives its job back to the queue.
 STOPSIGNAL SIGTERM
 # The queue opens and a report could be written; what is in the queue is not repeated to everybody.
 # A locked queue is waited for, 30 s.

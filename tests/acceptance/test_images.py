@@ -54,7 +54,11 @@ def test_a_builder_is_sent_what_the_package_is_made_of_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("image", "installs"),
-    [("runner", "."), ("train", '".[train]"'), ("edge", "--requirement bundle/requirements.txt")],
+    [
+        ("runner", '".[postgres]"'),
+        ("train", '".[train]"'),
+        ("edge", "--requirement bundle/requirements.txt"),
+    ],
 )
 def test_an_image_installs_what_is_pinned_and_only_train_has_tensorflow(image, installs):
     [command] = [what for name, what in instructions(image) if name == "RUN" and "/venv" in what]
@@ -80,6 +84,18 @@ def test_the_health_check_asks_the_queue_in_a_way_that_exists(screening, tmp_pat
     assert check.pop("test") == ["CMD", *json.loads(command)]
     given = dict(option.removeprefix("--").split("=") for option in options.split())
     assert {name.replace("_", "-"): value for name, value in check.items()} == given
+
+
+def test_a_stopped_container_has_as_long_for_its_films_in_hand_as_a_stopped_unit():
+    unit = (ROOT / "docker" / "systemd" / "screening-worker.service").read_text(encoding="utf-8")
+    [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert COMPOSE["services"]["runner"]["stop_grace_period"] == f"{seconds}s"
+
+
+def test_a_queue_that_is_not_named_is_the_one_in_the_volume(screening, tmp_path):
+    assert COMPOSE["services"]["runner"]["environment"]["SCREENING_QUEUE"].endswith(":-}")
+    screening("jobs", "list", XDG_STATE_HOME=str(tmp_path), SCREENING_QUEUE="")
+    assert (tmp_path / "screening" / "queue.sqlite").exists()
 
 
 @pytest.mark.parametrize("service", COMPOSE["services"].values(), ids=COMPOSE["services"])
