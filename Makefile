@@ -2,6 +2,7 @@
 # make test    install with the test extra, and run the tests
 # make check   format, lint, types, import directions and Dockerfiles
 # make fuzz    screen 20,000 damaged and hostile films: about 2 minutes on 2 cores
+# make chaos   kill, stop and starve four workers while they screen 20,000 films (CONTRIBUTING)
 # make emulate screen 200 real films on emulated Arm, beside this machine (CONTRIBUTING)
 # make shipped renew the program inside the shipped bundle
 # make images  build the images and run them without an engine, as root
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
 
-.PHONY: demo test test-long fuzz emulate check shipped images clean
+.PHONY: demo test test-long chaos fuzz emulate check shipped images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -27,6 +28,10 @@ test-long: $(VENV)/.test
 # Other films with FUZZ="--seed 2 --mutants 50000"; CONTRIBUTING says how to make one again.
 fuzz: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m fuzz.campaign $(FUZZ)
+
+# Both stores, some twenty minutes each on 2 cores; or one with CHAOS="--store sqlite --seed 2".
+chaos: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m chaos.campaign $(CHAOS)
 
 # With SCREENING_FILMS=FOLDER; the first line builds what the others find in the user's cache.
 emulate: $(VENV)/.test

@@ -1,0 +1,60 @@
+"""What the queue says of its workers, read beside them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from jobs.sql.database import open_database
+from jobs.sql.schema import films, jobs
+from jobs.sql.store import SqlStore
+from jobs.states import State
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that holds a job.
+
+    Attributes:
+        in_hand: films of it that are being read or scored.
+        suspects: films among them that were in hand when a worker was lost before.
+    """
+
+    pid: int
+    job: str
+    in_hand: int
+    suspects: int
+
+
+class Ledger:
+    """The queue, for one who only reads."""
+
+    def __init__(self, queue: Path | str) -> None:
+        self._database = open_database(queue)
+        self.store = SqlStore(self._database)
+
+    def committed(self) -> int:
+        """Films of all jobs that have a row."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.coalesce(func.sum(jobs.c.committed), 0))) or 0
+
+    def holders(self) -> list[Holder]:
+        """Processes that hold a job whose films are listed."""
+        open_film = (films.c.job_id == jobs.c.id) & films.c.row.is_(None)
+        taken = select(func.count()).where(open_film, films.c.in_hand == 1)
+        query = select(
+            jobs.c.worker,
+            jobs.c.name,
+            taken.scalar_subquery(),
+            taken.where(films.c.deaths > 0).scalar_subquery(),
+        ).where(jobs.c.state == State.RUNNING, jobs.c.listed_at != "")
+        with self._database.reading() as connection:
+            return [
+                Holder(int(worker.split(":")[-2]), name, in_hand, suspects)
+                for worker, name, in_hand, suspects in connection.execute(query)
+                if worker
+            ]
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
