@@ -90,24 +90,31 @@ def jpeg_ls_film(film: npt.NDArray[np.uint8], what: str = "") -> bytes:
 
 
 def children(parent: int) -> set[int]:
-    """Processes that `parent` has started and that have not ended, zombies included; proc(5)."""
-    return {pid for pid, state, its_parent in _processes() if its_parent == parent}
+    """Processes that `parent` has started and that have not ended, zombies included; proc(5).
+
+    A database server that other tests have started lives as long as the tests, and is left out.
+    """
+    found = {pid for pid, _name, _state, its_parent in _processes() if its_parent == parent}
+    servers = {pid for pid, name, _state, _parent in _processes() if name == "postgres"}
+    return found - servers
 
 
 def is_running(pid: int) -> bool:
     """True if the process has not ended; one that only waits to be buried has."""
-    return any(pid == other and state not in "ZX" for other, state, _parent in _processes())
+    return any(pid == other and state not in "ZX" for other, _name, state, _parent in _processes())
 
 
-def _processes() -> Iterator[tuple[int, str, int]]:
+def _processes() -> Iterator[tuple[int, str, str, int]]:
+    """Number, name, state and parent."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue
-            state, parent, *_rest = stat.rpartition(")")[2].split()
-            yield int(entry.name), state, int(parent)
+            before, _bracket, after = stat.rpartition(")")
+            state, parent, *_rest = after.split()
+            yield int(entry.name), before.partition("(")[2], state, int(parent)
 
 
 #: What no test may leave behind, whatever it has found.

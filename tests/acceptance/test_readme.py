@@ -28,6 +28,8 @@ def test_the_readme_shows_the_way_from_training_to_a_report():
 def test_every_command_and_option_in_the_readme_exists(line):
     _screening, name, *words = line.split()
     command = cli.commands[name]
+    if isinstance(command, click.Group):
+        command, words = command.commands[words[0]], words[1:]
     assert isinstance(command, click.Command)
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options

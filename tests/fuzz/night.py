@@ -24,6 +24,7 @@ TIMEOUT: Final = 5.0
 # A user's options; the memory is what two readers of a small machine have.
 _OPTIONS: Final = (
     *("--max-failure-rate", "1", "--decode-timeout", str(TIMEOUT), "--decode-memory", "1024"),
+    *("--settle", "0"),
 )
 
 # Seconds after which a command hangs; a job of 2,500 films takes some 20.
