@@ -158,9 +158,12 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     fields that `jobs list` has, and films_per_second and seconds_left.
     """
     from jobs.cli.stores import find, open_store, shown
+    from jobs.logs import configure
     from jobs.patience import patient
     from jobs.stop import Stop
 
+    # Standard output is for what is watched.
+    configure(json=False, stream=sys.stderr)
     # What is watched for a whole night outlasts a restart of the database.
     store = patient(open_store(queue), Stop())
     lookout = Lookout(store, [find(store, name).name for name in names])
@@ -169,10 +172,9 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     if not names:
         click.echo(f"Nothing is open in the queue {shown(queue)}.", err=True)
         return
-    from jobs.worker import most_severe
 
     codes = [exit_codes.ERROR if job.exit_code is None else job.exit_code for job in ended]
-    sys.exit(most_severe(codes))
+    sys.exit(exit_codes.most_severe(codes))
 
 
 @jobs.command("retry")
