@@ -8,3 +8,14 @@ USAGE: Final = 2
 SOME_FAILED: Final = 3
 SYSTEMIC_FAILURE: Final = 4
 INTERRUPTED: Final = 130
+
+
+def most_severe(codes: list[int]) -> int:
+    """The exit code of a worker, from those of its jobs."""
+    order = (
+        SYSTEMIC_FAILURE,
+        ERROR,
+        SOME_FAILED,
+        OK,
+    )
+    return next((code for code in order if code in codes), OK)

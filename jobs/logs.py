@@ -18,6 +18,7 @@ import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from jobs import exit_codes
+from jobs.printable import printable
 from screening.clock import now
 from screening.row import Row, Status
 
@@ -163,12 +164,5 @@ def _printable(
 ) -> MutableMapping[str, Any]:
     """Text from outside stays on its line, and does nothing to a terminal."""
     return {
-        key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
-
-
-def _escaped(text: str) -> str:
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )

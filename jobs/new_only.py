@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from screening.films import Found, film_path, is_inside
-from screening.reading import FilmReader, ReadFilm, hash_of
+from jobs.folder import hash_now
+from screening.films import Found
+from screening.reading import FilmReader, ReadFilm
 from screening.reasons import reason
 from screening.row import Status
 
@@ -28,13 +29,11 @@ class NewOnly:
 
     def read(self, found: Found) -> ReadFilm:
         """Read one film, unless its very bytes were scored before."""
-        path = film_path(self.folder, found.film)
-        if found.is_file and is_inside(path, self.folder):
-            sha256 = hash_of(path)
-            job = self.scored_before(sha256) if sha256 else ""
-            if job:
-                why = reason("already_screened", f"job {job}")
-                return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
+        sha256 = hash_now(self.folder, found)
+        job = self.scored_before(sha256) if sha256 else ""
+        if job:
+            why = reason("already_screened", f"job {job}")
+            return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
         return self.reader.read(found)
 
     def close(self) -> None:

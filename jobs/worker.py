@@ -99,17 +99,6 @@ def _nap(left: list[Job], tools: Tools) -> float:
     return min(_POLL, max(0.05, min(waits, default=_POLL)))
 
 
-def most_severe(codes: list[int]) -> int:
-    """The exit code of a worker, from those of its jobs."""
-    order = (
-        exit_codes.SYSTEMIC_FAILURE,
-        exit_codes.ERROR,
-        exit_codes.SOME_FAILED,
-        exit_codes.OK,
-    )
-    return next((code for code in order if code in codes), exit_codes.OK)
-
-
 def _carry_out(job: Job, tools: Tools) -> Job | None:
     """The job as it has ended; None if it has not, or not by this worker."""
     try:

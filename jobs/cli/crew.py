@@ -17,7 +17,6 @@ import click
 import structlog
 
 from jobs import exit_codes
-from jobs.worker import most_severe
 from screening.errors import ScreeningError
 
 #: See prctl(2).
@@ -74,7 +73,7 @@ class Crew:
                 killed += 1
         if self._stopping or exit_codes.INTERRUPTED in codes:
             return exit_codes.INTERRUPTED
-        return most_severe(codes)
+        return exit_codes.most_severe(codes)
 
     def _start(self, number: int, pause: float = 0.0) -> None:
         # Nothing is open yet, and no thread runs but those of OpenBLAS, which knows how to be

@@ -27,7 +27,7 @@ from jobs.stop import Stop
 from jobs.store import Store
 from jobs.submission import Opener
 from jobs.watchers import Herald, MetricsWriter, Watchers
-from jobs.worker import Feeder, most_severe, work
+from jobs.worker import Feeder, work
 
 #: Seconds between two looks at a folder.
 _LOOK: Final = 2.0
@@ -125,7 +125,7 @@ def work_off(
     if only is not None:
         # Another worker of the queue may have been faster.
         return _code(store.get(only))
-    return most_severe(codes)
+    return exit_codes.most_severe(codes)
 
 
 def feed_only(queue: Path | str, studies: StudiesOf) -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from emulation.debian import Unavailable
 from jobs.sql.store import SqlStore
+from jobs.stop import Stop
 from memory_store import MemoryStore, stamp
 from postgres import served
 from queue_makers import FakeClock, opened_store
@@ -69,3 +70,17 @@ def any_store(request, tmp_path, clock, monkeypatch):
     with opened(queue, clock) as database:
         empty(database)
         yield SqlStore(database)
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
+    planned = []
+
+    def wait(self, _seconds):
+        assert planned, "the worker sleeps, but there is something to do"
+        planned.pop(0)()
+        return self.asked
+
+    monkeypatch.setattr(Stop, "wait", wait)
+    return planned

@@ -9,26 +9,13 @@ from jobs.errors import NotYet
 from jobs.folder import newest_change
 from jobs.runner import LEASE, carry_out
 from jobs.states import State
-from jobs.stop import Stop
 from jobs.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools
 from screening.errors import DecoderError
 from screening.row import read_rows
 
-
-@pytest.fixture(autouse=True)
-def naps(monkeypatch):
-    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
-    planned = []
-
-    def wait(self, _seconds):
-        assert planned, "the worker sleeps, but there is something to do"
-        planned.pop(0)()
-        return self.asked
-
-    monkeypatch.setattr(Stop, "wait", wait)
-    return planned
+pytestmark = pytest.mark.usefixtures("naps")
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 
 from jobs import exit_codes
 from jobs.errors import JobFailed
+from jobs.exit_codes import most_severe
 from jobs.processes import is_dead, worker_name
 from jobs.runner import LEASE
 from jobs.states import State
-from jobs.stop import Stop
-from jobs.worker import most_severe, work
+from jobs.worker import work
 from makers import write_film
 from queue_makers import (
     PowerCut,
@@ -25,19 +25,7 @@ from queue_makers import (
     make_tools,
 )
 
-
-@pytest.fixture(autouse=True)
-def naps(monkeypatch):
-    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
-    planned = []
-
-    def wait(self, _seconds):
-        assert planned, "the worker sleeps, but there is something to do"
-        planned.pop(0)()
-        return self.asked
-
-    monkeypatch.setattr(Stop, "wait", wait)
-    return planned
+pytestmark = pytest.mark.usefixtures("naps")
 
 
 @pytest.fixture
