@@ -46,6 +46,8 @@ class Workers:
             if code is None:
                 continue
             del self.running[pid]
+            # It had already been ending when it was to be stopped.
+            self.frozen.pop(pid, None)
             if code == 0:
                 self.done += 1
             elif code not in _EXPECTED:
