@@ -1,8 +1,9 @@
 """The parts that the store's transactions are made of."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select, update
 
 from jobs.errors import JobsError, TransitionError, UnknownJob
 from jobs.job import Job
@@ -45,6 +46,35 @@ def bury(connection: Connection, job_id: int) -> None:
     """The films that a lost worker had in hand may be what it died of."""
     lost = (films.c.job_id == job_id) & (films.c.in_hand == 1) & films.c.row.is_(None)
     connection.execute(update(films).where(lost).values(in_hand=0, deaths=films.c.deaths + 1))
+
+
+def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
+    """Write rows of films that have none yet; returns how many."""
+    own = (films.c.job_id == job_id) & (films.c.film == bindparam("name"))
+    query = update(films).where(own, films.c.row.is_(None))
+    query = query.values(
+        row=bindparam("line"), status=bindparam("became"), sha256=bindparam("hash")
+    )
+    lines = [
+        {"name": row.film, "line": row.as_dict(), "became": row.status, "hash": row.sha256}
+        for row in rows
+    ]
+    return connection.execute(query, lines).rowcount if lines else 0
+
+
+def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[Row]) -> None:
+    """Raise an error if any of these rows is not, as it is, among those of the job."""
+    for row in rows:
+        if row not in select_rows(connection, job_id, films.c.film == row.film):
+            film = "a film" if job.options.hash_names else row.film
+            raise JobsError(f"{film} is no open film of job {job.name}")
+
+
+def take(connection: Connection, job_id: int, names: Sequence[str]) -> None:
+    """Films are in hand from now on."""
+    if names:
+        mine = (films.c.job_id == job_id) & films.c.film.in_(names)
+        connection.execute(update(films).where(mine).values(in_hand=1))
 
 
 def queue_again(connection: Connection, job: Job, job_id: int) -> None:

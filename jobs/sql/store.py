@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Executable, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import exit_codes
@@ -15,15 +16,18 @@ from jobs.sql.queries import (
     bury,
     change,
     claimable,
+    fill,
     get_job,
     id_of,
     insert_job,
     is_recorded,
     queue_again,
     record,
+    refuse_others,
     select_films,
     select_jobs,
     select_rows,
+    take,
 )
 from jobs.sql.schema import events, films, jobs, pins
 from jobs.states import OPEN, Action, State, after
@@ -141,7 +145,8 @@ class SqlStore:
                 for position, found in enumerate(listed)
             ]
             if lines:
-                connection.execute(films.insert(), lines)
+                # What returns something goes to PostgreSQL a thousand lines at a time.
+                connection.execute(films.insert().returning(films.c.position), lines)
             change(connection, job_id, films=len(lines), listed_at=now())
             for event in history:
                 record(connection, job_id, event)
@@ -168,32 +173,14 @@ class SqlStore:
         self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
     ) -> None:
         """Write rows, each once, take further films in hand, and renew the lease."""
-        mine = (films.c.job_id == bindparam("job")) & (films.c.film == bindparam("name"))
-        fill = (
-            update(films)
-            .where(mine, films.c.row.is_(None))
-            .values(row=bindparam("values"), status=bindparam("became"), sha256=bindparam("hash"))
-        )
-        take = update(films).where(mine).values(in_hand=1)
-        with self._fenced(job, lease) as (connection, job_id):
-            written = 0
-            for row in rows:
-                line = {
-                    "job": job_id,
-                    "name": row.film,
-                    "values": row.as_dict(),
-                    "became": row.status,
-                    "hash": row.sha256,
-                }
-                if connection.execute(fill, line).rowcount == 1:
-                    written += 1
-                elif row not in select_rows(connection, job_id, films.c.film == row.film):
-                    film = "a film" if job.options.hash_names else row.film
-                    raise JobsError(f"{film} is no open film of job {job.name}")
-            if written:
-                change(connection, job_id, committed=jobs.c.committed + written, deaths=0)
-            if taken:
-                connection.execute(take, [{"job": job_id, "name": film} for film in taken])
+        more = {"committed": jobs.c.committed + len(rows), "deaths": 0} if rows else {}
+        with self._fenced(job, lease, more) as (connection, job_id):
+            missing = len(rows) - fill(connection, job_id, rows)
+            if missing:
+                # Those were committed before, and the answer was lost.
+                refuse_others(connection, job, job_id, rows)
+                change(connection, job_id, committed=jobs.c.committed - missing)
+            take(connection, job_id, taken)
 
     def rows(self, job: Job) -> list[Row]:
         """Rows committed so far, in the order of the report."""
@@ -350,19 +337,28 @@ class SqlStore:
             return connection.scalar(select(jobs.c.id).where(mine, *same)) is not None
 
     @contextmanager
-    def _fenced(self, job: Job, lease: float | None = None) -> Iterator[tuple[Connection, int]]:
-        """A transaction that exists only while `job` is still held by this worker."""
+    def _fenced(
+        self, job: Job, lease: float | None = None, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[tuple[Connection, int]]:
+        """A transaction that exists only while `job` is still held by this worker.
+
+        Args:
+            lease: seconds for which it is held from now on; None for as long as before.
+            more: to be changed with the lease.
+        """
         held = (
             (jobs.c.name == job.name)
             & (jobs.c.fence == job.fence)
             & (jobs.c.state == State.RUNNING)
         )
-        mine = select(jobs.c.id).where(held).with_for_update()
         with self._database.writing() as connection:
+            if lease is None:
+                mine: Executable = select(jobs.c.id).where(held).with_for_update()
+            else:
+                until = self._database.now() + lease
+                values = {"lease": lease, "lease_until": until, **more}
+                mine = update(jobs).where(held).values(values).returning(jobs.c.id)
             job_id = connection.scalar(mine)
             if job_id is None:
                 raise LeaseLost(f"job {job.name} is no longer held by {job.worker}")
-            if lease is not None:
-                until = self._database.now() + lease
-                change(connection, job_id, lease=lease, lease_until=until)
             yield connection, job_id
