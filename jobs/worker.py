@@ -83,6 +83,11 @@ def work(
             tools.stop.wait(_nap(left, tools))
 
 
+def _may_pass(error: ScreeningError) -> bool:
+    """True if it may be better later: a share with the bundle, labels or key is away, too."""
+    return isinstance(error, _PASSING) or isinstance(error.__cause__, OSError)
+
+
 def _is_near(job: Job, tools: Tools) -> bool:
     """False for a job that its user wants later."""
     return job.state is State.RUNNING or bool(job.message) or job.not_before <= tools.clock()
@@ -129,7 +134,7 @@ def _end(job: Job, tools: Tools) -> Job | None:
             store.release(job)
         raise
     except ScreeningError as error:
-        if isinstance(error, _PASSING) and job.attempts < job.options.retries:
+        if _may_pass(error) and job.attempts < job.options.retries:
             _postpone(job, tools, delay(job.attempts), str(error), job.attempts + 1)
             return None
         code, message = exit_codes.ERROR, str(error)

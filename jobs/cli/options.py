@@ -175,7 +175,7 @@ _QUEUEING_OPTIONS: Final = (
         type=click.IntRange(0),
         default=Options.retries,
         show_default=True,
-        help="Tries after the first, if the folder or the report's place cannot be reached.",
+        help="Tries after the first, if the folder, the model, the labels or the report's place cannot be reached.",
     ),
     click.option(
         "--priority",

@@ -1,9 +1,11 @@
 """A job that cannot go on just now is put off; what passes by itself costs nobody's attention."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
+from exports.bundle import Bundle
 from jobs import exit_codes
 from jobs.errors import NotYet
 from jobs.folder import newest_change
@@ -11,7 +13,7 @@ from jobs.runner import LEASE, carry_out
 from jobs.states import State
 from jobs.worker import work
 from makers import write_film
-from queue_makers import SerialEngine, Witness, make_job, make_tools
+from queue_makers import SerialEngine, Witness, empty_bundle, make_job, make_tools
 from screening.errors import DecoderError
 from screening.row import read_rows
 
@@ -180,6 +182,40 @@ def test_a_wait_for_the_folder_does_not_use_up_the_retries(
     job, clock.seconds = outside(store, folder, 1, settle=5, retries=0)
     naps += [later]
     assert [ended.name for ended in work(tools(), drain=True)] == [job.name]
+
+
+@pytest.mark.parametrize("what", ["labels", "bundle"])
+def test_what_lies_on_a_share_that_is_away_is_waited_for(store, folder, tools, naps, later, what):
+    write_film(folder / "0.png", seed=0)
+    share = folder.parent / "share"
+    labels = share / "labels.csv"
+    model = empty_bundle(folder.parent / "bundle")
+    job = store.add(
+        make_job(
+            folder=folder,
+            labels=labels if what == "labels" else None,
+            model=share / "bundle" if what == "bundle" else model.path,
+            model_sha256=model.sha256,
+            retries=3,
+        )
+    )
+    using = tools()
+    if what == "bundle":
+        opener = using.open_screener
+        using = replace(using, open_screener=lambda job: (Bundle.open(job.model), opener(job))[1])
+    seen = []
+
+    def back():
+        seen.append(store.get(job.name))
+        share.mkdir()
+        labels.write_text("film,label\n0.png,0\n")
+        model.path.rename(share / "bundle")
+        later()
+
+    naps += [back]
+    (ended,) = work(using, drain=True)
+    assert (ended.exit_code, ended.message) == (exit_codes.OK, "")
+    assert "No such file or directory" in seen[0].message
 
 
 def test_what_will_not_pass_is_not_tried_again(store, folder, tools):
