@@ -3,6 +3,7 @@
 # make check   format, lint, types, import directions and Dockerfiles
 # make fuzz    screen 20,000 damaged and hostile films: about 2 minutes on 2 cores
 # make chaos   kill, stop and starve four workers while they screen 20,000 films (CONTRIBUTING)
+# make soak    1,500 films an hour, for an hour, into a folder that is watched
 # make emulate screen 200 real films on emulated Arm, beside this machine (CONTRIBUTING)
 # make shipped renew the program inside the shipped bundle
 # make images  build the images and run them without an engine, as root
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
 
-.PHONY: demo test test-long chaos fuzz emulate check shipped images clean
+.PHONY: demo test test-long chaos soak fuzz emulate check shipped images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -32,6 +33,10 @@ fuzz: $(VENV)/.test
 # Both stores, some twenty minutes each on 2 cores; or one with CHAOS="--store sqlite --seed 2".
 chaos: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m chaos.campaign $(CHAOS)
+
+# Or SOAK="--minutes 600 --films 15000", or on another queue with SOAK="--queue postgresql://…".
+soak: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m soak.hour $(SOAK)
 
 # With SCREENING_FILMS=FOLDER; the first line builds what the others find in the user's cache.
 emulate: $(VENV)/.test
