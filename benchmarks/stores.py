@@ -1,0 +1,223 @@
+"""What the queue costs: ``python benchmarks/stores.py FILMS --queue QUEUE...``.
+
+FILMS are screened by the engine alone and by a worker, in turn, on each queue: a new file for
+SQLite, or an empty database of PostgreSQL (``postgresql://…``), on an idle machine. The table
+stands in ``benchmarks/README.md``.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from jobs.engines.local import LocalEngine
+from jobs.job import Job
+from jobs.options import Options
+from jobs.runner import LEASE, Tools, carry_out
+from jobs.sql.database import open_database
+from jobs.sql.store import SqlStore
+from jobs.submission import Opener, Request, new_job
+from jobs.watchers import Quiet
+from screening.films import Found, discover
+from screening.pipeline import Seen
+from screening.report.write import Report
+from screening.row import Row
+
+SHIPPED: Final = Path(__file__).parents[1] / "exports" / "shipped"
+
+#: Jobs that are claimed.
+_CLAIMS: Final = 400
+
+#: Processes that claim at the same time.
+_WORKERS: Final = 4
+
+
+@dataclass(frozen=True)
+class Screened:
+    """One way through all films.
+
+    Attributes:
+        seconds: without those of the report.
+        commits: seconds of them in which rows were written.
+    """
+
+    seconds: float
+    commits: float
+    rows: list[Row]
+
+
+class Clock(Quiet):
+    """Adds up what a worker says of its time."""
+
+    def __init__(self) -> None:
+        self.commits = 0.0
+        self.report = 0.0
+
+    def committed(self, _rows: list[Row], seconds: float) -> None:
+        """Rows are written down."""
+        self.commits += seconds
+
+    def reported(self, _report: Report, seconds: float) -> None:
+        """The report is there."""
+        self.report += seconds
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder, and how it is screened."""
+
+    films: Path
+    place: Path
+    opener: Opener
+
+    def job(self, name: str) -> Job:
+        """A new one for the whole folder."""
+        options = Options(key=self.place / "key", settle=0)
+        request = Request(
+            folder=self.films, model=SHIPPED, options=options, report=self.place / name
+        )
+        return new_job(request, always=True)
+
+    def alone(self) -> Screened:
+        """By the engine, with no queue."""
+        job, rows = self.job("alone"), []
+        began = time.perf_counter()
+        with closing(self.opener.open(job)) as screener:
+            films = discover(job.folder)
+            for some in LocalEngine().screen(screener, films, Seen(), job.options.batch):
+                rows += some
+        return Screened(time.perf_counter() - began, 0.0, rows)
+
+    def queued(self, queue: Path | str, name: str) -> Screened:
+        """By a worker."""
+        store, clock = SqlStore(open_database(queue)), Clock()
+        with closing(store):
+            store.add(self.job(name))
+            began = time.perf_counter()
+            job = _claimed(store)
+            code = carry_out(job, Tools(store, LocalEngine(), self.opener.open, clock))
+            store.finish(job, code)
+            seconds = time.perf_counter() - began - clock.report
+            return Screened(seconds, clock.commits, store.rows(job))
+
+
+def claims(queue: Path | str, bench: Bench, workers: int) -> float:
+    """Claims a second of several processes, in a queue with as many jobs as they claim."""
+    store, example = SqlStore(open_database(queue)), bench.job("claims")
+    with closing(store):
+        names = [f"{workers}-{number:05}" for number in range(_CLAIMS)]
+        for name in names:
+            store.add(replace(example, name=name))
+        processes = get_context("spawn")
+        with processes.Pool(workers, initializer=_open, initargs=(queue,)) as pool:
+            pool.map(_ready, range(workers), chunksize=1)
+            began = time.perf_counter()
+            taken = sum(pool.map(_claim, [_CLAIMS // workers] * workers, chunksize=1))
+            seconds = time.perf_counter() - began
+        for name in names:
+            store.cancel(name)
+    return taken / seconds
+
+
+_OPENED: Final[list[SqlStore]] = []
+
+
+def _open(queue: Path | str) -> None:
+    _OPENED.append(SqlStore(open_database(queue)))
+
+
+def _ready(_number: int) -> None:
+    _OPENED[0].totals()
+    time.sleep(0.2)  # So that each process takes one.
+
+
+def _claim(most: int) -> int:
+    return sum(_OPENED[0].claim(f"bench-{number}", LEASE) is not None for number in range(most))
+
+
+def commit_cost(queue: Path | str, bench: Bench, rows: Sequence[Row]) -> tuple[float, float]:
+    """Wall-clock and processor milliseconds a film, for batches as a worker commits them."""
+    store, batch = SqlStore(open_database(queue)), 8
+    names = [row.film for row in rows]
+    with closing(store):
+        store.add(bench.job("commits"))
+        job = _claimed(store)
+        store.list_films(job, [Found(name, 1) for name in names], [])
+        store.commit(job, [], LEASE, names[:batch])
+        began, used = time.perf_counter(), time.process_time()
+        for start in range(0, len(rows), batch):
+            end = start + batch
+            store.commit(job, rows[start:end], LEASE, names[end : end + batch])
+        spent = time.perf_counter() - began, time.process_time() - used
+        store.finish(job, 0)
+    wall, processor = (1000 * seconds / len(rows) for seconds in spent)
+    return wall, processor
+
+
+def _claimed(store: SqlStore) -> Job:
+    job = store.claim("bench", LEASE)
+    if job is None:
+        sys.exit("the queue is not empty, or somebody else works on it")
+    return job
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("films", type=Path)
+    parser.add_argument("--queue", nargs="+", default=[])
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stores-") as place:
+        bench = Bench(arguments.films, Path(place), Opener(lambda _job, _sha256: ""))
+        queues: dict[str, Path | str] = {"SQLite": Path(place) / "queue.sqlite"}
+        queues |= {queue.split(":")[0]: queue for queue in arguments.queue}
+        bench.alone()  # The first time the model is loaded.
+        alone: list[Screened] = []
+        queued: dict[str, list[Screened]] = {name: [] for name in queues}
+        for number in range(arguments.rounds):
+            alone.append(bench.alone())
+            for name, queue in queues.items():
+                queued[name].append(bench.queued(queue, f"{name}-{number}"))
+        rows = alone[0].rows
+        _show(len(rows), alone, queued)
+        _show_statements(queues, bench, rows)
+
+
+def _show(films: int, alone: Sequence[Screened], queued: dict[str, list[Screened]]) -> None:
+    pure = [1000 * one.seconds / films for one in alone]
+    print(f"\n{films} films, {len(alone)} rounds; ms a film: median (least to most)\n")
+    print("| | a film | of it commits | more than the engine alone |")
+    print("| --- | --- | --- | --- |")
+    print("| engine alone |", _spread(pure, "{:.2f}"), "| | |")
+    for name, ways in queued.items():
+        whole = [1000 * one.seconds / films for one in ways]
+        more = [100 * (one / other - 1) for one, other in zip(whole, pure, strict=True)]
+        commits = [1000 * one.commits / films for one in ways]
+        cells = (_spread(whole, "{:.2f}"), _spread(commits, "{:.2f}"), _spread(more, "{:.1f} %"))
+        print("|", name, "|", " | ".join(cells), "|")
+
+
+def _show_statements(queues: dict[str, Path | str], bench: Bench, rows: Sequence[Row]) -> None:
+    print("\n| | commit, ms a film | of the processor |", end="")
+    print(f" claims/s, one process | {_WORKERS} processes |\n| --- | --- | --- | --- | --- |")
+    for name, queue in queues.items():
+        wall, processor = commit_cost(queue, bench, rows)
+        rates = [claims(queue, bench, workers) for workers in (1, _WORKERS)]
+        print(f"| {name} | {wall:.2f} | {processor:.2f} | {rates[0]:.0f} | {rates[1]:.0f} |")
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    shown: Callable[[float], str] = form.format
+    return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"
+
+
+if __name__ == "__main__":
+    main()
