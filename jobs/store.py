@@ -86,6 +86,13 @@ class Store(Protocol):
     def events(self, job: Job) -> list[Event]:
         """The job's history, oldest first."""
 
+    def acquit(self, job: Job) -> None:
+        """Say that the worker that has lost this claim is alive.
+
+        It was only late, or the queue was away for longer than its lease: the films that it had in
+        hand were not what it died of.
+        """
+
     def release(self, job: Job) -> None:
         """Give a claimed job back unfinished; no film is in hand any more."""
 

@@ -20,6 +20,7 @@ from jobs.job import Job
 from jobs.processes import is_dead, worker_name
 from jobs.runner import Tools, carry_out
 from jobs.states import OPEN, State
+from jobs.store import Store
 from screening.errors import DecoderError, ReportError, ScreeningError
 
 #: Seconds between looks at an empty queue.
@@ -109,8 +110,10 @@ def _carry_out(job: Job, tools: Tools) -> Job | None:
     try:
         return _end(job, tools)
     except LeaseLost:
-        # Another worker has it now, and will finish it. If it has done so already, the heat maps
-        # that were drawn meanwhile are nobody's.
+        # Another worker has it now, and will finish it.
+        with suppress(QueueUnavailable):
+            tools.store.acquit(job)
+        # If it has done so already, the heat maps that were drawn meanwhile are nobody's.
         if _is_nobodys(job, tools) and job.gallery is not None:
             job.gallery.clear()
         return None
@@ -130,8 +133,8 @@ def _end(job: Job, tools: Tools) -> Job | None:
         code, message = exit_codes.SYSTEMIC_FAILURE, str(error)
     except (Stopped, KeyboardInterrupt):
         # If it cannot be given back, whoever finds this worker gone takes it.
-        with suppress(LeaseLost, QueueUnavailable):
-            store.release(job)
+        with suppress(QueueUnavailable):
+            _give_back(job, store)
         raise
     except ScreeningError as error:
         if _may_pass(error) and job.attempts < job.options.retries:
@@ -142,6 +145,13 @@ def _end(job: Job, tools: Tools) -> Job | None:
     ended = store.get(job.name)
     tools.watcher.ended(ended)
     return ended
+
+
+def _give_back(job: Job, store: Store) -> None:
+    try:
+        store.release(job)
+    except LeaseLost:
+        store.acquit(job)
 
 
 def _is_nobodys(job: Job, tools: Tools) -> bool:

@@ -42,10 +42,15 @@ def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:
     return or_(waits, (jobs.c.state == State.RUNNING) & expired)
 
 
-def bury(connection: Connection, job_id: int) -> None:
-    """The films that a lost worker had in hand may be what it died of."""
+def bury(connection: Connection, job_id: int, fence: int) -> None:
+    """The films that a lost worker had in hand may be what it died of.
+
+    Args:
+        fence: of its claim.
+    """
     lost = (films.c.job_id == job_id) & (films.c.in_hand == 1) & films.c.row.is_(None)
-    connection.execute(update(films).where(lost).values(in_hand=0, deaths=films.c.deaths + 1))
+    values = {"in_hand": 0, "deaths": films.c.deaths + 1, "lost_fence": fence}
+    connection.execute(update(films).where(lost).values(values))
 
 
 def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
@@ -93,7 +98,9 @@ def queue_again(connection: Connection, job: Job, job_id: int) -> None:
         raise TransitionError(f"job {job.name} is done, and none of its films failed")
     _refuse_twin(connection, job)
     # Whoever had films in hand when the job ended did not die of them.
-    fresh = update(films).where(own, films.c.row.is_(None)).values(in_hand=0, deaths=0)
+    fresh = (
+        update(films).where(own, films.c.row.is_(None)).values(in_hand=0, deaths=0, lost_fence=0)
+    )
     connection.execute(fresh)
     change(
         connection,

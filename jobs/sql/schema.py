@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 #: The newest migration. Every queue says in Alembic's own table which one it has seen last.
-SCHEMA_VERSION: Final = "0005"
+SCHEMA_VERSION: Final = "0006"
 
 #: SQLite's integers have 64 bits anyway.
 _BIG: Final = BigInteger().with_variant(Integer(), "sqlite")
@@ -79,7 +79,7 @@ Index(
 )
 
 # One line for each film, made when the job starts; its row is filled in once, when it is screened.
-# A film that is in hand and has no row was lost with its worker.
+# A film that is in hand and has no row was lost with its worker: with the claim `lost_fence`.
 films = Table(
     "films",
     metadata,
@@ -94,6 +94,7 @@ films = Table(
     Column("status", String),
     Column("sha256", String, index=True),
     Column("row", JSON(none_as_null=True)),
+    Column("lost_fence", Integer, nullable=False, server_default="0"),
     UniqueConstraint("job_id", "film"),
 )
 

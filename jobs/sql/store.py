@@ -89,7 +89,7 @@ class SqlStore:
         """Take the job that is next, or None."""
         time = self._database.now()
         first = (
-            select(jobs.c.id, jobs.c.state, jobs.c.worker)
+            select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.fence)
             .where(claimable(time), *([] if only is None else [jobs.c.name == only]))
             .order_by(jobs.c.priority.desc(), jobs.c.id)
             .limit(1)
@@ -111,7 +111,7 @@ class SqlStore:
             }
             if lost:
                 values["deaths"] = jobs.c.deaths + 1
-                bury(connection, found.id)
+                bury(connection, found.id, found.fence)
             change(connection, found.id, **values)
             return select_jobs(connection, jobs.c.id == found.id)[0]
 
@@ -228,6 +228,13 @@ class SqlStore:
         query = select(*columns).where(c.job_id == id_of(job)).order_by(c.id)
         with self._database.reading() as connection:
             return [Event(*line) for line in connection.execute(query)]
+
+    def acquit(self, job: Job) -> None:
+        """Say that the worker that has lost this claim is alive."""
+        lost = (films.c.job_id == id_of(job)) & (films.c.lost_fence == job.fence)
+        values = {"deaths": films.c.deaths - 1, "lost_fence": 0}
+        with self._database.writing() as connection:
+            connection.execute(update(films).where(lost).values(values))
 
     def release(self, job: Job) -> None:
         """Give a claimed job back unfinished; no film is in hand any more."""

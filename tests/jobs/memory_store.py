@@ -23,6 +23,7 @@ class _Film:
     row: Row | None = None
     in_hand: bool = False
     deaths: int = 0
+    lost_fence: int = 0
 
 
 @dataclass
@@ -192,6 +193,12 @@ class MemoryStore:
         entry = self._entries.get(job.name)
         return list(entry.events) if entry else []
 
+    def acquit(self, job: Job) -> None:
+        """Say that the worker that has lost this claim is alive."""
+        for film in self._films(job):
+            if film.lost_fence == job.fence:
+                film.deaths, film.lost_fence = film.deaths - 1, 0
+
     def release(self, job: Job) -> None:
         """Give a claimed job back unfinished; no film is in hand any more."""
         self._hand_back(job, Action.RELEASE)
@@ -245,7 +252,7 @@ class MemoryStore:
         for film in failed:
             entry.films[film].row = None
         for open_film in entry.open_films:
-            open_film.in_hand, open_film.deaths = False, 0
+            open_film.in_hand, open_film.deaths, open_film.lost_fence = False, 0, 0
         entry.change(
             state=state,
             committed=job.committed - len(failed),
@@ -350,3 +357,4 @@ def _bury(entry: _Entry) -> None:
     for film in entry.open_films:
         if film.in_hand:
             film.in_hand, film.deaths = False, film.deaths + 1
+            film.lost_fence = entry.job.fence

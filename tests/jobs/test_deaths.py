@@ -165,6 +165,45 @@ def test_films_in_hand_of_a_worker_that_hung_past_its_lease_are_suspected(
     assert store.get(job.name).deaths == 1
 
 
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_worker_that_was_only_late_says_so(store, submit, films, screener, clock, stops):
+    job = submit()
+    others = []
+
+    class Late:
+        folder = screener.reader.folder
+
+        def read(self, entry):
+            if not others:
+                clock.seconds += LEASE + 1
+                others.append(store.claim("other-host:1:1", LEASE))
+                assert set(store.deaths(others[0])) == set(films[:BATCH])
+            if stops:
+                raise KeyboardInterrupt
+            return screener.reader.read(entry)
+
+        def close(self):
+            """Nothing to let go of."""
+
+    tools = make_tools(
+        store,
+        screener,
+        open_screener=lambda _job: replace(screener, reader=Late()),
+        engine=SerialEngine(),
+    )
+
+    class Home:
+        def feed(self):
+            """The end of the day, once the job is lost."""
+            if others:
+                raise PowerCut
+
+    with pytest.raises(KeyboardInterrupt if stops else PowerCut):
+        next(work(tools, drain=False, feeders=[Home()]))
+    assert store.deaths(others[0]) == {}
+    assert store.get(job.name).fence == others[0].fence
+
+
 def test_the_claim_whose_answer_this_worker_never_got_is_no_death(store, submit, films, screener):
     job = submit()
     store.claim(worker_name(), LEASE)

@@ -195,6 +195,21 @@ def test_films_in_hand_without_a_row_are_the_deaths_of_a_lost_worker(store, cloc
     assert store.deaths(third) == {"c.png": 1}
 
 
+def test_who_was_only_late_has_not_died_of_the_films_in_hand(store, clock):
+    job = claimed(store)
+    store.commit(job, [], LEASE, ["a.png", "b.png"])
+    clock.seconds += LEASE + 1
+    second = store.claim("B", LEASE)
+    store.commit(second, [scored_row("a.png")], LEASE, ["b.png"])
+    store.acquit(second)
+    assert store.deaths(second) == {"b.png": 1}
+    store.acquit(job)
+    assert store.deaths(second) == {}
+    third = died(store, second)
+    store.acquit(job)
+    assert store.deaths(third) == {"b.png": 1}
+
+
 def test_a_film_that_nobody_took_again_is_not_counted_twice(store):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])

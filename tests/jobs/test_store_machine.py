@@ -176,6 +176,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.both("record", job, Event(stamp(self.clock()), word, job.name, "größer"))
 
     @rule(ago=ago)
+    def acquit(self, ago):
+        self.both("acquit", self.job(ago))
+
+    @rule(ago=ago)
     def release(self, ago):
         self.both("release", self.job(ago))
 
@@ -295,7 +299,7 @@ def line_of(film):
     found, row = film.found, film.row
     outcome = [None, None, None] if row is None else [row.status, row.sha256, row.as_dict()]
     listed = [found.film, found.size, found.modified_ns, found.is_file]
-    return [*listed, film.in_hand, film.deaths, *outcome]
+    return [*listed, film.in_hand, film.deaths, *outcome, film.lost_fence]
 
 
 @pytest.fixture
