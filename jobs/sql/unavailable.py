@@ -37,7 +37,7 @@ _PASSING: Final = ("08", "40", "53", "55P03", "57", "58")
 #: Of these, those after which there is no connection any more.
 _ABSENT: Final = ("08", "57P01", "57P02", "57P03", "53300")
 
-_NETWORK: Final = ("network error", "connection is closed", "create a connection")
+_NETWORK: Final = ("network error", "connection is closed", "communication error")
 
 
 def why_unavailable(error: DBAPIError | OSError) -> str | None:
