@@ -1,9 +1,21 @@
 """The parts that the store's transactions are made of."""
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    bindparam,
+    column,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from jobs.errors import JobsError, TransitionError, UnknownJob
 from jobs.job import Job
@@ -55,16 +67,34 @@ def bury(connection: Connection, job_id: int, fence: int) -> None:
 
 def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
     """Write rows of films that have none yet; returns how many."""
-    own = (films.c.job_id == job_id) & (films.c.film == bindparam("name"))
-    query = update(films).where(own, films.c.row.is_(None))
-    query = query.values(
-        row=bindparam("line"), status=bindparam("became"), sha256=bindparam("hash")
-    )
-    lines = [
-        {"name": row.film, "line": row.as_dict(), "became": row.status, "hash": row.sha256}
+    if not rows:
+        return 0
+    lines = {
+        # PostgreSQL takes no escaped NUL in the objects that it looks into.
+        row.film: {"status": row.status, "sha256": row.sha256, "row": json.dumps(row.as_dict())}
         for row in rows
-    ]
-    return connection.execute(query, lines).rowcount if lines else 0
+    }
+    given = {"job": job_id, "films": list(lines), "lines": lines}
+    return connection.execute(_FILL, given).rowcount
+
+
+# All rows travel as one JSON object: a statement for each would be a way to the server and back.
+_LINE: Final = (
+    func.json_each(bindparam("lines", type_=JSON))
+    .table_valued("key", column("value", JSON))
+    .alias("line")
+)
+_FILL: Final = (
+    update(films)
+    .where(films.c.job_id == bindparam("job"), films.c.row.is_(None))
+    # Without these names SQLite would look through the object once for every film of the job.
+    .where(films.c.film.in_(bindparam("films", expanding=True)), films.c.film == _LINE.c.key)
+    .values(
+        row=func.json(_LINE.c.value["row"].as_string()),
+        status=_LINE.c.value["status"].as_string(),
+        sha256=_LINE.c.value["sha256"].as_string(),
+    )
+)
 
 
 def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[Row]) -> None:
