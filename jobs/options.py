@@ -17,7 +17,7 @@ class Options:
         key: file with the key that hides patient identifiers, absolute.
         labels: labels file, absolute, or None.
         runtime: what runs the model.
-        batch: films scored and committed together.
+        batch: films scored together.
         limits: what one film may cost.
         max_failure_rate: share of failed films above which the job is given up.
         hash_names: name films by keyed hashes in the report.

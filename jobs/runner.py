@@ -14,7 +14,7 @@ from jobs.engines.engine import Engine
 from jobs.errors import FolderUnreadable, JobFailed, NotYet, Stopped, SystemicFailure
 from jobs.failures import Failures
 from jobs.folder import hash_now, late_events, settles_at
-from jobs.hand import DEADLY, Hand, portions
+from jobs.hand import DEADLY, PACE, Hand, portions
 from jobs.heartbeat import Heartbeat
 from jobs.job import Job
 from jobs.processes import user_name
@@ -77,6 +77,7 @@ class Tools:
     Attributes:
         open_screener: loads the job's bundle, checks that it is the one submitted.
         lease: seconds for which a claim holds, unless it is renewed.
+        pace: seconds from one commit of rows to the next, about.
         clock: seconds since the epoch.
     """
 
@@ -86,6 +87,7 @@ class Tools:
     watcher: Watcher
     stop: Stop = field(default_factory=Stop)
     lease: float = LEASE
+    pace: float = PACE
     clock: Callable[[], float] = time.time
 
 
@@ -206,15 +208,16 @@ class _Work:
                 failures.count(rows)
                 continue
             batch = 1 if films[0].film in deaths else self.job.options.batch
-            hand = Hand(self.tools.store, self.job, self.tools.lease, films, batch, self.tools.stop)
+            hand = Hand(self._commit, films, batch, self.tools.stop, self.tools.pace)
             self._expect(batch)
             with closing(self.tools.engine.screen(self.screener, hand, seen, batch)) as batches:
                 for rows in batches:
-                    self._commit(rows, hand.take(len(rows)))
+                    hand.put(rows)
                     self._expect(batch)
                     failures.count(rows)
                     if failures.are_systemic():
-                        return
+                        break
+                hand.clear()
 
     def _expect(self, batch: int) -> None:
         # Each film of a batch may need a new decoder, and take as long as it is allowed to.
@@ -223,7 +226,8 @@ class _Work:
     def _commit(self, rows: list[Row], taken: Sequence[str] = ()) -> None:
         began = time.perf_counter()
         self.tools.store.commit(self.job, rows, self.tools.lease, taken)
-        self.tools.watcher.committed(rows, time.perf_counter() - began)
+        if rows:
+            self.tools.watcher.committed(rows, time.perf_counter() - began)
 
     def _killer(self, found: Found) -> Row:
         sha256 = hash_now(self.job.folder, found)

@@ -1,4 +1,4 @@
-"""What is in hand is written down before it is read, and never more than is about to be read."""
+"""What is in hand is written down before it is read, and rows a little after they are there."""
 
 from itertools import count, pairwise
 
@@ -9,24 +9,28 @@ from hypothesis import strategies as st
 from jobs.engines.local import LocalEngine
 from jobs.hand import Hand, portions
 from jobs.stop import Stop
-from queue_makers import found, make_job
+from queue_makers import found
 from screening.pipeline import Seen
 from screening.row import Row, Status
 
-LEASE = 120.0
+MOST = 64
 
 
 class Ledger:
-    """The part of a store that knows what is in hand."""
+    """The part of a store that knows what is in hand, and a clock."""
 
     def __init__(self):
-        self.in_hand, self.most, self.commits = [], 0, []
+        self.in_hand, self.most, self.rows, self.commits, self.time = [], 0, [], [], 0.0
 
-    def commit(self, job, rows, lease, taken=()):
-        self.commits.append(list(taken))
+    def write(self, rows, taken):
+        self.commits.append((len(rows), len(taken)))
+        self.rows += [row.film for row in rows]
         self.in_hand = [film for film in self.in_hand if film not in {row.film for row in rows}]
         self.in_hand += taken
         self.most = max(self.most, len(self.in_hand))
+
+    def clock(self):
+        return self.time
 
 
 class Reader:
@@ -41,18 +45,36 @@ class Reader:
         return entry.film
 
     def score(self, films, seen):
-        return [Row(film=film, status=Status.REFUSED) for film in films]
+        return [row(film) for film in films]
 
     def close(self):
         pass
+
+
+def row(film):
+    return Row(film=film, status=Status.REFUSED)
 
 
 def names(number):
     return [f"{index:03}.png" for index in range(number)]
 
 
-def handed(ledger, number, batch, stop=None):
-    return Hand(ledger, make_job(), LEASE, found(*names(number)), batch, stop or Stop())
+def handed(ledger, number, batch, stop=None, pace=1.0):
+    films = found(*names(number))
+    return Hand(ledger.write, films, batch, stop or Stop(), pace, ledger.clock)
+
+
+def screened_one_by_one(ledger, number, batch, seconds):
+    """Films that take so long each; their rows are held as soon as a batch is full."""
+    hand, ready = handed(ledger, number, batch), []
+    for entry in hand:
+        ledger.time += seconds
+        ready.append(row(entry.film))
+        if len(ready) == batch:
+            hand.put(ready)
+            ready = []
+    hand.put(ready)
+    hand.clear()
 
 
 @given(st.integers(0, 30), st.integers(1, 9))
@@ -64,30 +86,81 @@ def test_each_film_is_written_down_before_it_is_given_and_all_are(number, batch)
     assert given_films == ledger.in_hand == names(number)
 
 
-@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 3))
-def test_with_the_local_engine_no_more_is_in_hand_than_it_reads_ahead_and_two_batches(
-    number, batch, readers
+@given(
+    st.integers(0, 300),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.lists(st.floats(0, 2), min_size=1),
+)
+def test_an_engine_reads_what_is_in_hand_alone_and_every_row_is_written_once(
+    number, batch, readers, seconds
 ):
     ledger = Ledger()
     hand, reader = handed(ledger, number, batch), Reader(ledger)
-    for rows in LocalEngine(readers).screen(reader, hand, Seen(), batch):
-        ledger.commit(None, rows, LEASE, hand.take(len(rows)))
+    screened = LocalEngine(readers).screen(reader, hand, Seen(), batch)
+    for turn, rows in enumerate(screened):
+        ledger.time += seconds[turn % len(seconds)]
+        hand.put(rows)
+    hand.clear()
     assert reader.unmarked == []
+    assert ledger.rows == names(number)
     assert ledger.in_hand == []
-    assert ledger.most <= batch + 2 * readers + 2 * batch
+    assert ledger.most <= MOST + 2 * batch + 2 * readers
 
 
-def test_what_comes_next_is_written_down_with_the_rows_and_not_by_itself():
+def test_so_many_films_are_taken_that_a_commit_a_second_is_enough():
     ledger = Ledger()
-    hand = handed(ledger, 300, 4)
-    for rows in LocalEngine(1).screen(Reader(ledger), hand, Seen(), 4):
-        ledger.commit(None, rows, LEASE, hand.take(len(rows)))
-    alone = len(ledger.commits) - 75
-    assert alone <= 3
+    screened_one_by_one(ledger, 300, 4, 0.008)
+    assert [taken for _rows, taken in ledger.commits] == [4, 8, 16, 32, 64, 64, 64, 48, 0]
+
+
+def test_of_films_that_take_long_no_more_are_taken_than_are_scored_together():
+    ledger = Ledger()
+    screened_one_by_one(ledger, 60, 4, 1.0)
+    assert {taken for _rows, taken in ledger.commits} <= {0, 4}
+
+
+def test_when_films_begin_to_take_long_fewer_are_taken():
+    ledger = Ledger()
+    hand = handed(ledger, 400, 4)
+    for number, _entry in enumerate(hand):
+        ledger.time += 0.001 if number < 124 else 0.1
+    taken = [taken for _rows, taken in ledger.commits]
+    assert taken[:6] == [4, 8, 16, 32, 64, 64]
+    assert min(taken[6:-1]) <= 8
+
+
+def test_rows_are_written_down_with_the_films_that_are_taken_next():
+    ledger = Ledger()
+    screened_one_by_one(ledger, 300, 4, 0.008)
+    alone = [rows for rows, taken in ledger.commits if not taken]
+    assert len(alone) == 1
+
+
+def test_rows_are_not_held_for_longer_than_a_second():
+    ledger = Ledger()
+    hand = handed(ledger, 64, 64)
+    list(hand)
+    ledger.time += 0.9
+    hand.put([row("000.png")])
+    assert ledger.rows == []
+    ledger.time += 0.2
+    hand.put([row("001.png")])
+    assert ledger.rows == names(2)
+
+
+def test_nothing_is_written_where_there_is_nothing():
+    ledger = Ledger()
+    hand = handed(ledger, 0, 4)
+    assert list(hand) == []
+    ledger.time += 100
+    hand.put([])
+    hand.clear()
+    assert ledger.commits == []
 
 
 @pytest.mark.parametrize("asked_at", [0, 3, 4, 5])
-def test_nothing_is_given_and_nothing_written_down_once_a_stop_is_asked_for(asked_at):
+def test_nothing_is_given_and_nothing_taken_once_a_stop_is_asked_for(asked_at):
     ledger, stop = Ledger(), Stop()
     hand = handed(ledger, 30, 4, stop)
     films = iter(hand)
@@ -96,8 +169,10 @@ def test_nothing_is_given_and_nothing_written_down_once_a_stop_is_asked_for(aske
     before = list(ledger.commits)
     stop.ask()
     assert list(films) == []
-    assert hand.take(4) == []
     assert ledger.commits == before
+    hand.put([row("000.png")])
+    hand.clear()
+    assert ledger.rows == ["000.png"]
 
 
 def test_a_stop_between_the_look_and_the_writing_gives_no_film_that_is_not_written_down():
