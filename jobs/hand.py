@@ -16,7 +16,7 @@ DEADLY: Final = 2
 PACE: Final = 1.0
 
 #: Films taken at a time at most. Those a lost worker had in hand are screened one by one.
-_MOST: Final = 64
+_MOST: Final = 128
 
 
 class Hand:

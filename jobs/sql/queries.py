@@ -70,12 +70,16 @@ def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
     if not rows:
         return 0
     lines = {
-        # PostgreSQL takes no escaped NUL in the objects that it looks into.
-        row.film: {"status": row.status, "sha256": row.sha256, "row": json.dumps(row.as_dict())}
+        row.film: {
+            "job": job_id,
+            "status": row.status,
+            "sha256": row.sha256,
+            # PostgreSQL takes no escaped NUL in the objects that it looks into.
+            "row": json.dumps(row.as_dict()),
+        }
         for row in rows
     }
-    given = {"job": job_id, "films": list(lines), "lines": lines}
-    return connection.execute(_FILL, given).rowcount
+    return connection.execute(_FILL, {"lines": lines}).rowcount
 
 
 # All rows travel as one JSON object: a statement for each would be a way to the server and back.
@@ -86,9 +90,9 @@ _LINE: Final = (
 )
 _FILL: Final = (
     update(films)
-    .where(films.c.job_id == bindparam("job"), films.c.row.is_(None))
-    # Without these names SQLite would look through the object once for every film of the job.
-    .where(films.c.film.in_(bindparam("films", expanding=True)), films.c.film == _LINE.c.key)
+    # With a job's number from elsewhere SQLite would look through the object for each of its films.
+    .where(films.c.job_id == _LINE.c.value["job"].as_integer(), films.c.film == _LINE.c.key)
+    .where(films.c.row.is_(None))
     .values(
         row=func.json(_LINE.c.value["row"].as_string()),
         status=_LINE.c.value["status"].as_string(),

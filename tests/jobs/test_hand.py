@@ -13,7 +13,7 @@ from queue_makers import found
 from screening.pipeline import Seen
 from screening.row import Row, Status
 
-MOST = 64
+MOST = 128
 
 
 class Ledger:
@@ -87,7 +87,7 @@ def test_each_film_is_written_down_before_it_is_given_and_all_are(number, batch)
 
 
 @given(
-    st.integers(0, 300),
+    st.integers(0, 600),
     st.integers(1, 9),
     st.integers(1, 3),
     st.lists(st.floats(0, 2), min_size=1),
@@ -110,8 +110,8 @@ def test_an_engine_reads_what_is_in_hand_alone_and_every_row_is_written_once(
 
 def test_so_many_films_are_taken_that_a_commit_a_second_is_enough():
     ledger = Ledger()
-    screened_one_by_one(ledger, 300, 4, 0.008)
-    assert [taken for _rows, taken in ledger.commits] == [4, 8, 16, 32, 64, 64, 64, 48, 0]
+    screened_one_by_one(ledger, 600, 4, 0.006)
+    assert [taken for _rows, taken in ledger.commits] == [4, 8, 16, 32, 64, 128, 128, 128, 92, 0]
 
 
 def test_of_films_that_take_long_no_more_are_taken_than_are_scored_together():
@@ -122,12 +122,12 @@ def test_of_films_that_take_long_no_more_are_taken_than_are_scored_together():
 
 def test_when_films_begin_to_take_long_fewer_are_taken():
     ledger = Ledger()
-    hand = handed(ledger, 400, 4)
+    hand = handed(ledger, 600, 4)
     for number, _entry in enumerate(hand):
-        ledger.time += 0.001 if number < 124 else 0.1
+        ledger.time += 0.001 if number < 252 else 0.1
     taken = [taken for _rows, taken in ledger.commits]
-    assert taken[:6] == [4, 8, 16, 32, 64, 64]
-    assert min(taken[6:-1]) <= 8
+    assert taken[:7] == [4, 8, 16, 32, 64, 128, 128]
+    assert min(taken[7:-1]) <= 8
 
 
 def test_rows_are_written_down_with_the_films_that_are_taken_next():
