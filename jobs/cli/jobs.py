@@ -2,6 +2,7 @@
 
 import json
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -164,6 +165,8 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
 
     # Standard output is for what is watched.
     configure(json=False, stream=sys.stderr)
+    # However it ends, the terminal gets its cursor back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is watched for a whole night outlasts a restart of the database.
     store = patient(open_store(queue), Stop())
     lookout = Lookout(store, [find(store, name).name for name in names])

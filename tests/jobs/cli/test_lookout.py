@@ -236,7 +236,8 @@ def test_the_exit_code_is_the_most_severe_of_the_jobs_named(store, codes, code):
     assert screening("jobs", "watch", *names).exit_code == code
 
 
-def test_an_interrupted_watch_is_exit_code_130_and_touches_nothing(store, running, commits):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_watch_is_exit_code_130_and_touches_nothing(store, running, number):
     before = store.get("job-1"), store.events(running)
     command = "from jobs.cli.main import cli; cli(['jobs', 'watch', '--interval', '0.1'])"
     with subprocess.Popen(
@@ -247,7 +248,7 @@ def test_an_interrupted_watch_is_exit_code_130_and_touches_nothing(store, runnin
         text=True,
     ) as watching:
         assert "job-1  running" in watching.stdout.readline()
-        watching.send_signal(signal.SIGINT)
+        watching.send_signal(number)
         assert watching.wait(30) == exit_codes.INTERRUPTED
         assert "Traceback" not in watching.stderr.read()
     assert (store.get("job-1"), store.events(running)) == before
