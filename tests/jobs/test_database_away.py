@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -281,6 +282,20 @@ def test_a_session_that_the_server_ends_is_replaced(remote):
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     remote.commit(job, [scored_row("a.png")], LEASE)
     assert remote.get("job-1").committed == 1
+
+
+def test_a_long_statement_is_sent_to_a_server_without_delay(postgres_url, monkeypatch):
+    sockets = []
+
+    def create(*arguments):
+        sockets.append(socket.socket(socket.AF_INET))
+        sockets[-1].connect(arguments[0])
+        return sockets[-1]
+
+    monkeypatch.setattr("socket.create_connection", create)
+    with closing(open_database(postgres_url)):
+        assert sockets
+        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
 
 
 def test_heartbeat_and_work_have_connections_of_their_own(remote):
