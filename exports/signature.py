@@ -51,10 +51,12 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
     try:
         signature = (folder / SIGNATURE).read_bytes()
     except OSError as error:
+        # Where the bundle is there and its signature is not, nobody need wait for a share to come back.
+        away = None if isinstance(error, FileNotFoundError) else error
         raise BundleError(
             f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for a "
             "signature; `screening sign` makes one"
-        ) from error
+        ) from away
     try:
         key.verify(signature, sums)
     except InvalidSignature as error:

@@ -129,7 +129,7 @@ def test_a_model_without_a_map_is_an_error_at_once(
 def test_a_place_that_cannot_hold_heat_maps_fails_the_job(films, bundle, tmp_path, screening):
     queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
     words = [films, "--model", bundle, "--out", report, "--queue", queue, "--heatmaps"]
-    name = screening("submit", *words).stdout.strip()
+    name = screening("submit", *words, "--retries", "0").stdout.strip()
     (tmp_path / f".report.{name}.heatmaps").write_text("in the way")
     result = screening("worker", "--drain", "--queue", queue, code=1)
     assert "heat maps cannot be written" in result.stderr

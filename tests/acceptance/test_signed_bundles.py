@@ -1,5 +1,6 @@
 """A site that takes only bundles which it has signed itself."""
 
+import json
 import shutil
 import subprocess
 
@@ -49,6 +50,8 @@ def test_a_worker_asks_for_the_signature_whoever_queued_the_job(place, screening
     key = ["--public-key", place / "public.pem"]
     result = screening("worker", "--drain", *key, *queue, code=1)
     assert "is not signed" in result.stderr
+    (job,) = json.loads(screening("jobs", "list", "--json", *queue).stdout)
+    assert (job["state"], job["attempts"]) == ("failed", 0)
     assert not (place / "report").exists()
 
 
