@@ -36,10 +36,8 @@ WORKERS: Final = 4
 #: Seconds; short, so that a worker that is stopped loses its job.
 LEASE: Final = 10.0
 
-#: At so many of the faults a film is to be in hand; at the others perhaps, too.
+#: At so many of the faults, and more, a film is in hand.
 _READING: Final = 0.85
-
-_ENOUGH: Final = 0.8
 
 #: Real films that others are made from.
 _BASES: Final = 300
@@ -67,6 +65,11 @@ class Struck:
         self.all[fault] += 1
         self.in_hand[fault] += in_hand > 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next fault is not to be struck before a film is in hand."""
+        return self.in_hand.total() < _READING * (self.all.total() + 1)
+
     def summary(self) -> Iterator[str]:
         """Line by line, for people."""
         for fault, times in [*sorted(self.all.items()), ("all", self.all.total())]:
@@ -74,11 +77,9 @@ class Struck:
             yield f"  {fault:24} {times:4}, {in_hand:4} with a film in hand"
 
     def complaints(self, rounds: int) -> Iterator[str]:
-        """Whether that was enough to show anything."""
+        """Whether that was all that was to be struck."""
         if self.all.total() < rounds:
             yield f"only {self.all.total()} of {rounds} rounds"
-        if self.in_hand.total() < _ENOUGH * self.all.total():
-            yield "fewer than four fifths of the faults were struck with a film in hand"
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Campaign:
     Attributes:
         disk: holds the reports, and SQLite's queue; None if there can be none.
         server: of PostgreSQL; None for SQLite.
-        points: numbers of committed films at which to strike, ascending.
+        points: numbers of films, committed or in hand, at which to strike; ascending.
     """
 
     ledger: Ledger
@@ -112,8 +113,10 @@ class Campaign:
             try:
                 now = self.ledger.committed()
                 self._look_at_reports()
-                if self.points and now >= min(self.points[0], films - 1):
-                    self._strike()
+                holders = self.ledger.holders()
+                taken = now + sum(holder.in_hand for holder in holders)
+                if self.points and taken > self.points[0]:
+                    self._strike(holders)
                 if self.workers.done and not self.ledger.store.jobs(*OPEN):
                     self.points.clear()
             except QueueUnavailable:
@@ -126,19 +129,19 @@ class Campaign:
             time.sleep(0.02)
         self._catch_up(at_once=True)
 
-    def _strike(self) -> None:
+    def _strike(self, holders: Sequence[Holder]) -> None:
         faults = ["kill -9", "SIGTERM", "SIGSTOP past the lease"]
         faults += ["disk full"] * (self.disk is not None)
         faults += ["database restarted"] * (self.server is not None)
         fault = self.rng.choice(faults)
         holders = [
             holder
-            for holder in self.ledger.holders()
+            for holder in holders
             if holder.pid in self.workers.running and holder.pid not in self.workers.frozen
         ]
         if not holders or (self._later and fault in ("disk full", "database restarted")):
             return
-        if self.rng.random() < _READING:
+        if self.struck.waits:
             holders = [holder for holder in holders if holder.in_hand]
             if not holders:
                 return
