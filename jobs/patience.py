@@ -14,24 +14,34 @@ Kept = TypeVar("Kept")
 #: Seconds for which a command waits before it gives up.
 PATIENCE: Final = 600.0
 
+#: Seconds for which a worker that was asked to stop waits to hand in its work: a restart of the
+#: database. Films that it leaves in hand look as if they had killed it.
+FAREWELL: Final = 10.0
+
+_HANDING_IN: Final = frozenset({"commit", "finish", "release", "postpone", "acquit"})
+
 #: The next beat of the heart is the next try.
 _AT_ONCE: Final = frozenset({"renew", "close"})
 
 
-def patiently(ask: Callable[[], Result], stop: Stop, seconds: float | None = PATIENCE) -> Result:
+def patiently(
+    ask: Callable[[], Result], stop: Stop, seconds: float | None = PATIENCE, farewell: float = 0.0
+) -> Result:
     """Ask until the queue answers.
 
     Args:
         ask: may be called again after its answer was lost.
-        stop: nobody waits any longer once it is asked for.
+        stop: once it is asked for, nobody waits for longer than the farewell; twice, not at all.
         seconds: after which it is given up; None for never.
+        farewell: seconds after a stop was asked for.
 
     Raises:
         QueueUnavailable: if it is given up.
     """
 
     def worth_while(error: Exception) -> bool:
-        return isinstance(error, QueueUnavailable) and not stop.asked
+        waits = not stop.asked or (stop.seconds < farewell and not stop.asked_twice)
+        return isinstance(error, QueueUnavailable) and waits
 
     for attempt in stamina.retry_context(
         on=worth_while, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=5.0
@@ -53,9 +63,12 @@ class _Patient:
         method = getattr(self._asked, name)
         if name in _AT_ONCE:
             return method
+        farewell = FAREWELL if name in _HANDING_IN else 0.0
 
         def ask(*arguments: Any, **keywords: Any) -> Any:
-            return patiently(lambda: method(*arguments, **keywords), self._stop, self._seconds)
+            return patiently(
+                lambda: method(*arguments, **keywords), self._stop, self._seconds, farewell
+            )
 
         return ask
 

@@ -184,9 +184,9 @@ def _listen(stop: Stop) -> None:
     """Ctrl-C, and what a service manager sends, let films in hand be finished; the second does not."""
 
     def heard(_signal: int, _frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
         stop.ask()
+        if stop.asked_twice:
+            raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, heard)

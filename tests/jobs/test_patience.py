@@ -76,6 +76,26 @@ def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
     assert len(tries) == (1 if asked_before else 3)
 
 
+@pytest.mark.parametrize("name", ["commit", "finish", "release", "postpone", "acquit"])
+def test_work_is_handed_in_patiently_after_a_stop(name):
+    stop, store = Stop(), Away(3)
+    stop.ask()
+    assert getattr(patient(store, stop), name)() == f"answer to {name}"
+
+
+def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
+    def tries(times, farewell):
+        stop, store = Stop(), Away(100)
+        monkeypatch.setattr("jobs.patience.FAREWELL", farewell)
+        for _ in range(times):
+            stop.ask()
+        with pytest.raises(QueueUnavailable):
+            patient(store, stop).release(make_job())
+        return len(store.asked)
+
+    assert [tries(1, 10), tries(2, 10), tries(1, 0)] == [ATTEMPTS, 1, 1]
+
+
 def test_a_queue_that_is_there_answers_also_after_a_stop():
     stop = Stop()
     stop.ask()

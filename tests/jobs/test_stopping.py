@@ -6,6 +6,7 @@ from sqlalchemy import select
 from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import LeaseLost, QueueUnavailable, Stopped
+from jobs.patience import patient
 from jobs.runner import LEASE, carry_out
 from jobs.sql.schema import films
 from jobs.states import State
@@ -188,6 +189,35 @@ def test_a_stop_is_a_stop_even_if_the_job_cannot_be_given_back(store, job, scree
     tools = stopping(Unreleasable(store, error), screener, Stopping(1))
     with pytest.raises(Stopped):
         list(work(tools, drain=True))
+
+
+class Restarting:
+    """A store whose database is away for the first questions after the stop."""
+
+    def __init__(self, store, stop):
+        self._store, self._stop, self._away = store, stop, 3
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+
+        def ask(*arguments, **keywords):
+            if self._stop.asked and self._away:
+                self._away -= 1
+                raise QueueUnavailable("the database is starting")
+            return method(*arguments, **keywords)
+
+        return ask
+
+
+def test_a_worker_that_is_stopped_while_the_database_restarts_gives_its_job_back(
+    store, job, screener
+):
+    watcher = Stopping(1)
+    restarting = patient(Restarting(store, watcher.stop), watcher.stop)
+    with pytest.raises(Stopped):
+        list(work(stopping(restarting, screener, watcher, engine=LocalEngine(2)), drain=True))
+    assert store.get(job.name).state is State.QUEUED
+    assert marked(store) == ([], [])
 
 
 def test_a_queue_that_goes_away_while_stopping_does_not_fail_the_job(store, job, screener):
