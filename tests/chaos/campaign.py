@@ -150,7 +150,7 @@ class Campaign:
             self._strike_all(fault)
             self.struck.count(fault, sum(holder.in_hand for holder in holders))
         elif fault == "SIGTERM" or not victim.suspects:
-            # A film in hand when two workers died is given up, as it should be, and not counted here.
+            # A film in hand when two workers died is given up, as it should be; none is to be here.
             self._strike_one(fault, victim)
             self.struck.count(fault, victim.in_hand)
         else:

@@ -17,7 +17,7 @@ class Holder:
 
     Attributes:
         in_hand: films of it that are being read or scored.
-        suspects: films among them that were in hand when a worker was lost before.
+        suspects: films of it without a row that were in hand when a worker was lost before.
     """
 
     pid: int
@@ -41,12 +41,12 @@ class Ledger:
     def holders(self) -> list[Holder]:
         """Processes that hold a job whose films are listed."""
         open_film = (films.c.job_id == jobs.c.id) & films.c.row.is_(None)
-        taken = select(func.count()).where(open_film, films.c.in_hand == 1)
+        left = select(func.count()).where(open_film)
         query = select(
             jobs.c.worker,
             jobs.c.name,
-            taken.scalar_subquery(),
-            taken.where(films.c.deaths > 0).scalar_subquery(),
+            left.where(films.c.in_hand == 1).scalar_subquery(),
+            left.where(films.c.deaths > 0).scalar_subquery(),
         ).where(jobs.c.state == State.RUNNING, jobs.c.listed_at != "")
         with self._database.reading() as connection:
             return [
