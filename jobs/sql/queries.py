@@ -6,12 +6,16 @@ from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     Connection,
+    Integer,
     bindparam,
+    cast,
     column,
     exists,
     func,
+    literal,
     or_,
     select,
     update,
@@ -25,6 +29,9 @@ from jobs.states import OPEN, Action, State, after
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Row, Status
+
+#: Films in a statement at most.
+_ENTERED: Final = 10_000
 
 
 def insert_job(connection: Connection, job: Job) -> None:
@@ -65,6 +72,22 @@ def bury(connection: Connection, job_id: int, fence: int) -> None:
     connection.execute(update(films).where(lost).values(values))
 
 
+def enter(connection: Connection, job_id: int, listed: Sequence[Found]) -> None:
+    """Write down the films of a job, in the order of the report."""
+    for start in range(0, len(listed), _ENTERED):
+        lines = {
+            str(position): {
+                "job": job_id,
+                "film": found.film,
+                "size": found.size,
+                "modified_ns": found.modified_ns,
+                "is_file": int(found.is_file),
+            }
+            for position, found in enumerate(listed[start : start + _ENTERED], start)
+        }
+        connection.execute(_ENTER, {"lines": lines})
+
+
 def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
     """Write rows of films that have none yet; returns how many."""
     if not rows:
@@ -82,22 +105,39 @@ def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
     return connection.execute(_FILL, {"lines": lines}).rowcount
 
 
-# All rows travel as one JSON object: a statement for each would be a way to the server and back.
+# All films of a statement travel as one JSON object: a statement for each would be a way to the server
+# and back, and parameters for each a long text that pg8000 reads letter by letter.
 _LINE: Final = (
     func.json_each(bindparam("lines", type_=JSON))
     .table_valued("key", column("value", JSON))
     .alias("line")
 )
+# With a job's number from elsewhere SQLite would look through the object for each of its films.
+_IS_OF_LINE: Final = (films.c.job_id == _LINE.c.value["job"].as_integer()) & (
+    films.c.film == _LINE.c.key
+)
+_TAKE: Final = update(films).where(_IS_OF_LINE).values(in_hand=1)
 _FILL: Final = (
     update(films)
-    # With a job's number from elsewhere SQLite would look through the object for each of its films.
-    .where(films.c.job_id == _LINE.c.value["job"].as_integer(), films.c.film == _LINE.c.key)
-    .where(films.c.row.is_(None))
+    .where(_IS_OF_LINE, films.c.row.is_(None))
     .values(
         row=func.json(_LINE.c.value["row"].as_string()),
         status=_LINE.c.value["status"].as_string(),
         sha256=_LINE.c.value["sha256"].as_string(),
     )
+)
+_ENTER: Final = films.insert().from_select(
+    ["job_id", "position", "film", "size", "modified_ns", "is_file", "in_hand", "deaths"],
+    select(
+        _LINE.c.value["job"].as_integer(),
+        cast(_LINE.c.key, Integer),
+        _LINE.c.value["film"].as_string(),
+        cast(_LINE.c.value["size"].as_string(), BigInteger),
+        cast(_LINE.c.value["modified_ns"].as_string(), BigInteger),
+        _LINE.c.value["is_file"].as_integer(),
+        literal(0),
+        literal(0),
+    ),
 )
 
 
@@ -112,8 +152,7 @@ def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[
 def take(connection: Connection, job_id: int, names: Sequence[str]) -> None:
     """Films are in hand from now on."""
     if names:
-        mine = (films.c.job_id == job_id) & films.c.film.in_(names)
-        connection.execute(update(films).where(mine).values(in_hand=1))
+        connection.execute(_TAKE, {"lines": {name: {"job": job_id} for name in names}})
 
 
 def queue_again(connection: Connection, job: Job, job_id: int) -> None:

@@ -16,6 +16,7 @@ from jobs.sql.queries import (
     bury,
     change,
     claimable,
+    enter,
     fill,
     get_job,
     id_of,
@@ -131,23 +132,8 @@ class SqlStore:
         with self._fenced(job) as (connection, job_id):
             if connection.scalar(select(jobs.c.listed_at).where(jobs.c.id == job_id)):
                 return
-            lines = [
-                {
-                    "job_id": job_id,
-                    "position": position,
-                    "film": found.film,
-                    "size": found.size,
-                    "modified_ns": found.modified_ns,
-                    "is_file": int(found.is_file),
-                    "in_hand": 0,
-                    "deaths": 0,
-                }
-                for position, found in enumerate(listed)
-            ]
-            if lines:
-                # What returns something goes to PostgreSQL a thousand lines at a time.
-                connection.execute(films.insert().returning(films.c.position), lines)
-            change(connection, job_id, films=len(lines), listed_at=now())
+            enter(connection, job_id, listed)
+            change(connection, job_id, films=len(listed), listed_at=now())
             for event in history:
                 record(connection, job_id, event)
 
