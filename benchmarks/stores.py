@@ -9,13 +9,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final, cast
 
 from jobs.engines.local import LocalEngine
 from jobs.job import Job
@@ -23,6 +23,7 @@ from jobs.options import Options
 from jobs.runner import LEASE, Tools, carry_out
 from jobs.sql.database import open_database
 from jobs.sql.store import SqlStore
+from jobs.store import Store
 from jobs.submission import Opener, Request, new_job
 from jobs.watchers import Quiet
 from screening.films import Found, discover
@@ -48,12 +49,16 @@ class Screened:
 
     Attributes:
         seconds: without those of the report.
-        commits: seconds of them in which rows were written.
+        processor: seconds of it; with the queue, its share alone.
+        queue: seconds for which the queue was waited for.
+        commits: those of them in which rows were written.
     """
 
     seconds: float
-    commits: float
+    processor: float
     rows: list[Row]
+    queue: float = 0.0
+    commits: float = 0.0
 
 
 class Clock(Quiet):
@@ -70,6 +75,29 @@ class Clock(Quiet):
     def reported(self, _report: Report, seconds: float) -> None:
         """The report is there."""
         self.report += seconds
+
+
+class Timed:
+    """A store that adds up the seconds for which it is waited for, and those of the processor."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.seconds = self.processor = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name == "renew":  # Nobody waits for it: it has a thread of its own.
+            return method
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            began, used = time.perf_counter(), time.thread_time()
+            try:
+                return method(*arguments, **keywords)
+            finally:
+                self.seconds += time.perf_counter() - began
+                self.processor += time.thread_time() - used
+
+        return timed
 
 
 @dataclass(frozen=True)
@@ -91,24 +119,23 @@ class Bench:
     def alone(self) -> Screened:
         """By the engine, with no queue."""
         job, rows = self.job("alone"), []
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         with closing(self.opener.open(job)) as screener:
             films = discover(job.folder)
             for some in LocalEngine().screen(screener, films, Seen(), job.options.batch):
                 rows += some
-        return Screened(time.perf_counter() - began, 0.0, rows)
+        return Screened(time.perf_counter() - began, time.process_time() - used, rows)
 
-    def queued(self, queue: Path | str, name: str) -> Screened:
+    def queued(self, store: Store, name: str) -> Screened:
         """By a worker."""
-        store, clock = SqlStore(open_database(queue)), Clock()
-        with closing(store):
-            store.add(self.job(name))
-            began = time.perf_counter()
-            job = _claimed(store)
-            code = carry_out(job, Tools(store, LocalEngine(), self.opener.open, clock))
-            store.finish(job, code)
-            seconds = time.perf_counter() - began - clock.report
-            return Screened(seconds, clock.commits, store.rows(job))
+        timed, clock = Timed(store), Clock()
+        store.add(self.job(name))
+        began = time.perf_counter()
+        job = _claimed(cast(Store, timed))
+        tools = Tools(cast(Store, timed), LocalEngine(), self.opener.open, clock)
+        timed.finish(job, carry_out(job, tools))
+        seconds = time.perf_counter() - began - clock.report
+        return Screened(seconds, timed.processor, store.rows(job), timed.seconds, clock.commits)
 
 
 def claims(queue: Path | str, bench: Bench, workers: int) -> float:
@@ -164,7 +191,7 @@ def commit_cost(queue: Path | str, bench: Bench, rows: Sequence[Row]) -> tuple[f
     return wall, processor
 
 
-def _claimed(store: SqlStore) -> Job:
+def _claimed(store: Store) -> Job:
     job = store.claim("bench", LEASE)
     if job is None:
         sys.exit("the queue is not empty, or somebody else works on it")
@@ -185,27 +212,35 @@ def main() -> None:
         bench.alone()  # The first time the model is loaded.
         alone: list[Screened] = []
         queued: dict[str, list[Screened]] = {name: [] for name in queues}
-        for number in range(arguments.rounds):
-            alone.append(bench.alone())
-            for name, queue in queues.items():
-                queued[name].append(bench.queued(queue, f"{name}-{number}"))
+        with ExitStack() as stack:
+            stores = {name: _opened(queue, stack) for name, queue in queues.items()}
+            for number in range(arguments.rounds):
+                alone.append(bench.alone())
+                for name, store in stores.items():
+                    queued[name].append(bench.queued(store, f"{name}-{number}"))
         rows = alone[0].rows
         _show(len(rows), alone, queued)
         _show_statements(queues, bench, rows)
 
 
+def _opened(queue: Path | str, stack: ExitStack) -> SqlStore:
+    return stack.enter_context(closing(SqlStore(open_database(queue))))
+
+
 def _show(films: int, alone: Sequence[Screened], queued: dict[str, list[Screened]]) -> None:
-    pure = [1000 * one.seconds / films for one in alone]
+    """Of the processor, what the engine takes alone, and what the queue takes beside it."""
     print(f"\n{films} films, {len(alone)} rounds; ms a film: median (least to most)\n")
-    print("| | a film | of it commits | more than the engine alone |")
-    print("| --- | --- | --- | --- |")
-    print("| engine alone |", _spread(pure, "{:.2f}"), "| | |")
-    for name, ways in queued.items():
-        whole = [1000 * one.seconds / films for one in ways]
-        more = [100 * (one / other - 1) for one, other in zip(whole, pure, strict=True)]
-        commits = [1000 * one.commits / films for one in ways]
-        cells = (_spread(whole, "{:.2f}"), _spread(commits, "{:.2f}"), _spread(more, "{:.1f} %"))
-        print("|", name, "|", " | ".join(cells), "|")
+    print(
+        "| | a film | processor | waits for the queue | for its commits | longer by | more work |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, ways in {"engine alone": alone, **queued}.items():
+        columns = zip(*[(w.seconds, w.processor, w.queue, w.commits) for w in ways], strict=True)
+        each = [_spread([1000 * seconds / films for seconds in column]) for column in columns]
+        longer = median(100 * w.queue / (w.seconds - w.queue) for w in ways)
+        more = [100 * w.processor / a.processor for w, a in zip(ways, alone, strict=True)]
+        added = ["", ""] if ways is alone else [f"{longer:.1f} %", f"{median(more):.1f} %"]
+        print("|", name, "|", " | ".join([*each, *added]), "|")
 
 
 def _show_statements(queues: dict[str, Path | str], bench: Bench, rows: Sequence[Row]) -> None:
@@ -217,9 +252,8 @@ def _show_statements(queues: dict[str, Path | str], bench: Bench, rows: Sequence
         print(f"| {name} | {wall:.2f} | {processor:.2f} | {rates[0]:.0f} | {rates[1]:.0f} |")
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    shown: Callable[[float], str] = form.format
-    return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":
