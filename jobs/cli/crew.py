@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -25,6 +26,9 @@ _PR_SET_PDEATHSIG: Final = 1
 #: Seconds until a process that replaces one that was killed begins: doubled each time.
 _PAUSES: Final = (1, 2, 4, 8, 16, 32, 60)
 
+#: Exit code of a process that ended by an error that nobody thought of; sysexits.h.
+_BROKEN: Final = 70
+
 #: What asks a process to stop.
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -34,14 +38,20 @@ class Crew:
 
     Args:
         work: given the number of its process, from 0; returns an exit code. It listens to SIGTERM.
+        lasting: the work has no end, so that a process that broke down is replaced, too.
         pauses: seconds until a process that replaces another begins: after the first that was
-            killed, the second, and so on; then the last.
+            lost, the second, and so on; then the last.
     """
 
     def __init__(
-        self, processes: int, work: Callable[[int], int], pauses: tuple[float, ...] = _PAUSES
+        self,
+        processes: int,
+        work: Callable[[int], int],
+        lasting: bool,
+        pauses: tuple[float, ...] = _PAUSES,
     ) -> None:
         self._work = work
+        self._lasting = lasting
         self._number = processes
         self._pauses = pauses
         self._running: dict[int, ForkProcess] = {}
@@ -56,7 +66,7 @@ class Crew:
             signal.signal(each, self._pass_on)
         for number in range(self._number):
             self._start(number)
-        codes, killed = [], 0
+        codes, lost = [], 0
         while self._running:
             wait([process.sentinel for process in self._running.values()])
             for number, process in list(self._running.items()):
@@ -64,16 +74,23 @@ class Crew:
                 if code is None:
                     continue
                 del self._running[number]
-                if code >= 0 or self._stopping:
-                    codes.append(exit_codes.INTERRUPTED if code < 0 else code)
+                if self._stopping or not self._is_lost(code):
+                    codes.append(_shown(code))
                     continue
-                name = signal.Signals(-code).name
-                structlog.get_logger().error("worker_killed", process=number, by=name)
-                self._start(number, self._pauses[min(killed, len(self._pauses) - 1)])
-                killed += 1
+                log = structlog.get_logger().bind(process=number)
+                if code < 0:
+                    log.error("worker_killed", by=signal.Signals(-code).name)
+                else:
+                    log.error("worker_broken")
+                self._start(number, self._pauses[min(lost, len(self._pauses) - 1)])
+                lost += 1
         if self._stopping or exit_codes.INTERRUPTED in codes:
             return exit_codes.INTERRUPTED
         return exit_codes.most_severe(codes)
+
+    def _is_lost(self, code: int) -> bool:
+        """True if the process is to be replaced."""
+        return code < 0 or (code == _BROKEN and self._lasting)
 
     def _start(self, number: int, pause: float = 0.0) -> None:
         # Nothing is open yet, and no thread runs but those of OpenBLAS, which knows how to be
@@ -93,7 +110,12 @@ class Crew:
         _end_with(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         time.sleep(pause)
-        sys.exit(self._code(number))
+        try:
+            code = self._code(number)
+        except Exception:  # noqa: BLE001  # whatever it is, the crew is to hear of it
+            traceback.print_exc()
+            code = _BROKEN
+        sys.exit(code)
 
     def _code(self, number: int) -> int:
         try:
@@ -109,6 +131,13 @@ class Crew:
         for process in self._running.values():
             if process.exitcode is None:
                 process.terminate()
+
+
+def _shown(code: int) -> int:
+    """The exit code of a process, as the shell is told."""
+    if code < 0:
+        return exit_codes.INTERRUPTED
+    return exit_codes.ERROR if code == _BROKEN else code
 
 
 @contextmanager

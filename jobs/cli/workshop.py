@@ -80,7 +80,8 @@ def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None
         # Each looks at the folder: one that is busy does not keep the others waiting.
         return work_off(queue, shift, None, number, studies)
 
-    return Crew(shift.processes, work_as).run()
+    lasting = not shift.drain and shift.max_jobs is None
+    return Crew(shift.processes, work_as, lasting).run()
 
 
 def work_off(

@@ -37,23 +37,27 @@ def work(number):
             raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, hear)
     (place / f"{number}.{os.getpid()}.pid").touch()
+    broken = place / f"{number}.break"
     while not (place / "end").exists():
+        if broken.exists():
+            broken.unlink()
+            raise RuntimeError("nobody thought of that")
         if heard.exists() and (place / "obey").exists():
             return 130
         time.sleep(0.01)
     return 3 if number else 0
 
-sys.exit(Crew(int(sys.argv[2]), work, pauses=(0.0,)).run())
+sys.exit(Crew(int(sys.argv[2]), work, sys.argv[3] == "lasting", pauses=(0.0,)).run())
 """
 
 
 class Processes:
     """A crew in a process group of its own, as a shell would start it."""
 
-    def __init__(self, place: Path, number: int) -> None:
+    def __init__(self, place: Path, number: int, lasting: bool) -> None:
         self.place = place
         self.parent = subprocess.Popen(
-            [sys.executable, "-c", WORK, str(place), str(number)],
+            [sys.executable, "-c", WORK, str(place), str(number), "lasting" if lasting else ""],
             stderr=subprocess.PIPE,
             process_group=0,
         )
@@ -109,10 +113,10 @@ def start(tmp_path):
     """Start a crew; whatever is left of it in the end is killed."""
     crews = []
 
-    def started(number: int = 2) -> Processes:
+    def started(number: int = 2, lasting: bool = True) -> Processes:
         place = tmp_path / f"crew-{len(crews)}"
         place.mkdir()
-        crews.append(Processes(place, number))
+        crews.append(Processes(place, number, lasting))
         return crews[-1]
 
     yield started
@@ -138,7 +142,7 @@ def quiet_signals():
     [((0, 0), 0), ((0, 3), 3), ((3, 1), 1), ((1, 4), 4), ((4, 130), 130)],
 )
 def test_the_most_severe_exit_code_is_that_of_the_crew(codes, code):
-    assert Crew(2, lambda number: codes[number]).run() == code
+    assert Crew(2, lambda number: codes[number], lasting=True).run() == code
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -180,6 +184,27 @@ def test_a_process_that_is_killed_is_replaced(start):
     (crew.place / "end").touch()
     assert crew.code() == exit_codes.SOME_FAILED
     assert b"by=SIGKILL" in crew.parent.stderr.read()
+
+
+def test_a_process_of_a_lasting_crew_that_breaks_down_is_replaced(start):
+    crew = start()
+    (crew.place / "1.break").touch()
+    crew.wait_for(3)
+    assert sorted(crew.pids().values()) == [0, 1, 1]
+    (crew.place / "end").touch()
+    assert crew.code() == exit_codes.SOME_FAILED
+    said = crew.parent.stderr.read()
+    assert b"RuntimeError: nobody thought of that" in said
+    assert b"worker_broken" in said
+
+
+def test_a_process_that_breaks_down_is_not_replaced_where_the_work_has_an_end(start):
+    crew = start(lasting=False)
+    (crew.place / "1.break").touch()
+    until(lambda: not (crew.place / "1.break").exists())
+    (crew.place / "end").touch()
+    assert crew.code() == exit_codes.ERROR
+    assert len(crew.pids()) == 2
 
 
 def test_a_process_that_is_killed_after_a_signal_to_stop_is_not_replaced(start):

@@ -25,7 +25,7 @@ def work(number):
     time.sleep(60)
     return 0
 
-sys.exit(Crew(2, work).run())
+sys.exit(Crew(2, work, lasting=True).run())
 """
 
 
