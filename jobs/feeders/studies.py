@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,26 @@ from screening.films import discover, modified_ns
 #: Seconds until what went wrong is tried again.
 _AGAIN: Final = 60.0
 
+#: Seconds after it was queued for which a study is looked through, once a minute: a film may come late
+#: into a folder below it.
+_RECENT: Final = 3600.0
+
 #: Jobs made in one look: each takes a moment, and those that are there wait to be begun.
 _MOST: Final = 50
+
+
+@dataclass(frozen=True)
+class _Recent:
+    """A study that was queued a short time ago.
+
+    Attributes:
+        until: when it is recent no more; seconds since the epoch, like `next_look`.
+        below: when the list of entries of each folder below it changed.
+    """
+
+    until: float
+    next_look: float
+    below: dict[str, int]
 
 
 class Studies:
@@ -28,8 +46,8 @@ class Studies:
     option `settle` says; once, over restarts and several workers. One whose name begins with a dot
     is left alone, as programs write aside what is not complete; so is a link.
 
-    Of a sub-folder that has become a job only its own list of entries is looked at: if that has
-    changed, a warning names the job.
+    Of a sub-folder that has become a job only lists of entries are looked at: its own, and for an hour
+    those of the folders below it. If one has changed, a warning names the job.
 
     Args:
         request: for each of them, but for its folder; `reports` is where the reports go.
@@ -46,6 +64,7 @@ class Studies:
         # Of the sub-folders that are there: what they have become, None if that is to come.
         self._known: dict[str, Watched | None] = {}
         self._later: dict[str, float] = {}
+        self._recent: dict[str, _Recent] = {}
         self._loose = 0
 
     def feed(self) -> None:
@@ -95,6 +114,7 @@ class Studies:
         unknown = [name for name in studies if name not in self._known]
         before = self._agenda.watched(self._folder, unknown) if unknown else {}
         self._known = {name: self._known.get(name, before.get(name)) for name in studies}
+        self._recent = {name: one for name, one in self._recent.items() if name in self._known}
         self._later = {
             name: at for name, at in self._later.items() if name in self._known or name in ("", "/")
         }
@@ -104,14 +124,19 @@ class Studies:
         modified = modified_ns(entry.stat(follow_symlinks=False))
         known = self._known[entry.name]
         if known is not None:
-            if known.modified_ns != modified:
-                structlog.get_logger().warning("study_changed_after_its_job", job=known.job)
+            changed = known.modified_ns != modified
+            # Together, so that a new folder is told of once.
+            changed_below = self._has_changed_below(entry, now, at_once=changed)
+            if changed:
                 self._agenda.rewatch(self._folder, entry.name, modified)
                 self._known[entry.name] = replace(known, modified_ns=modified)
+            if changed or changed_below:
+                structlog.get_logger().warning("study_changed_after_its_job", job=known.job)
             return False
         folder = Path(entry.path)
         if settles_at(folder, self._request.options.settle, now) or not discover(folder):
             return False
+        below = _changes_below(folder)
         job = new_job(replace(self._request, folder=folder), always=True)
         if not self._agenda.watch(self._folder, entry.name, modified, job):
             # Another worker watches the same folder, and was faster.
@@ -119,7 +144,22 @@ class Studies:
             return False
         structlog.get_logger().info("study_queued", job=job.name)
         self._known[entry.name] = Watched(modified, job.name)
+        self._recent[entry.name] = _Recent(now + _RECENT, now + _AGAIN, below)
         return True
+
+    def _has_changed_below(self, entry: "os.DirEntry[str]", now: float, at_once: bool) -> bool:
+        recent = self._recent.get(entry.name)
+        if recent is None:
+            return False
+        if now >= recent.until:
+            del self._recent[entry.name]
+            return False
+        # A clock that was put back keeps nothing waiting.
+        if recent.next_look - _AGAIN <= now < recent.next_look and not at_once:
+            return False
+        below = _changes_below(Path(entry.path))
+        self._recent[entry.name] = replace(recent, next_look=now + _AGAIN, below=below)
+        return below != recent.below
 
     def _is_later(self, name: str, now: float) -> bool:
         # A clock that was put back keeps nothing waiting.
@@ -129,3 +169,9 @@ class Studies:
         """Try again in a minute. A folder's name may be a person's, and so may a message."""
         self._later[name] = now + _AGAIN
         structlog.get_logger().error(event, why=type(error).__name__)
+
+
+def _changes_below(study: Path) -> dict[str, int]:
+    """When the list of entries of each folder below a study changed, nanoseconds since 1970."""
+    below = [Path(walked, name) for walked, names, _files in os.walk(study) for name in names]
+    return {str(folder): modified_ns(folder.lstat()) for folder in below}

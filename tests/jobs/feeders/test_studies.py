@@ -197,6 +197,42 @@ def test_a_change_after_the_job_is_told_of_once_also_after_a_restart(
     assert queued(store) == ["a"]
 
 
+def changed(logs) -> list[object]:
+    """Jobs of which it was said that their studies have changed."""
+    return [line["job"] for line in logs if line["event"] == "study_changed_after_its_job"]
+
+
+def test_a_film_that_comes_late_below_a_study_is_told_of_once_within_a_minute(
+    studies, store, ward, clock
+):
+    study(ward, "a", "series/1.dcm")
+    study(ward, "b", "series/1.dcm")
+    fed(studies, after=10, clock=clock)
+    assert changed(fed(studies, after=61, clock=clock)) == []
+    study(ward, "a", "series/2.dcm")
+    assert changed(fed(studies, after=61, clock=clock)) == [store.jobs()[0].name]
+    assert changed(fed(studies, after=61, clock=clock)) == []
+    study(ward, "a", "series/deeper/3.dcm")
+    assert changed(fed(studies, after=61, clock=clock)) == [store.jobs()[0].name]
+    assert len(store.jobs()) == 2
+
+
+def test_a_new_series_is_told_of_once(studies, store, ward, clock):
+    study(ward, "a", "series/1.dcm")
+    fed(studies, after=10, clock=clock)
+    study(ward, "a", "another/1.dcm")
+    logs = [line for after in (1, 61, 61) for line in fed(studies, after=after, clock=clock)]
+    assert changed(logs) == [store.jobs()[0].name]
+
+
+def test_a_study_is_looked_through_for_an_hour_after_it_was_queued(studies, ward, clock):
+    study(ward, "a", "series/1.dcm")
+    fed(studies, after=10, clock=clock)
+    fed(studies, after=3700, clock=clock)
+    study(ward, "a", "series/2.dcm")
+    assert changed(fed(studies, after=61, clock=clock)) == []
+
+
 def test_names_that_begin_with_a_dot_are_left_alone(studies, store, ward, clock):
     study(ward, ".a.12345678.partial", "1.png")
     (ward / ".1.png.Xa7").write_text("film")
