@@ -6,11 +6,12 @@ stands in ``benchmarks/README.md``.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -49,7 +50,7 @@ class Screened:
 
     Attributes:
         seconds: without those of the report.
-        processor: seconds of it; with the queue, its share alone.
+        processor: seconds of it; with the queue, its share alone, with that of a server on this machine.
         queue: seconds for which the queue was waited for.
         commits: those of them in which rows were written.
     """
@@ -128,14 +129,26 @@ class Bench:
 
     def queued(self, store: Store, name: str) -> Screened:
         """By a worker."""
-        timed, clock = Timed(store), Clock()
+        timed, clock, served = Timed(store), Clock(), _server_seconds()
         store.add(self.job(name))
         began = time.perf_counter()
         job = _claimed(cast(Store, timed))
         tools = Tools(cast(Store, timed), LocalEngine(), self.opener.open, clock)
         timed.finish(job, carry_out(job, tools))
         seconds = time.perf_counter() - began - clock.report
-        return Screened(seconds, timed.processor, store.rows(job), timed.seconds, clock.commits)
+        processor = timed.processor + _server_seconds() - served
+        return Screened(seconds, processor, store.rows(job), timed.seconds, clock.commits)
+
+
+def _server_seconds() -> float:
+    """Of the processor, that all PostgreSQL of this machine has used so far; proc_pid_stat(5)."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = process.read_text().rpartition(")")
+            if words[0].endswith("(postgres"):
+                ticks += sum(map(int, words[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def claims(queue: Path | str, bench: Bench, workers: int) -> float:
