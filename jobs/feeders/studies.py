@@ -154,21 +154,24 @@ class Studies:
         if now >= recent.until:
             del self._recent[entry.name]
             return False
-        # A clock that was put back keeps nothing waiting.
-        if recent.next_look - _AGAIN <= now < recent.next_look and not at_once:
+        if _is_to_come(recent.next_look, now) and not at_once:
             return False
         below = _changes_below(Path(entry.path))
         self._recent[entry.name] = replace(recent, next_look=now + _AGAIN, below=below)
         return below != recent.below
 
     def _is_later(self, name: str, now: float) -> bool:
-        # A clock that was put back keeps nothing waiting.
-        return now < self._later.get(name, 0.0) <= now + _AGAIN
+        return _is_to_come(self._later.get(name, 0.0), now)
 
     def _put_off(self, name: str, now: float, event: str, error: Exception) -> None:
         """Try again in a minute. A folder's name may be a person's, and so may a message."""
         self._later[name] = now + _AGAIN
         structlog.get_logger().error(event, why=type(error).__name__)
+
+
+def _is_to_come(at: float, now: float) -> bool:
+    """True before `at`; a clock that was put back keeps nothing waiting."""
+    return now < at <= now + _AGAIN
 
 
 def _changes_below(study: Path) -> dict[str, int]:
