@@ -16,6 +16,8 @@ class Options:
     Attributes:
         key: file with the key that hides patient identifiers, absolute.
         labels: labels file, absolute, or None.
+        labels_policy: what becomes of labels that cannot be used: ``strict``, ``error`` or ``list``.
+        prevalence: share of films with pneumonia where predictive values are to hold, or None.
         runtime: what runs the model.
         batch: films scored together.
         limits: what one film may cost.
@@ -30,6 +32,8 @@ class Options:
 
     key: Path
     labels: Path | None = None
+    labels_policy: str = "error"
+    prevalence: float | None = None
     runtime: str = "onnx"
     batch: int = 8
     limits: Limits = field(default_factory=Limits)

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jobs import exit_codes
@@ -26,7 +26,8 @@ from screening.clock import now
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
 from screening.reasons import reason
-from screening.report.labels import Labels
+from screening.report.join import join
+from screening.report.labels import Labels, Policy
 from screening.row import Row, Status
 
 if TYPE_CHECKING:
@@ -135,14 +136,12 @@ class _Work:
 
     def carry_out(self) -> int:
         job, store = self.job, self.tools.store
-        labels = Labels.read(job.options.labels) if job.options.labels else None
+        labels = self._labels()
         self._begin()
         left = store.films_left(job)
         done = store.rows(job)
         if labels is not None:
-            # Labels that fit several films, or contradict each other, are found before the work.
-            coming = [Row(film=found.film, status=Status.SCORED) for found in left]
-            labels.join([*done, *coming], self.screener.key)
+            self._check(labels, [*done, *_coming(left)])
         self.tools.watcher.started(job, len(left) + len(done), len(left))
         failures = Failures(job.options.max_failure_rate)
         self._screen(left, done, failures)
@@ -162,6 +161,19 @@ class _Work:
             raise SystemicFailure(str(failures))
         failed = any(row.status is Status.FAILED for row in rows)
         return exit_codes.SOME_FAILED if failed else exit_codes.OK
+
+    def _labels(self) -> Labels | None:
+        options = self.job.options
+        if options.labels is None:
+            return None
+        return Labels.read(options.labels, Policy(options.labels_policy))
+
+    def _check(self, labels: Labels, rows: list[Row]) -> None:
+        """Labels that fit several films, or contradict each other, are found before the work."""
+        if labels.policy is Policy.STRICT:
+            # Which film a UID is of is not known yet.
+            labels = replace(labels, policy=Policy.ERROR)
+        join(rows, labels, self.screener.key)
 
     def _begin(self) -> None:
         """Take the list of files, once; a job that was listed before goes on with that list."""
@@ -188,6 +200,7 @@ class _Work:
         detail = f"{screener.card.model}, {runtime}, threshold {threshold}, {who}"
         history = [
             Event(now(), "started", job.name, detail, job.model_sha256),
+            Event(now(), "keyed", fingerprint, "key of patients, studies and instances"),
             Event(now(), "listed", job.name, f"{len(films)} files"),
         ]
         store.list_films(job, films, history)
@@ -261,21 +274,22 @@ class _Work:
 
     def _report(self, rows: list[Row], labels: Labels | None) -> Report:
         # pandas and SciPy are not waited for before the first film.
-        from screening.report.write import Report, write_report
+        from screening.report.write import Night, Report, write_report
 
         job, screener = self.job, self.screener
         if is_report_of(job.report, job.name):
             # An earlier worker wrote it, and died before it could say so.
-            return Report(job.report, rows, ())
-        return write_report(
-            job.report,
-            rows,
-            self._history(rows),
-            labels,
-            screener.key,
-            screener.shown_name,
-            job.gallery,
+            return Report(folder=job.report, rows=rows)
+        night = Night(
+            rows=rows,
+            events=self._history(rows),
+            key=screener.key,
+            labels=labels,
+            prevalence=job.options.prevalence,
+            shown_name=screener.shown_name,
+            gallery=job.gallery,
         )
+        return write_report(job.report, night)
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:
         """The job's events, and what happened to its folder meanwhile."""
@@ -295,6 +309,10 @@ class _Work:
         if job.options.quarantine is not None:
             into = job.options.quarantine / job.name
             quarantine(rows, job.folder, into, self.screener.shown_name)
+
+
+def _coming(left: Iterable[Found]) -> list[Row]:
+    return [Row(film=found.film, status=Status.SCORED) for found in left]
 
 
 def _unreadable(job: Job, error: OSError) -> FolderUnreadable:

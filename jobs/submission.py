@@ -18,7 +18,7 @@ from screening.pipeline import Screener
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
 from screening.reading import FilmReader
-from screening.report.labels import Labels
+from screening.report.labels import Labels, Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def _checked(request: Request) -> tuple[Request, Bundle]:
         quarantine=request.options.quarantine and request.options.quarantine.absolute(),
     )
     if options.labels is not None:
-        Labels.read(options.labels)
+        Labels.read(options.labels, Policy(options.labels_policy))
     bundle = Bundle.open(request.model, request.public_key)
     if options.heatmaps:
         load(bundle.path, options.runtime, options.heatmaps)

@@ -77,6 +77,21 @@ public_key_option = click.option(
 
 folder_argument = click.argument("folder", type=_FOLDER)
 
+labels_policy_option = click.option(
+    "--labels-policy",
+    type=click.Choice(["strict", "error", "list"]),
+    default=Options.labels_policy,
+    show_default=True,
+    help="Labels that are ambiguous, unknown, conflicting or there twice: an error, or listed in the "
+    "report and not used. strict: also a label without a film is an error.",
+)
+
+prevalence_option = click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1),
+    help="Share of films with pneumonia where predictive values are to hold, too.",
+)
+
 _SCREENING_OPTIONS: Final = (
     click.option(
         "--model", type=_FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
@@ -89,6 +104,8 @@ _SCREENING_OPTIONS: Final = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV with the columns film and label, and optionally patient.",
     ),
+    labels_policy_option,
+    prevalence_option,
     click.option(
         "--runtime",
         type=click.Choice(["onnx", "litert"]),

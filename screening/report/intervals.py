@@ -27,6 +27,10 @@ class Figure:
     ci_low: float | None
     ci_high: float | None
     n: int
+    note: str = ""
+
+
+NOTES: Final = {"no_labels": "no film has a label and an answer"}
 
 
 def proportion(successes: int, n: int, design_effect: float = 1.0) -> Figure:

@@ -1,18 +1,52 @@
-"""Labels that somebody gave to films, and how they find their rows."""
+"""Labels that somebody gave to films, as a file of them says it."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from io import StringIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self
 
 from screening.errors import LabelsError
 from screening.findings import CLASSES, NORMAL, PNEUMONIA
-from screening.privacy import PatientKey
-from screening.row import Row, Status
+from screening.row import LINE_END, cell
 
+LABELS: Final = "labels.csv"
+_COLUMNS: Final = ("line", "problem", "film")
 _MEANING: Final = {"1": PNEUMONIA, "0": NORMAL} | {name: name for name in CLASSES}
+
+
+class Policy(StrEnum):
+    """What becomes of a label that cannot be used as it is."""
+
+    #: Every problem is an error, also a label without a film.
+    STRICT = "strict"
+    #: Every problem is an error, but a label without a film, which is listed.
+    ERROR = "error"
+    #: Every problem is listed in the report; where labels contradict each other none of them counts.
+    LIST = "list"
+
+
+class Problem(StrEnum):
+    """Why a line of a labels file was not used."""
+
+    UNKNOWN_LABEL = "unknown_label"
+    NO_FILM = "no_film"
+    AMBIGUOUS = "ambiguous"
+    CONFLICTING = "conflicting"
+    DUPLICATE = "duplicate"
+
+
+#: What an error says of a problem, after the line.
+SENTENCES: Final = {
+    Problem.UNKNOWN_LABEL: f"there is no film, no label, or none of {', '.join(_MEANING)}",
+    Problem.NO_FILM: "there is no such film",
+    Problem.AMBIGUOUS: "the film fits several films; use the path relative to the folder",
+    Problem.CONFLICTING: "another line says something else about the same film",
+    Problem.DUPLICATE: "an earlier line says the same about the same film",
+}
 
 
 @dataclass(frozen=True)
@@ -32,24 +66,50 @@ class Label:
     line: int
 
 
+@dataclass(frozen=True, order=True)
+class Unused:
+    """A line of a labels file that was not used, and why.
+
+    Attributes:
+        film: the film that it is about, by its name in the report; empty if that is not known. What
+            stands in the file itself may be somebody's name, and is never shown.
+    """
+
+    line: int
+    problem: Problem
+    film: str = ""
+
+
 @dataclass(frozen=True)
 class Labels:
-    """A labels file."""
+    """A labels file.
+
+    Attributes:
+        labels: its lines, but for those that are no label.
+        unknown: numbers of the lines that are none.
+        sha256: of the file.
+        policy: what becomes of those that cannot be used.
+    """
 
     path: Path
     labels: tuple[Label, ...]
+    unknown: tuple[int, ...] = ()
+    sha256: str = ""
+    policy: Policy = Policy.ERROR
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, policy: Policy = Policy.ERROR) -> Self:
         """Read a CSV with the columns film and label, and optionally patient.
 
         Comma or semicolon, with or without a byte-order mark.
 
         Raises:
-            LabelsError: naming the line, if a label is not a class name, 1 or 0.
+            LabelsError: if it cannot be read, or has not these columns; unless such lines are to be
+                listed, naming the line, if a label is not a class name, 1 or 0.
         """
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            content = path.read_bytes()
+            text = content.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise LabelsError(f"the labels {path} cannot be read: {error}") from error
         header = text.partition("\n")[0]
@@ -61,88 +121,54 @@ class Labels:
             missing = {"film", "label"} - set(reader.fieldnames or ())
             if missing:
                 raise LabelsError(f"the labels {path} lack the column {', '.join(sorted(missing))}")
-            return cls(path, tuple(_label(cells, reader.line_num, path) for cells in reader))
+            lines = list(_lines(reader))
         except csv.Error as error:
             raise LabelsError(f"{path}, line {reader.line_num}: {error}") from error
+        labels = cls(
+            path,
+            tuple(line for line in lines if isinstance(line, Label)),
+            tuple(line for line in lines if isinstance(line, int)),
+            hashlib.sha256(content).hexdigest(),
+            policy,
+        )
+        labels.refuse([Unused(line, Problem.UNKNOWN_LABEL) for line in labels.unknown])
+        return labels
 
-    def join(self, rows: Sequence[Row], key: PatientKey) -> tuple[list[Row], list[Label]]:
-        """Rows with their labels and outcomes, and the labels for which there is no film.
+    def __len__(self) -> int:
+        """All lines, also those that are no label."""
+        return len(self.labels) + len(self.unknown)
 
-        A film is looked for by relative path, then file name, then SOP Instance UID.
+    def refuse(self, unused: list[Unused]) -> None:
+        """Raise an error that names the first of these lines that the policy does not let pass.
 
         Raises:
-            LabelsError: if a file name fits several films, or a film gets two different labels.
+            LabelsError: quoting nothing of the file: it may be somebody's name.
         """
-        index = _index(rows)
-        found: dict[str, Label] = {}
-        without_film = []
-        for label in self.labels:
-            films = _lookup(label.film, index, key)
-            if not films:
-                without_film.append(label)
-            elif len(films) > 1:
-                raise LabelsError(
-                    f"{self.path}, line {label.line}: the film fits {len(films)} films; "
-                    "use the path relative to the folder"
-                )
-            else:
-                earlier = found.setdefault(films[0], label)
-                if earlier.finding != label.finding:
-                    raise LabelsError(
-                        f"{self.path}, lines {earlier.line} and {label.line} contradict each "
-                        "other about one film"
-                    )
-        return [_labelled(row, found.get(row.film), key) for row in rows], without_film
+        listed = {
+            Policy.STRICT: set[Problem](),
+            Policy.ERROR: {Problem.NO_FILM},
+            Policy.LIST: set(Problem),
+        }[self.policy]
+        for line in unused:
+            if line.problem not in listed:
+                raise LabelsError(f"{self.path}, line {line.line}: {SENTENCES[line.problem]}")
 
 
-def outcome(label: str, prediction: str) -> str:
-    """TP, FP, TN or FN; empty if there is no label or no prediction."""
-    if not label or not prediction:
-        return ""
-    right = "T" if label == prediction else "F"
-    return right + ("P" if prediction == PNEUMONIA else "N")
+def write_unused(path: Path, unused: Sequence[Unused]) -> None:
+    """Write the lines of a labels file that were not used, as ``line, problem, film``."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(_COLUMNS)
+        for one in sorted(unused):
+            writer.writerow([one.line, one.problem.value, cell(one.film)])
 
 
-def _label(cells: dict[str, str], line: int, path: Path) -> Label:
-    """One line; what stands in its cells may be somebody's name, so no error quotes them."""
-    if cells["film"] is None:
-        raise LabelsError(f"{path}, line {line}: there is no film")
-    finding = _MEANING.get((cells["label"] or "").strip().upper())
-    if finding is None:
-        raise LabelsError(
-            f"{path}, line {line}: there is no label, or none of {', '.join(_MEANING)}"
-        )
-    return Label(cells["film"].strip(), finding, (cells.get("patient") or "").strip(), line)
-
-
-_Index = tuple[dict[str, list[str]], ...]
-
-
-def _index(rows: Sequence[Row]) -> _Index:
-    paths: dict[str, list[str]] = {}
-    names: dict[str, list[str]] = {}
-    instances: dict[str, list[str]] = {}
-    for row in rows:
-        paths.setdefault(row.film, []).append(row.film)
-        names.setdefault(PurePosixPath(row.film).name, []).append(row.film)
-        # A copy has the UID of its film, and no answer to be judged.
-        if row.instance and row.status is not Status.DUPLICATE:
-            instances.setdefault(row.instance, []).append(row.film)
-    return paths, names, instances
-
-
-def _lookup(name: str, index: _Index, key: PatientKey) -> list[str]:
-    paths, names, instances = index
-    return paths.get(name) or names.get(name) or instances.get(key.hash("instance", name)) or []
-
-
-def _labelled(row: Row, label: Label | None, key: PatientKey) -> Row:
-    if label is None:
-        return row
-    patient = key.hash("patient", label.patient) or row.patient
-    return replace(
-        row,
-        label=label.finding,
-        outcome=outcome(label.finding, row.prediction),
-        patient=patient,
-    )
+def _lines(reader: "csv.DictReader[str]") -> Iterator[Label | int]:
+    """Each line as a label, or as its number if it is none."""
+    for cells in reader:
+        finding = _MEANING.get((cells["label"] or "").strip().upper())
+        if cells["film"] is None or finding is None:
+            yield reader.line_num
+        else:
+            patient = (cells.get("patient") or "").strip()
+            yield Label(cells["film"].strip(), finding, patient, reader.line_num)

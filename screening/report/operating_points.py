@@ -5,7 +5,10 @@ the local calibration of computer-assisted detection (CAD) thresholds and other 
 a programme chooses its threshold by what it can find and what it can follow up.
 """
 
+import csv
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +17,9 @@ import numpy.typing as npt
 from screening.decision import DECIMALS, Floats
 from screening.report.intervals import Figure
 from screening.report.metrics import Scored, confusion, proportions
+from screening.row import LINE_END
+
+POINTS: Final = "operating_points.csv"
 
 STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SENSITIVITIES: Final = (0.80, 0.85, 0.90, 0.95, 0.98, 0.99)
@@ -25,6 +31,14 @@ YOUDEN: Final = "Youden"
 CHOSEN: Final = "chosen"
 
 _ONE: Final = 10**DECIMALS
+
+_SHARES: Final = ("sensitivity", "specificity", "ppv", "npv")
+_COLUMNS: Final = (
+    *("threshold", "marks", "tp", "fp", "tn", "fn"),
+    *(f"{name}{end}" for name in _SHARES for end in ("", "_ci_low", "_ci_high")),
+    *("referrals_of_100", "prevalence", "ppv_projected", "npv_projected"),
+    "referrals_of_100_projected",
+)
 
 Micros = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]
@@ -90,6 +104,28 @@ def operating_points(films: Scored, chosen: float, prevalence: float | None = No
     for threshold, mark in _marked(films, chosen):
         marks.setdefault(threshold, []).append(mark)
     return [_point(films, t, tuple(marks[t]), prevalence) for t in sorted(marks)]
+
+
+def write_points(path: Path, points: Sequence[Point]) -> None:
+    """Write ``operating_points.csv``, one line a threshold; what is undefined is an empty cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(_COLUMNS)
+        for point in points:
+            counts = (point.tp, point.fp, point.tn, point.fn)
+            shares = [
+                _cell(end)
+                for name in _SHARES
+                for figure in (getattr(point, name),)
+                for end in (figure.value, figure.ci_low, figure.ci_high)
+            ]
+            there = point.projected
+            elsewhere = (
+                (there.prevalence, there.ppv, there.npv, there.referrals) if there else (None,) * 4
+            )
+            rest = map(_cell, (point.referrals, *elsewhere))
+            threshold, marks = f"{point.threshold:.{DECIMALS}f}", "; ".join(point.marks)
+            writer.writerow([threshold, marks, *counts, *shares, *rest])
 
 
 def project(sensitivity: float | None, specificity: float | None, prevalence: float) -> Projection:
@@ -222,3 +258,7 @@ def _below(micros: Micros, lowest_called: int) -> float:
 def _half_way(not_called: int, called: int) -> float:
     """In the middle, and never at the film that is not called: above it, at most at the other."""
     return round((not_called + called + 1) // 2 / _ONE, DECIMALS)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,8 +1,9 @@
 """The summary of a report: what happened to the films, and how good the decisions were."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +11,16 @@ import numpy as np
 import pandas as pd
 
 from screening.findings import PNEUMONIA
-from screening.report.intervals import Figure
-from screening.report.metrics import Scored, confusion, performance
-from screening.row import COLUMNS, LINE_END, Row, Status, cell
+from screening.report.cases import Unit, cases, judged, numbers, table_of, unscored
+from screening.report.intervals import NOTES, Figure, share
+from screening.report.labels import Problem, Unused
+from screening.report.metrics import confusion, performance
+from screening.report.operating_points import project
+from screening.row import LINE_END, Row, Status, cell
 
 SUMMARY: Final = "summary.csv"
-_COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset")
-_ALL: Final = "all"
+_COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset", "unit", "note")
+ALL: Final = "all"
 
 #: A subset is named ``view=PA``; films without a value are in no subset of that kind.
 _SUBSETS: Final = {
@@ -24,41 +28,70 @@ _SUBSETS: Final = {
     "sex": "sex",
     "age": "age_band",
     "manufacturer": "manufacturer",
+    "folder": "folder",
 }
+
+#: More subsets of a kind tell nothing: a folder for each patient, say.
+_MOST: Final = 50
+
+_LABEL_COUNTS: Final = {
+    Problem.NO_FILM: "labels_without_film",
+    Problem.AMBIGUOUS: "labels_ambiguous",
+    Problem.CONFLICTING: "labels_conflicting",
+    Problem.DUPLICATE: "labels_duplicate",
+    Problem.UNKNOWN_LABEL: "labels_unknown",
+}
+
+_PLURAL: Final = {Unit.PATIENT: "patients", Unit.STUDY: "studies"}
+_OF_SEVERAL: Final = "any of its films; the highest probability"
+_MISSED: Final = "refused and failed films count as not called"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of ``summary.csv``."""
+    """A line of ``summary.csv``.
+
+    Attributes:
+        subset: ``all``, or the films it is about: ``view=PA``.
+        unit: what was counted.
+    """
 
     metric: str
     figure: Figure
-    subset: str
+    subset: str = ALL
+    unit: Unit = Unit.FILM
 
 
-def summarise(rows: Sequence[Row], labels_without_film: int) -> list[Line]:
-    """All lines of the summary: counts first, then performance, then the same by subset."""
-    films = pd.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
-    lines = [*_counts(films, _ALL)]
-    if films.label.any() or labels_without_film:
-        lines.append(_count("labels_without_film", labels_without_film, len(rows), _ALL))
-    lines += _performance(films, _ALL)
+def summarise(
+    rows: Sequence[Row], unused: Sequence[Unused] | None = None, prevalence: float | None = None
+) -> list[Line]:
+    """All lines of the summary: counts first, then performance, then the same by subset.
+
+    Args:
+        unused: the lines of a labels file that were not used; None if there is no such file.
+        prevalence: share of films with pneumonia where the predictive values are to hold, 0..1.
+    """
+    films = table_of(rows)
+    lines = [*_counts(films, ALL), *_label_counts(unused, len(rows))]
+    lines += _performance(films, ALL)
+    lines += _projected(lines, prevalence)
+    for unit in (Unit.PATIENT, Unit.STUDY):
+        lines += _units(films, unit)
     for kind, column in _SUBSETS.items():
-        for value, subset in films[films[column] != ""].groupby(column):
-            lines += _counts(subset, f"{kind}={value}")
-            lines += _performance(subset, f"{kind}={value}")
+        lines += _subsets(films, kind, column)
     return lines
 
 
 def write_summary(path: Path, lines: Sequence[Line]) -> None:
-    """Write ``summary.csv``; what is undefined is an empty cell, never 0."""
+    """Write ``summary.csv``; what is undefined is an empty cell with a note, never 0."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
         for line in lines:
             figure = line.figure
             values = (figure.value, figure.ci_low, figure.ci_high)
-            writer.writerow([line.metric, *map(_number, values), figure.n, cell(line.subset)])
+            about = (cell(line.subset), line.unit.value, _note(figure.note))
+            writer.writerow([line.metric, *map(_number, values), figure.n, *about])
 
 
 def _counts(films: pd.DataFrame, subset: str) -> Iterator[Line]:
@@ -71,32 +104,110 @@ def _counts(films: pd.DataFrame, subset: str) -> Iterator[Line]:
     yield _count("labelled", (films.label != "").sum(), total, subset)
 
 
+def _label_counts(unused: Sequence[Unused] | None, files: int) -> Iterator[Line]:
+    if unused is not None:
+        problems = Counter(one.problem for one in unused)
+        for problem, name in _LABEL_COUNTS.items():
+            yield _count(name, problems[problem], files, ALL)
+
+
 def _performance(films: pd.DataFrame, subset: str) -> Iterator[Line]:
-    judged = films[films.outcome != ""]
-    if judged.empty:
+    own = judged(films)
+    if own.empty:
+        if subset == ALL:
+            for name, figure in performance(cases(own)).items():
+                yield Line(name, replace(figure, note="no_labels"))
         return
-    # Without a patient each film is its own; the count of such films says how far that went.
-    unknown = judged.patient == ""
-    patients = judged.patient.where(~unknown, "film " + judged.film)
-    scored = Scored(
-        positive=(judged.label == PNEUMONIA).to_numpy(),
-        probability=judged.probability.to_numpy(np.float64),
-        called=(judged.prediction == PNEUMONIA).to_numpy(),
-        patient=patients.factorize()[0].astype(np.int64),
-    )
-    yield _count("patients", patients.nunique(), len(judged), subset)
-    yield _count("films_without_patient", unknown.sum(), len(judged), subset)
+    yield _count("patients", own.owner.nunique(), len(own), subset)
+    yield _count("films_without_patient", (own.patient == "").sum(), len(own), subset)
+    yield from _figures(own, subset, Unit.FILM)
+    yield from _with_unscored(own, unscored(films), subset)
+
+
+def _figures(own: pd.DataFrame, subset: str, unit: Unit) -> Iterator[Line]:
+    scored = cases(own, unit)
     for name, number in confusion(scored).items():
-        yield _count(name, number, len(judged), subset)
+        yield _count(name, number, len(scored.positive), subset, unit)
     for name, figure in performance(scored).items():
-        yield Line(name, figure, subset)
+        yield Line(name, figure, subset, unit)
 
 
-def _count(metric: str, number: int, n: int, subset: str) -> Line:
-    return Line(metric, Figure(int(number), None, None, int(n)), subset)
+def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Iterator[Line]:
+    """Precision and recall once more, where a film that got no answer is one that was not called."""
+    if missing.empty:
+        return
+    both = pd.concat([own, missing])
+    patient, right = numbers(both.owner), (both.outcome == "TP").to_numpy()
+    of = {"precision": both.prediction == PNEUMONIA, "recall": both.label == PNEUMONIA}
+    yield _count("unscored", len(missing), len(both), subset)
+    yield _count("unscored_pneumonia", (missing.label == PNEUMONIA).sum(), len(missing), subset)
+    for name, which in of.items():
+        these = which.to_numpy(bool)
+        figure = share(right[these], patient[these])
+        note = _together(_MISSED, figure.note)
+        yield Line(f"{name}_with_unscored", replace(figure, note=note), subset)
+
+
+def _projected(lines: Sequence[Line], prevalence: float | None) -> Iterator[Line]:
+    """Predictive values where pneumonia is as common as given, by Bayes' theorem.
+
+    Both grow with sensitivity and with specificity, so that the lower ends of the two intervals give
+    a lower end, and the upper ends an upper one: an interval that holds at least what it promises.
+    """
+    if prevalence is None:
+        return
+    figures = {line.metric: line.figure for line in lines}
+    sensitivity, specificity = figures["recall"], figures["specificity"]
+    value, low, high = (
+        project(getattr(sensitivity, end), getattr(specificity, end), prevalence)
+        for end in ("value", "ci_low", "ci_high")
+    )
+    n = sensitivity.n + specificity.n
+    note = _together(f"prevalence {prevalence:g}", sensitivity.note, specificity.note)
+    yield Line("ppv_projected", Figure(value.ppv, low.ppv, high.ppv, n, note))
+    yield Line("npv_projected", Figure(value.npv, low.npv, high.npv, n, note))
+
+
+def _units(films: pd.DataFrame, unit: Unit) -> Iterator[Line]:
+    """The same by patient or study, where any is known."""
+    own = judged(films)
+    known = own[own["patient" if unit is Unit.PATIENT else "study"] != ""]
+    if known.empty:
+        return
+    number = (own.owner if unit is Unit.PATIENT else known.study).nunique()
+    figure = Figure(number, None, None, len(own), _OF_SEVERAL)
+    yield Line(_PLURAL[unit], figure, unit=unit)
+    yield from _figures(own, ALL, unit)
+
+
+def _subsets(films: pd.DataFrame, kind: str, column: str) -> Iterator[Line]:
+    known = films[films[column] != ""]
+    number = known[column].nunique()
+    if kind == "folder" and number == 1:
+        return
+    if number > _MOST:
+        note = f"more than {_MOST} are not told apart"
+        yield Line(f"{kind}_subsets", Figure(number, None, None, len(known), note))
+        return
+    for value, subset in known.groupby(column):
+        yield from _counts(subset, f"{kind}={value}")
+        yield from _performance(subset, f"{kind}={value}")
+
+
+def _count(metric: str, number: int, n: int, subset: str, unit: Unit = Unit.FILM) -> Line:
+    return Line(metric, Figure(int(number), None, None, int(n)), subset, unit)
+
+
+def _note(note: str) -> str:
+    """A code with its sentence; other words as they are."""
+    return f"{note}: {NOTES[note]}" if note in NOTES else note
+
+
+def _together(*notes: str) -> str:
+    return "; ".join(dict.fromkeys(_note(note) for note in notes if note))
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    return str(value) if isinstance(value, int | np.integer) else f"{value:.6g}"

@@ -1,77 +1,121 @@
 """Write a report: whole, or not at all."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from screening.audit import Event, film_event, write_audit
-from screening.card import sha256_of
 from screening.clock import now
 from screening.errors import ReportError
 from screening.gallery import Gallery
 from screening.privacy import PatientKey
-from screening.report.labels import Labels
+from screening.report.cases import cases, judged, table_of
+from screening.report.join import join
+from screening.report.labels import LABELS, Labels, Unused, write_unused
+from screening.report.operating_points import POINTS, Point, operating_points, write_points
 from screening.report.summary import SUMMARY, Line, summarise, write_summary
 from screening.row import PREDICTIONS, Row, write_rows
 from screening.whole import whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What a report is made from.
+
+    Attributes:
+        rows: one for each film, in order.
+        events: what happened before the report is written; those of films are added.
+        key: what the hashes in the rows were made with.
+        labels: to be joined to the rows.
+        prevalence: share of films with pneumonia where predictive values are to hold, 0..1.
+        shown_name: how a film is named in the report.
+        gallery: the heat maps that the rows name; they stay there, too.
+    """
+
+    rows: Sequence[Row]
+    events: Sequence[Event]
+    key: PatientKey
+    labels: Labels | None = None
+    prevalence: float | None = None
+    shown_name: Callable[[str], str] = str
+    gallery: Gallery | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report was written from, for those who print it.
+    """What a report says, for those who print it.
 
     Attributes:
         rows: one a film, with labels and outcomes.
         lines: the summary.
+        points: what each threshold would mean; empty without labels.
+        unused: lines of the labels file that were not used; None if there is no such file.
     """
 
     folder: Path
     rows: Sequence[Row]
-    lines: Sequence[Line]
+    lines: Sequence[Line] = ()
+    points: Sequence[Point] = ()
+    unused: Sequence[Unused] | None = None
+    events: Sequence[Event] = field(default=(), repr=False)
 
 
-def write_report(
-    folder: Path,
-    rows: Sequence[Row],
-    events: Sequence[Event],
-    labels: Labels | None,
-    key: PatientKey,
-    shown_name: Callable[[str], str] = str,
-    gallery: Gallery | None = None,
-) -> Report:
+def write_report(folder: Path, night: Night) -> Report:
     """Write the report folder.
 
     Args:
         folder: must not exist, or be empty.
-        rows: one for each film of the job, in order.
-        events: what happened to the job before the report was written.
-        labels: joined to the rows, if given.
-        shown_name: how a film is named in the report.
-        gallery: the heat maps that the rows name, if there are any; they stay there, too.
 
     Raises:
         ReportError: if `folder` holds something, or cannot be written.
-        LabelsError: if the labels contradict each other.
+        LabelsError: if the labels cannot be used, and are not to be listed then.
     """
-    without_film = 0
-    if labels is not None:
-        rows, missing = labels.join(rows, key)
-        without_film = len(missing)
-        events = [*events, _labels_event(labels, without_film, shown_name(labels.path.name))]
-    rows = [replace(row, film=shown_name(row.film)) for row in rows]
-    lines = summarise(rows, without_film)
+    report = _made(folder, night)
     try:
         with whole(folder) as aside:
-            write_rows(aside / PREDICTIONS, rows)
-            write_summary(aside / SUMMARY, lines)
-            if gallery is not None:
-                gallery.hang(aside, rows)
-            write_audit(aside, [*events, *map(film_event, rows)], len(rows))
+            _write(aside, report, night)
     except OSError as error:
         raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error
-    return Report(folder, rows, lines)
+    return report
 
 
-def _labels_event(labels: Labels, without_film: int, shown: str) -> Event:
-    detail = f"{len(labels.labels)} labels, {without_film} without a film"
-    return Event(now(), "labels", shown, detail, sha256_of(labels.path))
+def _made(folder: Path, night: Night) -> Report:
+    rows, events, unused = list(night.rows), list(night.events), None
+    if night.labels is not None:
+        rows, unused = join(rows, night.labels, night.key)
+        unused = [replace(one, film=one.film and night.shown_name(one.film)) for one in unused]
+        events.append(_labels_event(night.labels, len(unused), night.shown_name))
+    rows = [replace(row, film=night.shown_name(row.film)) for row in rows]
+    return Report(
+        folder=folder,
+        rows=rows,
+        lines=summarise(rows, unused, night.prevalence),
+        points=_points(rows, night.prevalence),
+        unused=unused,
+        events=[*events, *map(film_event, rows)],
+    )
+
+
+def _write(aside: Path, report: Report, night: Night) -> None:
+    write_rows(aside / PREDICTIONS, report.rows)
+    write_summary(aside / SUMMARY, report.lines)
+    if report.points:
+        write_points(aside / POINTS, report.points)
+    if report.unused is not None:
+        write_unused(aside / LABELS, report.unused)
+    if night.gallery is not None:
+        night.gallery.hang(aside, report.rows)
+    write_audit(aside, report.events, len(report.rows))
+
+
+def _points(rows: Iterable[Row], prevalence: float | None) -> list[Point]:
+    """The table for films that have a label and an answer; their threshold is one."""
+    own = [row for row in rows if row.outcome and row.threshold is not None]
+    if not own:
+        return []
+    return operating_points(cases(judged(table_of(own))), own[0].threshold or 0.0, prevalence)
+
+
+def _labels_event(labels: Labels, unused: int, shown_name: Callable[[str], str]) -> Event:
+    detail = f"{len(labels)} labels, {unused} not used, policy {labels.policy}"
+    return Event(now(), "labels", shown_name(labels.path.name), detail, labels.sha256)

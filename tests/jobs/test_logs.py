@@ -110,7 +110,7 @@ def test_a_job_is_logged_from_its_start_to_its_end(watcher, log, clock, tmp_path
     watcher.committed(rows, 0.01)
     clock.seconds += 0.5
     watcher.committed([scored_row("b.png")], 0.01)
-    watcher.reported(Report(tmp_path, [*rows, scored_row("b.png")], ()), 0.25)
+    watcher.reported(Report(folder=tmp_path, rows=[*rows, scored_row("b.png")]), 0.25)
     clock.seconds += 1
     watcher.ended(replace(job, exit_code=3))
     numbers = {"scored": 1, "refused": 0, "failed": 1, "duplicate": 0}

@@ -155,7 +155,15 @@ def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, fol
         carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
     carry_out(reclaim(), make_tools(store, screener))
     events = [line["event"] for line in table(job.report / "audit.csv")]
-    assert events == ["submitted", "started", "listed", "resumed", *["scored"] * 3, "written"]
+    assert events == [
+        "submitted",
+        "started",
+        "keyed",
+        "listed",
+        "resumed",
+        *["scored"] * 3,
+        "written",
+    ]
     assert "worker B" in audited(job, "resumed")[0]["detail"]
     assert broken_links(job.report / "audit.csv") == []
 
@@ -268,7 +276,7 @@ def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path)
     }
     assert rows["0.png"].patient == rows["4.png"].patient != rows["1.png"].patient
     assert "Doe" not in "".join(path.read_text() for path in job.report.iterdir())
-    assert audited(job, "labels")[0]["detail"] == "5 labels, 1 without a film"
+    assert audited(job, "labels")[0]["detail"] == "5 labels, 1 not used, policy error"
     summary = {line["metric"]: line for line in table(job.report / "summary.csv")}
     assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
 

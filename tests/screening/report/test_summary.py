@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
-from screening.report.intervals import Figure
+from screening.report.cases import Unit
+from screening.report.intervals import NOTES, Figure
+from screening.report.labels import Problem, Unused
 from screening.report.summary import Line, summarise, write_summary
 from screening.row import Row, Status
 
@@ -48,9 +50,13 @@ ROWS = [
 ]
 
 
-def figures(rows: list[Row], subset: str = "all", without_film: int = 0) -> dict[str, Figure]:
-    lines = summarise(rows, without_film)
-    return {line.metric: line.figure for line in lines if line.subset == subset}
+def figures(
+    rows: list[Row], subset: str = "all", unit: Unit = Unit.FILM, **given: object
+) -> dict[str, Figure]:
+    lines = summarise(rows, **given)
+    found = [line for line in lines if (line.subset, line.unit) == (subset, unit)]
+    assert len({line.metric for line in found}) == len(found), "a metric is there twice"
+    return {line.metric: line.figure for line in found}
 
 
 @pytest.mark.parametrize(
@@ -102,17 +108,25 @@ def test_every_promised_metric_is_there() -> None:
     assert promised <= set(figures(ROWS))
 
 
-def test_without_labels_there_are_counts_only() -> None:
+COUNTS = {
+    "files",
+    "scored",
+    "refused",
+    "failed",
+    "duplicate",
+    "called_pneumonia",
+    "labelled",
+}
+
+
+def test_without_labels_metrics_are_undefined_and_say_why() -> None:
     rows = [scored("a", 0.9, view="PA"), scored("b", 0.1)]
-    assert set(figures(rows)) == {
-        "files",
-        "scored",
-        "refused",
-        "failed",
-        "duplicate",
-        "called_pneumonia",
-        "labelled",
+    found = figures(rows)
+    assert set(found) >= COUNTS | {"precision", "recall", "auroc"}
+    assert {found[name] for name in set(found) - COUNTS} == {
+        Figure(None, None, None, 0, "no_labels")
     }
+    assert set(figures(rows, "view=PA")) == COUNTS
 
 
 def test_a_night_without_a_film_is_counted() -> None:
@@ -121,14 +135,17 @@ def test_a_night_without_a_film_is_counted() -> None:
     assert found["called_pneumonia"] == Figure(0, None, None, 0)
 
 
-def test_labels_without_a_film_are_counted() -> None:
-    assert figures(ROWS, without_film=3)["labels_without_film"].value == 3
-    assert figures(ROWS)["labels_without_film"].value == 0
-    assert figures([scored("a", 0.9)], without_film=2)["labels_without_film"].value == 2
+def test_labels_that_were_not_used_are_counted_by_their_problem() -> None:
+    problems = [Problem.NO_FILM, Problem.CONFLICTING, Problem.NO_FILM]
+    found = figures(ROWS, unused=[Unused(line, one) for line, one in enumerate(problems)])
+    assert found["labels_without_film"].value == 2
+    assert found["labels_conflicting"].value == 1
+    assert found["labels_ambiguous"].value == 0
+    assert "labels_without_film" not in figures(ROWS)
 
 
 def test_subsets_are_those_that_the_films_name() -> None:
-    assert {line.subset for line in summarise(ROWS, 0)} == {
+    assert {line.subset for line in summarise(ROWS)} == {
         "all",
         "view=PA",
         "view=AP",
@@ -157,22 +174,114 @@ def test_a_summary_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> N
     path = tmp_path / "summary.csv"
     lines = [
         Line("files", Figure(1_234_567 // 10, None, None, 8), "all"),
-        Line("recall", Figure(1 / 3, 0.25, 0.5, 3), "view=PA"),
-        Line("precision", Figure(None, None, None, 0), "all"),
+        Line("recall", Figure(1 / 3, 0.25, 0.5, 3), "view==PA", Unit.STUDY),
+        Line("precision", Figure(None, None, None, 0, "no_labels"), "all"),
         Line("npv", Figure(0.0, 0.0, 1.0, 2), "all"),
     ]
     write_summary(path, lines)
     with path.open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
-            ["metric", "value", "ci_low", "ci_high", "n", "subset"],
-            ["files", "123456", "", "", "8", "all"],
-            ["recall", "0.333333", "0.25", "0.5", "3", "view=PA"],
-            ["precision", "", "", "", "0", "all"],
-            ["npv", "0", "0", "1", "2", "all"],
+            ["metric", "value", "ci_low", "ci_high", "n", "subset", "unit", "note"],
+            ["files", "123456", "", "", "8", "all", "film", ""],
+            ["recall", "0.333333", "0.25", "0.5", "3", "view==PA", "study", ""],
+            ["precision", "", "", "", "0", "all", "film", f"no_labels: {NOTES['no_labels']}"],
+            ["npv", "0", "0", "1", "2", "all", "film", ""],
         ]
 
 
 def test_a_large_count_is_written_in_full(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     write_summary(path, [Line("files", Figure(1_234_567, None, None, 1_234_567), "all")])
-    assert path.read_text(encoding="utf-8").splitlines()[1] == "files,1234567,,,1234567,all"
+    assert path.read_text(encoding="utf-8").splitlines()[1] == "files,1234567,,,1234567,all,film,"
+
+
+def test_films_that_got_no_answer_count_as_missed_once_more() -> None:
+    rows = [
+        *(scored(f"tp{n}", 0.9, "PNEUMONIA") for n in range(3)),
+        scored("fn", 0.1, "PNEUMONIA"),
+        scored("fp", 0.9, "NORMAL"),
+        Row(film="x", status=Status.REFUSED, label="PNEUMONIA", reason="blank: Blank."),
+        Row(film="y", status=Status.FAILED, label="PNEUMONIA", reason="empty: Empty."),
+        Row(film="z", status=Status.FAILED, label="NORMAL", reason="empty: Empty."),
+        Row(film="w", status=Status.DUPLICATE, label="PNEUMONIA", reason="same_bytes: fn"),
+    ]
+    found = figures(rows)
+    assert (found["recall"].value, found["recall"].n) == (3 / 4, 4)
+    assert (found["recall_with_unscored"].value, found["recall_with_unscored"].n) == (3 / 6, 6)
+    assert found["precision_with_unscored"].value == found["precision"].value == 3 / 4
+    assert "not called" in found["recall_with_unscored"].note
+    assert found["unscored"] == Figure(3, None, None, 8)
+    assert found["unscored_pneumonia"] == Figure(2, None, None, 3)
+
+
+def test_it_is_not_said_twice_where_all_were_scored() -> None:
+    assert "recall_with_unscored" not in figures([scored("a", 0.9, "PNEUMONIA")])
+
+
+FAMILY = [
+    scored("a", 0.9, "PNEUMONIA", patient="p", study="s1"),
+    scored("b", 0.2, "NORMAL", patient="p", study="s1"),
+    scored("c", 0.7, "NORMAL", patient="p", study="s2"),
+    scored("d", 0.1, "NORMAL", patient="q", study="s3"),
+    scored("e", 0.3, "PNEUMONIA", patient="q", study="s3"),
+    scored("f", 0.6, "NORMAL"),
+]
+
+
+def test_a_patient_is_called_if_any_of_its_films_is() -> None:
+    found = figures(FAMILY, unit=Unit.PATIENT)
+    # p is called and has pneumonia, q has it and is not called, f is a patient of its own.
+    assert [found[name].value for name in ("patients", "TP", "FP", "TN", "FN")] == [3, 1, 1, 0, 1]
+    # The highest probabilities are .9 and .3 with pneumonia, .6 without.
+    assert (found["auroc"].value, found["recall"].n) == (0.5, 2)
+    assert "any of its films" in found["patients"].note
+
+
+def test_a_study_is_called_if_any_of_its_films_is() -> None:
+    found = figures(FAMILY, unit=Unit.STUDY)
+    assert [found[name].value for name in ("studies", "TP", "FP", "TN", "FN")] == [3, 1, 1, 0, 1]
+
+
+def test_where_no_patient_is_known_nothing_is_said_of_patients() -> None:
+    rows = [scored("a", 0.9, "PNEUMONIA"), scored("b", 0.2, "NORMAL")]
+    assert {line.unit for line in summarise(rows)} == {Unit.FILM}
+
+
+def test_folders_are_told_apart_by_the_first_of_a_path() -> None:
+    rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/1/a", "x/2/b", "y/c", "d")]
+    subsets = {line.subset for line in summarise(rows)}
+    assert subsets == {"all", "folder=x", "folder=y", "folder=."}
+    assert figures(rows, "folder=x")["files"].value == 2
+
+
+def test_films_of_one_folder_are_all() -> None:
+    rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/a", "x/b")]
+    assert {line.subset for line in summarise(rows)} == {"all"}
+
+
+def test_very_many_folders_are_counted_and_not_told_apart() -> None:
+    rows = [scored(f"{n}/a", 0.9, "PNEUMONIA") for n in range(51)]
+    assert {line.subset for line in summarise(rows)} == {"all"}
+    assert figures(rows)["folder_subsets"].value == 51
+
+
+def test_predictive_values_are_projected_to_another_prevalence() -> None:
+    rows = [
+        *(scored(f"p{n}", 0.9 if n < 8 else 0.1, "PNEUMONIA") for n in range(10)),
+        *(scored(f"n{n}", 0.9 if n < 1 else 0.1, "NORMAL") for n in range(10)),
+    ]
+    found = figures(rows, prevalence=0.1)
+    assert found["ppv_projected"].value == pytest.approx(0.08 / (0.08 + 0.09))
+    assert found["npv_projected"].value == pytest.approx(0.81 / (0.81 + 0.02))
+    sensitivity, specificity = found["recall"].ci_low, found["specificity"].ci_low
+    assert found["ppv_projected"].ci_low == pytest.approx(
+        sensitivity * 0.1 / (sensitivity * 0.1 + (1 - specificity) * 0.9)
+    )
+    assert found["ppv_projected"].n == 20
+    assert "prevalence 0.1" in found["npv_projected"].note
+    assert "ppv_projected" not in figures(rows)
+
+
+def test_predictive_values_are_not_projected_without_both_classes() -> None:
+    found = figures([scored("a", 0.9, "PNEUMONIA")], prevalence=0.1)
+    assert found["ppv_projected"].value is None

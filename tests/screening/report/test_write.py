@@ -9,7 +9,7 @@ from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
-from screening.report.write import write_report
+from screening.report.write import Night, Report, write_report
 from screening.row import Row, Status, read_rows
 
 ROWS = [
@@ -31,24 +31,28 @@ def labels(tmp_path: Path, content: str) -> Labels:
     return Labels.read(path)
 
 
+def write(folder: Path, key: PatientKey, rows: list[Row] = ROWS, **given: object) -> Report:
+    return write_report(folder, Night(rows=rows, events=EVENTS, key=key, **given))
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
 def test_a_report_holds_every_row(tmp_path: Path, key: PatientKey) -> None:
-    report = write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    report = write(tmp_path / "report", key)
     assert read_rows(tmp_path / "report/predictions.csv") == ROWS
     assert list(report.rows) == ROWS
     assert report.folder == tmp_path / "report"
 
 
 def test_a_report_holds_what_the_design_promises(tmp_path: Path, key: PatientKey) -> None:
-    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    write(tmp_path / "report", key)
     assert {"predictions.csv", "summary.csv", "audit.csv"} <= names(tmp_path / "report")
 
 
 def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: PatientKey) -> None:
-    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    write(tmp_path / "report", key)
     audit = tmp_path / "report/audit.csv"
     events = [line.split(",")[2:4] for line in audit.read_text(encoding="utf-8").splitlines()]
     assert events[1:] == [
@@ -62,7 +66,7 @@ def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: 
 
 
 def test_the_audit_names_the_other_files_with_their_hash(tmp_path: Path, key: PatientKey) -> None:
-    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    write(tmp_path / "report", key)
     last = (tmp_path / "report/audit.csv").read_text(encoding="utf-8").splitlines()[-1]
     for name in names(tmp_path / "report") - {"audit.csv"}:
         content = (tmp_path / "report" / name).read_bytes()
@@ -71,11 +75,11 @@ def test_the_audit_names_the_other_files_with_their_hash(tmp_path: Path, key: Pa
 
 def test_labels_are_joined_and_their_file_is_recorded(tmp_path: Path, key: PatientKey) -> None:
     given = labels(tmp_path, "film,label\na.png,1\nb.png,1\nlost.png,0\n")
-    report = write_report(tmp_path / "report", ROWS, EVENTS, given, key)
+    report = write(tmp_path / "report", key, labels=given)
     rows = read_rows(tmp_path / "report/predictions.csv")
     assert [row.outcome for row in rows] == ["TP", "FN", ""]
     summary = (tmp_path / "report/summary.csv").read_text(encoding="utf-8")
-    assert "labels_without_film,1,,,3,all\n" in summary
+    assert "labels_without_film,1,,,3,all,film,\n" in summary
     assert "recall,0.5," in summary
     audit = (tmp_path / "report/audit.csv").read_text(encoding="utf-8")
     assert "labels.csv" in audit
@@ -86,7 +90,7 @@ def test_labels_are_joined_and_their_file_is_recorded(tmp_path: Path, key: Patie
 def test_labels_that_contradict_each_other_leave_no_report(tmp_path: Path, key: PatientKey) -> None:
     given = labels(tmp_path, "film,label\na.png,1\na.png,0\n")
     with pytest.raises(LabelsError):
-        write_report(tmp_path / "report", ROWS, EVENTS, given, key)
+        write(tmp_path / "report", key, labels=given)
     assert names(tmp_path) == {"labels.csv"}
 
 
@@ -94,25 +98,25 @@ def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path, key: Pa
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("old")
     with pytest.raises(ReportError, match="report"):
-        write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+        write(tmp_path / "report", key)
     assert names(tmp_path) == {"report"}
     assert names(tmp_path / "report") == {"old.csv"}
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "report").mkdir()
-    write_report(tmp_path / "report", ROWS, EVENTS, None, key)
+    write(tmp_path / "report", key)
     assert "predictions.csv" in names(tmp_path / "report")
 
 
 def test_a_place_that_can_hold_no_report_is_named(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ReportError, match="file"):
-        write_report(tmp_path / "file" / "report", ROWS, EVENTS, None, key)
+        write(tmp_path / "file" / "report", key)
 
 
 def test_a_night_without_films_has_a_report(tmp_path: Path, key: PatientKey) -> None:
-    write_report(tmp_path / "report", [], EVENTS, None, key)
+    write(tmp_path / "report", key, [])
     assert read_rows(tmp_path / "report/predictions.csv") == []
     assert broken_links(tmp_path / "report/audit.csv") == []
 
@@ -124,7 +128,7 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
     gallery = Gallery(tmp_path / ".aside")
     gallery.keep({place: b"picture", place_of("cd" * 32): b"of a row that is not there"})
     rows = [replace(ROWS[0], heatmap=place), *ROWS[1:]]
-    write_report(tmp_path / "report", rows, EVENTS, None, key, gallery=gallery)
+    write(tmp_path / "report", key, rows, gallery=gallery)
     assert names(tmp_path / "report" / "heatmaps") == {"abababababababab.png"}
     assert [row.heatmap for row in read_rows(tmp_path / "report/predictions.csv")] == [
         place,
@@ -139,7 +143,5 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
 def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
     rows = [replace(ROWS[0], heatmap=place_of("ab" * 32))]
     with pytest.raises(ReportError, match="missing"):
-        write_report(
-            tmp_path / "report", rows, EVENTS, None, key, gallery=Gallery(tmp_path / ".aside")
-        )
+        write(tmp_path / "report", key, rows, gallery=Gallery(tmp_path / ".aside"))
     assert names(tmp_path) == set()
