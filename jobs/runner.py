@@ -21,7 +21,7 @@ from jobs.processes import user_name
 from jobs.quarantine import quarantine
 from jobs.stop import Stop
 from jobs.store import Store
-from screening.audit import Event, is_report_of
+from screening.audit import KEYED, Event, is_report_of
 from screening.clock import now
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
@@ -200,7 +200,7 @@ class _Work:
         detail = f"{screener.card.model}, {runtime}, threshold {threshold}, {who}"
         history = [
             Event(now(), "started", job.name, detail, job.model_sha256),
-            Event(now(), "keyed", fingerprint, "key of patients, studies and instances"),
+            Event(now(), KEYED, fingerprint),
             Event(now(), "listed", job.name, f"{len(films)} files"),
         ]
         store.list_films(job, films, history)

@@ -13,6 +13,9 @@ from screening.clock import now
 from screening.row import LINE_END, Row, cell, text
 
 AUDIT: Final = "audit.csv"
+
+#: With which key the hashes of a report were made; the subject is its fingerprint.
+KEYED: Final = "keyed"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
 _DRAWN: Final = "drawn"

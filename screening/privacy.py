@@ -38,9 +38,26 @@ class PatientKey:
                 # Another worker may have been faster; then its key is the one.
                 with suppress(FileExistsError):
                     _make(path)
+        except OSError as error:
+            raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the key file.
+
+        Raises:
+            KeyFileError: if it cannot be read, or does not hold 64 hex digits.
+        """
+        try:
             return cls(_read_secret(path))
         except OSError as error:
             raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
+
+    @classmethod
+    def of_nobody(cls) -> Self:
+        """A key that no other hash was made with, where only names of files are looked for."""
+        return cls(secrets.token_bytes(32))
 
     @property
     def fingerprint(self) -> str:

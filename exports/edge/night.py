@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exports.edge.journal import LISTED, Journal
-from screening.audit import AUDIT, Event, film_event, write_audit
+from screening.audit import AUDIT, KEYED, Event, film_event, write_audit
 from screening.clock import now
 from screening.errors import ReportError
 from screening.films import Found, discover, film_path, found_at
@@ -87,7 +87,10 @@ class Night:
         card, runtime = self.screener.card, self.screener.predictor.runtime
         detail = f"{card.model} {runtime}"
         word = "resumed" if journal.resumed else "started"
-        journal.commit(events=[Event(now(), word, "job", detail, self.screener.model_sha256)])
+        events = [Event(now(), word, "job", detail, self.screener.model_sha256)]
+        if not journal.resumed:
+            events.append(Event(now(), KEYED, self.screener.key.fingerprint))
+        journal.commit(events=events)
         for batch in self._batches(journal):
             read = [self.screener.read(found) for found in batch]
             rows = self.screener.score(read, seen)

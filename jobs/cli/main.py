@@ -78,5 +78,9 @@ def cli() -> None:
     """
 
 
-for command in (train, export, sign, run, submit, worker, schedule, watch, jobs, demo):
+for command in (
+    *(train, export, sign),
+    *(run, submit, worker, schedule, watch, jobs),
+    demo,
+):
     cli.add_command(command)

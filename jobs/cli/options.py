@@ -75,6 +75,14 @@ public_key_option = click.option(
     help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
 )
 
+key_option = click.option(
+    "--key",
+    type=_FILE,
+    default=lambda: state_home() / "patient.key",
+    help="Secret that hides patient identifiers; made at first use.  "
+    "[default: $XDG_STATE_HOME/screening/patient.key]",
+)
+
 folder_argument = click.argument("folder", type=_FOLDER)
 
 labels_policy_option = click.option(
@@ -174,13 +182,7 @@ _SCREENING_OPTIONS: Final = (
         type=click.Path(file_okay=False, path_type=Path),
         help="Copy films that failed or were refused to DIR/JOB, each with the reason beside it.",
     ),
-    click.option(
-        "--key",
-        type=_FILE,
-        default=lambda: state_home() / "patient.key",
-        help="Secret that hides patient identifiers; made at first use.  "
-        "[default: $XDG_STATE_HOME/screening/patient.key]",
-    ),
+    key_option,
     public_key_option,
     queue_option,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -20,8 +19,8 @@ from rich.progress import (
 )
 
 from jobs import exit_codes
-from screening.findings import PNEUMONIA
-from screening.row import Row, Status
+from jobs.cli.said import said_of
+from screening.row import Row
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -126,17 +125,8 @@ class ScreeningProgress(_Bar):
 
     def reported(self, report: Report, _seconds: float) -> None:
         """The report is there."""
-        number = Counter(row.status for row in report.rows)
-        positive = sum(row.prediction == PNEUMONIA for row in report.rows)
-        counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
-        self.say(f"{len(report.rows)} files: {counts}; {positive} called {PNEUMONIA}")
-        for line in report.lines:
-            if line.subset == "all" and line.metric in ("precision", "recall") and line.figure.n:
-                figure = line.figure
-                self.say(
-                    f"{line.metric} {figure.value:.3f} "
-                    f"({figure.ci_low:.3f} to {figure.ci_high:.3f}, n = {figure.n})"
-                )
+        for line in said_of(report):
+            self.say(line)
         self.say(f"Report: {report.folder}")
 
     def waiting(self, job: Job) -> None:

@@ -62,7 +62,7 @@ def test_a_killed_worker_costs_no_film_and_doubles_none(
     assert rows.film.is_unique
     assert set(rows.status) == {"scored"}
     audit = pd.read_csv(report / "audit.csv")
-    assert list(audit.event[:4]) == ["submitted", "started", "listed", "resumed"]
+    assert list(audit.event[:5]) == ["submitted", "started", "keyed", "listed", "resumed"]
     assert (audit.event == "scored").sum() == number
     assert broken_links(report / "audit.csv") == []
     assert "done" in screening("jobs", "show", name, "--queue", queue).stdout

@@ -102,7 +102,7 @@ def test_a_night_that_lost_its_power_goes_on_where_it_was(night, out):
     assert not journal_of(out).exists()
     assert broken_links(out / "audit.csv") == []
     said = [event for event, _subject in events(out)]
-    assert said == ["started", "resumed", *["scored"] * 20, "written"]
+    assert said == ["started", "keyed", "resumed", *["scored"] * 20, "written"]
 
 
 def test_it_has_the_same_rows_as_one_that_was_not_disturbed(night, out, tmp_path, films):

@@ -167,7 +167,7 @@ def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bu
     with audit.open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert lines[0]["sha256"] == bundle.sha256
-    assert [line["event"] for line in lines] == ["started", *["scored"] * 10, "written"]
+    assert [line["event"] for line in lines] == ["started", "keyed", *["scored"] * 10, "written"]
 
 
 def test_one_film_gives_its_row_as_json(screen, films, tmp_path, capsys):

@@ -1,5 +1,7 @@
+import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from screening.report.operating_points import (
     project,
     threshold_for_sensitivity,
     threshold_for_specificity,
+    write_points,
     youden_threshold,
 )
 
@@ -308,3 +311,33 @@ def test_a_row_goes_into_a_card_as_plain_values() -> None:
     assert values["marks"] == list(row.marks)
     assert values["sensitivity"]["ci_low"] == row.sensitivity.ci_low
     assert values["projected"]["prevalence"] == 0.2
+
+
+def test_the_table_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> None:
+    films = Scored(
+        positive=np.array([True, True, False, False]),
+        probability=np.array([0.9, 0.4, 0.6, 0.1]),
+        called=np.zeros(4, bool),
+        patient=np.arange(4),
+    )
+    points = operating_points(films, chosen=0.5, prevalence=0.25)
+    write_points(tmp_path / "points.csv", points)
+    with (tmp_path / "points.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["threshold"]) for line in lines] == [point.threshold for point in points]
+    (chosen,) = [line for line in lines if "chosen" in line["marks"]]
+    assert chosen["marks"] == "step; chosen"
+    assert [chosen[name] for name in ("tp", "fp", "tn", "fn")] == ["1", "1", "1", "1"]
+    assert (chosen["sensitivity"], chosen["ppv_projected"]) == ("0.5", "0.25")
+    assert float(chosen["sensitivity_ci_low"]) < 0.5 < float(chosen["sensitivity_ci_high"])
+    assert (chosen["referrals_of_100"], chosen["referrals_of_100_projected"]) == ("50", "50")
+    # At 0.95 nobody is called: of those called none has pneumonia, and none has not.
+    assert (lines[-1]["tp"], lines[-1]["fp"], lines[-1]["ppv"]) == ("0", "0", "")
+
+
+def test_without_a_prevalence_nothing_is_projected(tmp_path: Path) -> None:
+    films = Scored(np.ones(1, bool), np.array([0.9]), np.ones(1, bool), np.zeros(1, int))
+    write_points(tmp_path / "points.csv", operating_points(films, chosen=0.5))
+    with (tmp_path / "points.csv").open(newline="", encoding="utf-8") as file:
+        line = next(csv.DictReader(file))
+    assert (line["prevalence"], line["ppv_projected"], line["specificity"]) == ("", "", "")

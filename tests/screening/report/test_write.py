@@ -8,7 +8,7 @@ from screening.audit import Event, broken_links
 from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
-from screening.report.labels import Labels
+from screening.report.labels import Labels, Policy, Problem, Unused
 from screening.report.write import Night, Report, write_report
 from screening.row import Row, Status, read_rows
 
@@ -145,3 +145,38 @@ def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: Patien
     with pytest.raises(ReportError, match="missing"):
         write(tmp_path / "report", key, rows, gallery=Gallery(tmp_path / ".aside"))
     assert names(tmp_path) == set()
+
+
+def test_labels_that_were_not_used_are_a_file_of_the_report(
+    tmp_path: Path, key: PatientKey
+) -> None:
+    given = labels(tmp_path, "film,label\na.png,1\nlost.png,0\n")
+    report = write(tmp_path / "report", key, labels=given, shown_name=key.film)
+    assert report.unused == [Unused(3, Problem.NO_FILM)]
+    content = (tmp_path / "report/labels.csv").read_text(encoding="utf-8")
+    assert content.splitlines() == ["line,problem,film", "3,no_film,"]
+
+
+def test_a_film_whose_name_is_hidden_is_listed_by_its_hash(tmp_path: Path, key: PatientKey) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("film,label\na.png,1\na.png,0\n", encoding="utf-8")
+    given = Labels.read(path, Policy.LIST)
+    report = write(tmp_path / "report", key, labels=given, shown_name=key.film)
+    assert {one.film for one in report.unused or ()} == {key.film("a.png")}
+    assert "a.png" not in (tmp_path / "report/labels.csv").read_text(encoding="utf-8")
+
+
+def test_with_labels_there_is_the_table_of_operating_points(
+    tmp_path: Path, key: PatientKey
+) -> None:
+    rows = [replace(row, threshold=0.5 if row.probability else None) for row in ROWS]
+    given = labels(tmp_path, "film,label\na.png,1\nb.png,0\n")
+    write(tmp_path / "report", key, rows, labels=given, prevalence=0.1)
+    table = (tmp_path / "report/operating_points.csv").read_text(encoding="utf-8")
+    assert "0.500000,step; " in table
+    assert "ppv_projected" in (tmp_path / "report/summary.csv").read_text(encoding="utf-8")
+
+
+def test_without_labels_there_are_no_files_about_them(tmp_path: Path, key: PatientKey) -> None:
+    write(tmp_path / "report", key)
+    assert not {"labels.csv", "operating_points.csv"} & names(tmp_path / "report")

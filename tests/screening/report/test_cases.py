@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from screening.report.cases import Unit, cases, judged, table_of, unscored
+from screening.row import Row, Status
+
+
+def film(name: str, probability: float, outcome: str, **fields: str) -> Row:
+    return Row(
+        film=name,
+        status=Status.SCORED,
+        probability=probability,
+        prediction="PNEUMONIA" if outcome[1] == "P" else "NORMAL",
+        label="PNEUMONIA" if outcome in ("TP", "FN") else "NORMAL",
+        outcome=outcome,
+        **fields,
+    )
+
+
+ROWS = [
+    film("a", 0.9, "TP", patient="p", study="s"),
+    film("b", 0.2, "TN", patient="q"),
+    film("c", 0.4, "FN", patient="p", study="s"),
+    film("d", 0.6, "FP"),
+    film("e", 0.7, "FP", patient="q", study="t"),
+    Row(film="f", status=Status.SCORED, probability=0.5, prediction="NORMAL"),
+    Row(film="g", status=Status.REFUSED, label="NORMAL", reason="blank: Blank."),
+    Row(film="h", status=Status.DUPLICATE, label="NORMAL", reason="same_bytes: a"),
+    Row(film="i", status=Status.FAILED, reason="empty: Empty."),
+]
+
+
+def test_films_with_a_label_and_an_answer_are_judged() -> None:
+    films = cases(judged(table_of(ROWS)))
+    assert films.positive.tolist() == [True, False, True, False, False]
+    assert films.probability.tolist() == [0.9, 0.2, 0.4, 0.6, 0.7]
+    assert films.called.tolist() == [True, False, False, True, True]
+    assert films.patient.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_a_patient_is_what_any_of_its_films_is() -> None:
+    patients = cases(judged(table_of(ROWS)), Unit.PATIENT)
+    assert patients.positive.tolist() == [True, False, False]
+    assert patients.probability.tolist() == [0.9, 0.7, 0.6]
+    assert patients.called.tolist() == [True, True, True]
+    assert patients.patient.tolist() == [0, 1, 2]
+
+
+def test_a_film_without_a_study_is_in_none() -> None:
+    studies = cases(judged(table_of(ROWS)), Unit.STUDY)
+    assert studies.positive.tolist() == [True, False]
+    assert studies.probability.tolist() == [0.9, 0.7]
+
+
+def test_studies_of_one_patient_belong_together() -> None:
+    rows = [film(name, 0.9, "TP", patient="p", study=name) for name in "ab"]
+    assert cases(judged(table_of(rows)), Unit.STUDY).patient.tolist() == [0, 0]
+
+
+def test_a_film_that_could_not_be_scored_has_a_label_and_no_answer() -> None:
+    assert unscored(table_of(ROWS)).film.tolist() == ["g"]
+
+
+@pytest.mark.parametrize("unit", Unit)
+def test_of_no_films_there_are_no_cases(unit: Unit) -> None:
+    none = cases(judged(table_of([])), unit)
+    assert (len(none.positive), none.positive.dtype, none.probability.dtype) == (
+        0,
+        np.bool_,
+        np.float64,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"), [("a.png", "."), ("x/a.png", "x"), ("x/y/a.png", "x"), ("./a.png", ".")]
+)
+def test_a_folder_is_the_first_of_a_path(path: str, folder: str) -> None:
+    assert table_of([film(path, 0.5, "TP")]).folder.tolist() == [folder]
