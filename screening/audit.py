@@ -3,23 +3,34 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from screening.card import sha256_of
 from screening.clock import now
+from screening.errors import ReportError
 from screening.row import LINE_END, Row, cell, text
 
 AUDIT: Final = "audit.csv"
 
 #: With which key the hashes of a report were made; the subject is its fingerprint.
 KEYED: Final = "keyed"
+
+#: Signature over the head of the chain; the one file of a report that its audit cannot name.
+SIGNATURE: Final = "audit.sig"
+
+#: The first event of a report that scores an older one against labels; its hash is that one's head.
+EVALUATES: Final = "evaluates"
+DRAWN: Final = "drawn"
+WRITTEN: Final = "written"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
-_DRAWN: Final = "drawn"
-_WRITTEN: Final = "written"
+
+# json.dumps with an option makes an encoder anew at every call.
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,34 @@ class Event:
     sha256: str = ""
 
 
+@dataclass(frozen=True)
+class Break:
+    """A place where the chain is broken.
+
+    Attributes:
+        line: of the file, from 1.
+        why: how it differs from what was written there.
+    """
+
+    line: int
+    why: str
+
+
+@dataclass(frozen=True)
+class History:
+    """What the file says.
+
+    Attributes:
+        events: of every line that is, byte for byte, as it was written.
+        breaks: where it is not; empty for a chain that is whole.
+        head: the last link, 64 hex digits: one value that names the whole report.
+    """
+
+    events: tuple[Event, ...]
+    breaks: tuple[Break, ...]
+    head: str
+
+
 def film_event(row: Row) -> Event:
     """What became of a film."""
     detail = row.reason if row.probability is None else f"{row.probability} {row.prediction}"
@@ -52,6 +91,9 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
 
     The last link names the other files with their hashes, so a cut chain is a broken chain. Files
     in folders, of which there may be thousands, have a line each before it.
+
+    Raises:
+        ReportError: if a file's name would make the last line ambiguous.
     """
     hashes = {
         path.relative_to(folder).as_posix(): sha256_of(path)
@@ -59,58 +101,119 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
         if path.is_file()
     }
     at = now()
-    drawn = [Event(at, _DRAWN, name, "", sha) for name, sha in hashes.items() if "/" in name]
-    files = " ".join(f"{name}={sha}" for name, sha in hashes.items() if "/" not in name)
-    written = Event(at, _WRITTEN, "report", f"{rows} rows {files}")
+    drawn = [Event(at, DRAWN, name, "", sha) for name, sha in hashes.items() if "/" in name]
+    files = {name: sha for name, sha in hashes.items() if "/" not in name}
+    if odd := [name for name in files if "=" in name or " " in name]:
+        raise ReportError(f"a report cannot hold a file called {odd[0]!r}: without = and spaces")
+    named = " ".join(f"{name}={sha}" for name, sha in files.items())
+    written = Event(at, WRITTEN, "report", f"{rows} rows {named}")
     previous = _START
     with (folder / AUDIT).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator=LINE_END)
-        writer.writerow(_COLUMNS)
+        file.write(_line(_COLUMNS))
         for seq, event in enumerate([*events, *drawn, written], start=1):
             cells = _cells(seq, event, previous)
-            writer.writerow(cells)
+            file.write(_line(cells))
             previous = cells[-1]
     return previous
 
 
-def broken_links(path: Path) -> list[int]:
-    """Sequence numbers of the lines that do not follow from the one before; empty if intact.
+def read_audit(content: bytes) -> History:
+    """Read ``audit.csv`` and find every line that is not as it was written.
 
-    A chain that does not end with the line that names the other files was cut; the missing line's
-    number is given then.
+    Each line is rendered anew from its own cells and the link before it, and compared with what is
+    there. All bytes belong to some line, so none can differ unnoticed. What follows a broken line
+    is held against the number and link that this line states: it is broken only where it differs.
     """
-    broken = []
-    previous, last = _START, ""
-    lines = _lines(path)
-    for seq, cells in enumerate(lines, start=1):
-        values = dict(zip(_COLUMNS, cells, strict=False))
-        event = Event(*map(text, cells[1:6])) if len(cells) == len(_COLUMNS) else None
-        # A cell must be as it was written, down to the mark that makes a formula inert.
-        if event is None or cells != _cells(seq, event, previous):
-            broken.append(seq)
-        previous, last = values.get("chain", ""), values.get("event", "")
-    return broken if last == _WRITTEN else [*broken, len(lines) + 1]
+    try:
+        whole = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return History((), (Break(line, "is not UTF-8"),), "")
+    lines = _lines(whole)
+    breaks = []
+    if next(lines, (1, "", []))[1] != _line(_COLUMNS):
+        breaks.append(Break(1, "is not the line that names the columns"))
+    events = []
+    number, seq, previous, is_intact, event = 1, 0, _START, True, None
+    for number, raw, cells in lines:
+        seq += 1
+        is_whole = len(cells) == len(_COLUMNS)
+        event = Event(*map(text, cells[1:6])) if is_whole else None
+        expected = _cells(seq, event, previous) if event else []
+        is_intact = event is not None and raw == _line(expected)
+        if event is not None and is_intact:
+            events.append(event)
+        else:
+            breaks.append(Break(number, _why(cells, expected)))
+        if len(cells) >= len(_COLUMNS):
+            seq, previous = _number(cells[0], seq), cells[len(_COLUMNS) - 1]
+    if is_intact and (event is None or event.event != WRITTEN):
+        breaks.append(Break(number + 1, "is missing: it named the other files; the end was cut"))
+    return History(tuple(events), tuple(breaks), previous)
 
 
 def is_report_of(folder: Path, job: str) -> bool:
     """True if `folder` holds a whole report of the job with this name."""
     path = folder / AUDIT
-    if not path.is_file() or broken_links(path):
+    if not path.is_file():
         return False
-    return ["submitted", cell(job)] in [cells[2:4] for cells in _lines(path)]
+    history = read_audit(path.read_bytes())
+    submitted = any(event.event == "submitted" and event.subject == job for event in history.events)
+    return submitted and not history.breaks
 
 
-def _lines(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))[1:]
+def _lines(whole: str) -> Iterator[tuple[int, str, list[str]]]:
+    """Number of the first line, text and cells of each record; no cells where there is no record."""
+    taken: list[str] = []
+
+    def told() -> Iterator[str]:
+        for line in StringIO(whole, newline="\n"):
+            taken.append(line)
+            yield line
+
+    reader, number = csv.reader(told()), 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            cells = []
+        yield number, "".join(taken), cells
+        number += len(taken)
+        taken.clear()
+
+
+def _line(cells: Iterable[str]) -> str:
+    """A line as it stands in the file."""
+    buffer = StringIO(newline="")
+    csv.writer(buffer, lineterminator=LINE_END).writerow(cells)
+    return buffer.getvalue()
 
 
 def _cells(seq: int, event: Event, previous: str) -> list[str]:
-    """A line as it stands in the file."""
     values = [event.at, event.event, event.subject, event.detail, event.sha256]
     return [str(seq), *map(cell, values), previous, _link(seq, event, previous)]
 
 
 def _link(seq: int, event: Event, previous: str) -> str:
-    body = json.dumps([seq, *asdict(event).values(), previous], ensure_ascii=False)
+    body = _to_json([seq, *vars(event).values(), previous])
     return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _number(seq: str, otherwise: int) -> int:
+    return int(seq) if len(seq) < 12 and seq.isascii() and seq.isdigit() else otherwise
+
+
+def _why(cells: list[str], expected: list[str]) -> str:
+    if not expected:
+        return f"has {len(cells)} cells, expected {len(_COLUMNS)}"
+    if cells[0] != expected[0]:
+        return (
+            f"is number {cells[0][:20]}, expected {expected[0]}: a line was removed, added or moved"
+        )
+    if cells[-2] != expected[-2]:
+        return "does not follow from the line before it"
+    if cells[-1] != expected[-1]:
+        return "does not have the hash that it states"
+    return "has other quotes, another end or another mark of a formula than it was written with"

@@ -13,8 +13,8 @@ import pytest
 
 from exports.bundle import SHIPPED
 from makers import write_chest_film
-from screening.audit import broken_links
 from screening.row import read_rows
+from screening.verification import verify
 
 FILMS = 160
 
@@ -107,7 +107,7 @@ def test_a_program_that_is_ended_goes_on_from_its_last_film(
     rows = read_rows(out / "predictions.csv")
     assert len({row.film for row in rows}) == len(rows) == FILMS
     same(rows, undisturbed)
-    assert broken_links(out / "audit.csv") == []
+    assert verify(out) == []
     audit = (out / "audit.csv").read_text()
     assert (audit.count(",resumed,"), audit.count(",scored,")) == (2, FILMS)
 

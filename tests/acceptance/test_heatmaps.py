@@ -16,8 +16,8 @@ from exports.bundle import seal
 from exports.documents import write_documents
 from exports.targets import TARGETS
 from makers import COMMAND, dicom_bytes, dicom_film, encoded, grey_film, write_film
-from screening.audit import broken_links
 from screening.row import Status, read_rows
+from screening.verification import verify
 from tiny_model import WITH_MAP, write_bundle
 
 
@@ -93,7 +93,7 @@ def test_the_audit_names_every_heat_map_with_its_hash(films, bundle, tmp_path, s
     report = tmp_path / "report"
     words = ["--model", bundle, "--out", report, "--queue", tmp_path / "queue.sqlite"]
     screening("run", films, *words, "--heatmaps", code=3)
-    assert broken_links(report / "audit.csv") == []
+    assert verify(report) == []
     lines = {line["subject"]: line for line in audited(report) if line["event"] == "drawn"}
     assert len(lines) == 3
     for subject, line in lines.items():
@@ -170,7 +170,7 @@ def test_a_killed_worker_costs_no_heat_map(bundle, tmp_path, screening, environm
     for row in rows:
         with Image.open(report / row.heatmap) as picture:
             picture.load()
-    assert broken_links(report / "audit.csv") == []
+    assert verify(report) == []
     assert hidden(tmp_path) == []
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from makers import COMMAND, write_chest_film
-from screening.audit import broken_links
+from screening.verification import verify
 
 
 def committed(queue) -> int:
@@ -64,5 +64,5 @@ def test_a_killed_worker_costs_no_film_and_doubles_none(
     audit = pd.read_csv(report / "audit.csv")
     assert list(audit.event[:5]) == ["submitted", "started", "keyed", "listed", "resumed"]
     assert (audit.event == "scored").sum() == number
-    assert broken_links(report / "audit.csv") == []
+    assert verify(report) == []
     assert "done" in screening("jobs", "show", name, "--queue", queue).stdout

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from makers import COMMAND, write_chest_film
-from screening.audit import broken_links
 from screening.row import Status, read_rows
+from screening.verification import verify
 
 FILMS = 150
 
@@ -72,7 +72,7 @@ def goes_on(tmp_path, screening):
     rows = read_rows(report / "predictions.csv")
     assert [row.film for row in rows] == [f"{number:04}.png" for number in range(FILMS)]
     assert {row.status for row in rows} == {Status.SCORED}
-    assert broken_links(report / "audit.csv") == []
+    assert verify(report) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

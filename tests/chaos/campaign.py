@@ -27,8 +27,9 @@ from jobs.errors import QueueUnavailable
 from jobs.states import OPEN, State
 from makers import COMMAND, encoded
 from postgres import Server, served
-from screening.audit import broken_links, is_report_of
+from screening.audit import is_report_of
 from screening.row import PREDICTIONS, Status, read_rows
+from screening.verification import verify
 
 #: Worker processes at once.
 WORKERS: Final = 4
@@ -212,7 +213,7 @@ def check(ledger: Ledger, folders: Sequence[Path], reports: Path) -> Iterator[st
         others = Counter(row.reason for row in rows if row.status is not Status.SCORED)
         if others:
             yield f"job {job.name} has films that are not scored: {dict(others)}"
-        if broken_links(job.report / "audit.csv"):
+        if verify(job.report):
             yield f"the audit of job {job.name} is broken"
     left = sorted(path.name for path in reports.iterdir() if path.name.startswith("."))
     if left:

@@ -11,13 +11,13 @@ import pytest
 from exports.edge.night import Night, gallery_of, is_whole, journal_of
 from exports.runtimes.load import load
 from makers import write_film
-from screening.audit import broken_links
 from screening.errors import ReportError
 from screening.films import discover
 from screening.isolation import IsolatedReader
 from screening.pipeline import Screener
 from screening.privacy import PatientKey
 from screening.row import Status, read_rows
+from screening.verification import verify
 from tiny_model import WITH_MAP, write_bundle
 
 
@@ -100,7 +100,7 @@ def test_a_night_that_lost_its_power_goes_on_where_it_was(night, out):
     assert [row.film for row in rows] == [f"{number:02}.png" for number in range(20)]
     assert read_rows(out / "predictions.csv") == rows
     assert not journal_of(out).exists()
-    assert broken_links(out / "audit.csv") == []
+    assert verify(out) == []
     said = [event for event, _subject in events(out)]
     assert said == ["started", "keyed", "resumed", *["scored"] * 20, "written"]
 
@@ -233,7 +233,7 @@ def test_a_watched_folder_gives_each_new_film_once_and_a_report_at_the_end(
     rows = one.end()
     assert [row.film for row in rows] == [found.film for found in discover(films)]
     assert read_rows(out / "predictions.csv") == rows
-    assert broken_links(out / "audit.csv") == []
+    assert verify(out) == []
 
 
 def test_a_film_that_is_still_being_written_is_waited_for(watched, films):

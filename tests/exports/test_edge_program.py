@@ -18,11 +18,11 @@ from exports.runtimes.load import load
 from exports.targets import LITERT, ONNX, TARGETS
 from makers import make_card, write_film
 from recogniser_makers import make_recogniser
-from screening.audit import broken_links
 from screening.films import discover
 from screening.pipeline import Seen
 from screening.pixels.readers import open_film
 from screening.row import Row, Status, read_rows
+from screening.verification import verify
 from tiny_model import WITH_MAP, brightness_gate, write_bundle
 
 
@@ -163,7 +163,7 @@ def test_a_failed_film_is_exit_code_3_and_a_row(screen, films, tmp_path):
 def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bundle, tmp_path):
     screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
     audit = tmp_path / "report" / "audit.csv"
-    assert broken_links(audit) == []
+    assert verify(audit.parent) == []
     with audit.open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert lines[0]["sha256"] == bundle.sha256
@@ -338,7 +338,7 @@ def test_the_edge_draws_heat_maps_too(screen, films, mapping, tmp_path):
     assert len(set(places)) == 10
     assert {f"heatmaps/{path.name}" for path in (report / "heatmaps").iterdir()} == set(places)
     assert rows[-1].heatmap == ""
-    assert broken_links(report / "audit.csv") == []
+    assert verify(report) == []
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"bundle", "films", "mapping", "patient.key", "report"}
 

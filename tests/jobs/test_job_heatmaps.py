@@ -11,10 +11,11 @@ from jobs.runner import LEASE, carry_out
 from jobs.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
-from screening.audit import Event, broken_links
+from screening.audit import Event
 from screening.errors import ReportError
 from screening.gallery import Gallery
 from screening.row import Status, read_rows
+from screening.verification import verify
 
 RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", "user somebody")
 
@@ -74,7 +75,7 @@ def assert_whole(job):
     named = {row.heatmap.removeprefix("heatmaps/") for row in rows}
     assert len(named) == 6
     assert pictures(job.report / "heatmaps") == named
-    assert broken_links(job.report / "audit.csv") == []
+    assert verify(job.report) == []
     drawn = [line for line in table(job.report / "audit.csv") if line["event"] == "drawn"]
     assert {line["subject"] for line in drawn} == {row.heatmap for row in rows}
     assert {path.name for path in job.report.parent.iterdir() if path.name[0] == "."} == set()
@@ -185,7 +186,7 @@ def test_the_report_of_a_retried_job_has_the_heat_maps_of_films_that_are_not_dra
     assert pictures(other.report / "heatmaps") == pictures(old / "heatmaps")
     assert len(pictures(old / "heatmaps")) == 6
     for report in (old, other.report):
-        assert broken_links(report / "audit.csv") == []
+        assert verify(report) == []
     assert not other.gallery.aside.exists()
 
 

@@ -23,9 +23,9 @@ from queue_makers import (
     make_tools,
     table,
 )
-from screening.audit import broken_links
 from screening.errors import LabelsError
 from screening.row import Row, Status, read_rows
+from screening.verification import verify
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
     assert read_rows(job.report / "predictions.csv") == []
     summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
     assert summary["files"] == "0"
-    assert broken_links(job.report / "audit.csv") == []
+    assert verify(job.report) == []
     assert audited(job, "listed")[0]["detail"] == "0 files"
 
 
@@ -165,7 +165,7 @@ def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, fol
         "written",
     ]
     assert "worker B" in audited(job, "resumed")[0]["detail"]
-    assert broken_links(job.report / "audit.csv") == []
+    assert verify(job.report) == []
 
 
 def test_a_copy_of_a_film_is_a_duplicate_even_after_a_crash(
@@ -230,7 +230,7 @@ def test_films_that_arrive_late_are_named_in_the_audit_and_have_no_row(
     assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
     late = [line["subject"] for line in audited(job, "arrived_late")]
     assert late == ["1-late.png", "late/x.png"]
-    assert broken_links(job.report / "audit.csv") == []
+    assert verify(job.report) == []
 
 
 def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, screener, folder):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.audit import AUDIT, Event, broken_links, film_event, is_report_of, write_audit
+from screening.audit import AUDIT, Event, film_event, is_report_of, read_audit, write_audit
+from screening.errors import ReportError
 from screening.row import Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
@@ -32,11 +33,16 @@ def lines_of(path: Path) -> list[list[str]]:
 
 def write_lines(path: Path, lines: list[list[str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+        csv.writer(file, lineterminator="\r\n").writerows(lines)
+
+
+def broken(path: Path) -> list[int]:
+    """Lines of the file, the one below the header is 1."""
+    return [found.line - 1 for found in read_audit(path.read_bytes()).breaks]
 
 
 def test_a_chain_as_it_was_written_is_whole(tmp_path: Path) -> None:
-    assert broken_links(audit(tmp_path)) == []
+    assert broken(audit(tmp_path)) == []
 
 
 def test_the_columns_are_those_of_the_design(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_any_changed_cell_is_found(
     lines = lines_of(path)
     lines[line][column] += value
     write_lines(path, lines)
-    assert line in broken_links(path)
+    assert line in broken(path)
 
 
 @pytest.mark.parametrize("line", range(1, len(EVENTS) + 1))
@@ -92,7 +98,7 @@ def test_a_line_taken_out_is_found(tmp_path: Path, line: int) -> None:
     lines = lines_of(path)
     del lines[line]
     write_lines(path, lines)
-    assert line in broken_links(path)
+    assert line in broken(path)
 
 
 def test_two_lines_that_changed_places_are_found(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_two_lines_that_changed_places_are_found(tmp_path: Path) -> None:
     lines = lines_of(path)
     lines[2], lines[3] = lines[3], lines[2]
     write_lines(path, lines)
-    assert {2, 3} <= set(broken_links(path))
+    assert broken(path) == [2, 3, 4]
 
 
 def test_a_line_put_in_is_found(tmp_path: Path) -> None:
@@ -108,14 +114,14 @@ def test_a_line_put_in_is_found(tmp_path: Path) -> None:
     lines = lines_of(path)
     lines.insert(2, lines[2])
     write_lines(path, lines)
-    assert 3 in broken_links(path)
+    assert broken(path) == [3]
 
 
 @pytest.mark.parametrize("lost", range(1, len(EVENTS) + 2))
 def test_a_chain_that_was_cut_is_a_broken_chain(tmp_path: Path, lost: int) -> None:
     path = audit(tmp_path)
     write_lines(path, lines_of(path)[:-lost])
-    assert broken_links(path) != []
+    assert broken(path) == [len(EVENTS) + 2 - lost]
 
 
 def test_a_formula_made_live_again_is_found(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_a_formula_made_live_again_is_found(tmp_path: Path) -> None:
     lines = lines_of(path)
     lines[4][3] = lines[4][3].removeprefix("'")
     write_lines(path, lines)
-    assert broken_links(path) == [4]
+    assert broken(path) == [4]
 
 
 def test_a_cell_added_to_a_line_is_found(tmp_path: Path) -> None:
@@ -131,7 +137,7 @@ def test_a_cell_added_to_a_line_is_found(tmp_path: Path) -> None:
     lines = lines_of(path)
     lines[2].append("and the radiologist agreed")
     write_lines(path, lines)
-    assert broken_links(path) == [2]
+    assert broken(path) == [2]
 
 
 def test_a_line_cut_short_is_found(tmp_path: Path) -> None:
@@ -139,12 +145,12 @@ def test_a_line_cut_short_is_found(tmp_path: Path) -> None:
     lines = lines_of(path)
     del lines[2][3:]
     write_lines(path, lines)
-    assert 2 in broken_links(path)
+    assert 2 in broken(path)
 
 
 @pytest.mark.parametrize("film", ["a,b", 'a"b', "a\nb", "a\rb", "'a", "=a", "ü\u2028\x85", "\x00"])
 def test_a_film_may_have_any_name(tmp_path: Path, film: str) -> None:
-    assert broken_links(audit(tmp_path, [Event("now", "scored", film)])) == []
+    assert broken(audit(tmp_path, [Event("now", "scored", film)])) == []
 
 
 def test_a_scored_film_is_told_with_its_answer() -> None:
@@ -177,7 +183,7 @@ def test_files_in_folders_have_a_line_each_with_their_hash(tmp_path: Path) -> No
     ]
     assert last[2] == "written"
     assert "heatmaps" not in last[4]
-    assert broken_links(path) == []
+    assert broken(path) == []
 
 
 def test_a_report_of_thousands_of_heat_maps_can_be_checked(tmp_path: Path) -> None:
@@ -185,7 +191,60 @@ def test_a_report_of_thousands_of_heat_maps_can_be_checked(tmp_path: Path) -> No
     for number in range(2000):
         (tmp_path / "heatmaps" / f"{number:016}.png").touch()
     path = audit(tmp_path)
-    assert broken_links(path) == []
+    assert broken(path) == []
     assert is_report_of(tmp_path, "job-1")
     # A spreadsheet takes no more into a cell.
     assert max(len(cell) for line in lines_of(path) for cell in line) < 32_768
+
+
+def test_the_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = audit(tmp_path)
+    history = read_audit(path.read_bytes())
+    assert list(history.events[:-1]) == EVENTS
+    assert history.events[-1].event == "written"
+    assert history.head == lines_of(path)[-1][7]
+    assert history.breaks == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (b"\r\n2,", b"\n2,", "another end"),
+        (b",scored,", b',"scored",', "other quotes"),
+        (b"'=1+1", b"=1+1", "mark of a formula"),
+        (b"0.25", b"0.26", "does not have the hash that it states"),
+        (b"\r\n3,", b"\r\n4,", "is number 4, expected 3"),
+        (b"a.png", b"a,png", "has 9 cells, expected 8"),
+        (b"a.png", b"\xff.png", "is not UTF-8"),
+        (b"seq", b"\xef\xbb\xbfseq", "names the columns"),
+        (b"a.png", b"a\rpng", "has 0 cells"),
+    ],
+)
+def test_what_differs_is_said(tmp_path: Path, old: bytes, new: bytes, why: str) -> None:
+    content = audit(tmp_path).read_bytes()
+    breaks = read_audit(content.replace(old, new, 1)).breaks
+    assert why in breaks[0].why
+
+
+@pytest.mark.parametrize("content", [b"", b"seq", b"\r\n", b"\x00" * 100, b'"', b"a" * 200_000])
+def test_what_was_never_an_audit_is_broken(content: bytes) -> None:
+    assert read_audit(content).breaks
+
+
+@pytest.mark.parametrize("name", ["a b.csv", "a=b.csv"])
+def test_a_file_that_would_make_the_last_line_ambiguous_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ReportError, match="without = and spaces"):
+        audit(tmp_path)
+
+
+def test_what_holds_no_audit_is_nobodys_report(tmp_path: Path) -> None:
+    assert not is_report_of(tmp_path, "job-1")
+    audit(tmp_path)
+    assert is_report_of(tmp_path, "job-1")
+    assert not is_report_of(tmp_path, "job-2")
+    with (tmp_path / AUDIT).open("ab") as file:
+        file.write(b"\n")
+    assert not is_report_of(tmp_path, "job-1")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from screening.audit import Event, broken_links
+from screening.audit import Event
 from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
 from screening.report.labels import Labels, Policy, Problem, Unused
 from screening.report.write import Night, Report, write_report
 from screening.row import Row, Status, read_rows
+from screening.verification import verify
 
 ROWS = [
     Row(film="a.png", status=Status.SCORED, probability=0.75, prediction="PNEUMONIA"),
@@ -62,7 +63,7 @@ def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: 
         ["refused", "c.txt"],
         ["written", "report"],
     ]
-    assert broken_links(audit) == []
+    assert verify(audit.parent) == []
 
 
 def test_the_audit_names_the_other_files_with_their_hash(tmp_path: Path, key: PatientKey) -> None:
@@ -118,7 +119,7 @@ def test_a_place_that_can_hold_no_report_is_named(tmp_path: Path, key: PatientKe
 def test_a_night_without_films_has_a_report(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key, [])
     assert read_rows(tmp_path / "report/predictions.csv") == []
-    assert broken_links(tmp_path / "report/audit.csv") == []
+    assert verify(tmp_path / "report") == []
 
 
 def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
@@ -137,7 +138,7 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
     ]
     audit = (tmp_path / "report/audit.csv").read_text(encoding="utf-8")
     assert f"drawn,{place},,{hashlib.sha256(b'picture').hexdigest()}" in audit
-    assert broken_links(tmp_path / "report/audit.csv") == []
+    assert verify(tmp_path / "report") == []
 
 
 def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:

@@ -1,0 +1,156 @@
+"""Every change of a small report is found and the file that was changed is named; none is left out.
+
+The changes are made in memory, through the pure part of the verification: what it does with files
+on the disk is tested beside it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from screened_report import files_of, write_small_report
+
+from screening.audit import AUDIT, read_audit
+from screening.verification import examine, examine_beside, verify
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module", params=[write_small_report])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Content by name."""
+    write: Callable[[Path], Path] = request.param
+    folder = write(tmp_path_factory.mktemp("small"))
+    assert verify(folder) == []
+    files = files_of(folder)
+    assert sum(map(len, files.values())) < 50_000
+    return files
+
+
+@pytest.fixture(scope="module")
+def is_long(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--long"))
+
+
+def assert_found(report: Files, changes: Callable[[str, bytes], Iterable[bytes]]) -> None:
+    """Each of the `changes` of each file is a problem of that file, and of no other."""
+    history = read_audit(report[AUDIT])
+    for name, content in report.items():
+        tried = 0
+        for changed in changes(name, content):
+            files = report | {name: changed}
+            if name == AUDIT:
+                problems = examine(files, files.__getitem__)
+            else:
+                # The audit is as it was, and need not be read again.
+                problems = list(examine_beside(files, files.__getitem__, history))
+            assert {problem.file for problem in problems} == {name}, (name, tried, changed)
+            tried += 1
+        assert tried
+
+
+def flips(content: bytes, masks: Callable[[int], Iterable[int]]) -> Iterator[bytes]:
+    """The content with one byte changed by each mask that there is for its place."""
+    for place, byte in enumerate(content):
+        for mask in masks(place):
+            yield content[:place] + bytes([byte ^ mask]) + content[place + 1 :]
+
+
+def test_every_byte_that_is_flipped_is_found(report: Files, is_long: bool) -> None:
+    single_bits = [1 << bit for bit in range(8)]
+
+    def changes(name: str, content: bytes) -> Iterator[bytes]:
+        if name == AUDIT:
+            values = range(1, 256) if is_long else single_bits
+            return flips(content, lambda _place: values)
+        if is_long:
+            return flips(content, lambda _place: single_bits)
+        return flips(content, lambda place: [single_bits[place % 8]])
+
+    assert_found(report, changes)
+
+
+def test_a_file_cut_at_any_byte_is_found(report: Files) -> None:
+    assert_found(report, lambda _name, content: (content[:end] for end in range(len(content))))
+
+
+def test_any_byte_at_the_end_is_found(report: Files) -> None:
+    assert_found(report, lambda _name, content: (content + bytes([byte]) for byte in range(256)))
+
+
+def test_any_byte_at_the_beginning_is_found(report: Files) -> None:
+    assert_found(report, lambda _name, content: (bytes([byte]) + content for byte in range(256)))
+
+
+def rows(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+def test_every_row_that_is_taken_out_is_found(report: Files) -> None:
+    def changes(_name: str, content: bytes) -> Iterator[bytes]:
+        lines = rows(content)
+        for place in range(len(lines)):
+            yield b"".join(lines[:place] + lines[place + 1 :])
+
+    assert_found(report, changes)
+
+
+def test_every_row_that_is_put_in_anywhere_is_found(report: Files) -> None:
+    """Each row of the file, and an empty one, before each row and at the end."""
+
+    def changes(_name: str, content: bytes) -> Iterator[bytes]:
+        lines = rows(content)
+        for row in {*lines, b"\n", b"\r\n"}:
+            for place in range(len(lines) + 1):
+                yield b"".join([*lines[:place], row, *lines[place:]])
+
+    assert_found(report, changes)
+
+
+def test_rows_that_changed_places_are_found(report: Files, is_long: bool) -> None:
+    """Neighbours; of the audit, and at full length of every file, all pairs."""
+
+    def changes(name: str, content: bytes) -> Iterator[bytes]:
+        lines = rows(content)
+        for one, other in combinations(range(len(lines)), 2):
+            is_tried = other == one + 1 or name == AUDIT or is_long
+            if is_tried and lines[one] != lines[other]:
+                swapped = list(lines)
+                swapped[one], swapped[other] = lines[other], lines[one]
+                yield b"".join(swapped)
+
+    assert_found(report, changes)
+
+
+def test_every_row_that_is_there_twice_is_found(report: Files) -> None:
+    def changes(_name: str, content: bytes) -> Iterator[bytes]:
+        lines = rows(content)
+        for place, row in enumerate(lines):
+            yield b"".join([*lines[:place], row, *lines[place:]])
+
+    assert_found(report, changes)
+
+
+def test_every_file_that_is_removed_is_found(report: Files) -> None:
+    for name in report:
+        files = {other: content for other, content in report.items() if other != name}
+        (problem,) = examine(files, files.__getitem__)
+        assert (problem.file, problem.what) == (name, "missing")
+
+
+def test_every_file_that_is_renamed_is_found(report: Files) -> None:
+    for name in report:
+        for renamed in (name.upper(), f"{name} ", f"folder/{name}", f"{name}={'0' * 64}"):
+            files = {renamed if other == name else other: report[other] for other in report}
+            found = {(one.file, one.what) for one in examine(files, files.__getitem__)}
+            expected = {(name, "missing")}
+            # Without an audit nobody knows what else belongs to the report.
+            assert found == (expected if name == AUDIT else expected | {(renamed, "unknown")})
+
+
+def test_files_that_changed_names_are_found(report: Files) -> None:
+    for one, other in combinations(report, 2):
+        files = report | {one: report[other], other: report[one]}
+        found = {problem.file for problem in examine(files, files.__getitem__)}
+        assert found == ({AUDIT} if AUDIT in (one, other) else {one, other})
