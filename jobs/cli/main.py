@@ -8,6 +8,7 @@ import click
 
 from jobs import exit_codes
 from jobs.cli.demo import demo
+from jobs.cli.evaluate import evaluate
 from jobs.cli.export import export
 from jobs.cli.jobs import jobs
 from jobs.cli.queue import worker
@@ -81,6 +82,7 @@ def cli() -> None:
 for command in (
     *(train, export, sign),
     *(run, submit, worker, schedule, watch, jobs),
+    *(evaluate,),
     demo,
 ):
     cli.add_command(command)

@@ -41,6 +41,7 @@ def asked(kind):
     [
         {},
         {"labels": Path("/labels.csv"), "quarantine": Path("/aside"), "new_only": True},
+        {"labels_policy": "list", "prevalence": 0.05},
         {"heatmaps": True, "hash_names": True, "retries": 7, "settle": 0.5},
         {"priority": -3, "tags": ("ward 7", "größe", "'; --"), "schedule": "nightly"},
         {"identity": "e" * 64, "not_before": 1_000_000.25},

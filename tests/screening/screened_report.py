@@ -70,7 +70,12 @@ def write_small_report(place: Path, rows: list[Row] = ROWS) -> Path:
     gallery = Gallery(place / "aside")
     gallery.keep({place_of("ab" * 32): picture()})
     night = Night(
-        rows=rows, events=EVENTS, key=KEY, labels=Labels.read(labels), prevalence=0.1, gallery=gallery
+        rows=rows,
+        events=EVENTS,
+        key=KEY,
+        labels=Labels.read(labels),
+        prevalence=0.1,
+        gallery=gallery,
     )
     write_report(place / "report", night)
     return place / "report"

@@ -45,6 +45,12 @@ USAGE = {
     "a configuration that is no text": ["--config", "binary", "jobs", "list"],
     "an export without a target": ["export", "films"],
     "an unknown target": ["export", "films", "--out", "b", "--target", "abacus"],
+    "an evaluation without labels": ["evaluate", "films"],
+    "an evaluation inside the report": [
+        *("evaluate", "films", "--labels", "file", "--out", "films/evaluation"),
+    ],
+    "an unknown policy": ["submit", "films", "--labels-policy", "lenient"],
+    "a prevalence that is no share": ["submit", "films", "--prevalence", "5"],
     "a training on nothing": ["train", "nowhere", "--out", "m"],
     "no epochs": ["train", "films", "--out", "m", "--epochs", "0"],
 }
@@ -70,6 +76,10 @@ ERRORS = {
         ["submit", "films", "--model", "bundle", "--labels", "file"],
         "lack the column film, label",
     ),
+    "an evaluation of no report": (
+        ["evaluate", "films", "--labels", "labels.csv"],
+        "films is not as it was written",
+    ),
     "an unknown job": (["jobs", "show", "job-7"], "there is no job job-7"),
     "a queue that is none": (["jobs", "list", "--queue", "file"], "file cannot be opened"),
     "a worker on a queue that is none": (["worker", "--queue", "file"], "file cannot be opened"),
@@ -79,6 +89,7 @@ ERRORS = {
 @pytest.mark.usefixtures("films", "bundle")
 @pytest.mark.parametrize(("words", "message"), ERRORS.values(), ids=ERRORS)
 def test_an_error_is_one_line_and_exit_code_1(home, words, message):
+    (home / "labels.csv").write_text("film,label\n0.png,1\n")
     (home / "file").write_text("nothing of use\n" * 50)
     result = screening(*words)
     assert result.exit_code == exit_codes.ERROR

@@ -1,0 +1,55 @@
+"""``screening evaluate``."""
+
+from pathlib import Path
+
+import click
+
+from jobs.cli.options import key_option, labels_policy_option, prevalence_option
+
+
+@click.command()
+@click.argument("report", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--labels",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns film and label, and optionally patient.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the evaluation.  [default: REPORT-evaluation]",
+)
+@labels_policy_option
+@prevalence_option
+@key_option
+def evaluate(
+    report: Path,
+    labels: Path,
+    out: Path | None,
+    labels_policy: str,
+    prevalence: float | None,
+    key: Path,
+) -> None:
+    """Hold REPORT against labels that came later, without its films.
+
+    The figures are those that the report would have had with these labels. They are written to a
+    folder of their own, whose audit begins with the head of the report's chain; the report itself is
+    checked first, and not touched.
+    """
+    from jobs.cli.said import said_of
+    from screening.films import is_inside
+    from screening.privacy import PatientKey
+    from screening.report.evaluate import evaluate as evaluated
+    from screening.report.labels import Labels, Policy
+
+    place = (out or report.with_name(f"{report.resolve().name}-evaluation")).absolute()
+    if is_inside(place, report):
+        raise click.UsageError(f"the evaluation {place} would lie inside {report}")
+    given = Labels.read(labels, Policy(labels_policy))
+    # Labels by path and file name need none.
+    secret = PatientKey.load(key) if key.exists() else None
+    made = evaluated(report, given, secret, place, prevalence)
+    for line in said_of(made):
+        click.echo(line)
+    click.echo(f"Evaluation: {made.folder}")

@@ -1,0 +1,76 @@
+"""An old report held against labels that came later: a new folder, without the films."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from screening.audit import AUDIT, EVALUATES, KEYED, Event, History, read_audit
+from screening.clock import now
+from screening.errors import KeyFileError, ReportError
+from screening.privacy import PatientKey
+from screening.report.join import unlabelled
+from screening.report.labels import Labels
+from screening.report.write import Night, Report, write_report
+from screening.row import PREDICTIONS, Row, read_rows
+from screening.verification import verify
+
+
+def evaluate(
+    report: Path,
+    labels: Labels,
+    key: PatientKey | None,
+    out: Path,
+    prevalence: float | None = None,
+) -> Report:
+    """Write an evaluation of a report; the report is read, and nothing else.
+
+    It is what the report would be if it had been written with these labels: the same figures, to
+    the last digit. Its audit begins with the head of the report's chain. Labels that the report was
+    written with are forgotten; its pictures stay where they are.
+
+    Args:
+        key: the one that the report was written with; None, or another one, finds no label by SOP
+            Instance UID and hashes no patient.
+
+    Raises:
+        ReportError: if the report is none, or was changed since; or the evaluation cannot be written.
+        LabelsError: if the labels cannot be used, and are not to be listed then.
+        KeyFileError: if the labels name patients, and the key is not the report's.
+    """
+    history = _checked(report)
+    keyed = [event for event in history.events if event.event == KEYED]
+    begun = Event(now(), EVALUATES, report.resolve().name, "", history.head)
+    night = Night(
+        rows=[_bare(row) for row in read_rows(report / PREDICTIONS)],
+        events=[begun, *keyed],
+        key=_usable(key, keyed, labels),
+        labels=labels,
+        prevalence=prevalence,
+    )
+    return write_report(out, night)
+
+
+def _checked(report: Path) -> History:
+    problems = verify(report)
+    if problems:
+        raise ReportError(
+            f"{report} is not as it was written, so it is not evaluated; {problems[0]}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+            + "; `screening verify` says all"
+        )
+    return read_audit((report / AUDIT).read_bytes())
+
+
+def _bare(row: Row) -> Row:
+    return replace(unlabelled(row), heatmap="")
+
+
+def _usable(key: PatientKey | None, keyed: Sequence[Event], labels: Labels) -> PatientKey:
+    if key is not None and all(event.subject == key.fingerprint for event in keyed):
+        return key
+    if any(label.patient for label in labels.labels):
+        raise KeyFileError(
+            f"the labels {labels.path} name patients, and the report hides them with "
+            f"{'a' if key is None else 'another'} key; give that one with --key"
+        )
+    return PatientKey.of_nobody()

@@ -1,0 +1,77 @@
+"""Labels that come weeks later, when the films are gone."""
+
+import csv
+import shutil
+
+import pytest
+
+from makers import write_chest_film
+from screening.verification import verify
+
+
+@pytest.fixture(scope="module")
+def place(screening, bright_bundle, tmp_path_factory):
+    """A report without labels, one of the same films with them, and the labels; no film is left."""
+    place = tmp_path_factory.mktemp("late")
+    films = place / "films"
+    for seed in range(12):
+        write_chest_film(films / f"ward-{seed % 2}" / f"{seed}.png", seed)
+    (films / "broken.png").write_text("no picture")
+    lines = [(f"{seed}.png", seed % 2, f"P{seed // 2}") for seed in range(11)]
+    lines += [("broken.png", 1, "P9"), ("elsewhere.png", 1, "")]
+    with (place / "labels.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([("film", "label", "patient"), *lines])
+    run = ["run", films, "--model", bright_bundle, "--prevalence", "0.05"]
+    screening(*run, "--out", place / "report", code=3)
+    screening(*run, "--out", place / "at once", "--labels", place / "labels.csv", code=3)
+    shutil.rmtree(films)
+    return place
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_evaluation_says_the_same_as_a_report_to_the_last_digit(screening, place):
+    before = contents(place / "report")
+    labels = ["--labels", place / "labels.csv", "--prevalence", "0.05"]
+    said = screening("evaluate", place / "report", *labels)
+    assert "recall with unscored" in said.stdout
+    assert contents(place / "report") == before
+    later = place / "report-evaluation"
+    for name in ("summary.csv", "operating_points.csv", "labels.csv"):
+        assert (later / name).read_bytes() == (place / "at once" / name).read_bytes(), name
+    assert verify(later) == []
+
+
+def test_an_evaluation_that_is_there_is_left_alone(screening, place):
+    labels = ["--labels", place / "labels.csv", "--out", place / "once"]
+    screening("evaluate", place / "report", *labels)
+    before = contents(place / "once")
+    failed = screening("evaluate", place / "report", *labels, code=1)
+    assert "once" in failed.stderr
+    assert contents(place / "once") == before
+
+
+def test_a_report_that_was_changed_is_not_evaluated(screening, place):
+    shutil.copytree(place / "report", place / "changed")
+    with (place / "changed" / "predictions.csv").open("a") as file:
+        file.write("\n")
+    failed = screening("evaluate", place / "changed", "--labels", place / "labels.csv", code=1)
+    assert "predictions.csv" in failed.stderr
+    assert not (place / "changed-evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [("0.png;perhaps", "unknown_label"), ("0.png;1", "conflicting"), ("0.png;0", "duplicate")],
+)
+def test_labels_that_cannot_be_used_are_errors_or_listed(screening, place, line, problem):
+    (place / "odd.csv").write_text(f"film;label\n0.png;0\n{line}\n")
+    out = place / problem
+    arguments = ["evaluate", place / "report", "--labels", place / "odd.csv", "--out", out]
+    failed = screening(*arguments, code=1)
+    assert "odd.csv, line" in failed.stderr
+    assert not out.exists()
+    screening(*arguments, "--labels-policy", "list")
+    assert f"3,{problem}" in (out / "labels.csv").read_text()
