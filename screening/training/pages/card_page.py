@@ -8,8 +8,8 @@ from screening.card import Card
 from screening.findings import CLASSES
 from screening.reference import INPUTS, Reference
 from screening.report.operating_points import CHOSEN, STEP
+from screening.report.pages.page import render
 from screening.training.measure.evaluation import SIDES, TEST, VALIDATION, number
-from screening.training.pages.page import render
 
 PAGE: Final = "card.html"
 FIGURES: Final = "figures"
@@ -62,6 +62,7 @@ def write_page(model: Path, card: Card) -> None:
     recipe = card.training.get("recipe", {})
     page = render(
         "card.html.j2",
+        "screening.training.pages",
         card=card,
         threshold=f"{card.operating_point.threshold:.6g}",
         glance=_glance(measured),

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from screening.findings import CLASSES
+from screening.report.pages.drawing import BLUE, ORANGE, drawn, printable
 from screening.training.data.census import Census
 from screening.training.data.duplicates import Duplicates
 from screening.training.data.films import Bytes, Collection
-from screening.training.pages.drawing import BLUE, ORANGE, drawn, printable
 
 CLASSES_FIGURE: Final = "data_classes.png"
 FILMS_FIGURE: Final = "data_films.png"

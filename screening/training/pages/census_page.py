@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from screening.findings import CLASSES
+from screening.report.pages.page import render
 from screening.training.data.census import BETRAYED, Census, Twins
 from screening.training.data.duplicates import NEAR, Duplicates
 from screening.training.data.films import Collection
 from screening.training.pages.census_figures import NEAR_FIGURE, SHOWN_PAIRS, draw_census
-from screening.training.pages.page import render
 
 DATA: Final = "data.json"
 PAGE: Final = "data.html"
@@ -42,6 +42,7 @@ def write_census(
     draw_census(folder, census, collection, duplicates, seed)
     page = render(
         "data.html.j2",
+        "screening.training.pages",
         census=census,
         protocol=protocol,
         seed=seed,

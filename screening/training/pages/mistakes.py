@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from screening.report.pages.drawing import drawn, printable
 from screening.training.measure.evaluation import Evaluated
-from screening.training.pages.drawing import drawn, printable
 
 _EACH: Final = 4
 _TITLES: Final = ("Pneumonia called normal", "Normal called pneumonia")

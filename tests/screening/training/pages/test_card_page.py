@@ -12,8 +12,8 @@ from recogniser_makers import make_recogniser
 from screening.card import Card
 from screening.reference import INPUTS, WARNINGS, Reference, Spread, histogram, rising
 from screening.report.operating_points import operating_points
+from screening.report.pages.drawing import drawn
 from screening.training.pages.card_page import write_page
-from screening.training.pages.drawing import drawn
 
 DASH = "\N{EN DASH}"
 VOID = {"meta", "img", "br", "link", "hr"}

@@ -4,52 +4,49 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from evaluated_sides import random_side, side_of
-from screening.training.pages.bands import GRID, Sweep, _precisions
+from scored_films import films_of, random_films
+from screening.report.pages import bands
+from screening.report.pages.bands import GRID, Sweep, _precisions
 
 CURVES = ("roc", "precision_recall", "sensitivity", "specificity")
 
 
-def sweep_of(side):
-    return Sweep(side.scored())
+def with_ties(films):
+    return films_of(films.positive, np.round(films.probability, 1))
 
 
-def with_ties(side):
-    return side_of(side.labels, np.round(side.probabilities, 1))
-
-
-@pytest.mark.parametrize("change", [lambda side: side, with_ties])
+@pytest.mark.parametrize("change", [lambda films: films, with_ties])
 def test_the_roc_curve_is_that_of_scikit_learn(change):
-    side = change(random_side())
-    curve = sweep_of(side).roc()
+    films = change(random_films())
+    curve = Sweep(films).roc()
     assert np.trapezoid(curve.y, curve.x) == pytest.approx(
-        roc_auc_score(side.labels, side.probabilities)
+        roc_auc_score(films.positive, films.probability)
     )
-    x, y, _ = roc_curve(side.labels, side.probabilities, drop_intermediate=False)
+    x, y, _ = roc_curve(films.positive, films.probability, drop_intermediate=False)
     assert np.allclose(curve.x, x)
     assert np.allclose(curve.y, y)
 
 
 def test_the_precision_recall_curve_is_that_of_scikit_learn():
-    side = with_ties(random_side())
-    curve = sweep_of(side).precision_recall()
-    precision, recall, _ = precision_recall_curve(side.labels, side.probabilities)
+    films = with_ties(random_films())
+    curve = Sweep(films).precision_recall()
+    precision, recall, _ = precision_recall_curve(films.positive, films.probability)
     # Its last point is made up: no film called, precision 1.
     assert np.allclose(curve.x, recall[-2::-1])
     assert np.allclose(curve.y, precision[-2::-1])
 
 
 def test_sensitivity_and_specificity_count_what_reaches_the_threshold():
-    side = with_ties(random_side())
-    sweep = sweep_of(side)
-    called = side.probabilities[np.newaxis] >= GRID[:, np.newaxis]
-    assert np.allclose(sweep.sensitivity().y, called[:, side.positive].mean(axis=1))
-    assert np.allclose(sweep.specificity().y, 1 - called[:, ~side.positive].mean(axis=1))
+    films = with_ties(random_films())
+    sweep = Sweep(films)
+    called = films.probability[np.newaxis] >= GRID[:, np.newaxis]
+    assert np.allclose(sweep.sensitivity().y, called[:, films.positive].mean(axis=1))
+    assert np.allclose(sweep.specificity().y, 1 - called[:, ~films.positive].mean(axis=1))
 
 
 @pytest.mark.parametrize("name", ["sensitivity", "specificity"])
 def test_the_band_is_about_as_wide_as_the_binomial_one(name):
-    curve = getattr(sweep_of(random_side(3000)), name)()
+    curve = getattr(Sweep(random_films(3000)), name)()
     middle = int(np.argmin(np.abs(curve.y - 0.8)))
     share, n = curve.y[middle], 2000 if name == "sensitivity" else 1000
     expected = 2 * 1.96 * np.sqrt(share * (1 - share) / n)
@@ -58,7 +55,7 @@ def test_the_band_is_about_as_wide_as_the_binomial_one(name):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_curve_lies_in_its_band(name):
-    curve = getattr(sweep_of(random_side()), name)()
+    curve = getattr(Sweep(random_films()), name)()
     # Between its corners precision is not straight; at its ends it falls or jumps.
     y = np.interp(curve.grid, curve.x, curve.y)
     inside = (curve.low <= y + 0.01) & (y <= curve.high + 0.01)
@@ -68,25 +65,25 @@ def test_the_curve_lies_in_its_band(name):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_more_films_of_the_same_patients_make_no_band_narrower(name):
-    side = random_side(60)
-    fourfold = side_of(
-        np.repeat(side.labels, 4), np.repeat(side.probabilities, 4), films_a_patient=4
+    films = random_films(60)
+    fourfold = films_of(
+        np.repeat(films.positive, 4), np.repeat(films.probability, 4), films_a_patient=4
     )
-    one, four = getattr(sweep_of(side), name)(), getattr(sweep_of(fourfold), name)()
+    one, four = getattr(Sweep(films), name)(), getattr(Sweep(fourfold), name)()
     assert np.allclose(one.low, four.low)
     assert np.allclose(one.high, four.high)
 
 
 def test_between_two_thresholds_precision_follows_the_counts():
     # Recall 1/2 with 1 of 1 right; then 2 positives of 4: half-way there 1.5 of 2.5.
-    curve = Sweep(side_of((1, 0, 0, 1), (0.9, 0.5, 0.5, 0.5)).scored())
+    curve = Sweep(films_of((1, 0, 0, 1), (0.9, 0.5, 0.5, 0.5)))
     tp, fp = np.array([0.0, 1, 2]), np.array([0.0, 0, 2])
     assert curve.precision_recall().y.tolist() == [1, 0.5]
     assert _precisions(tp, fp)[GRID[1:] == 0.75] == pytest.approx(1.5 / 2.5)
 
 
 def test_the_same_seed_gives_the_same_band_and_another_one_another():
-    films = random_side().scored()
+    films = random_films()
     one, again, other = Sweep(films, 1).roc(), Sweep(films, 1).roc(), Sweep(films, 2).roc()
     assert np.array_equal(one.low, again.low)
     assert not np.array_equal(one.low, other.low)
@@ -94,15 +91,31 @@ def test_the_same_seed_gives_the_same_band_and_another_one_another():
 
 @pytest.mark.parametrize("name", CURVES)
 def test_films_of_one_patient_have_a_curve_and_no_band(name):
-    curve = getattr(sweep_of(side_of((0, 1, 1), (0.1, 0.4, 0.9), films_a_patient=3)), name)()
+    curve = getattr(Sweep(films_of((0, 1, 1), (0.1, 0.4, 0.9), films_a_patient=3)), name)()
     assert np.isfinite(curve.y).all()
     assert curve.low is None
     assert curve.high is None
 
 
 def test_without_normal_films_there_is_no_specificity():
-    sweep = sweep_of(side_of((1, 1, 1), (0.1, 0.4, 0.9)))
+    sweep = Sweep(films_of((1, 1, 1), (0.1, 0.4, 0.9)))
     assert np.isnan(sweep.specificity().y).all()
     assert sweep.specificity().low is None
     assert sweep.roc().low is None
     assert sweep.sensitivity().low is not None
+
+
+def test_of_very_many_films_curve_and_band_stay_the_same_and_the_grid_exact(monkeypatch):
+    films = random_films(3000, films_a_patient=2)
+    every = Sweep(films)
+    monkeypatch.setattr(bands, "_CORNERS", 300)
+    some = Sweep(films)
+    assert len(some.roc().x) < 800 < len(every.roc().x)
+    assert np.array_equal(some.sensitivity().low, every.sensitivity().low)
+    assert np.array_equal(some.specificity().y, every.specificity().y)
+    for name in ("roc", "precision_recall"):
+        one, other = getattr(some, name)(), getattr(every, name)()
+        assert np.allclose(
+            np.interp(GRID, one.x, one.y), np.interp(GRID, other.x, other.y), atol=5e-3
+        )
+        assert np.allclose(one.high[20:], other.high[20:], atol=5e-3)

@@ -1,4 +1,4 @@
-"""The look that the pictures of a model card share."""
+"""The look that the pictures of a page share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
