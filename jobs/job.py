@@ -71,13 +71,15 @@ class Job:
 
     @property
     def gallery(self) -> Gallery | None:
-        """Where heat maps wait for the report; None if none are asked for.
+        """Where pictures wait for the report; None if none are asked for.
 
         Two jobs may have been given one place for their reports, so it is called after both.
         """
-        if not self.options.heatmaps:
+        options = self.options
+        if not options.heatmaps and not options.thumbnails:
             return None
-        return Gallery(self.report.parent / f".{self.report.name}.{self.name}.heatmaps")
+        aside = self.report.parent / f".{self.report.name}.{self.name}.pictures"
+        return Gallery(aside, options.heatmaps, options.thumbnails)
 
     @property
     def submitted(self) -> float:

@@ -24,6 +24,7 @@ class Options:
         max_failure_rate: share of failed films above which the job is given up.
         hash_names: name films by keyed hashes in the report.
         heatmaps: show on each scored film where the model sees pneumonia.
+        thumbnails: keep a small picture of each scored film.
         settle: seconds for which nothing in the folder must have changed before it is listed.
         new_only: leave out what a finished job of the same folder and bundle has scored.
         quarantine: folder that failed and refused films are copied to, absolute, or None.
@@ -40,6 +41,7 @@ class Options:
     max_failure_rate: float = 0.2
     hash_names: bool = False
     heatmaps: bool = False
+    thumbnails: bool = False
     settle: float = 5.0
     new_only: bool = False
     quarantine: Path | None = None

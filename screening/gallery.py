@@ -1,4 +1,4 @@
-"""Heat maps of a report: kept beside it until it is written, then part of it."""
+"""Pictures of a report: kept beside it until it is written, then part of it."""
 
 import secrets
 import shutil
@@ -13,23 +13,30 @@ from screening.whole import sync
 
 #: In a report.
 HEATMAPS: Final = "heatmaps"
+THUMBNAILS: Final = "thumbnails"
+
+_SUFFIXES: Final = {HEATMAPS: ".png", THUMBNAILS: ".jpg"}
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Where the heat maps of one report wait for it.
+    """Where the pictures of one report wait for it.
 
     They are on the disk before the rows that name them are committed, and stay where they are
     until the report is there: whoever goes on after a crash has all of them.
 
     Attributes:
         aside: a folder of this report alone, on the same disk; made when it is needed.
+        heatmaps: whether each scored film is to have a heat map.
+        thumbnails: whether it is to have a thumbnail.
     """
 
     aside: Path
+    heatmaps: bool = True
+    thumbnails: bool = False
 
     def keep(self, pictures: Mapping[str, bytes]) -> None:
-        """Write PNG files, each whole or not at all, over those of an earlier try.
+        """Write files, each whole or not at all, over those of an earlier try.
 
         Args:
             pictures: content by path in the report, from :func:`place_of`.
@@ -45,32 +52,36 @@ class Gallery:
             sync(self.aside)
         except OSError as error:
             raise ReportError(
-                f"heat maps cannot be written to {self.aside}: {error.strerror}"
+                f"pictures cannot be written to {self.aside}: {error.strerror}"
             ) from error
 
     def hang(self, report: Path, rows: Iterable[Row]) -> None:
-        """Put the heat maps that `rows` name into the folder `report`; they stay here, too.
+        """Put the pictures that `rows` name into the folder `report`; they stay here, too.
 
         Raises:
             ReportError: if one is missing.
             OSError: if one cannot be written.
         """
-        places = {row.heatmap for row in rows if row.heatmap}
-        for place in sorted(places):
-            kept, hung = self.aside / Path(place).name, report / HEATMAPS / Path(place).name
+        named = {pair for row in rows for pair in _named(row) if pair[1]}
+        for kind, place in sorted(named):
+            kept, hung = self.aside / Path(place).name, report / kind / Path(place).name
             hung.parent.mkdir(exist_ok=True)
             try:
                 _link(kept, hung)
             except FileNotFoundError as error:
-                raise ReportError(f"the heat map {kept} is missing; screen again") from error
+                raise ReportError(f"the picture {kept} is missing; screen again") from error
 
     def recall(self, report: Path) -> None:
-        """Keep the heat maps of a report once more, for another one of the same films.
+        """Keep the pictures of a report once more, for another one of the same films.
 
         Raises:
             ReportError: if they cannot be written.
         """
-        hung = sorted((report / HEATMAPS).glob("*.png"))
+        hung = [
+            picture
+            for kind, suffix in _SUFFIXES.items()
+            for picture in sorted((report / kind).glob(f"*{suffix}"))
+        ]
         if not hung:
             return
         try:
@@ -82,7 +93,7 @@ class Gallery:
             sync(self.aside)
         except OSError as error:
             raise ReportError(
-                f"heat maps of {report} cannot be kept in {self.aside}: {error.strerror}"
+                f"pictures of {report} cannot be kept in {self.aside}: {error.strerror}"
             ) from error
 
     def clear(self) -> None:
@@ -106,9 +117,14 @@ class Gallery:
             raise
 
 
-def place_of(sha256: str) -> str:
-    """Path in the report of the heat map of the film with this hash."""
-    return f"{HEATMAPS}/{sha256[:16]}.png"
+def place_of(sha256: str, kind: str = HEATMAPS) -> str:
+    """Path in the report of the heat map or thumbnail of the film with this hash."""
+    return f"{kind}/{sha256[:16]}{_SUFFIXES[kind]}"
+
+
+def _named(row: Row) -> tuple[tuple[str, str], ...]:
+    """The kinds of a row's pictures, with their places or nothing."""
+    return (HEATMAPS, row.heatmap), (THUMBNAILS, row.thumbnail)
 
 
 def _link(source: Path, target: Path) -> None:

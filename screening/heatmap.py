@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from screening.findings import POSITIVE
+from screening.picture import film_picture
 from screening.pixels.film import Grey
 
 Floats = npt.NDArray[np.float32]
@@ -29,9 +30,6 @@ _OPACITY: Final = 0.55
 
 #: Pixels of the longer side of a picture.
 _LONGEST: Final = 384
-
-#: A film that is narrower is shown as this share of its length.
-_NARROWEST: Final = 0.25
 
 # Yellow, orange and vermilion for colour-blind readers (Okabe and Ito, 2008): no hue that such
 # a reader takes for grey, and darker from one to the next, so that the order is seen without hue.
@@ -81,14 +79,13 @@ def overlay(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None
     Returns:
         A picture in RGB; its longer side has 384 pixels.
     """
-    size = _size(*(shape or grey.shape))
-    film = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
+    film = film_picture(grey, shape, _LONGEST)
     cells = np.nan_to_num(activation, nan=0.0, posinf=STRONGEST, neginf=0.0)
     # Beyond the ends no colour tells values apart; between cells they would reach too far.
     cells = np.clip(cells - FAINTEST, 0, 1.5 * (STRONGEST - FAINTEST)).astype(np.float32)
-    smooth = np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC))
+    smooth = np.asarray(Image.fromarray(cells).resize(film.size, Image.Resampling.BICUBIC))
     steps = np.asarray(smooth / (STRONGEST - FAINTEST), np.float32)
-    return _tinted(film.resize(size, Image.Resampling.BICUBIC), steps)
+    return _tinted(film, steps)
 
 
 def heatmap_png(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None) -> bytes:
@@ -102,16 +99,6 @@ def heatmap_png(grey: Grey, activation: Floats, shape: tuple[int, int] | None = 
     # Four times as fast as the default, for a fifth more bytes.
     sheet.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def _size(rows: int, columns: int) -> tuple[int, int]:
-    """Width and height of a picture."""
-    if rows < 1 or columns < 1:
-        return _LONGEST, _LONGEST
-    longer = max(rows, columns)
-    return tuple(  # type: ignore[return-value]
-        round(_LONGEST * max(side / longer, _NARROWEST)) for side in (columns, rows)
-    )
 
 
 def _tinted(film: Image.Image, steps: Floats) -> Image.Image:

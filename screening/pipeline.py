@@ -12,8 +12,9 @@ import numpy.typing as npt
 from screening.card import Card
 from screening.clock import now
 from screening.films import Found
-from screening.gallery import Gallery, place_of
+from screening.gallery import HEATMAPS, THUMBNAILS, Gallery, place_of
 from screening.heatmap import evidence, heatmap_png
+from screening.picture import thumbnail_jpeg
 from screening.predictor import Predictor
 from screening.preprocess import Tensor
 from screening.privacy import PatientKey
@@ -62,7 +63,7 @@ class Screener:
 
     Attributes:
         shown_name: how one film is named in the row of another.
-        gallery: where heat maps go; None if none are asked for.
+        gallery: where pictures go; None if none are asked for.
     """
 
     reader: FilmReader
@@ -89,7 +90,7 @@ class Screener:
     def score(self, films: Sequence[ReadFilm], seen: Seen) -> list[Row]:
         """Rows for films that were read, in the same order; scored as one batch.
 
-        Heat maps, if asked for, are on the disk when this returns.
+        Pictures, if asked for, are on the disk when this returns.
 
         Raises:
             ReportError: if they cannot be written.
@@ -120,22 +121,37 @@ class Screener:
         rows: list[Row],
         activations: dict[str, npt.NDArray[np.float32] | None],
     ) -> list[Row]:
-        """The rows with their heat maps, if asked for."""
+        """The rows with their pictures, if asked for."""
         if self.gallery is None:
             return rows
-        drawn, pictures = [], {}
+        drawn: list[Row] = []
+        pictures: dict[str, bytes] = {}
         for film, row in zip(films, rows, strict=True):
-            activation = activations.get(film.sha256)
+            own: dict[str, bytes] = {}
             # Where the pixels say who it is, they are not shown once more.
-            shown = row.status is Status.SCORED and film.header.burned_in_annotation != "YES"
-            place = ""
-            if shown and activation is not None and film.tensor is not None:
-                grey = self.card.preprocessing.grey(film.tensor)
-                place = place_of(film.sha256)
-                pictures[place] = heatmap_png(grey, activation, (film.rows, film.columns))
-            drawn.append(replace(row, heatmap=place))
+            if row.status is Status.SCORED and film.header.burned_in_annotation != "YES":
+                own = self._pictures(film, activations.get(film.sha256), self.gallery)
+            places = {kind: place_of(film.sha256, kind) for kind in own}
+            pictures |= {places[kind]: picture for kind, picture in own.items()}
+            drawn.append(
+                replace(row, heatmap=places.get(HEATMAPS, ""), thumbnail=places.get(THUMBNAILS, ""))
+            )
         self.gallery.keep(pictures)
         return drawn
+
+    def _pictures(
+        self, film: ReadFilm, activation: npt.NDArray[np.float32] | None, asked: Gallery
+    ) -> dict[str, bytes]:
+        """What is asked for of one film, by kind."""
+        if film.tensor is None:
+            return {}
+        grey, shape = self.card.preprocessing.grey(film.tensor), (film.rows, film.columns)
+        pictures = {}
+        if asked.heatmaps and activation is not None:
+            pictures[HEATMAPS] = heatmap_png(grey, activation, shape)
+        if asked.thumbnails:
+            pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape)
+        return pictures
 
     def _answers(self, tensors: list[Tensor | None]) -> list[_Answer]:
         if not tensors:
@@ -145,7 +161,7 @@ class Screener:
         probabilities = self.card.calibration.probabilities(prediction.scores)
         gate = self.card.gate
         recognitions = gate.recognise(prediction.embeddings) if gate else [None] * len(batch)
-        maps = prediction.maps if self.gallery is not None else None
+        maps = prediction.maps if self.gallery is not None and self.gallery.heatmaps else None
         activations = (
             [None] * len(batch)
             if maps is None

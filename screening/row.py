@@ -43,6 +43,7 @@ class Row:
         frontal: how much the picture looks like a frontal chest film, 0 to 1; four decimals.
         domain_distance: how unlike the training films it is; beyond 1 there is a warning.
         heatmap: path of the film's heat map in the report; empty if it has none.
+        thumbnail: path of the film as the model saw it, likewise.
     """
 
     film: str
@@ -72,6 +73,7 @@ class Row:
     frontal: float | None = None
     domain_distance: float | None = None
     heatmap: str = ""
+    thumbnail: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""

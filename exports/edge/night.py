@@ -176,8 +176,8 @@ def is_whole(out: Path) -> bool:
 
 
 def gallery_of(out: Path) -> Gallery:
-    """Where the heat maps of the report `out` wait for it."""
-    return Gallery(out.parent / f".{out.name}.heatmaps")
+    """Where the pictures of the report `out` wait for it."""
+    return Gallery(out.parent / f".{out.name}.pictures")
 
 
 def screen_film(screener: Screener, film: Path) -> Row:

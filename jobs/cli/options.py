@@ -166,6 +166,11 @@ _SCREENING_OPTIONS: Final = (
         help="Show on each scored film where the model sees pneumonia.",
     ),
     click.option(
+        "--thumbnails",
+        is_flag=True,
+        help="Show each scored film, small; its pixels may hold text.",
+    ),
+    click.option(
         "--settle",
         type=click.FloatRange(0),
         default=Options.settle,

@@ -130,9 +130,9 @@ def test_a_place_that_cannot_hold_heat_maps_fails_the_job(films, bundle, tmp_pat
     queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
     words = [films, "--model", bundle, "--out", report, "--queue", queue, "--heatmaps"]
     name = screening("submit", *words, "--retries", "0").stdout.strip()
-    (tmp_path / f".report.{name}.heatmaps").write_text("in the way")
+    (tmp_path / f".report.{name}.pictures").write_text("in the way")
     result = screening("worker", "--drain", "--queue", queue, code=1)
-    assert "heat maps cannot be written" in result.stderr
+    assert "pictures cannot be written" in result.stderr
     assert not report.exists()
 
 

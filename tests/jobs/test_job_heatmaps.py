@@ -202,7 +202,7 @@ def test_a_place_that_cannot_hold_heat_maps_fails_the_job(tools, job, store, fol
     other = waiting(store, folder)
     other.gallery.aside.touch()
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [1]
-    assert "heat maps cannot be written" in store.get("job-2").message
+    assert "pictures cannot be written" in store.get("job-2").message
     assert store.get("job-2").committed == 0
 
 
@@ -259,3 +259,22 @@ def test_hidden_names_are_in_no_heat_map(tools, store, folder):
     (row,) = read_rows(job.report / "predictions.csv")
     assert row.heatmap == f"heatmaps/{row.sha256[:16]}.png"
     assert (job.report / row.heatmap).exists()
+
+
+@pytest.mark.parametrize("heatmaps", [True, False])
+def test_thumbnails_come_with_heat_maps_and_without(tools, job, store, folder, heatmaps):
+    other = make_job(
+        "job-2",
+        folder,
+        heatmaps=heatmaps,
+        thumbnails=True,
+        report=folder.parent / "report-2",
+    )
+    store.add(other)
+    assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
+    rows = read_rows(other.report / "predictions.csv")
+    assert {f"thumbnails/{name}" for name in pictures(other.report / "thumbnails")} == {
+        row.thumbnail for row in rows
+    }
+    assert len(pictures(other.report / "heatmaps")) == (6 if heatmaps else 0)
+    assert not other.gallery.aside.exists()

@@ -1,4 +1,4 @@
-"""Heat maps wait beside a report, and become part of it."""
+"""Pictures wait beside a report, and become part of it."""
 
 import errno
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from screening.errors import ReportError
-from screening.gallery import Gallery, place_of
+from screening.gallery import THUMBNAILS, Gallery, place_of
 from screening.row import Row, Status
 
 ONE, TWO = place_of("1" * 64), place_of("2" * 64)
@@ -14,7 +14,7 @@ ONE, TWO = place_of("1" * 64), place_of("2" * 64)
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    return Gallery(tmp_path / "reports" / ".report.heatmaps")
+    return Gallery(tmp_path / "reports" / ".report.pictures")
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def report(tmp_path: Path) -> Path:
     return tmp_path / "report"
 
 
-def row(heatmap: str) -> Row:
-    return Row(film="a.png", status=Status.SCORED, heatmap=heatmap)
+def row(heatmap: str, thumbnail: str = "") -> Row:
+    return Row(film="a.png", status=Status.SCORED, heatmap=heatmap, thumbnail=thumbnail)
 
 
 def names(folder: Path) -> list[str]:
@@ -33,6 +33,22 @@ def names(folder: Path) -> list[str]:
 
 def test_a_heat_map_is_called_by_the_first_16_digits_of_its_film() -> None:
     assert place_of("0123456789abcdef" * 4) == "heatmaps/0123456789abcdef.png"
+
+
+def test_a_thumbnail_is_a_jpeg_of_the_same_name() -> None:
+    assert place_of("0123456789abcdef" * 4, THUMBNAILS) == "thumbnails/0123456789abcdef.jpg"
+
+
+def test_heat_maps_and_thumbnails_of_one_film_wait_together_and_hang_apart(
+    gallery: Gallery, report: Path
+) -> None:
+    small = place_of("1" * 64, THUMBNAILS)
+    gallery.keep({ONE: b"one", small: b"small"})
+    gallery.hang(report, [row(ONE, small)])
+    assert {(report / ONE).read_bytes(), (report / small).read_bytes()} == {b"one", b"small"}
+    gallery.clear()
+    gallery.recall(report)
+    assert names(gallery.aside) == ["1" * 16 + ".jpg", "1" * 16 + ".png"]
 
 
 def test_pictures_are_kept_under_their_names(gallery: Gallery) -> None:
@@ -123,9 +139,11 @@ def test_a_full_disk_leaves_no_half_picture(
 @pytest.mark.parametrize("place", ["heatmaps/../../x.png", "/x.png", "../x.png"])
 def test_no_row_puts_a_picture_anywhere_else(gallery: Gallery, report: Path, place: str) -> None:
     gallery.keep({place: b"x"})
-    gallery.hang(report, [row(place)])
-    assert [path.relative_to(report).as_posix() for path in report.rglob("*")] == [
+    gallery.hang(report, [row(place, place)])
+    assert sorted(path.relative_to(report).as_posix() for path in report.rglob("*")) == [
         "heatmaps",
         "heatmaps/x.png",
+        "thumbnails",
+        "thumbnails/x.png",
     ]
     assert names(gallery.aside) == ["x.png"]

@@ -8,8 +8,9 @@ from screened_folders import screen, without_times, write_dicom
 
 from makers import BrightnessPredictor, encoded, grey_film, write_film
 from screening.films import Found
-from screening.gallery import Gallery, place_of
+from screening.gallery import THUMBNAILS, Gallery, place_of
 from screening.heatmap import heatmap_png
+from screening.picture import thumbnail_jpeg
 from screening.pipeline import Screener
 from screening.predictor import Prediction
 from screening.row import Status
@@ -113,3 +114,42 @@ def test_without_a_gallery_nothing_is_drawn(
     (row,) = screen(replace(drawing, gallery=None)).values()
     assert row.heatmap == ""
     assert [path.name for path in tmp_path.iterdir()] == ["films"]
+
+
+def test_a_thumbnail_needs_no_heat_map_and_is_named_by_its_film(
+    screener: Screener, folder: Path, tmp_path: Path
+) -> None:
+    write_film(folder / "a.png", 1)
+    (folder / "b.txt").write_text("hello")
+    small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
+    rows = screen(replace(screener, gallery=small))
+    row, film = rows["a.png"], screener.read(Found("a.png", 1))
+    assert (row.heatmap, row.thumbnail) == ("", place_of(row.sha256, THUMBNAILS))
+    assert rows["b.txt"].thumbnail == ""
+    (path,) = small.aside.iterdir()
+    grey = screener.card.preprocessing.grey(film.tensor)
+    assert path.read_bytes() == thumbnail_jpeg(grey, (film.rows, film.columns))
+
+
+def test_heat_maps_that_are_not_asked_for_are_not_drawn(
+    drawing: Screener, folder: Path, tmp_path: Path
+) -> None:
+    write_film(folder / "a.png", 1)
+    both = Gallery(tmp_path / ".both", thumbnails=True)
+    small = replace(both, heatmaps=False)
+    assert [
+        bool(screen(replace(drawing, gallery=asked))["a.png"].heatmap) for asked in (small, both)
+    ] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(("annotation", "is_shown"), [("YES", False), ("NO", True)])
+def test_a_film_whose_pixels_name_somebody_has_no_thumbnail(
+    screener: Screener, folder: Path, tmp_path: Path, annotation: str, is_shown: bool
+) -> None:
+    write_dicom(folder / "a.dcm", BurnedInAnnotation=annotation)
+    small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
+    (row,) = screen(replace(screener, gallery=small)).values()
+    assert (row.status, bool(row.thumbnail)) == (Status.SCORED, is_shown)

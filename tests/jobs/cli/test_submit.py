@@ -146,3 +146,10 @@ def test_the_password_of_a_queue_is_never_told(submit, url, command, source):
 def test_a_queue_is_shown_without_its_password(url):
     assert shown(url).endswith("@127.0.0.1:1/queue")
     assert "hush" not in shown(url)
+
+
+def test_thumbnails_are_asked_of_any_model(store, submit):
+    assert submit("--thumbnails").exit_code == exit_codes.OK
+    (job,) = store.jobs()
+    assert (job.options.thumbnails, job.options.heatmaps) == (True, False)
+    assert (job.gallery.thumbnails, job.gallery.heatmaps) == (True, False)
