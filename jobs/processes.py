@@ -20,6 +20,11 @@ def user_name() -> str:
         return f"uid {os.getuid()}"
 
 
+def user_and_host() -> str:
+    """Who does something, and where, as a job's history says it."""
+    return f"user {user_name()}, host {platform.node()}"
+
+
 def is_dead(worker: str) -> bool:
     """True if `worker` was a process of this host that has ended; False if that is not known."""
     host, pid, started = worker.rsplit(":", 2)

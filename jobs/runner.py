@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from jobs.folder import hash_now, late_events, settles_at
 from jobs.hand import DEADLY, PACE, Hand, portions
 from jobs.heartbeat import Heartbeat
 from jobs.job import Job
-from jobs.processes import user_name
+from jobs.processes import user_and_host
 from jobs.quarantine import quarantine
 from jobs.stop import Stop
 from jobs.store import Store
@@ -185,7 +184,7 @@ class _Work:
                 "reports were written with, so that patients would not be recognised; use that key, "
                 "or another queue"
             )
-        who = f"worker {job.worker}, user {user_name()}, host {platform.node()}"
+        who = f"worker {job.worker}, {user_and_host()}"
         try:
             # A share that is away is waited for; its films have not vanished.
             job.folder.stat()
@@ -292,7 +291,7 @@ class _Work:
         return write_report(job.report, night)
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:
-        """The job's events, and what happened to its folder meanwhile."""
+        """The job's events, what happened to its folder meanwhile, and who writes the report."""
         job, store = self.job, self.tools.store
         hashes = {row.film: row.sha256 for row in rows}
         try:
@@ -302,7 +301,8 @@ class _Work:
         except OSError as error:
             why = f"the folder could not be looked at again: {error.strerror}"
             late = [Event(now(), "not_compared", job.name, why)]
-        return [*store.events(job), *late]
+        writing = Event(now(), "writing", job.name, f"worker {job.worker}, {user_and_host()}")
+        return [*store.events(job), *late, writing]
 
     def _set_aside(self, rows: list[Row]) -> None:
         job = self.job

@@ -1,7 +1,6 @@
 """``screening jobs``: look at the queue, and mend it."""
 
 import json
-import platform
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from jobs.cli.lookout import Lookout, display_on, keep_watch
 from jobs.cli.options import queue_option
 from jobs.errors import QueueError, TransitionError
 from jobs.job import Job
-from jobs.processes import user_name
+from jobs.processes import user_and_host
 from jobs.states import OPEN, State
 from jobs.store import Store
 from screening.audit import Event
@@ -194,7 +193,7 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     from jobs.cli.stores import open_store
 
     store = open_store(queue)
-    who = f"user {user_name()}, host {platform.node()}"
+    who = user_and_host()
 
     def retry(job: Job) -> str:
         again, old = screen_again(store, job.name, Event(now(), "retried", job.name, who))

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from jobs.errors import JobsError, TransitionError, UnknownJob
 from jobs.job import Job
+from jobs.processes import user_and_host
 from jobs.sql.records import job_of, line_of
 from jobs.sql.schema import events, films, jobs
 from jobs.states import OPEN, Action, State, after
@@ -37,7 +38,7 @@ _ENTERED: Final = 10_000
 def insert_job(connection: Connection, job: Job) -> None:
     """Queue a new job; its history begins."""
     job_id = connection.scalar(jobs.insert().values(line_of(job)).returning(jobs.c.id))
-    record(connection, job_id, Event(job.submitted_at, "submitted", job.name))
+    record(connection, job_id, Event(job.submitted_at, "submitted", job.name, user_and_host()))
 
 
 def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 from jobs import exit_codes
 from jobs.errors import JobsError, LeaseLost, TransitionError, UnknownJob
 from jobs.job import Job
+from jobs.processes import user_and_host
 from jobs.states import OPEN, Action, State, after
 from screening.audit import Event
 from screening.films import Found
@@ -65,7 +66,7 @@ class MemoryStore:
         for entry in self._entries.values():
             if entry.job.name == job.name or _is_twin(entry.job, job):
                 return entry.job
-        submitted = Event(job.submitted_at, "submitted", job.name)
+        submitted = Event(job.submitted_at, "submitted", job.name, user_and_host())
         self._entries[job.name] = _Entry(job, [submitted])
         return job
 

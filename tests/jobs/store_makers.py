@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Float, delete, literal
 
 from jobs.job import Job
+from jobs.processes import user_and_host
 from jobs.sql.database import Database, open_database
 from jobs.sql.schema import metadata
 from jobs.sql.store import SqlStore
@@ -43,7 +44,7 @@ def empty(database: Database) -> None:
 
 LEASE = 60.0
 EVENT = Event("2026-11-22T21:30:06.000+00:00", "started", "job-1", "größer", "b" * 64)
-SUBMITTED = Event("2026-11-22T21:30:05.123+00:00", "submitted", "job-1")
+SUBMITTED = Event("2026-11-22T21:30:05.123+00:00", "submitted", "job-1", user_and_host())
 
 
 def retried(name: str, at: str = "2026-11-23T08:00:00.000+00:00") -> Event:

@@ -1,6 +1,7 @@
 """One job: every file one row, whatever dies, and the report that comes of it."""
 
 import os
+import platform
 import threading
 from dataclasses import replace
 
@@ -155,15 +156,8 @@ def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, fol
         carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
     carry_out(reclaim(), make_tools(store, screener))
     events = [line["event"] for line in table(job.report / "audit.csv")]
-    assert events == [
-        "submitted",
-        "started",
-        "keyed",
-        "listed",
-        "resumed",
-        *["scored"] * 3,
-        "written",
-    ]
+    assert events[:6] == ["submitted", "started", "keyed", "listed", "resumed", "writing"]
+    assert events[6:] == [*["scored"] * 3, "written"]
     assert "worker B" in audited(job, "resumed")[0]["detail"]
     assert verify(job.report) == []
 
@@ -253,6 +247,18 @@ def test_the_audit_names_model_threshold_and_every_film(store, claim, screener, 
         assert part in started["detail"]
     assert started["sha256"] == job.model_sha256
     assert [line["subject"] for line in audited(job, "scored")] == films
+
+
+def test_the_audit_names_who_submitted_started_and_wrote_it(
+    store, claim, screener, folder, monkeypatch
+):
+    monkeypatch.setenv("LOGNAME", "anna")
+    write_films(folder, 1)
+    job = claim()
+    carry_out(job, make_tools(store, screener))
+    for event in ("submitted", "started", "writing"):
+        (line,) = audited(job, event)
+        assert line["detail"].endswith(f"user anna, host {platform.node()}")
 
 
 def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):
