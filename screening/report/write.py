@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from screening.audit import Event, film_event, write_audit
+from screening.audit import SIGNATURE, Event, film_event, write_audit
 from screening.clock import now
 from screening.errors import ReportError
 from screening.gallery import Gallery
@@ -30,6 +30,8 @@ class Night:
         prevalence: share of films with pneumonia where predictive values are to hold, 0..1.
         shown_name: how a film is named in the report.
         gallery: the heat maps that the rows name; they stay there, too.
+        sign: gives the signature over the head of the audit's chain, for ``audit.sig``; None if the
+            report is not signed.
     """
 
     rows: Sequence[Row]
@@ -39,6 +41,7 @@ class Night:
     prevalence: float | None = None
     shown_name: Callable[[str], str] = str
     gallery: Gallery | None = None
+    sign: Callable[[str], bytes] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,9 @@ def _write(aside: Path, report: Report, night: Night) -> None:
         write_unused(aside / LABELS, report.unused)
     if night.gallery is not None:
         night.gallery.hang(aside, report.rows)
-    write_audit(aside, report.events, len(report.rows))
+    head = write_audit(aside, report.events, len(report.rows))
+    if night.sign is not None:
+        (aside / SIGNATURE).write_bytes(night.sign(head))
 
 
 def _points(rows: Iterable[Row], prevalence: float | None) -> list[Point]:

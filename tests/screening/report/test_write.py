@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.audit import Event
+from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
@@ -139,6 +139,21 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
     audit = (tmp_path / "report/audit.csv").read_text(encoding="utf-8")
     assert f"drawn,{place},,{hashlib.sha256(b'picture').hexdigest()}" in audit
     assert verify(tmp_path / "report") == []
+
+
+def test_a_report_appears_with_the_signature_over_its_head(tmp_path: Path, key: PatientKey) -> None:
+    write(tmp_path / "report", key, sign=lambda head: head.encode())
+    head = read_audit((tmp_path / "report/audit.csv").read_bytes()).head
+    assert (tmp_path / "report/audit.sig").read_bytes() == head.encode()
+
+
+def test_a_report_that_cannot_be_signed_does_not_appear(tmp_path: Path, key: PatientKey) -> None:
+    def sign(_head: str) -> bytes:
+        raise ReportError("the key is gone")
+
+    with pytest.raises(ReportError, match="the key is gone"):
+        write(tmp_path / "report", key, sign=sign)
+    assert names(tmp_path) == set()
 
 
 def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
