@@ -62,7 +62,7 @@ def _checked(report: Path) -> History:
 
 
 def _bare(row: Row) -> Row:
-    return replace(unlabelled(row), heatmap="")
+    return replace(unlabelled(row), heatmap="", thumbnail="")
 
 
 def _usable(key: PatientKey | None, keyed: Sequence[Event], labels: Labels) -> PatientKey:
