@@ -21,7 +21,8 @@ from screening.privacy import PatientKey
 from screening.reading import FilmReader, ReadFilm
 from screening.reasons import reason
 from screening.recognition import Recognition
-from screening.row import Row, Status
+from screening.reference import input_statistics
+from screening.row import INPUT_COLUMNS, Row, Status
 
 _AGE_BANDS: Final = ((5, "0-4"), (18, "5-17"), (40, "18-39"), (65, "40-64"), (80, "65-79"))
 
@@ -190,11 +191,21 @@ class Screener:
         return self._row(
             film,
             **measured,
+            **self._inputs(film.tensor),
             probability=answer.probability,
             prediction=point.finding(answer.probability),
             threshold=point.threshold,
             warnings="; ".join(film.warnings + recognition.warnings + same),
         )
+
+    def _inputs(self, tensor: Tensor | None) -> dict[str, float]:
+        """What the model was shown looks like, by column."""
+        if tensor is None:
+            return {}
+        measured = input_statistics(self.card.preprocessing.grey(tensor)[np.newaxis])
+        return {
+            column: round(float(measured[name][0]), 6) for name, column in INPUT_COLUMNS.items()
+        }
 
     def _duplicate(self, film: ReadFilm, first: str) -> Row:
         sentence = reason("same_bytes", self.shown_name(first))

@@ -44,6 +44,12 @@ class Row:
         domain_distance: how unlike the training films it is; beyond 1 there is a warning.
         heatmap: path of the film's heat map in the report; empty if it has none.
         thumbnail: path of the film as the model saw it, likewise.
+        grey_mean: of the grey values that the model was shown, 0..1; like the next four by
+            :func:`~screening.reference.input_statistics`, six decimals, of scored films.
+        grey_sd: their standard deviation.
+        black: share of black pixels.
+        white: share of white pixels.
+        sharpness: mean absolute Laplacian.
     """
 
     film: str
@@ -74,6 +80,11 @@ class Row:
     domain_distance: float | None = None
     heatmap: str = ""
     thumbnail: str = ""
+    grey_mean: float | None = None
+    grey_sd: float | None = None
+    black: float | None = None
+    white: float | None = None
+    sharpness: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -86,7 +97,23 @@ class Row:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Row))
-_NUMBERS: Final = ("probability", "threshold", "seconds", "frontal", "domain_distance")
+
+#: Columns of the input statistics, by their names in :data:`screening.reference.INPUTS`.
+INPUT_COLUMNS: Final = {
+    "mean": "grey_mean",
+    "sd": "grey_sd",
+    "black": "black",
+    "white": "white",
+    "sharpness": "sharpness",
+}
+
+_NUMBERS: Final = (
+    *("probability", "threshold", "seconds", "frontal", "domain_distance"),
+    *INPUT_COLUMNS.values(),
+)
+
+# Reports of version 0.1 end here.
+_OLD_COLUMNS: Final = COLUMNS[: COLUMNS.index("heatmap") + 1]
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -108,15 +135,19 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def read_rows(path: Path) -> list[Row]:
     """Read ``predictions.csv``; the inverse of :func:`write_rows`.
 
+    Columns that older reports did not have yet are empty in theirs.
+
     Raises:
         ReportError: if the columns are not those of a report, or naming the line that is damaged.
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ())[: len(COLUMNS)] != COLUMNS:
+        found = tuple(reader.fieldnames or ())
+        columns = COLUMNS if len(found) > len(_OLD_COLUMNS) else _OLD_COLUMNS
+        if found[: len(columns)] != columns:
             raise ReportError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}")
         try:
-            return [_row(values) for values in reader]
+            return [_row(values, columns) for values in reader]
         except (AttributeError, ValueError) as error:
             where = f"{path}, line {reader.line_num}"
             raise ReportError(f"{where} is no row of a report: {error}") from error
@@ -136,8 +167,8 @@ def text(cell: str) -> str:
     return cell.removeprefix("'")
 
 
-def _row(cells: dict[str, str]) -> Row:
-    values: dict[str, Any] = {name: text(cells[name]) for name in COLUMNS}
-    for name in _NUMBERS:
+def _row(cells: dict[str, str], columns: tuple[str, ...]) -> Row:
+    values: dict[str, Any] = {name: text(cells[name]) for name in columns}
+    for name in set(_NUMBERS).intersection(columns):
         values[name] = float(values[name]) if values[name] else None
     return Row.from_dict(values)

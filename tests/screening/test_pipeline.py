@@ -14,7 +14,8 @@ from makers import BrightnessPredictor, dicom_bytes, dicom_film, encoded, grey_f
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
 from screening.predictor import Prediction
-from screening.row import Status
+from screening.reference import input_statistics
+from screening.row import INPUT_COLUMNS, Status
 
 
 @pytest.mark.parametrize(("brightness", "prediction"), [(0.3, "NORMAL"), (0.7, "PNEUMONIA")])
@@ -338,6 +339,19 @@ def test_the_threshold_of_the_card_decides(screener: Screener, folder: Path) -> 
     above = replace(point, threshold=p + 1e-6)
     at = replace(screener, card=replace(screener.card, operating_point=above))
     assert screen(at)["a.png"].prediction == "NORMAL"
+
+
+def test_a_scored_film_has_its_input_statistics(screener: Screener, folder: Path) -> None:
+    write_film(folder / "film.png", 1, 0.4)
+    write_film(folder / "tiny.png", 1, 0.4)
+    Image.fromarray(grey_film(1, side=16)).save(folder / "tiny.png")
+    rows = screen(screener)
+    grey = grey_film(1, 0.4) / np.float32(255)
+    small = screener.card.preprocessing.resize(grey.astype(np.float32))
+    expected = input_statistics(small[np.newaxis])
+    for name, column in INPUT_COLUMNS.items():
+        assert getattr(rows["film.png"], column) == pytest.approx(expected[name][0], abs=2e-6)
+        assert getattr(rows["tiny.png"], column) is None
 
 
 def test_films_go_to_the_model_as_the_card_says(screener: Screener, folder: Path) -> None:

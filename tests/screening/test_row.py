@@ -27,6 +27,8 @@ ROWS = st.builds(
     view=TEXTS,
     manufacturer=TEXTS,
     warnings=TEXTS,
+    grey_mean=SHARES,
+    sharpness=SHARES,
 )
 
 
@@ -129,3 +131,18 @@ def test_a_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
     path.write_text(",".join(COLUMNS) + f"\n{line}\n", encoding="utf-8")
     with pytest.raises(ReportError, match=r"predictions\.csv"):
         read_rows(path)
+
+
+def test_a_report_without_the_newest_columns_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    row = Row(film="a.png", status=Status.SCORED, probability=0.25, domain_distance=0.5)
+    write_rows(path, [row])
+    old = COLUMNS.index("heatmap") + 1
+    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    path.write_text("".join(",".join(line[:old]) + "\n" for line in lines), encoding="utf-8")
+    assert read_rows(path) == [row]
+
+
+def test_a_row_of_an_older_ledger_is_read() -> None:
+    old = {"film": "a.png", "status": "scored", "probability": 0.25, "heatmap": ""}
+    assert Row.from_dict(old).grey_mean is None
