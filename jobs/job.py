@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobs.options import Options
 from jobs.states import State
+from screening.films import text_of
 from screening.gallery import Gallery
 
 
@@ -80,6 +81,15 @@ class Job:
             return None
         aside = self.report.parent / f".{self.report.name}.{self.name}.pictures"
         return Gallery(aside, options.heatmaps, options.thumbnails)
+
+    @property
+    def site(self) -> str:
+        """Whose nights are comparable: those of one schedule, else of one folder's sub-folders.
+
+        A schedule may name its folders by their date anywhere in the path. Studies of a watched
+        folder, and folders that are screened by hand, lie beside those of other nights.
+        """
+        return f"schedule {self.schedule}" if self.schedule else text_of(str(self.folder.parent))
 
     @property
     def submitted(self) -> float:

@@ -1,13 +1,16 @@
 """What a queue must be able to do, whatever it is kept in."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from jobs.job import Job
 from jobs.states import State
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Row, Status
+
+#: Nights of a site that are remembered; of a watched folder each study is one.
+NIGHTS: Final = 400
 
 
 class Store(Protocol):
@@ -127,6 +130,23 @@ class Store(Protocol):
 
     def pin(self, name: str, value: str) -> str:
         """What the queue's workers agreed upon: `value`, or what was pinned before."""
+
+    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+        """Keep what a claimed job's films were like, for the next nights of its site.
+
+        Once for each job: what was kept of it before is replaced. It outlives the job; of each site
+        and model the newest :data:`NIGHTS` are kept.
+
+        Args:
+            profile: plain values, for JSON.
+        """
+
+    def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
+        """Profiles of the last nights before a job, of the same site and model, oldest first.
+
+        Args:
+            most: how many.
+        """
 
     def untold(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""

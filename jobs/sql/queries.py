@@ -1,7 +1,7 @@
 """The parts that the store's transactions are made of."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    delete,
     exists,
     func,
     literal,
@@ -25,7 +26,7 @@ from jobs.errors import JobsError, TransitionError, UnknownJob
 from jobs.job import Job
 from jobs.processes import user_and_host
 from jobs.sql.records import job_of, line_of
-from jobs.sql.schema import events, films, jobs
+from jobs.sql.schema import events, films, jobs, nights
 from jobs.states import OPEN, Action, State, after
 from screening.audit import Event
 from screening.films import Found
@@ -248,6 +249,39 @@ def select_rows(connection: Connection, job_id: Any, *which: ColumnElement[bool]
         .order_by(films.c.position)
     )
     return [Row.from_dict(values) for values in connection.scalars(query)]
+
+
+def keep_night(connection: Connection, job: Job, profile: Mapping[str, Any], most: int) -> None:
+    """Keep a job's profile, instead of an earlier one, and `most` of its site's in all."""
+    c = nights.c
+    of_site = _of_site(job)
+    connection.execute(delete(nights).where(c.job == job.name))
+    line = {
+        "job": job.name,
+        "site": job.site,
+        "model_sha256": job.model_sha256,
+        "submitted_at": job.submitted_at,
+        "profile": dict(profile),
+    }
+    connection.execute(nights.insert().values(line))
+    newest = select(c.job).where(of_site).order_by(c.submitted_at.desc(), c.job.desc()).limit(most)
+    connection.execute(delete(nights).where(of_site, c.job.not_in(newest)))
+
+
+def select_nights(connection: Connection, job: Job, most: int) -> list[dict[str, Any]]:
+    """Profiles of the last nights of a job's site before it, oldest first."""
+    c = nights.c
+    query = (
+        select(c.profile)
+        .where(_of_site(job), c.job != job.name, c.submitted_at <= job.submitted_at)
+        .order_by(c.submitted_at.desc(), c.job.desc())
+        .limit(most)
+    )
+    return list(connection.scalars(query))[::-1]
+
+
+def _of_site(job: Job) -> ColumnElement[bool]:
+    return (nights.c.site == job.site) & (nights.c.model_sha256 == job.model_sha256)
 
 
 def select_films(connection: Connection, job: Job, *which: ColumnElement[bool]) -> list[Found]:

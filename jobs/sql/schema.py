@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 #: The newest migration. Every queue says in Alembic's own table which one it has seen last.
-SCHEMA_VERSION: Final = "0006"
+SCHEMA_VERSION: Final = "0007"
 
 #: SQLite's integers have 64 bits anyway.
 _BIG: Final = BigInteger().with_variant(Integer(), "sqlite")
@@ -154,3 +154,16 @@ watched = Table(
     Column("modified_ns", _BIG, nullable=False),
     Column("job", String, nullable=False),
 )
+
+# What the films of a site's last nights were like; they are remembered longer than the jobs.
+nights = Table(
+    "nights",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("site", String, nullable=False),
+    Column("model_sha256", String(64), nullable=False),
+    Column("submitted_at", String, nullable=False),
+    Column("profile", JSON, nullable=False),
+)
+
+Index("nights_of_site", nights.c.site, nights.c.model_sha256, nights.c.submitted_at)

@@ -22,16 +22,19 @@ from jobs.sql.queries import (
     id_of,
     insert_job,
     is_recorded,
+    keep_night,
     queue_again,
     record,
     refuse_others,
     select_films,
     select_jobs,
+    select_nights,
     select_rows,
     take,
 )
 from jobs.sql.schema import events, films, jobs, pins
 from jobs.states import OPEN, Action, State, after
+from jobs.store import NIGHTS
 from screening.audit import Event
 from screening.clock import now
 from screening.films import Found, text_of
@@ -293,6 +296,16 @@ class SqlStore:
             with self._database.reading() as connection:
                 pinned = connection.scalar(query)
         return value if pinned is None else str(pinned)
+
+    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+        """Keep what a claimed job's films were like, for the next nights of its site."""
+        with self._fenced(job) as (connection, _job_id):
+            keep_night(connection, job, profile, NIGHTS)
+
+    def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
+        """Profiles of the last nights before a job, of the same site and model, oldest first."""
+        with self._database.reading() as connection:
+            return select_nights(connection, job, most)
 
     def untold(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""

@@ -11,6 +11,7 @@ from jobs.errors import JobsError, LeaseLost, TransitionError, UnknownJob
 from jobs.job import Job
 from jobs.processes import user_and_host
 from jobs.states import OPEN, Action, State, after
+from jobs.store import NIGHTS
 from screening.audit import Event
 from screening.films import Found
 from screening.row import Row, Status
@@ -60,6 +61,7 @@ class MemoryStore:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}  # oldest first
         self._pins: dict[str, str] = {}
+        self._nights: dict[str, tuple[Job, dict[str, Any]]] = {}
 
     def add(self, job: Job) -> Job:
         """Queue a new job, and return it; or the open job that has the same identity."""
@@ -282,6 +284,22 @@ class MemoryStore:
         """What the queue's workers agreed upon: `value`, or what was pinned before."""
         return self._pins.setdefault(name, value)
 
+    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+        """Keep what a claimed job's films were like, for the next nights of its site."""
+        self._held(job)
+        self._nights[job.name] = (job, dict(profile))
+        for name in self._nights_of(job)[:-NIGHTS]:
+            del self._nights[name]
+
+    def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
+        """Profiles of the last nights before a job, of the same site and model, oldest first."""
+        before = [
+            self._nights[name][1]
+            for name in self._nights_of(job)
+            if name != job.name and self._nights[name][0].submitted_at <= job.submitted_at
+        ]
+        return before[-most:]
+
     def untold(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
         over = self.jobs(State.DONE, State.FAILED)
@@ -294,6 +312,15 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _nights_of(self, job: Job) -> list[str]:
+        """Names of the jobs of the same site and model whose nights are kept, oldest first."""
+        same = [
+            other
+            for other, _profile in self._nights.values()
+            if (other.site, other.model_sha256) == (job.site, job.model_sha256)
+        ]
+        return [other.name for other in sorted(same, key=lambda it: (it.submitted_at, it.name))]
 
     def _now(self) -> str:
         return stamp(self._clock())
