@@ -1,0 +1,28 @@
+"""Are a night's films still like the site's last ones, and like those its model was made with?"""
+
+from collections.abc import Sequence
+
+from screening.reference import Reference
+from screening.report.drift import FEWEST, Drift
+from screening.report.last_nights import with_last_nights
+from screening.report.model_reference import with_reference
+from screening.report.profile import Profile
+
+
+def control(
+    tonight: Profile, earlier: Sequence[Profile], reference: Reference | None
+) -> list[Drift]:
+    """Compare a night with the last ones of its site and with its model's reference.
+
+    Args:
+        tonight: so few films that they are no night go together with those of the nights before.
+        earlier: nights of the same site and model, oldest first.
+        reference: from the model's card.
+    """
+    nights = [tonight]
+    for profile in reversed(earlier):
+        if nights[-1].offered < FEWEST:
+            nights[-1] = nights[-1].merge(profile)
+        else:
+            nights.append(profile)
+    return [*with_last_nights(nights), *with_reference(nights[0], reference)]

@@ -1,0 +1,104 @@
+"""How a night's films differ from what was expected of them; ``drift.csv`` holds these lines."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from screening.row import LINE_END, cell
+
+DRIFT: Final = "drift.csv"
+
+#: What a night is compared with.
+REFERENCE: Final = "reference"
+NIGHTS: Final = "last nights"
+
+TONIGHT: Final = "tonight"
+THREE: Final = "last three nights"
+
+#: Films without which nothing is compared: a study has a few, and waits for others.
+FEWEST: Final = 60
+
+POSITIVE_RATE: Final = "positive_rate"
+
+#: What is compared, by its name for people; ``all`` where nothing can be.
+NAMES: Final = {
+    POSITIVE_RATE: "The share called pneumonia",
+    "refusal_rate": "The share of pictures refused",
+    "out_of_domain": "The share of films unlike those of the training",
+    "inverted": "The share of films that look inverted",
+    "rotated": "The share of films that do not look upright",
+    "ks": "The largest distance of the score distribution (KS)",
+    "psi": "The stability index of the score distribution (PSI)",
+    "domain_distance": "The typical distance from the training films",
+    "grey_mean": "The typical mean grey value",
+    "grey_sd": "The typical contrast",
+    "black": "The typical share of black pixels",
+    "white": "The typical share of white pixels",
+    "sharpness": "The typical sharpness",
+    "views": "The share of the view",
+    "scanners": "The share of the manufacturer",
+}
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One comparison; the fields are the columns of ``drift.csv``, in this order.
+
+    Attributes:
+        measure: one of :data:`NAMES`, or :data:`ALL`.
+        against: :data:`REFERENCE` or :data:`NIGHTS`.
+        window: :data:`TONIGHT` or :data:`THREE`.
+        value: None where there is none.
+        expected: what it is compared with; None if there is nothing to compare with.
+        low: lower control limit; None if there is none.
+        high: upper control limit; None if there is none.
+        n: films that the value is of.
+        breach: the value is beyond a limit.
+        sentence: the same for people. It may name a view or a manufacturer; a log must not.
+    """
+
+    measure: str
+    against: str
+    window: str
+    value: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    breach: bool = False
+    sentence: str
+
+
+COLUMNS: Final = tuple(each.name for each in fields(Drift))
+
+
+def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
+    """Write ``drift.csv`` into `folder`; what is not known is an empty cell."""
+    with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(COLUMNS)
+        writer.writerows([_cell(value) for value in vars(line).values()] for line in lines)
+
+
+def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:
+    """The lines that somebody should look at."""
+    return (line for line in lines if line.breach)
+
+
+def summary_of(
+    lines: Iterable[Drift],
+) -> Iterator[tuple[str, float | None, float | None, float | None, int, str, str]]:
+    """The lines as ``summary.csv`` has them: metric, value, limits, n, subset, note."""
+    for line in lines:
+        note = "breach" if line.breach else ""
+        subset = f"{line.window} against {line.against}"
+        yield f"drift:{line.measure}", line.value, line.low, line.high, line.n, subset, note
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "breach" if value else ""
+    return f"{value:.6g}" if isinstance(value, float) else cell(value)

@@ -1,0 +1,272 @@
+"""A night against the last ones of its site."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from screening.reference import WARNINGS
+from screening.report import charts
+from screening.report.charts import Limits, Point
+from screening.report.drift import (
+    ALL,
+    FEWEST,
+    NAMES,
+    NIGHTS,
+    POSITIVE_RATE,
+    THREE,
+    TONIGHT,
+    Drift,
+)
+from screening.report.profile import SCALES, Profile, aligned, merged
+from screening.row import INPUT_COLUMNS
+
+#: Nights that are compared with.
+BASELINE: Final = 30
+
+#: Nights without which limits cannot be drawn: by how much they differ would not be known.
+FEWEST_NIGHTS: Final = 5
+
+#: Films of theirs: with fewer, a rate of one in ten would be known to a fifth of itself at best.
+FEWEST_FILMS: Final = 300
+
+#: Standard errors to the limits of the positive rate. If pneumonia becomes twice as frequent, one in
+#: ten before, a night of 100 films shows it by three standard errors and three nights by five, so
+#: these are narrower than the limits of what shows itself at once.
+RATE_WIDTHS: Final = {TONIGHT: 3.2, THREE: 2.5}
+
+#: Nights of the longer window: what is too little to be seen in one.
+_LONG: Final = 3
+
+#: Measures of which typical values are compared.
+TYPICAL: Final = ("domain_distance", *INPUT_COLUMNS.values())
+
+# A film beyond these shares of the baseline counts as if it lay there: no single one makes an alarm.
+_PULLED_IN: Final = (0.05, 0.95)
+
+#: A count of films, and how many films it is a count of.
+_Count = Callable[[Profile], tuple[int, int]]
+
+
+def _warned(code: str) -> _Count:
+    return lambda profile: (profile.warnings.get(code, 0), profile.scored)
+
+
+SHARES: Final[Mapping[str, _Count]] = {
+    POSITIVE_RATE: lambda profile: (profile.called, profile.scored),
+    "refusal_rate": lambda profile: (profile.refused, profile.offered),
+    **{code: _warned(code) for code in WARNINGS},
+}
+
+MIXES: Final[Mapping[str, Callable[[Profile], Mapping[str, int]]]] = {
+    "views": lambda profile: profile.views,
+    "scanners": lambda profile: profile.scanners,
+}
+
+
+def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
+    """Compare the newest night, and the newest three as one, with those before.
+
+    Args:
+        nights: newest first, each of :data:`~screening.report.drift.FEWEST` films or more.
+    """
+    yield from _Comparison(TONIGHT, nights[0], _before(nights, 1)).lines()
+    if len(nights) >= _LONG:
+        yield from _Comparison(THREE, merged(nights[:_LONG]), _before(nights, _LONG)).lines()
+
+
+def _before(nights: Sequence[Profile], window: int) -> list[Profile]:
+    before = islice(nights, window, window + BASELINE)
+    # The oldest may be what is left of one.
+    return [night for night in before if night.offered >= FEWEST]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A night, or several as one, and those before."""
+
+    window: str
+    night: Profile
+    before: Sequence[Profile]
+
+    def lines(self) -> Iterator[Drift]:
+        whole = merged(self.before)
+        if len(self.before) < FEWEST_NIGHTS or whole.offered < FEWEST_FILMS:
+            yield self._nothing(
+                f"Nothing to compare with yet: {whole.offered} films of {len(self.before)} earlier "
+                f"nights are known here; {FEWEST_FILMS} of {FEWEST_NIGHTS} are needed."
+            )
+        elif self.night.offered < FEWEST:
+            yield self._nothing(f"{self.night.offered} films are too few; {FEWEST} are needed.")
+        else:
+            for name, count in SHARES.items():
+                yield from self._share(name, count, whole)
+            yield from self._scores(whole)
+            for name in TYPICAL:
+                yield from self._typical(name, whole)
+            for name, mix in MIXES.items():
+                yield from self._mix(name, mix, whole)
+
+    def _nothing(self, sentence: str) -> Drift:
+        n = self.night.offered
+        return Drift(measure=ALL, against=NIGHTS, window=self.window, n=n, sentence=sentence)
+
+    def _share(self, name: str, count: _Count, whole: Profile) -> Iterator[Drift]:
+        (k, n), (k0, n0) = count(self.night), count(whole)
+        if not n or not n0:
+            return
+        point = Point.share(k, n)
+        width = RATE_WIDTHS[self.window] if name == POSITIVE_RATE else charts.WIDTH
+        limits = self._limits(count, whole, point, width)
+        yield self._line(
+            name,
+            k / n,
+            k0 / n0,
+            (charts.share_of(limits.low), charts.share_of(limits.high)),
+            n,
+            limits.breached_by(point),
+        )
+
+    def _limits(self, count: _Count, whole: Profile, point: Point, width: float) -> Limits:
+        return Limits.around(Point.share(*count(whole)), self._points(count), point.error, width)
+
+    def _points(self, count: _Count) -> list[Point]:
+        return [Point.share(*count(night)) for night in self.before if count(night)[1]]
+
+    def _scores(self, whole: Profile) -> Iterator[Drift]:
+        lowest, (night, baseline) = aligned("probability", self.night, whole)
+        n, n0 = int(night.sum()), int(baseline.sum())
+        if not n or not n0:
+            return
+        distance, cut = charts.ks(night, baseline)
+
+        def below(profile: Profile) -> tuple[int, int]:
+            scores = profile.histograms["probability"]
+            return sum(scores[at] for at in scores if at <= lowest + cut), profile.scored
+
+        spread = charts.overdispersion(Point.share(*below(whole)), self._points(below))
+        limit = charts.ks_limit(n, n0, spread)
+        yield self._line("ks", distance, None, (None, limit), n, distance > limit)
+        index, bins = charts.psi(night, baseline)
+        limit = charts.psi_limit(n, n0, bins, spread)
+        yield self._line("psi", index, None, (None, limit), n, index > limit)
+
+    def _typical(self, name: str, whole: Profile) -> Iterator[Drift]:
+        pulled = _PulledIn.of(name, whole)
+        point = pulled and pulled.mean(self.night)
+        if not pulled or not point:
+            return
+        nights = [mean for night in self.before if (mean := pulled.mean(night))]
+        limits = Limits.around(pulled.whole, nights, point.error)
+        value, expected, low, high = map(
+            SCALES[name].value, (point.at, pulled.whole.at, limits.low, limits.high)
+        )
+        n = sum(self.night.histograms[name].values())
+        yield self._line(name, value, expected, (low, high), n, limits.breached_by(point))
+
+    def _mix(
+        self, name: str, mix: Callable[[Profile], Mapping[str, int]], whole: Profile
+    ) -> Iterator[Drift]:
+        """The class whose share has moved most; the more there are, the further one may by chance."""
+        classes = sorted({*mix(self.night), *mix(whole)})
+        if len(classes) < 2:
+            return
+        width = charts.width_for(len(classes))
+
+        def moved(which: str) -> tuple[float, Drift]:
+            def count(profile: Profile) -> tuple[int, int]:
+                return mix(profile).get(which, 0), profile.offered
+
+            (k, n), (k0, n0) = count(self.night), count(whole)
+            point = Point.share(k, n)
+            limits = self._limits(count, whole, point, width)
+            ends = (charts.share_of(limits.low), charts.share_of(limits.high))
+            line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
+            return limits.nearness(point), line
+
+        yield max(map(moved, classes), key=lambda pair: pair[0])[1]
+
+    def _line(
+        self,
+        name: str,
+        value: float,
+        expected: float | None,
+        limits: tuple[float | None, float],
+        n: int,
+        breach: bool,
+        which: str | None = None,
+    ) -> Drift:
+        low, high = limits
+        return Drift(
+            measure=name,
+            against=NIGHTS,
+            window=self.window,
+            value=value,
+            expected=expected,
+            low=low,
+            high=high,
+            n=n,
+            breach=breach,
+            sentence=_sentence(name, self.window, value, expected, limits, which),
+        )
+
+
+@dataclass(frozen=True)
+class _PulledIn:
+    """Means of a measure of whose films those far out were pulled in.
+
+    Attributes:
+        low: bins below it count as this one.
+        high: bins above it count as this one.
+        sd: of the baseline's films, as the measure is binned; at least a bin.
+        whole: mean of the baseline.
+    """
+
+    name: str
+    low: int
+    high: int
+    sd: float
+    whole: Point
+
+    @classmethod
+    def of(cls, name: str, baseline: Profile) -> "_PulledIn | None":
+        """As a baseline has it; None if it does not know the measure."""
+        lowest, (films,) = aligned(name, baseline)
+        if not films.sum():
+            return None
+        share = np.cumsum(films) / films.sum()
+        low, high = (lowest + int(np.searchsorted(share, end)) for end in _PULLED_IN)
+        scale = SCALES[name]
+        middles = scale.middle(np.clip(np.arange(lowest, lowest + len(films)), low, high))
+        mean = float(np.average(middles, weights=films))
+        sd = max(scale.width, float(np.sqrt(np.average((middles - mean) ** 2, weights=films))))
+        return cls(name, low, high, sd, Point(mean, sd / float(np.sqrt(films.sum()))))
+
+    def mean(self, profile: Profile) -> Point | None:
+        """Of a night; None if it does not know the measure."""
+        lowest, (films,) = aligned(self.name, profile)
+        if not films.sum():
+            return None
+        bins = np.clip(np.arange(lowest, lowest + len(films)), self.low - 1, self.high + 1)
+        mean = float(np.average(SCALES[self.name].middle(bins), weights=films))
+        return Point(mean, self.sd / float(np.sqrt(films.sum())))
+
+
+def _sentence(
+    name: str,
+    window: str,
+    value: float,
+    expected: float | None,
+    limits: tuple[float | None, float],
+    which: str | None,
+) -> str:
+    what = f"{NAMES[name]} {which or 'unknown'}" if which is not None else NAMES[name]
+    low, high = limits
+    if expected is None:
+        return f"{what} is {value:.3g} {window}; up to {high:.3g} is chance."
+    return (
+        f"{what} is {value:.3g} {window}, of the nights before it was {expected:.3g}; "
+        f"{low or 0:.3g} to {high:.3g} is chance."
+    )

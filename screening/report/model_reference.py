@@ -1,0 +1,137 @@
+"""A night against the films that its model was judged by when it was made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from screening.reference import QUANTILES, WARNINGS, Reference, Spread
+from screening.report import charts
+from screening.report.charts import Limits, Point
+from screening.report.drift import ALL, FEWEST, NAMES, POSITIVE_RATE, REFERENCE, TONIGHT, Drift
+from screening.report.profile import SCALES, Profile, aligned
+from screening.row import INPUT_COLUMNS
+
+#: Share of the films by which refusals or a warning must exceed the reference, beside not being
+#: chance: every site differs a little from where a model was made, and that is no news each night.
+LARGE: Final = 0.05
+
+_ENDS: Final = (QUANTILES[0], QUANTILES[-1])
+
+
+def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drift]:
+    """Compare a night with a model's reference.
+
+    The share called pneumonia and the scores are shown and are no breach: in a training collection
+    pneumonia is as frequent as its makers chose. Typical values may lie anywhere where nine of ten
+    of the reference's films do.
+    """
+    if reference is None:
+        yield _nothing(night, "The model has no reference to compare with.")
+    elif night.offered < FEWEST:
+        yield _nothing(night, f"{night.offered} films are too few; {FEWEST} are needed.")
+    else:
+        yield from _Comparison(night, reference).lines()
+
+
+def _nothing(night: Profile, sentence: str) -> Drift:
+    return Drift(measure=ALL, against=REFERENCE, window=TONIGHT, n=night.offered, sentence=sentence)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    night: Profile
+    reference: Reference
+
+    def lines(self) -> Iterator[Drift]:
+        night, reference = self.night, self.reference
+        yield from self._rate(
+            "refusal_rate", night.refused, night.offered, reference.refused, reference.n
+        )
+        if not night.scored:
+            return
+        for code in WARNINGS:
+            count = night.warnings.get(code, 0)
+            yield from self._rate(
+                code, count, night.scored, reference.warnings[code], reference.scored
+            )
+        yield from self._scores()
+        yield from self._typical("domain_distance", reference.distance)
+        for name, column in INPUT_COLUMNS.items():
+            yield from self._typical(column, reference.inputs[name])
+
+    def _rate(self, name: str, k: int, n: int, k0: int, n0: int) -> Iterator[Drift]:
+        point = Point.share(k, n)
+        chance = charts.share_of(Limits.around(Point.share(k0, n0), (), point.error).high)
+        high = max(chance, k0 / n0 + LARGE)
+        what = f"{NAMES[name]} is {k / n:.3g}; of the model's reference films it was {k0 / n0:.3g}"
+        yield Drift(
+            measure=name,
+            against=REFERENCE,
+            window=TONIGHT,
+            value=k / n,
+            expected=k0 / n0,
+            high=high,
+            n=n,
+            breach=k / n > high,
+            sentence=f"{what}, and up to {high:.3g} is allowed for.",
+        )
+
+    def _scores(self) -> Iterator[Drift]:
+        night, reference = self.night, self.reference
+        n = night.scored
+        shown = "It depends on how frequent pneumonia is, so it has no limit."
+        yield Drift(
+            measure=POSITIVE_RATE,
+            against=REFERENCE,
+            window=TONIGHT,
+            value=night.called / n,
+            expected=reference.positive_rate,
+            n=n,
+            sentence=f"{NAMES[POSITIVE_RATE]} is {night.called / n:.3g}; of the model's reference "
+            f"films it was {reference.positive_rate:.3g}. {shown}",
+        )
+        scale = SCALES["probability"]
+        known: dict[int, int] = {}
+        for p in reference.probabilities:
+            at = scale.bin(float(p))
+            known[at] = known.get(at, 0) + 1
+        _lowest, (mine, theirs) = aligned(
+            "probability", night, Profile(histograms={"probability": known})
+        )
+        figures = {"ks": charts.ks(mine, theirs)[0], "psi": charts.psi(mine, theirs)[0]}
+        for name, value in figures.items():
+            yield Drift(
+                measure=name,
+                against=REFERENCE,
+                window=TONIGHT,
+                value=value,
+                n=n,
+                sentence=f"{NAMES[name]} is {value:.3g} from the model's reference. {shown}",
+            )
+
+    def _typical(self, name: str, spread: Spread) -> Iterator[Drift]:
+        lowest, (films,) = aligned(name, self.night)
+        n = int(films.sum())
+        if not n:
+            return
+        scale = SCALES[name]
+        at = lowest + int(np.searchsorted(np.cumsum(films), n / 2))
+        value = scale.value(float(scale.middle(np.array([at]))[0]))
+        low, high = spread.quantiles[0], spread.quantiles[-1]
+        # The middle of a bin is not beyond what lies in the same bin.
+        breach = not scale.bin(low) <= at <= scale.bin(high)
+        yield Drift(
+            measure=name,
+            against=REFERENCE,
+            window=TONIGHT,
+            value=value,
+            expected=spread.quantiles[len(QUANTILES) // 2],
+            low=low,
+            high=high,
+            n=n,
+            breach=breach,
+            sentence=f"{NAMES[name]} (median) is {value:.3g}; nine of ten of the model's reference films "
+            f"lay between {low:.3g} and {high:.3g}.",
+        )

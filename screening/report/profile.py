@@ -1,0 +1,256 @@
+"""What the films of a night were like, in counts that add up over nights."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from screening.errors import ReportError
+from screening.findings import PNEUMONIA
+from screening.row import PREDICTIONS, Row, Status, read_rows
+
+PROFILE: Final = "profile.json"
+
+#: Refusals of what is no picture at all: a list or a link beside the films says nothing of these.
+_NO_PICTURE: Final = ("not_image", "not_followed")
+
+#: Scanners and views that are kept by name; what is rarer is counted together.
+_NAMED: Final = 20
+_OTHERS: Final = "others"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Bins of equal width for a measure, so that histograms of nights can be added.
+
+    Attributes:
+        kind: ``plain``, ``root``, ``log`` or ``logit``: as what the measure is binned. Shares that crowd
+            at 0 are told apart by their roots, what is never below 0 by its logarithm, and the
+            probabilities of a sure model by their log odds.
+        width: of a bin.
+    """
+
+    kind: str
+    width: float
+
+    def bin(self, value: float) -> int:
+        """Number of the bin that holds a value; of a share, a millionth at either end is no less."""
+        # A value on an edge, which a rounded one may be, is in the bin above.
+        return math.floor(self._forward(value) / self.width + 1e-9)
+
+    def middle(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Middles of bins, as the measure is binned."""
+        return np.asarray((bins + 0.5) * self.width, np.float64)
+
+    def value(self, scaled: float) -> float:
+        """The measure itself."""
+        match self.kind:
+            case "root":
+                return max(scaled, 0.0) ** 2
+            case "log":
+                return math.exp(scaled)
+            case "logit":
+                return 1 / (1 + math.exp(-scaled))
+        return scaled
+
+    def _forward(self, value: float) -> float:
+        match self.kind:
+            case "root":
+                return math.sqrt(max(value, 0.0))
+            case "log":
+                return math.log(max(value, _TINY))
+            case "logit":
+                inside = min(max(value, _TINY), 1 - _TINY)
+                return math.log(inside) - math.log1p(-inside)
+        return value
+
+
+_TINY: Final = 1e-6
+
+#: Columns of a row whose histograms a profile holds.
+SCALES: Final = {
+    "probability": Scale("logit", 0.25),
+    "domain_distance": Scale("log", 0.02),
+    "grey_mean": Scale("plain", 0.005),
+    "grey_sd": Scale("plain", 0.0025),
+    "black": Scale("root", 0.005),
+    "white": Scale("root", 0.005),
+    "sharpness": Scale("log", 0.02),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts of a night's films, or of several nights'. Duplicates are left out.
+
+    Attributes:
+        at: when its last film was screened, UTC, ISO 8601; empty if there was none.
+        model_sha256: of the bundle; empty if no film reached it.
+        statuses: films by status.
+        reasons: refused and failed films by the code of their reason.
+        called: scored films that were called pneumonia.
+        warnings: scored films by the code of each warning.
+        histograms: of the scored films, for each of :data:`SCALES` the number of films by bin; of
+            a measure that rows lack, nothing.
+        views: scored and refused pictures by view position; empty where the header has none.
+        scanners: likewise by manufacturer.
+    """
+
+    at: str = ""
+    model_sha256: str = ""
+    statuses: Mapping[str, int] = field(default_factory=Counter)
+    reasons: Mapping[str, int] = field(default_factory=Counter)
+    called: int = 0
+    warnings: Mapping[str, int] = field(default_factory=Counter)
+    histograms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    views: Mapping[str, int] = field(default_factory=Counter)
+    scanners: Mapping[str, int] = field(default_factory=Counter)
+
+    @property
+    def scored(self) -> int:
+        """Films that have a probability."""
+        return self.statuses.get(Status.SCORED, 0)
+
+    @property
+    def refused(self) -> int:
+        """Pictures that were refused; what is no picture is no film that came in another way."""
+        beside = sum(self.reasons.get(code, 0) for code in _NO_PICTURE)
+        return self.statuses.get(Status.REFUSED, 0) - beside
+
+    @property
+    def offered(self) -> int:
+        """Pictures that the model or its gate gave an answer to."""
+        return self.scored + self.refused
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Self:
+        """The profile of the rows of a report."""
+        rows = [row for row in rows if row.status is not Status.DUPLICATE]
+        scored = [row for row in rows if row.status is Status.SCORED]
+        unread = [row for row in rows if row.status is not Status.SCORED]
+        codes = {row.film: row.reason.partition(":")[0] for row in unread}
+        pictures = [
+            row
+            for row in rows
+            if row.status is not Status.FAILED and codes.get(row.film) not in _NO_PICTURE
+        ]
+        return cls(
+            at=max((row.screened_at for row in rows), default=""),
+            model_sha256=next((row.model_sha256 for row in rows if row.model_sha256), ""),
+            statuses=Counter(row.status.value for row in rows),
+            reasons=Counter(codes.values()),
+            called=sum(row.prediction == PNEUMONIA for row in scored),
+            warnings=Counter(code for row in scored for code in _codes(row.warnings)),
+            histograms={name: _histogram(scored, name) for name in SCALES},
+            views=_named(row.view for row in pictures),
+            scanners=_named(row.manufacturer for row in pictures),
+        )
+
+    def merge(self, earlier: "Profile") -> "Profile":
+        """This night and an earlier one as if they were one."""
+        return Profile(
+            max(self.at, earlier.at),
+            self.model_sha256 or earlier.model_sha256,
+            Counter(self.statuses) + Counter(earlier.statuses),
+            Counter(self.reasons) + Counter(earlier.reasons),
+            self.called + earlier.called,
+            Counter(self.warnings) + Counter(earlier.warnings),
+            {
+                name: Counter(self.histograms.get(name, {}))
+                + Counter(earlier.histograms.get(name, {}))
+                for name in SCALES
+            },
+            Counter(self.views) + Counter(earlier.views),
+            Counter(self.scanners) + Counter(earlier.scanners),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON; histograms as pairs of bin and count."""
+        counts = ("statuses", "reasons", "warnings", "views", "scanners")
+        return (
+            vars(self)
+            | {name: dict(getattr(self, name)) for name in counts}
+            | {"histograms": {name: sorted(bins.items()) for name, bins in self.histograms.items()}}
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            TypeError: if a field is unknown, or of another kind.
+            ValueError: if a bin is no pair.
+            KeyError: if there are no histograms.
+        """
+        histograms = {
+            name: {int(bin_): int(count) for bin_, count in pairs}
+            for name, pairs in values["histograms"].items()
+        }
+        return cls(**{**values, "histograms": histograms})
+
+    def write(self, folder: Path) -> None:
+        """Write ``profile.json`` into a report."""
+        text = json.dumps(self.as_dict(), ensure_ascii=True, separators=(",", ":"))
+        (folder / PROFILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, report: Path) -> Self:
+        """The profile of a report; of one that has no ``profile.json``, from its rows.
+
+        Raises:
+            ReportError: if `report` is none, or is damaged.
+        """
+        path = report / PROFILE
+        try:
+            if not path.exists():
+                return cls.of(read_rows(report / PREDICTIONS))
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ReportError(f"{report} is no report: {error.strerror}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ReportError(f"{path} is damaged: {error}") from error
+
+
+def merged(profiles: Iterable[Profile]) -> Profile:
+    """Several nights as one; of none, an empty one."""
+    whole = Profile()
+    for profile in profiles:
+        whole = profile.merge(whole)
+    return whole
+
+
+def aligned(measure: str, *profiles: Profile) -> tuple[int, tuple[npt.NDArray[np.float64], ...]]:
+    """Histograms of a measure over the same bins: the lowest bin, and of each profile the counts.
+
+    Each has the shape (bins,); at least one bin.
+    """
+    histograms = [profile.histograms.get(measure, {}) for profile in profiles]
+    known = sorted({*(bin_ for histogram in histograms for bin_ in histogram)}) or [0]
+    lowest, number = known[0], known[-1] - known[0] + 1
+    counts = tuple(np.zeros(number) for _ in histograms)
+    for films, histogram in zip(counts, histograms, strict=True):
+        for bin_, count in histogram.items():
+            films[bin_ - lowest] = count
+    return lowest, counts
+
+
+def _codes(warnings: str) -> set[str]:
+    return {warning.partition(":")[0] for warning in warnings.split("; ") if warning}
+
+
+def _histogram(rows: Iterable[Row], column: str) -> Counter[int]:
+    values = (getattr(row, column) for row in rows)
+    return Counter(SCALES[column].bin(value) for value in values if value is not None)
+
+
+def _named(names: Iterable[str]) -> Counter[str]:
+    counted = Counter(names)
+    kept = Counter(dict(counted.most_common(_NAMED)))
+    rest = counted.total() - kept.total()
+    return kept + Counter({_OTHERS: rest})
