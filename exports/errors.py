@@ -16,4 +16,4 @@ class RuntimeMissing(ScreeningError):
 
 
 class SignatureError(ScreeningError):
-    """A bundle cannot be signed, or its signature cannot be checked."""
+    """A bundle or report cannot be signed, or its signature cannot be checked."""

@@ -1,17 +1,25 @@
-"""Who vouches for a bundle: an Ed25519 signature (RFC 8032) over its ``SHA256SUMS``.
+"""Who vouches for a bundle or a report: an Ed25519 signature (RFC 8032).
 
-Keys are PEM files as OpenSSL makes them, and the signature is the 64 bytes that it takes:
+Of a bundle ``SHA256SUMS`` is signed; of a report the head of its audit's chain, as 64 hex digits in
+ASCII. Keys are PEM files as OpenSSL makes them, and a signature is the 64 bytes that it takes:
 
     openssl genpkey -algorithm ed25519 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
     openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
+
+The head is what stands before the last line's end, which has two bytes:
+
+    tail -c 66 audit.csv | head -c 64 > head
+    openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in head -sigfile audit.sig
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exports.errors import BundleError, SignatureError
+from screening.audit import SIGNATURE as REPORT_SIGNATURE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -37,6 +45,33 @@ def sign(folder: Path, private_key: Path) -> None:
         raise SignatureError(f"{folder} cannot be signed: {error.strerror}") from error
 
 
+def sign_report(folder: Path, head: str, private_key: Path) -> None:
+    """Write ``audit.sig`` into a report.
+
+    Args:
+        head: of its audit's chain.
+
+    Raises:
+        SignatureError: if the key cannot be read, or nothing can be written.
+    """
+    signature = signer(private_key)(head)
+    try:
+        (folder / REPORT_SIGNATURE).write_bytes(signature)
+    except OSError as error:
+        raise SignatureError(f"{folder} cannot be signed: {error.strerror}") from error
+
+
+def signer(private_key: Path) -> Callable[[str], bytes]:
+    """What gives the signature over the head of a report's chain.
+
+    Raises:
+        SignatureError: if the key cannot be read; it is read now, and then never again.
+    """
+    _check_installed()
+    key = _private(private_key)
+    return lambda head: key.sign(head.encode("ascii"))
+
+
 def verify(folder: Path, sums: bytes, public_key: Path) -> None:
     """Check that whoever has the other half of `public_key` has signed `sums`.
 
@@ -45,8 +80,6 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
         SignatureError: if the key cannot be read.
     """
     _check_installed()
-    from cryptography.exceptions import InvalidSignature
-
     key = _public(public_key)
     try:
         signature = (folder / SIGNATURE).read_bytes()
@@ -57,10 +90,36 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
             f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for a "
             "signature; `screening sign` makes one"
         ) from away
+    if not _fits(key, signature, sums):
+        raise BundleError(f"{folder} is not signed with the key that {public_key} is of")
+
+
+def is_signed_report(folder: Path, head: str, public_key: Path) -> bool:
+    """True if whoever has the other half of `public_key` has signed a report.
+
+    Args:
+        head: of its audit's chain.
+
+    Raises:
+        SignatureError: if the key cannot be read.
+    """
+    _check_installed()
+    key = _public(public_key)
     try:
-        key.verify(signature, sums)
-    except InvalidSignature as error:
-        raise BundleError(f"{folder} is not signed with the key that {public_key} is of") from error
+        signature = (folder / REPORT_SIGNATURE).read_bytes()
+    except OSError:
+        return False
+    return _fits(key, signature, head.encode("ascii"))
+
+
+def _fits(key: "Ed25519PublicKey", signature: bytes, content: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _private(path: Path) -> "Ed25519PrivateKey":

@@ -20,7 +20,7 @@ from jobs.processes import user_and_host
 from jobs.quarantine import quarantine
 from jobs.stop import Stop
 from jobs.store import Store
-from screening.audit import KEYED, Event, is_report_of
+from screening.audit import KEYED, WRITING, Event, is_report_of
 from screening.clock import now
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
@@ -78,6 +78,7 @@ class Tools:
         open_screener: loads the job's bundle, checks that it is the one submitted.
         lease: seconds for which a claim holds, unless it is renewed.
         pace: seconds from one commit of rows to the next, about.
+        sign: gives the signature over the head of a report's chain; None if none is signed.
         clock: seconds since the epoch.
     """
 
@@ -88,6 +89,7 @@ class Tools:
     stop: Stop = field(default_factory=Stop)
     lease: float = LEASE
     pace: float = PACE
+    sign: Callable[[str], bytes] | None = None
     clock: Callable[[], float] = time.time
 
 
@@ -287,6 +289,7 @@ class _Work:
             prevalence=job.options.prevalence,
             shown_name=screener.shown_name,
             gallery=job.gallery,
+            sign=self.tools.sign,
         )
         return write_report(job.report, night)
 
@@ -301,7 +304,7 @@ class _Work:
         except OSError as error:
             why = f"the folder could not be looked at again: {error.strerror}"
             late = [Event(now(), "not_compared", job.name, why)]
-        writing = Event(now(), "writing", job.name, f"worker {job.worker}, {user_and_host()}")
+        writing = Event(now(), WRITING, job.name, f"worker {job.worker}, {user_and_host()}")
         return [*store.events(job), *late, writing]
 
     def _set_aside(self, rows: list[Row]) -> None:

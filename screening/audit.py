@@ -25,6 +25,8 @@ SIGNATURE: Final = "audit.sig"
 #: The first event of a report that scores an older one against labels; its hash is that one's head.
 EVALUATES: Final = "evaluates"
 DRAWN: Final = "drawn"
+#: Who writes the report; the last line tells when it was there.
+WRITING: Final = "writing"
 WRITTEN: Final = "written"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
@@ -98,7 +100,7 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
     hashes = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path not in (folder / AUDIT, folder / SIGNATURE)
     }
     at = now()
     drawn = [Event(at, DRAWN, name, "", sha) for name, sha in hashes.items() if "/" in name]

@@ -83,6 +83,15 @@ key_option = click.option(
     "[default: $XDG_STATE_HOME/screening/patient.key]",
 )
 
+#: Likewise: the key must not leave the machine that screens.
+sign_reports_option = click.option(
+    "--sign-reports",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="SCREENING_SIGN_REPORTS",
+    metavar="PRIVATE_KEY",
+    help="Sign every report with this key (PEM, Ed25519) before it appears.",
+)
+
 folder_argument = click.argument("folder", type=_FOLDER)
 
 labels_policy_option = click.option(
@@ -290,6 +299,7 @@ _WORKER_OPTIONS: Final = (
         help="Run this when a job has ended, with a JSON document about it on standard input.",
     ),
     click.option("--notify-url", help="Send the same document there with POST."),
+    sign_reports_option,
 )
 
 

@@ -12,6 +12,7 @@ from jobs.cli.options import (
     queueing_options,
     request_of,
     screening_options,
+    sign_reports_option,
 )
 from jobs.job import Job
 
@@ -19,21 +20,27 @@ from jobs.job import Job
 @click.command()
 @folder_argument
 @screening_options
-def run(queue: Path | str, public_key: Path | None, **asked: Any) -> None:
+@sign_reports_option
+def run(
+    queue: Path | str, public_key: Path | None, sign_reports: Path | None, **asked: Any
+) -> None:
     """Screen the films in FOLDER now, and write a report.
 
     The same as submit and a worker for this one job: if it is interrupted,
     `screening worker --drain` goes on where it stopped.
     """
     from jobs.cli.stores import open_store, shown
-    from jobs.cli.workshop import Shift, work_off
+    from jobs.cli.workshop import Shift, signer_of, work_off
 
+    # A key that is none is found before anything is queued.
+    signer_of(sign_reports)
     store = open_store(queue)
     job = _checked_job(always=True, public_key=public_key, retries=0, **asked)
     store.add(job)
     click.echo(f"Job {job.name}, queue {shown(queue)}")
     store.close()
-    sys.exit(work_off(queue, Shift(drain=True, public_key=public_key), job.name))
+    shift = Shift(drain=True, public_key=public_key, sign_reports=sign_reports)
+    sys.exit(work_off(queue, shift, job.name))
 
 
 @click.command()

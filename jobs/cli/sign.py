@@ -6,21 +6,57 @@ import click
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--key",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Your private Ed25519 key: `openssl genpkey -algorithm ed25519 -out private.pem`.",
 )
-def sign(bundle: Path, key: Path) -> None:
-    """Vouch for BUNDLE: runners that ask for your public key take it, and no altered one.
+def sign(folder: Path, key: Path) -> None:
+    """Vouch for FOLDER, a bundle or a report, with your private key.
 
-    Every file is checked first; then SHA256SUMS.sig is written beside SHA256SUMS.
+    Whoever has your public key can tell it from one that was altered. Every file is
+    checked first. Of a bundle SHA256SUMS.sig is written beside SHA256SUMS, and
+    runners that ask for your public key take it; of a report audit.sig beside
+    audit.csv, and `screening verify --public-key` demands it.
     """
-    from exports.bundle import Bundle
-    from exports.signature import sign as sign_folder
+    from exports.errors import SignatureError
+    from exports.signature import SUMS
+    from screening.audit import AUDIT
 
-    opened = Bundle.open(bundle)
-    sign_folder(bundle, key)
-    click.echo(f"{bundle}: {opened.card.model}, hash {opened.sha256[:16]}, signed")
+    is_bundle, is_report = (folder / SUMS).exists(), (folder / AUDIT).exists()
+    if is_bundle == is_report:
+        both = "both" if is_bundle else "neither of"
+        raise SignatureError(
+            f"{folder} holds {both} {SUMS}, as a bundle does, and {AUDIT}, as a report does; "
+            "nothing was signed"
+        )
+    click.echo(_sign_bundle(folder, key) if is_bundle else _sign_report(folder, key))
+
+
+def _sign_bundle(folder: Path, key: Path) -> str:
+    from exports.bundle import Bundle
+    from exports.signature import sign
+
+    opened = Bundle.open(folder)
+    sign(folder, key)
+    return f"{folder}: {opened.card.model}, hash {opened.sha256[:16]}, signed"
+
+
+def _sign_report(folder: Path, key: Path) -> str:
+    from exports.errors import SignatureError
+    from exports.signature import sign_report
+    from jobs.printable import printable
+    from screening.audit import AUDIT, SIGNATURE, read_audit
+    from screening.verification import verify
+
+    # A signature that is there already is replaced, whatever it is.
+    problems = [problem for problem in verify(folder) if problem.file != SIGNATURE]
+    if problems:
+        raise SignatureError(
+            f"{folder} is not as it was written, so it is not signed: {printable(str(problems[0]))}"
+        )
+    head = read_audit((folder / AUDIT).read_bytes()).head
+    sign_report(folder, head, key)
+    return f"{folder}: report with the chain head {head[:16]}, signed"

@@ -17,7 +17,15 @@ from jobs.cli.options import (
     worker_options,
 )
 
-_OF_WORKERS: Final = ("processes", "lease", "metrics", "log", "notify_command", "notify_url")
+_OF_WORKERS: Final = (
+    "processes",
+    "lease",
+    "metrics",
+    "log",
+    "notify_command",
+    "notify_url",
+    "sign_reports",
+)
 
 
 @click.command()

@@ -50,6 +50,7 @@ class Shift:
         notify_command: told of each job that has ended.
         notify_url: likewise.
         public_key: whose bundles are taken; None for everybody's.
+        sign_reports: private key with which every report is signed.
     """
 
     drain: bool = False
@@ -61,6 +62,7 @@ class Shift:
     notify_command: str | None = None
     notify_url: str | None = None
     public_key: Path | None = None
+    sign_reports: Path | None = None
 
 
 def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None) -> int:
@@ -101,6 +103,7 @@ def work_off(
     from jobs.logs import configure
 
     configure(json=shift.log == "json", stream=sys.stderr)
+    sign = signer_of(shift.sign_reports)
     stop = Stop()
     _listen(stop)
     # A worker that is left alone waits for its queue as long as it takes.
@@ -113,7 +116,8 @@ def work_off(
     readers = max(1, (os.cpu_count() or 1) // shift.processes)
     with ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress:
         watcher = Watchers(progress, *_watchers(shift, plain, number))
-        tools = Tools(store, LocalEngine(readers), opener.open, watcher, stop, shift.lease)
+        engine = LocalEngine(readers)
+        tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
         try:
             codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]
         except (Stopped, QueueUnavailable, KeyboardInterrupt) as end:
@@ -127,6 +131,15 @@ def work_off(
         # Another worker of the queue may have been faster.
         return _code(store.get(only))
     return exit_codes.most_severe(codes)
+
+
+def signer_of(private_key: Path | None) -> Callable[[str], bytes] | None:
+    """What signs reports, if they are to be signed."""
+    if private_key is None:
+        return None
+    from exports.signature import signer
+
+    return signer(private_key)
 
 
 def feed_only(queue: Path | str, studies: StudiesOf) -> int:

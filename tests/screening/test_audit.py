@@ -240,6 +240,14 @@ def test_a_file_that_would_make_the_last_line_ambiguous_is_refused(
         audit(tmp_path)
 
 
+def test_an_audit_written_once_more_names_neither_the_old_one_nor_its_signature(
+    tmp_path: Path,
+) -> None:
+    audit(tmp_path)
+    (tmp_path / "audit.sig").touch()
+    assert "audit" not in lines_of(audit(tmp_path))[-1][4]
+
+
 def test_what_holds_no_audit_is_nobodys_report(tmp_path: Path) -> None:
     assert not is_report_of(tmp_path, "job-1")
     audit(tmp_path)

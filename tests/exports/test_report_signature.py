@@ -1,0 +1,112 @@
+"""Who vouches for a report."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from exports import signature
+from exports.errors import SignatureError
+from exports.signature import is_signed_report, sign_report, signer
+from screening.audit import AUDIT, SIGNATURE, Event, read_audit, write_audit
+from screening.verification import verify
+
+pytest.importorskip("cryptography")
+
+from pem_keys import write_keys
+
+
+@pytest.fixture
+def report(tmp_path):
+    folder = tmp_path / "report"
+    folder.mkdir()
+    write_audit(folder, [Event("now", "submitted", "job-1")], 0)
+    return folder
+
+
+@pytest.fixture
+def head(report):
+    return read_audit((report / AUDIT).read_bytes()).head
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return write_keys(tmp_path, "ours")
+
+
+def test_a_signed_report_is_known_by_the_other_half_of_the_key(report, head, keys):
+    assert not is_signed_report(report, head, keys[1])
+    sign_report(report, head, keys[0])
+    assert is_signed_report(report, head, keys[1])
+    assert verify(report) == []
+
+
+def test_every_bit_of_a_signature_counts(report, head, keys):
+    sign_report(report, head, keys[0])
+    content = (report / SIGNATURE).read_bytes()
+    assert len(content) == 64
+    for place in range(len(content)):
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            (report / SIGNATURE).write_bytes(changed)
+            assert not is_signed_report(report, head, keys[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 65])
+def test_what_has_another_length_is_no_signature(report, head, keys, content):
+    (report / SIGNATURE).write_bytes(content)
+    assert not is_signed_report(report, head, keys[1])
+
+
+def test_a_report_that_was_written_anew_is_not_signed_any_more(report, head, keys):
+    sign_report(report, head, keys[0])
+    write_audit(report, [Event("now", "submitted", "job-2")], 0)
+    assert verify(report) == []
+    anew = read_audit((report / AUDIT).read_bytes()).head
+    assert not is_signed_report(report, anew, keys[1])
+
+
+def test_somebody_elses_signature_is_none(report, head, keys, tmp_path):
+    sign_report(report, head, write_keys(tmp_path, "theirs")[0])
+    assert not is_signed_report(report, head, keys[1])
+
+
+def test_a_key_that_is_none_is_found_before_there_is_anything_to_sign(keys, tmp_path):
+    with pytest.raises(SignatureError, match="holds no private key"):
+        signer(keys[1])
+    with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
+        signer(tmp_path / "nowhere")
+
+
+def test_a_report_that_cannot_be_written_into_is_named(head, keys, tmp_path):
+    with pytest.raises(SignatureError, match="gone cannot be signed: No such file"):
+        sign_report(tmp_path / "gone", head, keys[0])
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(report, head, keys, monkeypatch):
+    monkeypatch.setattr(signature, "find_spec", lambda _name: None)
+    for call in (lambda: signer(keys[0]), lambda: is_signed_report(report, head, keys[1])):
+        with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
+            call()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="this system has no openssl")
+def test_the_commands_in_the_documentation_verify_it_by_hand(report, head, keys):
+    """As they stand there; keys that OpenSSL made are tried with bundles."""
+    by_hand = signature.__doc__[signature.__doc__.index("    tail -c 66") :]
+    commands = [line.strip() for line in by_hand.splitlines() if line.startswith("    ")]
+    assert len(commands) == 2
+    sign_report(report, head, keys[0])
+    shutil.copy(keys[1], report / "public.pem")
+
+    def run():
+        return subprocess.run(
+            ["sh", "-ec", "\n".join(commands)], cwd=report, capture_output=True, check=False
+        )
+
+    assert run().returncode == 0
+    assert (report / "head").read_text() == head
+    audit = (report / AUDIT).read_bytes()
+    (report / AUDIT).write_bytes(audit[:-3] + bytes([audit[-3] ^ 1]) + audit[-2:])
+    assert run().returncode != 0
