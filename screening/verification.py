@@ -12,7 +12,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from screening.audit import AUDIT, DRAWN, EVALUATES, SIGNATURE, WRITTEN, Event, History, read_audit
+from screening.audit import (
+    AUDIT,
+    DRAWN,
+    EVALUATES,
+    SIGNATURE,
+    WRITING,
+    WRITTEN,
+    Event,
+    History,
+    read_audit,
+)
 from screening.films import text_of
 from screening.row import PREDICTIONS, Status, text
 
@@ -104,10 +114,17 @@ def examine_beside(names: Collection[str], read: Read, history: History) -> Iter
             yield Problem(text_of(name), "unknown", why)
 
 
-def written(history: History) -> tuple[str, str]:
-    """When a report was written, and by whom as far as it says."""
-    who = [event.detail for event in history.events if event.event == "writing"]
-    return history.events[-1].at if history.events else "", who[-1] if who else ""
+def written(history: History) -> str:
+    """How large an intact report is, when it was written, and by whom as far as it says."""
+    who = [event.detail for event in history.events if event.event == WRITING]
+    last = history.events[-1]
+    rows = last.detail.partition(" ")[0]
+    told = [f"{rows} rows, chain head {history.head}, written at {last.at}"]
+    if who:
+        told.append(f"by {who[-1]}")
+    if history.events[0].event == EVALUATES:
+        told.append(f"an evaluation of the report with the head {history.events[0].sha256}")
+    return ", ".join(told)
 
 
 def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from jobs.cli.schedule import schedule
 from jobs.cli.screen import run, submit
 from jobs.cli.sign import sign
 from jobs.cli.train import train
+from jobs.cli.verify import verify
 from jobs.cli.watch import watch
 from screening import __version__
 from screening.errors import ScreeningError
@@ -82,7 +83,7 @@ def cli() -> None:
 for command in (
     *(train, export, sign),
     *(run, submit, worker, schedule, watch, jobs),
-    *(evaluate,),
+    *(verify, evaluate),
     demo,
 ):
     cli.add_command(command)

@@ -75,14 +75,6 @@ public_key_option = click.option(
     help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
 )
 
-key_option = click.option(
-    "--key",
-    type=_FILE,
-    default=lambda: state_home() / "patient.key",
-    help="Secret that hides patient identifiers; made at first use.  "
-    "[default: $XDG_STATE_HOME/screening/patient.key]",
-)
-
 #: Likewise: the key must not leave the machine that screens.
 sign_reports_option = click.option(
     "--sign-reports",
@@ -90,6 +82,14 @@ sign_reports_option = click.option(
     envvar="SCREENING_SIGN_REPORTS",
     metavar="PRIVATE_KEY",
     help="Sign every report with this key (PEM, Ed25519) before it appears.",
+)
+
+key_option = click.option(
+    "--key",
+    type=_FILE,
+    default=lambda: state_home() / "patient.key",
+    help="Secret that hides patient identifiers; made at first use.  "
+    "[default: $XDG_STATE_HOME/screening/patient.key]",
 )
 
 folder_argument = click.argument("folder", type=_FOLDER)

@@ -195,5 +195,13 @@ def test_a_signature_is_no_unknown_file_but_has_64_bytes(report: Path) -> None:
 def test_when_and_by_whom_it_was_written_is_told(tmp_path: Path) -> None:
     write_audit(tmp_path, [*EVENTS, Event(AT, "writing", "job-1", "user somebody")], 0)
     history = read_audit((tmp_path / AUDIT).read_bytes())
-    assert written(history) == (history.events[-1].at, "user somebody")
-    assert written(read_audit(b"")) == ("", "")
+    assert written(history) == (
+        f"0 rows, chain head {history.head}, written at {history.events[-1].at}, by user somebody"
+    )
+
+
+def test_of_an_evaluation_the_report_is_named(tmp_path: Path) -> None:
+    write_audit(tmp_path, [Event(AT, "evaluates", "report", "", "e" * 64)], 3)
+    told = written(read_audit((tmp_path / AUDIT).read_bytes()))
+    assert told.startswith("3 rows, ")
+    assert told.endswith(f", an evaluation of the report with the head {'e' * 64}")

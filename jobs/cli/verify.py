@@ -1,0 +1,142 @@
+"""``screening verify``."""
+
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from exports.bundle import SHIPPED
+from jobs import exit_codes
+from jobs.printable import printable
+
+if TYPE_CHECKING:
+    from screening.verification import Problem
+
+#: Problems of one kind in one file that are printed; the others are counted.
+_SHOWN: Final = 20
+
+_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("report", type=_FOLDER)
+@click.option("--films", type=_FOLDER, help="Screen some films of this folder once more.")
+@click.option("--model", type=_FOLDER, help="With this BUNDLE; by default the one shipped.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many films are screened once more, chosen at random.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Choose the same films as another time.")
+@click.option("--key", type=_FILE, help="The key of a report that names films by hashes.")
+@click.option(
+    "--public-key", type=_FILE, help="Demand a signature made with the other half of this key."
+)
+def verify(
+    report: Path,
+    films: Path | None,
+    model: Path | None,
+    sample: int,
+    seed: int | None,
+    key: Path | None,
+    public_key: Path | None,
+) -> None:
+    """Check that REPORT is, byte for byte, what was written.
+
+    Every file that was changed, added or taken away is named, and the line where
+    there is one; the exit code is 1 then. With --films some films are screened
+    once more, and their answers compared with the report's.
+
+    The chain of hashes in audit.csv finds whoever changes a part of the report. It
+    does not protect against somebody who writes all of it anew: whoever can do
+    that can compute the hashes, too. Only a signature does, made with a key that
+    he does not have: see `screening sign` and --sign-reports.
+    """
+    from screening.audit import AUDIT, read_audit
+    from screening.verification import verify as problems_of
+    from screening.verification import written
+
+    if films is None and model is not None:
+        raise click.UsageError("--model needs --films, the folder of what is screened once more")
+    problems = problems_of(report)
+    if any(problem.file == AUDIT for problem in problems):
+        # Nothing in it can be relied upon, and so nothing else can be held against it.
+        _end(report, problems)
+    history = read_audit((report / AUDIT).read_bytes())
+    signed, forged = _signature(report, history.head, public_key)
+    problems += forged
+    again = ""
+    if films is not None and not problems:
+        seed = secrets.randbelow(2**32) if seed is None else seed
+        again, different = _screened_again(report, films, model or SHIPPED, sample, seed, key)
+        problems += different
+    if not problems:
+        click.echo(f"{report}: intact: {printable(written(history))}")
+        click.echo(signed)
+    if again:
+        click.echo(again)
+    _end(report, problems)
+
+
+def _signature(report: Path, head: str, public_key: Path | None) -> "tuple[str, list[Problem]]":
+    """What is said of the signature, and what is wrong with it."""
+    from screening.audit import SIGNATURE
+    from screening.verification import Problem
+
+    is_there = (report / SIGNATURE).exists()
+    if public_key is None:
+        if is_there:
+            return "Its signature was not checked; --public-key does.", []
+        return "It is not signed: whoever can write all of it anew is not found.", []
+    from exports.signature import is_signed_report
+
+    if is_signed_report(report, head, public_key):
+        return f"It is signed with the key that {public_key} is of.", []
+    why = f"is no signature of this report with the key that {public_key} is of"
+    problem = Problem(SIGNATURE, "forged", why)
+    if not is_there:
+        problem = Problem(SIGNATURE, "missing", "is missing: the report is not signed")
+    return "", [problem]
+
+
+def _screened_again(
+    report: Path, films: Path, model: Path, most: int, seed: int, key: Path | None
+) -> "tuple[str, Sequence[Problem]]":
+    """What is said of the films that were screened once more, and which answers differ."""
+    from exports.bundle import Bundle
+    from jobs.errors import FolderUnreadable
+    from jobs.rescreen import rescreen
+    from screening.privacy import PatientKey
+    from screening.row import PREDICTIONS, read_rows
+
+    rows = read_rows(report / PREDICTIONS)
+    named_with = PatientKey.load_or_create(key) if key else None
+    try:
+        again = rescreen(rows, films, Bundle.open(model), most, seed, named_with)
+    except OSError as error:
+        raise FolderUnreadable(f"{films} cannot be listed: {error.strerror}") from error
+    how = f"{again.films} of {len(rows)} films were screened once more (--seed {seed})"
+    return f"{how}." if again.problems else f"{how}: all as reported.", again.problems
+
+
+def _end(report: Path, problems: "Sequence[Problem]") -> None:
+    """Say what is wrong, and end with the exit code for it."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    for problem in problems:
+        kind = (problem.file, problem.what)
+        kinds[kind] += 1
+        if kinds[kind] <= _SHOWN:
+            click.echo(printable(str(problem)))
+    for (file, what), number in kinds.items():
+        if number > _SHOWN:
+            click.echo(printable(f"{file}: {what}: and {number - _SHOWN} more"))
+    if problems:
+        click.echo(f"{report} is not as it was written: {len(problems)} found", err=True)
+    sys.exit(exit_codes.ERROR if problems else exit_codes.OK)

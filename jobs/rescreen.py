@@ -1,0 +1,124 @@
+"""Some films of a report are screened once more: does the model still say of them what it said?"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exports.bundle import Bundle
+from exports.runtimes.load import load_target
+from exports.targets import TARGETS
+from screening.films import Found, discover
+from screening.isolation import IsolatedReader
+from screening.pipeline import Screener, Seen
+from screening.predictor import Predictor
+from screening.privacy import PatientKey
+from screening.row import PREDICTIONS, Row, Status
+from screening.verification import Problem
+
+#: By how much a probability may differ. The same runtime on the same machine repeats every decimal,
+#: in batches of any size; another runtime of the same network was up to 8e-6 away over 300 films.
+TOLERANCE: Final = 1e-4
+
+#: Patients' hashes are not compared.
+_NO_KEY: Final = PatientKey(bytes(32))
+
+
+@dataclass(frozen=True)
+class Again:
+    """What came of screening some films once more.
+
+    Attributes:
+        films: how many were.
+        problems: where the answer is another one, by film; empty if all are as reported.
+    """
+
+    films: int
+    problems: Sequence[Problem]
+
+
+def rescreen(
+    rows: Sequence[Row],
+    folder: Path,
+    bundle: Bundle,
+    most: int,
+    seed: int,
+    key: PatientKey | None = None,
+) -> Again:
+    """Screen a random sample of the scored and refused films of a report, and compare.
+
+    Args:
+        rows: of the report.
+        folder: the films that it is of.
+        most: films in the sample.
+        key: with which the films were named, if the report names them by hashes.
+
+    Raises:
+        BundleError: if the bundle lacks a model that the rows were made with.
+        RuntimeMissing: if that model's runtime is not installed.
+        DecoderError: if films cannot be read at all.
+        OSError: if the folder cannot be listed.
+    """
+    answered = [row for row in rows if row.status in (Status.SCORED, Status.REFUSED)]
+    ours = [row for row in answered if row.model_sha256 in ("", bundle.sha256)]
+    problems = []
+    if others := len(answered) - len(ours):
+        why = f"{others} films were screened with another bundle than {bundle.sha256[:16]}"
+        problems.append(Problem(PREDICTIONS, "other_model", why))
+    chosen = random.Random(seed).sample(ours, min(most, len(ours)))  # noqa: S311  # no secret
+    shown_name = key.film if key else str
+    present = {shown_name(found.film): found for found in discover(folder)}
+    for runtime in sorted({row.runtime for row in chosen}):
+        same = [row for row in chosen if row.runtime == runtime]
+        target = TARGETS.get(runtime.partition("/")[0])
+        if target is None:
+            why = (
+                f"{len(same)} films of the sample were screened with {runtime!r}, which is unknown"
+            )
+            problems.append(Problem(PREDICTIONS, "other_model", why))
+            continue
+        problems += _answers(same, present, folder, bundle, load_target(bundle.path, target))
+    return Again(len(chosen), problems)
+
+
+def _answers(
+    rows: Sequence[Row],
+    present: dict[str, Found],
+    folder: Path,
+    bundle: Bundle,
+    predictor: Predictor,
+) -> Iterator[Problem]:
+    reader = IsolatedReader(folder, bundle.card.preprocessing)
+    with closing(Screener(reader, bundle.card, bundle.sha256, predictor, _NO_KEY)) as screener:
+        for row in rows:
+            found = present.get(row.film)
+            if found is None:
+                yield Problem(row.film, "film_missing", f"is not in {folder}")
+                continue
+            (now,) = screener.score([screener.read(found)], Seen())
+            yield from (Problem(row.film, what, why) for what, why in _differences(row, now))
+
+
+def _differences(row: Row, now: Row) -> Iterator[tuple[str, str]]:
+    """Code and sentence of each way in which a film's new row is not the one in the report."""
+    if now.sha256 != row.sha256:
+        yield "film_changed", "is another file than the one that was screened"
+        return
+    for name in ("status", "tensor_sha256", "threshold"):
+        before, after = getattr(row, name), getattr(now, name)
+        if before != after:
+            yield (
+                "not_reproduced",
+                f"{name} is {after or 'none'}, the report says {before or 'none'}",
+            )
+    before, after = row.probability, now.probability
+    if before is None or after is None:
+        return
+    if abs(before - after) > TOLERANCE:
+        yield "not_reproduced", f"probability is {after:.6f}, the report says {before:.6f}"
+    # A film at the very threshold may fall to either side of it.
+    is_close = row.threshold is not None and abs(before - row.threshold) <= TOLERANCE
+    if row.prediction != now.prediction and not is_close:
+        yield "not_reproduced", f"prediction is {now.prediction}, the report says {row.prediction}"

@@ -1,0 +1,192 @@
+"""``screening verify`` and ``screening sign`` of reports."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from command import screening
+from jobs import exit_codes
+from screening.audit import Event, write_audit
+from tiny_model import write_bundle
+
+pytest.importorskip("cryptography")
+
+from pem_keys import write_keys
+
+
+@pytest.fixture
+def model(home):
+    return write_bundle(home / "model").path
+
+
+@pytest.fixture
+def report(films, model):
+    assert screening("run", films, "--model", model, "--out", "report").exit_code == exit_codes.OK
+    return Path("report")
+
+
+@pytest.fixture
+def keys(home):
+    return write_keys(home, "ours")
+
+
+def test_an_intact_report_is_told_with_what_it_is(report):
+    result = screening("verify", report)
+    assert result.exit_code == exit_codes.OK
+    first, second = result.output.splitlines()
+    assert first.startswith("report: intact: 2 rows, chain head ")
+    for part in (", written at 20", ", by worker ", ", user ", ", host "):
+        assert part in first
+    assert second == "It is not signed: whoever can write all of it anew is not found."
+
+
+def test_what_was_changed_is_named_with_its_line(report):
+    path = report / "predictions.csv"
+    path.write_bytes(path.read_bytes().replace(b"NORMAL", b"ABSENT", 1))
+    (report / "more.txt").touch()
+    result = screening("verify", report)
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stdout.splitlines() == [
+        "more.txt: unknown: is not among the files that audit.csv names",
+        "predictions.csv: altered: does not have the hash that audit.csv names",
+        "predictions.csv, line 2: row_differs: is not what audit.csv tells of this film",
+    ]
+    assert result.stderr == "report is not as it was written: 3 found\n"
+
+
+def test_a_long_list_is_cut_and_what_was_cut_is_counted(report):
+    for number in range(30):
+        (report / "heatmaps").mkdir(exist_ok=True)
+        (report / "heatmaps" / f"{number:02}").touch()
+    audit = report / "audit.csv"
+    write_audit(report, [Event("now", "scored", str(number)) for number in range(40)], 40)
+    audit.write_bytes(audit.read_bytes().replace(b"\r\n", b"\n"))
+    result = screening("verify", report)
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stdout.count("audit.csv, line ") == 20
+    assert "audit.csv: broken_chain: and 52 more\n" in result.stdout
+
+
+def test_a_folder_without_an_audit_is_no_report(home, films):
+    result = screening("verify", films)
+    assert result.exit_code == exit_codes.ERROR
+    assert "audit.csv: missing: is missing; without it this is no report" in result.stdout
+
+
+def test_a_name_that_a_terminal_would_obey_is_made_harmless(report):
+    (report / "\x1b[31m").touch()
+    assert r"\x1b[31m: unknown" in screening("verify", report).stdout
+
+
+def test_films_are_screened_once_more_when_asked(report, films, model):
+    asked = ["verify", report, "--films", films, "--model", model]
+    result = screening(*asked, "--seed", 7, "--sample", 1)
+    assert result.exit_code == exit_codes.OK
+    assert "1 of 2 films were screened once more (--seed 7): all as reported." in result.stdout
+    assert "(--seed " in screening(*asked).stdout
+    for film in films.iterdir():
+        film.write_bytes(b"another")
+    result = screening(*asked)
+    assert result.exit_code == exit_codes.ERROR
+    assert "film_changed" in result.stdout
+    assert "all as reported" not in result.stdout
+    assert "intact" not in result.stdout
+
+
+def test_a_report_that_names_films_by_hashes_needs_its_key(films, model, home):
+    screening("run", films, "--model", model, "--out", "hashed", "--hash-names")
+    asked = ["verify", "hashed", "--films", films, "--model", model]
+    key = home / "state" / "screening" / "patient.key"
+    assert screening(*asked, "--key", key).exit_code == exit_codes.OK
+    assert "film_missing" in screening(*asked).stdout
+
+
+def test_a_model_without_films_is_wrong_usage(report, model):
+    result = screening("verify", report, "--model", model)
+    assert result.exit_code == exit_codes.USAGE
+    assert "--model needs --films" in result.stderr
+
+
+def test_a_model_that_is_none_is_one_line(report, films):
+    result = screening("verify", report, "--films", films, "--model", films)
+    assert result.exit_code == exit_codes.ERROR
+    assert "is no bundle" in result.stderr
+
+
+def test_a_signature_is_demanded_by_who_gives_a_public_key(report, keys, home):
+    private, public = keys
+    result = screening("verify", report, "--public-key", public)
+    assert result.exit_code == exit_codes.ERROR
+    assert "audit.sig: missing: is missing: the report is not signed" in result.stdout
+    assert "signed" in screening("sign", report, "--key", private).stdout
+    result = screening("verify", report, "--public-key", public)
+    assert result.exit_code == exit_codes.OK
+    assert f"It is signed with the key that {public} is of." in result.stdout
+    assert "Its signature was not checked" in screening("verify", report).stdout
+    theirs = write_keys(home, "theirs")[1]
+    result = screening("verify", report, "--public-key", theirs)
+    assert result.exit_code == exit_codes.ERROR
+    assert "audit.sig: forged" in result.stdout
+
+
+def test_a_report_that_was_written_anew_is_found_by_its_signature_alone(report, keys):
+    screening("sign", report, "--key", keys[0])
+    (report / "predictions.csv").unlink()
+    write_audit(report, [Event("now", "submitted", "job-1")], 0)
+    assert screening("verify", report).exit_code == exit_codes.OK
+    result = screening("verify", report, "--public-key", keys[1])
+    assert result.exit_code == exit_codes.ERROR
+    assert "audit.sig: forged" in result.stdout
+
+
+def test_a_report_that_was_altered_is_not_signed(report, keys):
+    (report / "more.txt").touch()
+    result = screening("sign", report, "--key", keys[0])
+    assert result.exit_code == exit_codes.ERROR
+    assert "is not as it was written, so it is not signed: more.txt: unknown" in result.stderr
+    assert not (report / "audit.sig").exists()
+
+
+def test_a_report_may_be_signed_again(report, keys, home):
+    (report / "audit.sig").write_bytes(b"damaged")
+    screening("sign", report, "--key", write_keys(home, "theirs")[0])
+    screening("sign", report, "--key", keys[0])
+    assert screening("verify", report, "--public-key", keys[1]).exit_code == exit_codes.OK
+
+
+@pytest.mark.parametrize("which", ["neither", "both"])
+def test_only_a_bundle_or_a_report_is_signed(report, model, keys, home, which):
+    folder = home / which
+    folder.mkdir()
+    if which == "both":
+        shutil.copy(report / "audit.csv", folder)
+        shutil.copy(model / "SHA256SUMS", folder)
+    before = sorted(folder.iterdir())
+    result = screening("sign", folder, "--key", keys[0])
+    assert result.exit_code == exit_codes.ERROR
+    assert which in result.stderr
+    assert "nothing was signed" in result.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["run", "worker"])
+def test_a_night_signs_its_reports_by_itself(films, model, keys, home, command):
+    environment = {"SCREENING_SIGN_REPORTS": str(keys[0])}
+    asked = ["--model", model, "--out", home / "report"]
+    if command == "run":
+        screening("run", films, *asked, **environment)
+    else:
+        screening("submit", films, *asked)
+        screening("worker", "--drain", **environment)
+    result = screening("verify", home / "report", "--public-key", keys[1])
+    assert result.exit_code == exit_codes.OK, result.output
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "watch"])
+def test_a_key_that_is_none_is_found_before_anything_is_queued(store, films, model, keys, command):
+    words = ["--drain"] if command == "worker" else [films, "--model", model]
+    result = screening(command, *words, "--sign-reports", keys[1])
+    assert result.exit_code == exit_codes.ERROR
+    assert "holds no private key" in result.stderr
+    assert store.jobs() == []
