@@ -20,6 +20,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from jobs import exit_codes
 from jobs.printable import printable
 from screening.clock import now
+from screening.report.drift import breaches
 from screening.row import Row, Status
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class LogWatcher:
         """The report is there."""
         numbers = _numbers(report.rows)
         self._log.info("job_reported", films=len(report.rows), **numbers, seconds=round(seconds, 3))
+        for line in breaches(report.drift):
+            # Its sentence may name a manufacturer, which comes from the films.
+            self._log.warning(
+                "drift", measure=line.measure, against=line.against, window=line.window
+            )
 
     def waiting(self, job: Job) -> None:
         """The job was put off; why may name a folder."""

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from jobs import exit_codes
 from jobs.states import State
 from screening import __version__
+from screening.report.drift import NAMES
 from screening.row import Row, Status
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ class Metrics:
             ["exit_code"],
             registry=registry,
         )
+        self._drift = Gauge(
+            "screening_drift_breaches",
+            "Limits that the films of the last report were beyond, by what was compared.",
+            ["measure"],
+            registry=registry,
+        )
         self._success = Gauge(
             _SUCCESS, "When a job was last done, exit code 0 or 3; 0 if never.", registry=registry
         )
@@ -103,9 +110,15 @@ class Metrics:
             if not row.reason.startswith("not_screened:"):
                 self._spent(Stage.SCREEN, row.seconds)
 
-    def reported(self, seconds: float) -> None:
-        """Count what the report took; its films were counted when they were committed."""
+    def reported(self, seconds: float, breached: Mapping[str, int]) -> None:
+        """Count what the report took; its films were counted when they were committed.
+
+        Args:
+            breached: limits that its films were beyond, by measure; 0 for one that is not named.
+        """
         self._spent(Stage.REPORT, seconds)
+        for measure in NAMES:
+            self._drift.labels(measure).set(breached.get(measure, 0))
 
     def ended(self, exit_code: int) -> None:
         """Count a job."""
@@ -164,6 +177,8 @@ class Metrics:
             exit_codes.ERROR,
         ):
             self._jobs.labels(str(code))
+        for measure in NAMES:
+            self._drift.labels(measure)
         self.queue({}, None)
         self._success.set(_last_success(self._path))
 

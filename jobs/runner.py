@@ -19,7 +19,7 @@ from jobs.job import Job
 from jobs.processes import user_and_host
 from jobs.quarantine import quarantine
 from jobs.stop import Stop
-from jobs.store import Store
+from jobs.store import NIGHTS, Store
 from screening.audit import KEYED, WRITING, Event, is_report_of
 from screening.clock import now
 from screening.films import Found, discover
@@ -275,12 +275,18 @@ class _Work:
 
     def _report(self, rows: list[Row], labels: Labels | None) -> Report:
         # pandas and SciPy are not waited for before the first film.
+        from screening.report.control import control
+        from screening.report.profile import Profile
         from screening.report.write import Night, Report, write_report
 
-        job, screener = self.job, self.screener
+        job, screener, store = self.job, self.screener, self.tools.store
+        profile = Profile.of(rows)
+        earlier = [Profile.from_dict(kept) for kept in store.nights(job, NIGHTS)]
+        drift = control(profile, earlier, screener.card.reference)
         if is_report_of(job.report, job.name):
             # An earlier worker wrote it, and died before it could say so.
-            return Report(folder=job.report, rows=rows)
+            store.remember_night(job, profile.as_dict())
+            return Report(folder=job.report, rows=rows, drift=drift)
         night = Night(
             rows=rows,
             events=self._history(rows),
@@ -290,8 +296,12 @@ class _Work:
             shown_name=screener.shown_name,
             gallery=job.gallery,
             sign=self.tools.sign,
+            profile=profile,
+            drift=drift,
         )
-        return write_report(job.report, night)
+        report = write_report(job.report, night)
+        store.remember_night(job, profile.as_dict())
+        return report
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:
         """The job's events, what happened to its folder meanwhile, and who writes the report."""

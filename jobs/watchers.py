@@ -17,6 +17,7 @@ from jobs.notify import Notifier
 from jobs.runner import Watcher
 from jobs.states import State
 from jobs.store import Store
+from screening.report.drift import breaches
 from screening.row import Row
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ class MetricsWriter(Quiet):
         self._metrics.committed(rows, seconds)
         self.idle()
 
-    def reported(self, _report: Report, seconds: float) -> None:
-        """Count the time of the report."""
-        self._metrics.reported(seconds)
+    def reported(self, report: Report, seconds: float) -> None:
+        """Count the time of the report, and what has drifted."""
+        self._metrics.reported(seconds, Counter(line.measure for line in breaches(report.drift)))
 
     def ended(self, job: Job) -> None:
         """Count a job."""

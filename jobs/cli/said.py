@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from screening.findings import PNEUMONIA
+from screening.report.drift import breaches
 from screening.row import Status
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SAID: Final = (
 
 
 def said_of(report: Report) -> Iterator[str]:
-    """Counts, labels that were not used, and precision and recall where there are labels."""
+    """Counts, labels that were not used, what has drifted, and precision and recall where there are labels."""
     number = Counter(row.status for row in report.rows)
     positive = sum(row.prediction == PNEUMONIA for row in report.rows)
     counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
@@ -32,6 +33,7 @@ def said_of(report: Report) -> Iterator[str]:
         problems = Counter(one.problem.value.replace("_", " ") for one in report.unused)
         counts = ", ".join(f"{count} {problem}" for problem, count in problems.items())
         yield f"Labels not used: {counts}; labels.csv has their lines"
+    yield from (f"Drift: {line.sentence}" for line in breaches(report.drift))
     for line in report.lines:
         figure = line.figure
         if (line.subset, line.unit) != ("all", "film") or line.metric not in _SAID:

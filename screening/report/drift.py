@@ -88,16 +88,6 @@ def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:
     return (line for line in lines if line.breach)
 
 
-def summary_of(
-    lines: Iterable[Drift],
-) -> Iterator[tuple[str, float | None, float | None, float | None, int, str, str]]:
-    """The lines as ``summary.csv`` has them: metric, value, limits, n, subset, note."""
-    for line in lines:
-        note = "breach" if line.breach else ""
-        subset = f"{line.window} against {line.against}"
-        yield f"drift:{line.measure}", line.value, line.low, line.high, line.n, subset, note
-
-
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "breach" if value else ""

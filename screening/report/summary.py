@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ import pandas as pd
 
 from screening.findings import PNEUMONIA
 from screening.report.cases import Unit, cases, judged, numbers, table_of, unscored
+from screening.report.drift import Drift
 from screening.report.intervals import NOTES, Figure, share
 from screening.report.labels import Problem, Unused
 from screening.report.metrics import confusion, performance
@@ -80,6 +81,14 @@ def summarise(
     for kind, column in _SUBSETS.items():
         lines += _subsets(films, kind, column)
     return lines
+
+
+def drifted(drift: Iterable[Drift]) -> Iterator[Line]:
+    """Lines on how the films differ from those of the nights before; the limits are for intervals."""
+    for each in drift:
+        note = "breach" if each.breach else "" if each.value is not None else each.sentence
+        figure = Figure(each.value, each.low, each.high, each.n, note)
+        yield Line(f"drift:{each.measure}", figure, f"{each.window} against {each.against}")
 
 
 def write_summary(path: Path, lines: Sequence[Line]) -> None:

@@ -10,10 +10,12 @@ from screening.errors import ReportError
 from screening.gallery import Gallery
 from screening.privacy import PatientKey
 from screening.report.cases import cases, judged, table_of
+from screening.report.drift import Drift, write_drift
 from screening.report.join import join
 from screening.report.labels import LABELS, Labels, Unused, write_unused
 from screening.report.operating_points import POINTS, Point, operating_points, write_points
-from screening.report.summary import SUMMARY, Line, summarise, write_summary
+from screening.report.profile import Profile
+from screening.report.summary import SUMMARY, Line, drifted, summarise, write_summary
 from screening.row import PREDICTIONS, Row, write_rows
 from screening.whole import whole
 
@@ -30,6 +32,8 @@ class Night:
         prevalence: share of films with pneumonia where predictive values are to hold, 0..1.
         shown_name: how a film is named in the report.
         gallery: the heat maps that the rows name; they stay there, too.
+        profile: what the films were like, for the nights to come; None to leave it out.
+        drift: what came of comparing it with the nights before.
         sign: gives the signature over the head of the audit's chain, for ``audit.sig``; None if the
             report is not signed.
     """
@@ -41,6 +45,8 @@ class Night:
     prevalence: float | None = None
     shown_name: Callable[[str], str] = str
     gallery: Gallery | None = None
+    profile: Profile | None = None
+    drift: Sequence[Drift] = ()
     sign: Callable[[str], bytes] | None = None
 
 
@@ -53,6 +59,7 @@ class Report:
         lines: the summary.
         points: what each threshold would mean; empty without labels.
         unused: lines of the labels file that were not used; None if there is no such file.
+        drift: how the films differ from those of the nights before.
     """
 
     folder: Path
@@ -60,6 +67,7 @@ class Report:
     lines: Sequence[Line] = ()
     points: Sequence[Point] = ()
     unused: Sequence[Unused] | None = None
+    drift: Sequence[Drift] = ()
     events: Sequence[Event] = field(default=(), repr=False)
 
 
@@ -92,9 +100,10 @@ def _made(folder: Path, night: Night) -> Report:
     return Report(
         folder=folder,
         rows=rows,
-        lines=summarise(rows, unused, night.prevalence),
+        lines=[*summarise(rows, unused, night.prevalence), *drifted(night.drift)],
         points=_points(rows, night.prevalence),
         unused=unused,
+        drift=night.drift,
         events=[*events, *map(film_event, rows)],
     )
 
@@ -106,6 +115,9 @@ def _write(aside: Path, report: Report, night: Night) -> None:
         write_points(aside / POINTS, report.points)
     if report.unused is not None:
         write_unused(aside / LABELS, report.unused)
+    if night.profile is not None:
+        night.profile.write(aside)
+        write_drift(aside, report.drift)
     if night.gallery is not None:
         night.gallery.hang(aside, report.rows)
     head = write_audit(aside, report.events, len(report.rows))

@@ -107,7 +107,9 @@ def test_without_the_option_there_is_none(films, bundle, tmp_path, screening):
     )
     assert {path.name for path in report.iterdir()} == {
         "audit.csv",
+        "drift.csv",
         "predictions.csv",
+        "profile.json",
         "summary.csv",
     }
     assert {row.heatmap for row in read_rows(report / "predictions.csv")} == {""}

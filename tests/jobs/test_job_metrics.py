@@ -17,6 +17,7 @@ from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening import __version__
 from screening.reasons import reason
+from screening.report.drift import NAMES
 from screening.row import Row, Status
 
 
@@ -68,10 +69,19 @@ def test_films_are_counted_by_what_became_of_them(metrics, path):
     }
 
 
+def test_limits_that_the_last_report_was_beyond_are_told_by_measure(metrics, path):
+    metrics.reported(1, {"scanners": 2, "ks": 1})
+    metrics.reported(1, {"scanners": 1})
+    metrics.write()
+    told = figures(path, "screening_drift_breaches")
+    assert {measure for (measure,) in told} == set(NAMES)
+    assert {measure: number for (measure,), number in told.items() if number} == {"scanners": 1}
+
+
 def test_each_stage_has_its_time(metrics, path):
     metrics.committed([scored_row("a"), failed_row("not_decodable")], 0.25)
     metrics.committed([], 0.5)
-    metrics.reported(3)
+    metrics.reported(3, {})
     metrics.write()
     assert figures(path, "screening_stage_duration_seconds_sum") == {
         ("screen",): 2.125,
@@ -181,6 +191,7 @@ def test_types_and_names_are_those_of_the_convention(metrics, path):
         "screening_films": "counter",
         "screening_jobs_ended": "counter",
         "screening_stage_duration_seconds": "summary",
+        "screening_drift_breaches": "gauge",
         "screening_last_success_timestamp_seconds": "gauge",
         "screening_queue_jobs": "gauge",
         "screening_queue_oldest_job_age_seconds": "gauge",

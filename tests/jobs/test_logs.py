@@ -15,6 +15,7 @@ from jobs.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening.reasons import reason
+from screening.report.drift import Drift
 from screening.report.write import Report
 from screening.row import Row, Status
 
@@ -95,6 +96,23 @@ def test_whatever_is_logged_stays_on_its_line_and_can_be_shown(as_json, text):
     line = stream.getvalue()
     assert line.endswith("\n")
     assert line[:-1].isprintable()
+
+
+def test_what_has_drifted_is_a_warning_that_names_nothing_from_the_films(watcher, log, tmp_path):
+    line = Drift(
+        measure="scanners",
+        against="last nights",
+        window="tonight",
+        n=100,
+        breach=True,
+        sentence="The share of the manufacturer Doe is 1 tonight.",
+    )
+    drift = [line, replace(line, measure="views", breach=False)]
+    watcher.reported(Report(folder=tmp_path, rows=[], drift=drift), 0.25)
+    assert events(log, "drift") == [
+        {"measure": "scanners", "against": "last nights", "window": "tonight"}
+    ]
+    assert [each["level"] for each in lines(log) if each["event"] == "drift"] == ["warning"]
 
 
 def test_debugging_is_not_logged(log):

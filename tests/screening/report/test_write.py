@@ -8,7 +8,9 @@ from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
+from screening.report.drift import Drift
 from screening.report.labels import Labels, Policy, Problem, Unused
+from screening.report.profile import Profile
 from screening.report.write import Night, Report, write_report
 from screening.row import Row, Status, read_rows
 from screening.verification import verify
@@ -196,3 +198,26 @@ def test_with_labels_there_is_the_table_of_operating_points(
 def test_without_labels_there_are_no_files_about_them(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     assert not {"labels.csv", "operating_points.csv"} & names(tmp_path / "report")
+
+
+def test_what_has_drifted_is_in_the_report_its_summary_and_its_audit(
+    tmp_path: Path, key: PatientKey
+) -> None:
+    shared = {"against": "last nights", "window": "tonight", "n": 100}
+    breach = Drift(measure="ks", value=0.5, high=0.25, breach=True, sentence="It is.", **shared)  # type: ignore[arg-type]
+    silent = Drift(measure="all", sentence="Nothing to compare with.", **shared)  # type: ignore[arg-type]
+    report = write(tmp_path / "report", key, profile=Profile.of(ROWS), drift=[breach, silent])
+    assert report.drift == [breach, silent]
+    assert Profile.read(tmp_path / "report") == Profile.of(ROWS)
+    summary = (tmp_path / "report/summary.csv").read_text(encoding="utf-8").splitlines()
+    assert summary[-2:] == [
+        "drift:ks,0.5,,0.25,100,tonight against last nights,film,breach",
+        "drift:all,,,,100,tonight against last nights,film,Nothing to compare with.",
+    ]
+    assert {"profile.json", "drift.csv"} <= names(tmp_path / "report")
+    assert verify(tmp_path / "report") == []
+
+
+def test_a_report_of_no_night_has_no_profile(tmp_path: Path, key: PatientKey) -> None:
+    write(tmp_path / "report", key)
+    assert not {"profile.json", "drift.csv"} & names(tmp_path / "report")

@@ -1,0 +1,104 @@
+"""A job's films are held against the last nights of its site, and are remembered for the next."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from jobs.runner import LEASE, carry_out
+from makers import write_film
+from queue_makers import PowerCut, Witness, make_job, make_tools, table
+from screening.report.profile import Profile
+
+FILMS = 4
+
+
+@pytest.fixture(autouse=True)
+def small_nights(monkeypatch):
+    """Four films are a night, and five of them are enough."""
+    for module in ("control", "last_nights", "model_reference"):
+        monkeypatch.setattr(f"screening.report.{module}.FEWEST", FILMS)
+    monkeypatch.setattr("screening.report.last_nights.FEWEST_FILMS", 5 * FILMS)
+
+
+@pytest.fixture
+def screened(store, screener, tmp_path):
+    """Carries out the job of a night, whose films are so bright; returns the job."""
+
+    def screened(number, brightness=0.3, watcher=None):
+        folder = tmp_path / "site" / f"night-{number}"
+        for film in range(FILMS):
+            write_film(folder / f"{film}.png", 10 * number + film, brightness)
+        job = make_job(f"job-{number}", folder, report=tmp_path / f"report-{number}")
+        store.add(replace(job, submitted_at=f"2026-11-{number:02}T21:30:05.123+00:00"))
+        claimed = store.claim("A", LEASE)
+        carry_out(claimed, make_tools(store, screener, watcher=watcher or Witness()))
+        store.finish(claimed, 0)
+        return claimed
+
+    return screened
+
+
+def lines(job):
+    return table(job.report / "drift.csv")
+
+
+def test_a_report_has_its_profile_and_what_came_of_comparing_it(screened):
+    job = screened(1)
+    assert Profile.read(job.report).scored == FILMS
+    assert json.loads((job.report / "profile.json").read_text())["called"] == 0
+    assert [line["measure"] for line in lines(job)] == ["all", "all"]
+    assert "earlier nights are known here" in lines(job)[0]["sentence"]
+    assert "no reference" in lines(job)[1]["sentence"]
+
+
+def test_the_audit_names_both_files(screened):
+    job = screened(1)
+    assert "profile.json" in (job.report / "audit.csv").read_text(encoding="utf-8")
+    assert "drift.csv" in (job.report / "audit.csv").read_text(encoding="utf-8")
+
+
+def test_a_night_unlike_the_last_ones_is_told_of(screened):
+    for number in range(1, 7):
+        calm = screened(number)
+    assert not [line for line in lines(calm) if line["breach"]]
+    witness = Witness()
+    job = screened(7, brightness=0.8, watcher=witness)
+    breached = {line["measure"] for line in lines(job) if line["breach"]}
+    assert {"positive_rate", "grey_mean"} <= breached
+    (report,) = witness.reports
+    assert {line.measure for line in report.drift if line.breach} == breached
+
+
+def test_a_worker_that_dies_after_the_report_leaves_one_night(store, screened, screener, clock):
+    class Dies(Witness):
+        def reported(self, report, _seconds):
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        screened(1, watcher=Dies())
+    clock.seconds += LEASE + 1
+    again = store.claim("B", LEASE)
+    witness = Witness()
+    carry_out(again, make_tools(store, screener, watcher=witness))
+    assert [line.measure for line in witness.reports[0].drift] == ["all", "all"]
+    store.finish(again, 0)
+    assert len(store.nights(screened(2), 9)) == 1
+
+
+def test_a_worker_that_dies_before_its_night_is_remembered_makes_up_for_it(
+    store, screened, screener, clock, monkeypatch
+):
+    def dies(*_arguments):
+        raise PowerCut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store), "remember_night", dies)
+        with pytest.raises(PowerCut):
+            screened(1)
+    clock.seconds += LEASE + 1
+    again = store.claim("B", LEASE)
+    assert (again.report / "drift.csv").exists()
+    carry_out(again, make_tools(store, screener))
+    store.finish(again, 0)
+    assert len(store.nights(screened(2), 9)) == 1

@@ -1,0 +1,197 @@
+"""A night against the last ones of its site, and against its model's reference."""
+
+from collections.abc import Callable
+
+import pytest
+from night_makers import night, nights, reference, rows
+
+from screening.reasons import reason
+from screening.report.control import control
+from screening.report.drift import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
+from screening.report.profile import Profile
+from screening.row import Row
+
+EARLIER = nights(20)
+
+
+def breached(lines: list[Drift], against: str = NIGHTS) -> set[str]:
+    return {line.measure for line in lines if line.breach and line.against == against}
+
+
+def line_of(
+    lines: list[Drift], measure: str, window: str = TONIGHT, against: str = NIGHTS
+) -> Drift:
+    (line,) = [
+        line
+        for line in lines
+        if (line.measure, line.window, line.against) == (measure, window, against)
+    ]
+    return line
+
+
+def test_nights_that_differ_by_chance_seldom_raise_an_alarm() -> None:
+    alarms = []
+    for stream in range(5):
+        seen = nights(20, first=100 * stream)
+        alarms.append(sum(bool(breached(control(seen[n], seen[:n], None))) for n in range(20)))
+    assert max(alarms) <= 1
+
+
+def test_a_night_that_is_as_ever_has_every_measure_between_its_limits() -> None:
+    lines = control(night(7), EARLIER, None)
+    tonight = [line for line in lines if line.against == NIGHTS and line.window == TONIGHT]
+    assert {line.measure for line in tonight} == {
+        *("positive_rate", "refusal_rate", "out_of_domain", "inverted", "rotated", "ks", "psi"),
+        *("domain_distance", "grey_mean", "grey_sd", "black", "white", "sharpness"),
+        *("views", "scanners"),
+    }
+    for line in tonight:
+        assert line.value is not None
+        assert line.high is not None
+        assert (line.low or 0) <= line.value <= line.high
+        assert line.n == 100
+
+
+def scaled(column: str, by: float) -> Callable[[int, Row], float]:
+    return lambda _number, row: getattr(row, column) * by
+
+
+def every_fifth(value: object, column: str) -> Callable[[int, Row], object]:
+    return lambda number, row: getattr(row, column) if number % 5 else value
+
+
+@pytest.mark.parametrize(
+    ("changes", "measure"),
+    [
+        ({"positive": 0.35}, "positive_rate"),
+        ({"positive": 0.35}, "ks"),
+        ({"positive": 0.5}, "psi"),
+        ({"refuse_every": 10}, "refusal_rate"),
+        ({"warnings": every_fifth(reason("out_of_domain"), "warnings")}, "out_of_domain"),
+        ({"warnings": every_fifth(reason("inverted"), "warnings")}, "inverted"),
+        ({"domain_distance": scaled("domain_distance", 1.1)}, "domain_distance"),
+        ({"grey_mean": scaled("grey_mean", 0.9)}, "grey_mean"),
+        ({"grey_sd": scaled("grey_sd", 0.9)}, "grey_sd"),
+        ({"black": scaled("black", 3)}, "black"),
+        ({"white": 0.2}, "white"),
+        ({"sharpness": scaled("sharpness", 1.2)}, "sharpness"),
+        ({"view": "AP"}, "views"),
+        ({"manufacturer": every_fifth("Newcomer", "manufacturer")}, "scanners"),
+    ],
+)
+def test_a_change_is_named_by_what_has_changed(changes: dict[str, object], measure: str) -> None:
+    lines = control(night(7, **changes), EARLIER, None)  # type: ignore[arg-type]
+    assert measure in breached(lines)
+    assert line_of(lines, measure).breach
+
+
+def test_what_is_too_little_for_one_night_is_found_in_three() -> None:
+    changed = [night(seed, positive=0.2) for seed in (3, 4, 5)]
+    lines = control(changed[2], [*EARLIER, *changed[:2]], None)
+    assert line_of(lines, "positive_rate", THREE).breach
+    assert line_of(lines, "positive_rate", THREE).n == 300
+
+
+def test_nights_that_swing_have_wider_limits() -> None:
+    swinging = [night(n, positive=0.02 if n % 2 else 0.3) for n in range(20)]
+    wide = line_of(control(night(7), swinging, None), "positive_rate")
+    narrow = line_of(control(night(7), EARLIER, None), "positive_rate")
+    assert wide.high is not None
+    assert narrow.high is not None
+    assert wide.high > narrow.high + 0.1
+
+
+@pytest.mark.parametrize("earlier", [[], EARLIER[:4], [night(n, films=61) for n in range(4)]])
+def test_of_too_few_nights_nothing_is_said_but_that(earlier: list[Profile]) -> None:
+    lines = [line for line in control(night(7), earlier, None) if line.against == NIGHTS]
+    assert {line.measure for line in lines} == {ALL}
+    for line in lines:
+        assert (line.value, line.expected, line.low, line.high) == (None, None, None, None)
+        assert not line.breach
+    assert f"{sum(each.offered for each in earlier)} films" in lines[0].sentence
+
+
+@pytest.mark.parametrize("films", [0, 1, 4])
+def test_a_single_study_is_one_of_many_and_raises_no_alarm(films: int) -> None:
+    studies = [night(seed, films=4) for seed in range(200)]
+    odd = night(7, films=films, positive=1, view="AP", grey_mean=0.9, manufacturer="Newcomer")
+    lines = control(odd, studies, None)
+    assert not breached(lines)
+    assert films == 0 or line_of(lines, "positive_rate").n in range(60, 64)
+
+
+def test_studies_that_have_changed_raise_an_alarm_when_there_are_enough() -> None:
+    studies = [night(seed, films=4) for seed in range(200)]
+    dark = [night(seed, films=4, grey_mean=scaled("grey_mean", 0.8)) for seed in range(15)]
+    assert "grey_mean" in breached(control(dark[-1], [*studies, *dark[:-1]], None))
+
+
+def test_a_measure_that_older_nights_lack_is_not_compared() -> None:
+    older = nights(20, grey_mean=None)
+    measures = {line.measure for line in control(night(7), older, None)}
+    assert "grey_mean" not in measures
+    assert "sharpness" in measures
+
+
+def test_one_strange_film_makes_no_alarm() -> None:
+    def strange(number: int, _row: Row) -> float:
+        return 1.0 if number == 0 else 0.0005
+
+    assert "white" not in breached(control(night(7, white=strange), nights(20, white=0.0005), None))
+
+
+def test_a_model_without_a_reference_says_so() -> None:
+    line = line_of(control(night(7), EARLIER, None), ALL, against=REFERENCE)
+    assert "no reference" in line.sentence
+    assert line.value is None
+
+
+OWN = reference(rows(1, films=800, positive=0.7))
+
+
+def test_a_site_with_less_pneumonia_than_the_training_is_no_breach() -> None:
+    lines = control(night(7), [], OWN)
+    rate = line_of(lines, "positive_rate", against=REFERENCE)
+    assert rate.expected == pytest.approx(0.7, abs=0.05)
+    assert line_of(lines, "psi", against=REFERENCE).value > 0.25  # type: ignore[operator]
+    assert breached(lines, REFERENCE) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "measure"),
+    [
+        ({"refuse_every": 6}, "refusal_rate"),
+        ({"warnings": every_fifth(reason("out_of_domain"), "warnings")}, "out_of_domain"),
+        ({"domain_distance": scaled("domain_distance", 1.5)}, "domain_distance"),
+        ({"grey_mean": scaled("grey_mean", 0.7)}, "grey_mean"),
+        ({"sharpness": scaled("sharpness", 2)}, "sharpness"),
+    ],
+)
+def test_a_site_unlike_the_training_is_a_breach_from_the_first_night(
+    changes: dict[str, object], measure: str
+) -> None:
+    lines = control(night(7, **changes), [], OWN)  # type: ignore[arg-type]
+    assert measure in breached(lines, REFERENCE)
+
+
+def test_a_little_unlike_the_training_is_no_breach() -> None:
+    lines = control(night(7, films=5000, refuse_every=30, grey_mean=0.45), [], OWN)
+    assert breached(lines, REFERENCE) == set()
+
+
+def test_a_night_of_few_films_is_not_held_against_the_training() -> None:
+    line = line_of(control(night(7, films=20), [], OWN), ALL, against=REFERENCE)
+    assert line.sentence == "20 films are too few; 60 are needed."
+
+
+def test_a_night_on_which_all_was_refused_is_compared() -> None:
+    lines = control(night(7, refuse_every=1), EARLIER, OWN)
+    assert "refusal_rate" in breached(lines)
+    assert "refusal_rate" in breached(lines, REFERENCE)
+
+
+def test_sentences_are_for_people() -> None:
+    lines = control(night(7, manufacturer="Newcomer"), EARLIER, OWN)
+    sentence = line_of(lines, "scanners").sentence
+    assert sentence.startswith("The share of the manufacturer Newcomer is 1 tonight")
+    assert all(line.sentence.endswith(".") for line in lines)
