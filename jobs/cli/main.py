@@ -8,6 +8,7 @@ import click
 
 from jobs import exit_codes
 from jobs.cli.demo import demo
+from jobs.cli.drift import drift
 from jobs.cli.evaluate import evaluate
 from jobs.cli.export import export
 from jobs.cli.jobs import jobs
@@ -83,7 +84,7 @@ def cli() -> None:
 for command in (
     *(train, export, sign),
     *(run, submit, worker, schedule, watch, jobs),
-    *(verify, evaluate),
+    *(verify, evaluate, drift),
     demo,
 ):
     cli.add_command(command)

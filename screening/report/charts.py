@@ -10,6 +10,7 @@ are widened by what the baseline's nights differ by, as in Laney's p' chart (Qua
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
@@ -25,8 +26,11 @@ WIDTH: Final = 3.5
 #: PSI from which a shift is called large (Siddiqi, Credit Risk Scorecards, 2006).
 LARGE_PSI: Final = 0.25
 
-#: What a few nights differ by says little: so many are assumed to differ by chance alone.
+#: What a few nights differ by says little: so many steps are assumed to be those of chance.
 _PRIOR: Final = 4
+
+#: Mean of the absolute value of a standard normal variable.
+_STEP: Final = math.sqrt(2 / math.pi)
 
 # A bin of the PSI holds at least this share of the baseline: of an empty bin the logarithm is
 # anything.
@@ -66,10 +70,10 @@ class Limits:
 
         Args:
             whole: all of the baseline's nights as one.
-            nights: these nights.
+            nights: these nights, in the order of time.
             width: standard errors to a limit.
         """
-        reach = width * overdispersion(whole, nights) * math.hypot(error, whole.error)
+        reach = width * overdispersion(nights) * math.hypot(error, whole.error)
         return cls(whole.at - reach, whole.at + reach)
 
     def breached_by(self, point: Point) -> bool:
@@ -82,10 +86,18 @@ class Limits:
         return abs(point.at - middle) / (self.high - middle)
 
 
-def overdispersion(whole: Point, nights: Sequence[Point]) -> float:
-    """By how much nights differ, in units of what they would by chance; at least 1."""
-    beyond = sum(((night.at - whole.at) / night.error) ** 2 for night in nights)
-    return math.sqrt(max(1.0, (_PRIOR + beyond) / (_PRIOR + len(nights) - 1)))
+def overdispersion(nights: Sequence[Point]) -> float:
+    """By how much nights differ, in units of what they would by chance; at least 1.
+
+    Each is compared with the next, as in Laney's chart: a change that lasts is one large step, and
+    the limits stay narrow while it is news.
+    """
+    steps = [
+        abs(one.at - other.at) / math.hypot(one.error, other.error)
+        for one, other in pairwise(nights)
+    ]
+    mean = (_PRIOR + sum(steps) / _STEP) / (_PRIOR + len(steps))
+    return max(1.0, mean)
 
 
 def share_of(angle: float) -> float:

@@ -80,7 +80,12 @@ def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
     with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(COLUMNS)
-        writer.writerows([_cell(value) for value in vars(line).values()] for line in lines)
+        writer.writerows(cells(line) for line in lines)
+
+
+def cells(line: Drift) -> list[str]:
+    """A line as it stands in a CSV."""
+    return [_cell(value) for value in vars(line).values()]
 
 
 def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:

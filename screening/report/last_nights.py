@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,16 @@ def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
         yield from _Comparison(THREE, merged(nights[:_LONG]), _before(nights, _LONG)).lines()
 
 
+def plain_values(profile: Profile) -> dict[str, float]:
+    """Rates and typical values of a night that is compared with nothing, by measure."""
+    counts = {name: count(profile) for name, count in SHARES.items()}
+    rates = {name: k / n for name, (k, n) in counts.items() if n}
+    pulled = {name: _PulledIn.of(name, profile) for name in TYPICAL}
+    return rates | {
+        name: SCALES[name].value(mean.whole.at) for name, mean in pulled.items() if mean is not None
+    }
+
+
 def _before(nights: Sequence[Profile], window: int) -> list[Profile]:
     before = islice(nights, window, window + BASELINE)
     # The oldest may be what is left of one.
@@ -92,6 +103,7 @@ class _Comparison:
     before: Sequence[Profile]
 
     def lines(self) -> Iterator[Drift]:
+        """Rates, scores, typical values and mixes, as far as they are known; or why not."""
         whole = merged(self.before)
         if len(self.before) < FEWEST_NIGHTS or whole.offered < FEWEST_FILMS:
             yield self._nothing(
@@ -146,7 +158,7 @@ class _Comparison:
             scores = profile.histograms["probability"]
             return sum(scores[at] for at in scores if at <= lowest + cut), profile.scored
 
-        spread = charts.overdispersion(Point.share(*below(whole)), self._points(below))
+        spread = charts.overdispersion(self._points(below))
         limit = charts.ks_limit(n, n0, spread)
         yield self._line("ks", distance, None, (None, limit), n, distance > limit)
         index, bins = charts.psi(night, baseline)
@@ -175,7 +187,7 @@ class _Comparison:
             return
         width = charts.width_for(len(classes))
 
-        def moved(which: str) -> tuple[float, Drift]:
+        def moved(which: str) -> tuple[tuple[float, float], Drift]:
             def count(profile: Profile) -> tuple[int, int]:
                 return mix(profile).get(which, 0), profile.offered
 
@@ -184,9 +196,10 @@ class _Comparison:
             limits = self._limits(count, whole, point, width)
             ends = (charts.share_of(limits.low), charts.share_of(limits.high))
             line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
-            return limits.nearness(point), line
+            # Of two classes what one gains the other loses; the new one is named.
+            return (round(limits.nearness(point), 3), k / n), line
 
-        yield max(map(moved, classes), key=lambda pair: pair[0])[1]
+        yield max(map(moved, classes), key=itemgetter(0))[1]
 
     def _line(
         self,
@@ -262,11 +275,12 @@ def _sentence(
     limits: tuple[float | None, float],
     which: str | None,
 ) -> str:
-    what = f"{NAMES[name]} {which or 'unknown'}" if which is not None else NAMES[name]
+    what = NAMES[name] if which is None else f"{NAMES[name]} {which or 'unknown'}"
+    when = window if window == TONIGHT else f"on the {window}"
     low, high = limits
     if expected is None:
-        return f"{what} is {value:.3g} {window}; up to {high:.3g} is chance."
+        return f"{what} is {value:.3g} {when}; chance explains up to {high:.3g}."
     return (
-        f"{what} is {value:.3g} {window}, of the nights before it was {expected:.3g}; "
-        f"{low or 0:.3g} to {high:.3g} is chance."
+        f"{what} is {value:.3g} {when}; on the nights before it was {expected:.3g}, and chance "
+        f"explains {low or 0:.3g} to {high:.3g}."
     )

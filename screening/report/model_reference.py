@@ -1,7 +1,9 @@
 """A night against the films that its model was judged by when it was made."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,7 +19,7 @@ from screening.row import INPUT_COLUMNS
 #: chance: every site differs a little from where a model was made, and that is no news each night.
 LARGE: Final = 0.05
 
-_ENDS: Final = (QUANTILES[0], QUANTILES[-1])
+_line = partial(Drift, against=REFERENCE, window=TONIGHT)
 
 
 def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drift]:
@@ -36,15 +38,18 @@ def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drif
 
 
 def _nothing(night: Profile, sentence: str) -> Drift:
-    return Drift(measure=ALL, against=REFERENCE, window=TONIGHT, n=night.offered, sentence=sentence)
+    return _line(measure=ALL, n=night.offered, sentence=sentence)
 
 
 @dataclass(frozen=True)
 class _Comparison:
+    """A night, and what its model saw when it was made."""
+
     night: Profile
     reference: Reference
 
     def lines(self) -> Iterator[Drift]:
+        """Rates, scores and typical values, as far as they are known."""
         night, reference = self.night, self.reference
         yield from self._rate(
             "refusal_rate", night.refused, night.offered, reference.refused, reference.n
@@ -66,10 +71,8 @@ class _Comparison:
         chance = charts.share_of(Limits.around(Point.share(k0, n0), (), point.error).high)
         high = max(chance, k0 / n0 + LARGE)
         what = f"{NAMES[name]} is {k / n:.3g}; of the model's reference films it was {k0 / n0:.3g}"
-        yield Drift(
+        yield _line(
             measure=name,
-            against=REFERENCE,
-            window=TONIGHT,
             value=k / n,
             expected=k0 / n0,
             high=high,
@@ -82,10 +85,8 @@ class _Comparison:
         night, reference = self.night, self.reference
         n = night.scored
         shown = "It depends on how frequent pneumonia is, so it has no limit."
-        yield Drift(
+        yield _line(
             measure=POSITIVE_RATE,
-            against=REFERENCE,
-            window=TONIGHT,
             value=night.called / n,
             expected=reference.positive_rate,
             n=n,
@@ -93,19 +94,16 @@ class _Comparison:
             f"films it was {reference.positive_rate:.3g}. {shown}",
         )
         scale = SCALES["probability"]
-        known: dict[int, int] = {}
-        for p in reference.probabilities:
-            at = scale.bin(float(p))
-            known[at] = known.get(at, 0) + 1
+        known = Counter(scale.bin(float(p)) for p in reference.probabilities)
         _lowest, (mine, theirs) = aligned(
             "probability", night, Profile(histograms={"probability": known})
         )
+        if not mine.sum():
+            return
         figures = {"ks": charts.ks(mine, theirs)[0], "psi": charts.psi(mine, theirs)[0]}
         for name, value in figures.items():
-            yield Drift(
+            yield _line(
                 measure=name,
-                against=REFERENCE,
-                window=TONIGHT,
                 value=value,
                 n=n,
                 sentence=f"{NAMES[name]} is {value:.3g} from the model's reference. {shown}",
@@ -122,10 +120,8 @@ class _Comparison:
         low, high = spread.quantiles[0], spread.quantiles[-1]
         # The middle of a bin is not beyond what lies in the same bin.
         breach = not scale.bin(low) <= at <= scale.bin(high)
-        yield Drift(
+        yield _line(
             measure=name,
-            against=REFERENCE,
-            window=TONIGHT,
             value=value,
             expected=spread.quantiles[len(QUANTILES) // 2],
             low=low,

@@ -50,14 +50,20 @@ def test_nights_that_differ_by_more_than_chance_widen_the_limits() -> None:
     whole = Point(0.0, 0.01)
     calm = [Point(0.1 * sign, 0.1) for sign in (-1, 1) * 10]
     wild = [Point(0.3 * sign, 0.1) for sign in (-1, 1) * 10]
-    assert overdispersion(whole, calm) == pytest.approx(1.02, abs=0.03)
-    assert overdispersion(whole, wild) == pytest.approx(2.8, abs=0.1)
+    assert overdispersion(wild) == pytest.approx(3 * overdispersion(calm), rel=0.2)
     assert Limits.around(whole, wild, 0.1, 3).high > 2 * Limits.around(whole, calm, 0.1, 3).high
+
+
+def test_a_change_that_lasts_hardly_widens_the_limits() -> None:
+    rng = np.random.default_rng(1)
+    before, since = ([Point(float(at), 1.0) for at in rng.normal(mean, 1, 10)] for mean in (0, 6))
+    assert overdispersion([*before, *since]) < 1.4
+    assert overdispersion([Point(at, 1.0) for at in (0.0, 6.0) * 10]) > 3
 
 
 def test_nights_that_are_all_alike_do_not_narrow_the_limits() -> None:
     alike = [Point(0.0, 0.1)] * 20
-    assert overdispersion(Point(0.0, 0.01), alike) == 1
+    assert overdispersion(alike) == 1
 
 
 @QUICK

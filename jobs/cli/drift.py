@@ -1,0 +1,118 @@
+"""``screening drift``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from screening.reference import Reference
+    from screening.report.series import Night
+
+#: Columns of the table, by measure.
+_SHOWN: Final = {
+    "positive_rate": "POSITIVE",
+    "psi": "PSI",
+    "domain_distance": "DISTANCE",
+    "refusal_rate": "REFUSED",
+}
+_LONGEST: Final = 32
+
+
+@click.command()
+@click.argument(
+    "reports",
+    metavar="REPORT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Bundle that the reports were made with: hold them against its reference, too.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("drift"),
+    show_default=True,
+    help="Folder for drift.html, with a chart of each measure, and drift.csv; written anew.",
+)
+def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
+    """Show how the films of many nights have changed: a line for each REPORT, oldest first.
+
+    Each night is compared with those before it that are given. A figure with an exclamation mark, or
+    that of the last three nights together, is beyond its control limits; the last column names all
+    that are.
+    """
+    from screening.errors import ReportError
+    from screening.films import is_inside
+    from screening.report.pages.drift_page import write_page
+    from screening.report.series import series, write_series
+
+    for report in reports:
+        if is_inside(out, report):
+            raise click.UsageError(f"the charts {out} would lie inside {report}")
+    nights = series(reports, _reference(model, reports))
+    for line in _table(nights):
+        click.echo(line)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_series(out, nights)
+        write_page(out, nights)
+    except OSError as error:
+        raise ReportError(f"the charts {out} cannot be written: {error.strerror}") from error
+    click.echo(f"Charts: {out / 'drift.html'}")
+
+
+def _reference(model: Path | None, reports: Sequence[Path]) -> Reference | None:
+    """That of the bundle, if it is the one that the reports were made with."""
+    if model is None:
+        return None
+    from exports.bundle import Bundle
+    from screening.errors import ReportError
+    from screening.report.profile import Profile
+
+    bundle = Bundle.open(model)
+    for report in reports:
+        sha256 = Profile.read(report).model_sha256
+        if sha256 not in ("", bundle.sha256):
+            raise ReportError(
+                f"{report} is of the model {sha256[:16]}, and {model} is {bundle.sha256[:16]}"
+            )
+    return bundle.card.reference
+
+
+def _table(nights: Sequence[Night]) -> Iterator[str]:
+    """Lines of equal columns: names to the left, figures to the right."""
+    from jobs.printable import printable
+
+    rows = [["NIGHT", "REPORT", "FILMS", *_SHOWN.values(), "BEYOND ITS LIMITS"]]
+    for night in nights:
+        beyond = dict.fromkeys(line.measure for line in night.breaches)
+        figures = [_figure(night, measure) for measure in _SHOWN]
+        name = printable(night.name)
+        name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        at = night.profile.at[:16].replace("T", " ") or "-"
+        rows.append([at, name, str(night.profile.offered), *figures, ", ".join(beyond)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        sides = "<<" + ">" * (len(row) - 3) + "<"
+        cells = (
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _figure(night: Night, measure: str) -> str:
+    line = night.line(measure)
+    value = night.values.get(measure) if line is None else line.value
+    if value is None:
+        return "-"
+    beyond = any(breach.measure == measure for breach in night.breaches)
+    return f"{value:.3f}{'!' if beyond else ' '}"

@@ -1,0 +1,93 @@
+"""Many nights of a site in a row: what each would have said, had it known those before."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from screening.errors import ReportError
+from screening.reference import Reference
+from screening.report.control import control
+from screening.report.drift import COLUMNS, DRIFT, NIGHTS, TONIGHT, Drift, breaches, cells
+from screening.report.last_nights import plain_values
+from screening.report.profile import Profile
+from screening.row import LINE_END, cell
+
+_COLUMNS: Final = ("report", "at", *COLUMNS)
+
+
+@dataclass(frozen=True)
+class Night:
+    """A report among others.
+
+    Attributes:
+        name: of the report's folder.
+        lines: compared with the nights before it, and with the model's reference if that is known.
+        values: of the night by itself, by measure; known from the first night on.
+    """
+
+    name: str
+    profile: Profile
+    lines: Sequence[Drift]
+    values: dict[str, float]
+
+    @property
+    def breaches(self) -> list[Drift]:
+        """What somebody should look at."""
+        return list(breaches(self.lines))
+
+    def line(self, measure: str) -> Drift | None:
+        """The comparison of this night alone with those before; None if there is none."""
+        own = (
+            line
+            for line in self.lines
+            if (line.measure, line.window, line.against) == (measure, TONIGHT, NIGHTS)
+        )
+        return next(own, None)
+
+
+def series(reports: Iterable[Path], reference: Reference | None = None) -> list[Night]:
+    """Nights by the time of their last film, whatever order their reports are given in.
+
+    A report that is given twice is one night.
+
+    Args:
+        reference: of the model; None leaves it out.
+
+    Raises:
+        ReportError: if one is no report, or if they are not of one model.
+    """
+    profiles = {path.resolve(): Profile.read(path) for path in reports}
+    ordered = sorted(profiles.items(), key=lambda pair: (pair[1].at, pair[0]))
+    _refuse_two_models(ordered)
+    nights: list[Night] = []
+    for path, profile in ordered:
+        lines = control(profile, [night.profile for night in nights], reference)
+        if reference is None:
+            lines = [line for line in lines if line.against == NIGHTS]
+        nights.append(Night(path.name, profile, lines, plain_values(profile)))
+    return nights
+
+
+def write_series(folder: Path, nights: Iterable[Night]) -> None:
+    """Write ``drift.csv``: the lines of each night, with its report and its time before them."""
+    with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(_COLUMNS)
+        for night in nights:
+            about = (cell(night.name), night.profile.at)
+            writer.writerows([*about, *cells(line)] for line in night.lines)
+
+
+def _refuse_two_models(ordered: Sequence[tuple[Path, Profile]]) -> None:
+    first: dict[str, Path] = {}
+    for path, profile in ordered:
+        if profile.model_sha256:
+            first.setdefault(profile.model_sha256, path)
+    if len(first) > 1:
+        (one, path), (other, second) = list(first.items())[:2]
+        raise ReportError(
+            f"{path} is of the model {one[:16]}, and {second} of the model {other[:16]}; nights of "
+            "two models cannot be compared: give the reports of one"
+        )

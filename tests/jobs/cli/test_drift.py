@@ -1,0 +1,94 @@
+"""``screening drift``."""
+
+import pytest
+
+from command import screening
+from exports.bundle import SHIPPED, Bundle
+from jobs import exit_codes
+from queue_makers import empty_bundle, table
+from screening.report.profile import Profile
+
+
+def report(folder, day, **changes):
+    """A report of 100 films."""
+    given = {
+        "at": f"2026-11-{day:02}T03:00:00.000+00:00",
+        "model_sha256": "f" * 64,
+        "statuses": {"scored": 100},
+        "called": 10,
+        "histograms": {"domain_distance": {-25: 100}},
+    }
+    place = folder / f"night-{day}"
+    place.mkdir()
+    Profile(**given | changes).write(place)
+    return place
+
+
+@pytest.fixture
+def reports(home):
+    """Seven calm nights and one with many calls."""
+    calm = [report(home, day) for day in range(1, 8)]
+    return [*calm, report(home, 8, called=60)]
+
+
+def test_nights_are_shown_one_below_the_other_with_what_is_beyond_its_limits(home, reports):
+    result = screening("drift", *reversed(reports))
+    assert result.exit_code == exit_codes.OK, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:4] == ["NIGHT", "REPORT", "FILMS", "POSITIVE"]
+    assert lines[1].split() == [
+        "2026-11-01",
+        "03:00",
+        "night-1",
+        "100",
+        "0.100",
+        "-",
+        "0.613",
+        "0.000",
+    ]
+    assert lines[8].split()[4:] == ["0.600!", "-", "0.613", "0.000", "positive_rate"]
+    assert lines[9] == "Charts: drift/drift.html"
+    assert (home / "drift/drift.html").exists()
+    assert table(home / "drift/drift.csv")[-1]["report"] == "night-8"
+
+
+def test_the_charts_are_drawn_anew_each_time(home, reports):
+    screening("drift", *reports[:2], "--out", "charts")
+    first = (home / "charts/drift.csv").read_bytes()
+    assert screening("drift", *reports, "--out", "charts").exit_code == exit_codes.OK
+    assert (home / "charts/drift.csv").read_bytes() != first
+
+
+@pytest.mark.parametrize("place", ["night-1", "night-1/charts"])
+def test_nothing_is_written_into_a_report(reports, place):
+    result = screening("drift", *reports, "--out", place)
+    assert result.exit_code == exit_codes.USAGE
+    assert "would lie inside" in result.stderr
+
+
+def test_a_folder_that_is_no_report_is_an_error_in_one_line(home, reports):
+    (home / "other").mkdir()
+    result = screening("drift", *reports, "other")
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr == "Error: other is no report: No such file or directory\n"
+
+
+def test_reports_of_another_model_than_the_bundle_are_an_error(home, reports):
+    bundle = empty_bundle(home / "bundle")
+    result = screening("drift", *reports, "--model", bundle.path)
+    assert result.exit_code == exit_codes.ERROR
+    assert f"is {bundle.sha256[:16]}" in result.stderr
+
+
+def test_with_the_bundle_nights_are_held_against_its_reference(home):
+    sha256 = Bundle.open(SHIPPED).sha256
+    only = report(home, 1, model_sha256=sha256, histograms={"domain_distance": {70: 100}})
+    result = screening("drift", only, "--model", SHIPPED)
+    assert "domain_distance" in result.stdout.splitlines()[1]
+
+
+def test_charts_that_cannot_be_written_are_an_error_in_one_line(home, reports):
+    (home / "file").touch()
+    result = screening("drift", *reports, "--out", "file/charts")
+    assert result.exit_code in (exit_codes.ERROR, exit_codes.USAGE)
+    assert "Traceback" not in result.output

@@ -1,0 +1,79 @@
+"""Many nights in a row."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from night_makers import night, reference, rows
+
+from screening.errors import ReportError
+from screening.report.drift import DRIFT, NIGHTS, REFERENCE
+from screening.report.profile import Profile
+from screening.report.series import series, write_series
+
+
+def report(folder: Path, day: int, **changes: object) -> Path:
+    """The report of a day of November, in a folder called after it."""
+    place = folder / f"night-{day:02}"
+    place.mkdir(parents=True)
+    profile = night(day, **changes)  # type: ignore[arg-type]
+    replace(profile, at=f"2026-11-{day:02}T03:00:00.000+00:00").write(place)
+    return place
+
+
+def test_nights_are_in_the_order_of_time_however_they_are_given(tmp_path: Path) -> None:
+    reports = [report(tmp_path, day) for day in (3, 1, 2)]
+    assert [each.name for each in series([*reports, reports[0]])] == [
+        "night-01",
+        "night-02",
+        "night-03",
+    ]
+
+
+def test_each_night_is_compared_with_those_before_it(tmp_path: Path) -> None:
+    calm = [report(tmp_path, day) for day in range(1, 9)]
+    nights = series([*calm, report(tmp_path, 9, grey_mean=0.9)])
+    assert [bool(each.breaches) for each in nights] == [False] * 8 + [True]
+    assert [each.line("grey_mean") is None for each in nights] == [True] * 5 + [False] * 4
+    assert {each.measure for each in nights[8].breaches} == {"grey_mean"}
+
+
+def test_the_values_of_a_night_are_known_from_the_first_on(tmp_path: Path) -> None:
+    (first,) = series([report(tmp_path, 1)])
+    assert first.values["positive_rate"] == first.profile.called / 100
+    assert first.values["grey_mean"] == pytest.approx(0.5, abs=0.03)
+    assert first.values["white"] == pytest.approx(0.0008, abs=0.0003)
+
+
+def test_with_a_reference_each_night_is_held_against_it_too(tmp_path: Path) -> None:
+    own = reference(rows(1, films=500))
+    (without,) = series([report(tmp_path, 1)])
+    (held,) = series([tmp_path / "night-01"], own)
+    assert {line.against for line in without.lines} == {NIGHTS}
+    assert {line.against for line in held.lines} == {NIGHTS, REFERENCE}
+
+
+def test_nights_of_two_models_are_an_error_that_names_both(tmp_path: Path) -> None:
+    one, other = report(tmp_path, 1), report(tmp_path, 2)
+    replace(Profile.read(other), model_sha256="e" * 64).write(other)
+    with pytest.raises(ReportError, match=rf"{one} .*ffff.* {other} .*eeee"):
+        series([other, one])
+
+
+def test_a_night_without_a_film_is_of_any_model(tmp_path: Path) -> None:
+    one, empty = report(tmp_path, 1), tmp_path / "empty"
+    empty.mkdir()
+    Profile().write(empty)
+    assert [each.name for each in series([one, empty])] == ["empty", "night-01"]
+
+
+def test_the_series_is_written_with_the_report_of_each_line(tmp_path: Path) -> None:
+    nights = series([report(tmp_path, 1), report(tmp_path, 2)])
+    write_series(tmp_path, nights)
+    with (tmp_path / DRIFT).open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["report"], line["at"][:10], line["measure"]) for line in lines] == [
+        ("night-01", "2026-11-01", "all"),
+        ("night-02", "2026-11-02", "all"),
+    ]
