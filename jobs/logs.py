@@ -18,8 +18,8 @@ import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from jobs import exit_codes
-from jobs.printable import printable
 from screening.clock import now
+from screening.printable import printable
 from screening.report.drift import breaches
 from screening.row import Row, Status
 

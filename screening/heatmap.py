@@ -52,7 +52,8 @@ _TO_OKLAB: Final = np.array(
     ]
 )
 
-_SCALE_ROWS: Final = 26
+#: Of the scale of colours below a heat map.
+SCALE_ROWS: Final = 26
 _SCALE_COLUMNS: Final = 180
 _TICKS: Final = (0, 5, 10, 15)
 
@@ -132,7 +133,7 @@ def _colours() -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=64)
 def _scale(width: int) -> Image.Image:
     """The colours on middle grey with their log odds, right-aligned below a picture."""
-    strip = Image.new("RGB", (width, _SCALE_ROWS))
+    strip = Image.new("RGB", (width, SCALE_ROWS))
     bar_width = _SCALE_COLUMNS - 60
     steps = np.linspace(0, 1, bar_width, dtype=np.float32)
     bar = _tinted(Image.new("L", (bar_width, 8), 110), np.tile(steps, (8, 1)))

@@ -90,7 +90,7 @@ def _reference(model: Path | None, reports: Sequence[Path]) -> Reference | None:
 
 def _table(nights: Sequence[Night]) -> Iterator[str]:
     """Lines of equal columns: names to the left, figures to the right."""
-    from jobs.printable import printable
+    from screening.printable import printable
 
     rows = [["NIGHT", "REPORT", "FILMS", *_SHOWN.values(), "BEYOND ITS LIMITS"]]
     for night in nights:

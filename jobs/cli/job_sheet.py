@@ -7,9 +7,9 @@ from typing import Any
 
 from jobs.cli import job_words
 from jobs.job import Job
-from jobs.printable import printable
 from jobs.states import State
 from screening.audit import Event
+from screening.printable import printable
 from screening.row import Status
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from jobs.job import Job
-from jobs.printable import printable
 from jobs.states import OPEN, State
+from screening.printable import printable
 
 #: Seconds from which the next larger unit is used, and the seconds in it.
 _UNITS: Final = ((36 * 3600, 86400, "d"), (5400, 3600, "h"), (90, 60, "min"), (0, 1, "s"))

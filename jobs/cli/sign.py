@@ -47,8 +47,8 @@ def _sign_bundle(folder: Path, key: Path) -> str:
 def _sign_report(folder: Path, key: Path) -> str:
     from exports.errors import SignatureError
     from exports.signature import sign_report
-    from jobs.printable import printable
     from screening.audit import AUDIT, SIGNATURE, read_audit
+    from screening.printable import printable
     from screening.verification import verify
 
     # A signature that is there already is replaced, whatever it is.

@@ -11,7 +11,7 @@ import click
 
 from exports.bundle import SHIPPED
 from jobs import exit_codes
-from jobs.printable import printable
+from screening.printable import printable
 
 if TYPE_CHECKING:
     from screening.verification import Problem

@@ -165,7 +165,7 @@ def _confusion(axes: Axes, side: Side, threshold: float) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
     for (row, column), films in np.ndenumerate(table):
         part = shares[row, column]
-        color = "white" if part > 0.7 else "black"
+        color = "white" if part > 0.88 else "black"
         style: dict[str, Any] = {"ha": "center", "color": color}
         axes.text(column, row - 0.04, f"{films:,}", va="bottom", fontsize=17, **style)
         axes.text(

@@ -7,14 +7,15 @@ from typing import Any, Final
 from screening.card import Card
 from screening.findings import CLASSES
 from screening.reference import INPUTS, Reference
-from screening.report.operating_points import CHOSEN, STEP
+from screening.report.operating_points import CHOSEN
 from screening.report.pages.page import render
-from screening.training.measure.evaluation import SIDES, TEST, VALIDATION, number
+from screening.report.pages.points import point_rows
+from screening.report.pages.words import DASH, between, count, number
+from screening.training.measure.evaluation import SIDES, TEST, VALIDATION
+from screening.training.measure.evaluation import number as value_of
 
 PAGE: Final = "card.html"
 FIGURES: Final = "figures"
-
-_NONE: Final = "\N{EN DASH}"
 
 #: Metrics in the order of the page, as people call them, with the decimals that tell models apart.
 _METRICS: Final = {
@@ -71,11 +72,12 @@ def write_page(model: Path, card: Card) -> None:
         command=card.training.get("command"),
         data=_data(card.training.get("films", {})),
         has_data_page=(model / "data.html").is_file(),
+        groups=[f"{name} films" for name in measured],
         metrics=_metrics(measured),
         results=_results(card.results, card.results_at_half),
         classes=_classes(card.results),
         classes_at_half=_classes(card.results_at_half),
-        points=_points(card.operating_points),
+        points=point_rows(card.operating_points),
         points_side=_side_of(card.operating_points, measured),
         elsewhere=_elsewhere(card.elsewhere),
         gate=_gate(card),
@@ -106,7 +108,7 @@ def _glance(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, s
 def _data(films: Mapping[str, Mapping[str, int]]) -> list[Row]:
     columns = ("films", "patients", *CLASSES)
     return [
-        [name, *(_count(side.get(column)) for column in columns)] for name, side in films.items()
+        [name, *(count(side.get(column)) for column in columns)] for name, side in films.items()
     ]
 
 
@@ -127,10 +129,10 @@ def _results(results: Mapping[str, Any], at_half: Mapping[str, Any]) -> list[Row
     return [
         [
             name,
-            _count(side.get("n")),
-            _number(side.get("loss"), 4),
-            _number(side.get("accuracy"), 4),
-            _number(at_half.get(name, {}).get("accuracy"), 4),
+            count(side.get("n")),
+            number(side.get("loss"), 4),
+            number(side.get("accuracy"), 4),
+            number(at_half.get(name, {}).get("accuracy"), 4),
         ]
         for name, side in _in_order(results)
     ]
@@ -145,42 +147,12 @@ def _classes(results: Mapping[str, Any]) -> list[Row]:
             rows.append(
                 [
                     f"{finding}, {name}",
-                    _count(figures.get("support")),
-                    *(_count(called.get(other)) for other in CLASSES),
-                    *(_number(figures.get(key), 3) for key in ("precision", "recall", "f1")),
+                    count(figures.get("support")),
+                    *(count(called.get(other)) for other in CLASSES),
+                    *(number(figures.get(key), 3) for key in ("precision", "recall", "f1")),
                 ]
             )
     return rows
-
-
-def _points(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows of the table of thresholds: those with a meaning, and all of them."""
-    rows = [_point(point) for point in points]
-    projected = [point["projected"] for point in points if point.get("projected")]
-    return {
-        "named": [row for row in rows if row["marks"]],
-        "all": rows,
-        "prevalence": f"{projected[0]['prevalence']:.1%}" if projected else None,
-    }
-
-
-def _point(point: Mapping[str, Any]) -> dict[str, Any]:
-    marks = [mark for mark in point.get("marks", ()) if mark != STEP]
-    shares = ("sensitivity", "specificity", "ppv", "npv")
-    projected = point.get("projected") or {}
-    return {
-        "threshold": f"{point['threshold']:.6g}",
-        "marks": ["in use" if mark == CHOSEN else mark for mark in marks],
-        "chosen": CHOSEN in marks,
-        "shares": [(_value(point, key, 3), _interval(point, key, 3)) for key in shares],
-        "referrals": _number(point.get("referrals"), 1),
-        "counts": [_count(point.get(key)) for key in ("tp", "fp", "tn", "fn")],
-        "projected": [
-            _number(projected.get("ppv"), 3),
-            _number(projected.get("npv"), 3),
-            _number(projected.get("referrals"), 1),
-        ],
-    }
 
 
 def _side_of(
@@ -189,9 +161,9 @@ def _side_of(
     """Which side the table of thresholds is about: its chosen row has that side's confusion."""
     for point in points:
         if CHOSEN in point.get("marks", ()):
-            count = {key.upper(): point.get(key) for key in ("tp", "fp", "tn", "fn")}
+            counts = {key.upper(): point.get(key) for key in ("tp", "fp", "tn", "fn")}
             for name, metrics in measured.items():
-                if metrics.get("confusion") == count:
+                if metrics.get("confusion") == counts:
                     return name
     return None
 
@@ -201,7 +173,7 @@ def _elsewhere(elsewhere: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | N
     if not elsewhere:
         return None
     keys = [key for key in _ELSEWHERE if any(key in row for row in elsewhere.values())]
-    ranked = sorted(elsewhere, key=lambda name: _rank(number(elsewhere[name].get("auroc"))))
+    ranked = sorted(elsewhere, key=lambda name: _rank(value_of(elsewhere[name].get("auroc"))))
     worst = elsewhere[ranked[0]]
     return {
         "columns": ["hospital", *(_ELSEWHERE[key][0] for key in keys)],
@@ -241,7 +213,7 @@ def _gate(card: Card) -> dict[str, Any] | None:
 
 def _reference(reference: Reference) -> dict[str, Any]:
     return {
-        "n": _count(reference.n),
+        "n": count(reference.n),
         "facts": [
             ["refused by the gate", f"{reference.refusal_rate:.1%}"],
             ["called pneumonia, of the scored", f"{reference.positive_rate:.1%}"],
@@ -276,39 +248,31 @@ def _in_order(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
 
 
 def _value(metrics: Mapping[str, Any], key: str, digits: int) -> str:
-    return _number(number(metrics.get(key)), digits)
+    return number(value_of(metrics.get(key)), digits)
 
 
 def _interval(metrics: Mapping[str, Any], key: str, digits: int) -> str:
     metric = metrics.get(key)
-    if not isinstance(metric, Mapping) or metric.get("ci_low") is None:
+    if not isinstance(metric, Mapping):
         return ""
-    return f"{metric['ci_low']:.{digits}f}\N{EN DASH}{metric['ci_high']:.{digits}f}"
+    return between(metric.get("ci_low"), metric.get("ci_high"), digits)
 
 
 def _n(metrics: Mapping[str, Any], key: str) -> str:
     metric = metrics.get(key)
-    return _count(metric.get("n")) if isinstance(metric, Mapping) else _NONE
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _count(value: int | None) -> str:
-    return _NONE if value is None else f"{value:,}"
+    return count(metric.get("n")) if isinstance(metric, Mapping) else DASH
 
 
 def _plain(value: Any) -> str:
     """A value of the card in words: numbers short, mappings as pairs."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items()) or _NONE
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items()) or DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or _NONE
+        return ", ".join(map(_plain, value)) or DASH
     return str(value)
 
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from jobs.cli import job_words
 from jobs.cli.job_table import Listed, Tail, lines, table
-from jobs.printable import printable
 from jobs.states import State
 from queue_makers import make_job
+from screening.printable import printable
 
 NOW = 1_000_000.0
 

@@ -1,7 +1,6 @@
 """The model card as a page: complete, self-contained, and silent on what the card lacks."""
 
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,54 +13,9 @@ from screening.reference import INPUTS, WARNINGS, Reference, Spread, histogram, 
 from screening.report.operating_points import operating_points
 from screening.report.pages.drawing import drawn
 from screening.training.pages.card_page import write_page
+from web_page import Page
 
 DASH = "\N{EN DASH}"
-VOID = {"meta", "img", "br", "link", "hr"}
-
-
-class Page(HTMLParser):
-    """A page read back: its texts, tables' rows, and what it would load."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.texts, self.rows, self.images, self.links, self.open = [], [], [], [], []
-        self.classes = []
-        self.feed(source)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-            self.classes.append(attributes.get("class"))
-        if tag in {"td", "th"}:
-            self.rows[-1].append("")
-        if tag == "img":
-            self.images.append(attributes)
-        self.links += [attributes[key] for key in ("src", "href") if key in attributes]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            return
-        self.texts.append(data)
-        if self.open[-1:] and {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += " ".join(data.split())
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
-
-    def all_rows(self, name):
-        return [row[1:] for row in self.rows if row and row[0] == name]
-
-    def row(self, name):
-        (row,) = self.all_rows(name)
-        return row
 
 
 def page_of(model, card):

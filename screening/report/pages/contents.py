@@ -1,0 +1,98 @@
+"""What the page of a report shows."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from screening.findings import NORMAL, PNEUMONIA
+from screening.report.metrics import Scored
+from screening.report.operating_points import Point
+from screening.report.summary import Line
+from screening.row import Row, Status
+
+
+class Comparison(Protocol):
+    """A night's figure beside what was expected of it.
+
+    Attributes:
+        window: over how many nights.
+        against: what it is compared with.
+        value: None where there is none; likewise `expected`, `low` and `high`, its limits.
+        n: films that the value is of.
+        breach: the value is beyond a limit.
+        sentence: the same for people.
+    """
+
+    @property
+    def measure(self) -> str: ...
+    @property
+    def window(self) -> str: ...
+    @property
+    def against(self) -> str: ...
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def expected(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def breach(self) -> bool: ...
+    @property
+    def sentence(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is known when a report is written. What is missing, the page leaves out.
+
+    Attributes:
+        rows: one a film, with labels and outcomes.
+        lines: of the summary; looked up by metric, subset and unit.
+        points: what each threshold would mean.
+        scored: films with a label and an answer; None without any.
+        facts: about the job, by name: when, by whom, with what; shown as they are, in this order.
+        label_problems: lines of the labels file that were not used, counted by kind.
+        drift: what tonight is compared with; empty if there is nothing to compare with yet.
+    """
+
+    rows: Sequence[Row]
+    lines: Sequence[Line] = ()
+    points: Sequence[Point] = ()
+    scored: Scored | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    label_problems: Mapping[str, int] = field(default_factory=dict)
+    drift: Sequence[Comparison] = ()
+
+    @cached_property
+    def statuses(self) -> Counter[Status]:
+        """How many files have which status."""
+        return Counter(row.status for row in self.rows)
+
+    @cached_property
+    def answered(self) -> list[Row]:
+        """Rows with a probability."""
+        return [row for row in self.rows if row.probability is not None]
+
+    @cached_property
+    def called(self) -> list[Row]:
+        """Films called pneumonia, the highest probability first."""
+        return sorted(
+            (row for row in self.answered if row.prediction == PNEUMONIA),
+            key=lambda row: (-(row.probability or 0), row.film),
+        )
+
+    @property
+    def called_normal(self) -> int:
+        """How many films were called normal."""
+        return sum(row.prediction == NORMAL for row in self.answered)
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """From which probability on a film was called pneumonia; None without an answer."""
+        return next((row.threshold for row in self.answered if row.threshold is not None), None)

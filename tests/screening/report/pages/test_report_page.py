@@ -1,0 +1,335 @@
+"""The page of a report: complete, self-contained, and made of whatever there is."""
+
+import os
+import re
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from screening.gallery import HEATMAPS, THUMBNAILS, place_of
+from screening.heatmap import heatmap_png
+from screening.picture import thumbnail_jpeg
+from screening.report.cases import cases, judged, table_of
+from screening.report.operating_points import operating_points
+from screening.report.pages.contents import Contents
+from screening.report.pages.legend import MEANINGS
+from screening.report.pages.report_page import write_page
+from screening.report.summary import summarise
+from screening.row import COLUMNS, Row, Status
+from web_page import Page
+
+DASH = "\N{EN DASH}"
+HOSTILE = "<script>alert(1)</script>\"&'.png"
+
+
+@dataclass(frozen=True)
+class Drift:
+    measure: str = "positive_rate"
+    window: str = "tonight"
+    against: str = "reference"
+    value: float | None = 0.3
+    expected: float | None = 0.1
+    low: float | None = 0.05
+    high: float | None = 0.2
+    n: int = 400
+    breach: bool = True
+    sentence: str = "The share called pneumonia is 0.300, at most 0.200 was expected."
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
+    monkeypatch.setattr("screening.report.pages.bands._RESAMPLES", 20)
+
+
+def scored(film, p, label="", **more):
+    called = "PNEUMONIA" if p >= 0.5 else "NORMAL"
+    outcome = label and ("T" if label == called else "F") + called[0]
+    return Row(
+        film=film, status=Status.SCORED, probability=p, prediction=called, threshold=0.5,
+        label=label, outcome=outcome, model="net 1", model_sha256="ab" * 32, runtime="onnx", **more,
+    )  # fmt: skip
+
+
+def unread(film, status, reason):
+    return Row(film=film, status=status, reason=reason)
+
+
+NIGHT = [
+    *(
+        scored(f"ward/{k:02}.png", k / 40, "PNEUMONIA" if k % 3 else "NORMAL", patient=f"{k:064}")
+        for k in range(40)
+    ),
+    unread("notes.txt", Status.REFUSED, "not_image: The file is not an image."),
+    unread("cut.png", Status.FAILED, "not_decodable: The image does not decode (truncated)."),
+    unread("copy.png", Status.DUPLICATE, "same_bytes: Byte for byte the same file as (a.png)."),
+]
+
+
+def contents_of(rows, **more):
+    own = [row for row in rows if row.outcome]
+    judged_films = cases(judged(table_of(own))) if own else None
+    return Contents(
+        rows=rows,
+        lines=summarise(rows, [] if own else None),
+        points=operating_points(judged_films, 0.5, 0.1) if own else [],
+        scored=judged_films,
+        **more,
+    )
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    """The page of these rows, read back; the report lies in `tmp_path`."""
+
+    def made(rows, **more):
+        write_page(tmp_path, contents_of(rows, **more))
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return made
+
+
+def section(page, heading):
+    """The text between a heading and the next of its kind."""
+    names = [name for level, name in page.headings if level == 2]
+    text = page.text
+    start = text.index(heading, text.index("Research software"))
+    later = [text.find(name, start + 1) for name in names[names.index(heading) + 1 :][:1]]
+    return text[start : later[0] if later else len(text)]
+
+
+def assert_good(page):
+    """What holds of every page."""
+    levels = [level for level, _name in page.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(name for _level, name in page.headings)
+    assert all(len(picture["alt"]) > 10 for picture in page.images)
+    assert all(link.startswith("data:image/") for link in page.links)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "link", "iframe", "object", "form", "a"}
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+    (policy,) = (a["content"] for tag, a in page.tags if a.get("http-equiv"))
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
+    assert "Research software." in page.text
+    assert "Not a medical device" in page.text
+    assert not re.search(r"\b(nan|inf|None(?!\.))\b", page.text)
+
+
+def test_a_night_with_labels_has_everything(page_of, tmp_path):
+    facts = {"Job": "job-1", "Finished (UTC)": "2026-01-02 03:04:05", "User": "ada"}
+    page = page_of(NIGHT, facts=facts, drift=[Drift()], label_problems={"no_film": 2, "unknown": 0})
+    assert_good(page)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        *("statuses.png", "scores.png", "confusion.png", "reliability.png"),
+        *("roc.png", "precision_recall.png"),
+    }
+    assert len(page.images) == 6
+    for expected in (
+        *facts.values(),
+        "43 files = 40 scored + 1 refused + 1 failed + 1 duplicate.",
+        "Of the 40 scored, 20 were called PNEUMONIA and 20 NORMAL.",
+        "The share called pneumonia is 0.300",
+        "2 lines of the labels file could not be used: no film 2.",
+        "screening verify REPORT",
+        "40 scored films have a label",
+        "in use",
+    ):
+        assert expected in page.text
+    assert page.row("positive rate") == ["reference", "tonight", "0.300", "0.100", "0.050 to 0.200", "400", "breach"]  # fmt: skip
+    assert page.row("cut.png") == ["The image does not decode (truncated)."]
+
+
+def test_the_work_list_holds_the_called_films_by_falling_probability(page_of):
+    page = page_of(NIGHT)
+    films = [row for row in page.rows if row[0].isdigit() and "/" in row[1]]
+    work = films[:20]
+    assert [row[1] for row in work] == [f"ward/{k:02}.png" for k in range(39, 19, -1)]
+    assert work[0][:3] == ["1", "ward/39.png", "0.9750"]
+    assert work[0][4] == "0" * 12
+
+
+def test_films_near_the_threshold_are_listed_from_both_sides_the_nearest_first(page_of):
+    rows = [scored(f"{p}.png", p) for p in (0.1, 0.3, 0.49, 0.505, 0.9)]
+    page = page_of(rows)
+    near = section(page, "Near the threshold")
+    assert "3 films have a probability from 0.25 to 0.75" in near
+    assert re.findall(r"0\.\d+\.png", near) == [
+        "0.505.png",
+        "0.49.png",
+        "0.3.png",
+    ]
+
+
+def test_metrics_stand_with_interval_and_n(page_of):
+    contents = contents_of(NIGHT)
+    figures = {
+        line.metric: line.figure
+        for line in contents.lines
+        if (line.subset, line.unit.value) == ("all", "film")
+    }
+    recall = figures["recall"]
+    assert page_of(NIGHT).row("Sensitivity (recall)")[:3] == [
+        f"{recall.value:.3f}",
+        f"{recall.ci_low:.3f}{DASH}{recall.ci_high:.3f}",
+        f"{recall.n}",
+    ]
+
+
+def test_what_is_undefined_is_a_dash_with_its_reason(page_of):
+    rows = [scored(f"{k}.png", 0.1, "NORMAL") for k in range(3)]
+    page = page_of(rows)
+    assert_good(page)
+    value, why, n = page.row("Sensitivity (recall)")[:3]
+    assert (value, n) == (DASH, "0")
+    assert "no" in why
+    assert "0 show pneumonia and 3 do not" in page.text
+
+
+def test_without_labels_there_is_no_performance_and_the_page_says_so(page_of, tmp_path):
+    page = page_of([replace(row, label="", outcome="") for row in NIGHT])
+    assert_good(page)
+    assert "No film that was scored has a label" in section(page, "Performance against labels")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "statuses.png",
+        "scores.png",
+    }
+    assert "Other thresholds" not in page.text
+
+
+def test_an_empty_folder_has_a_page(page_of, tmp_path):
+    page = page_of([])
+    assert_good(page)
+    assert "The folder held no file." in page.text
+    assert page.images == []
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_night_on_which_everything_failed_has_a_page(page_of):
+    rows = [unread(f"{k}.png", Status.FAILED, "not_decodable: x.") for k in range(20)]
+    rows += [unread(f"{k}.jpg", Status.FAILED, "not_screened: y.") for k in range(7)]
+    page = page_of(rows)
+    assert_good(page)
+    assert "7 films were not reached" in page.text
+    assert "20 films have no answer because of a fault" in page.text
+    assert "No film was scored." in page.text
+
+
+@pytest.mark.parametrize("label", ["", "PNEUMONIA"])
+def test_one_film_has_a_page(page_of, label):
+    page = page_of([scored("a.png", 0.7, label)])
+    assert_good(page)
+    assert "1 file, read for pneumonia" in page.text
+
+
+def test_a_quiet_night_needs_no_attention(page_of):
+    page = page_of([scored("a.png", 0.2)], drift=[Drift(breach=False)])
+    attention = section(page, "Needs attention")
+    assert "Nothing: every film has an answer" in attention
+    assert "nothing drifted" in attention
+
+
+def test_warnings_of_films_are_counted(page_of):
+    rows = [
+        scored(
+            "a.png", 0.7, warnings="out_of_domain: Unlike (distance 2; limit 1).; rotated: Not."
+        ),
+        scored("b.png", 0.2, warnings="out_of_domain: Unlike (distance 3; limit 1)."),
+    ]
+    attention = section(page_of(rows), "Needs attention")
+    assert "2 scored films have the warning out_of_domain" in attention
+    assert "1 scored film has the warning rotated" in attention
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (HOSTILE, HOSTILE),
+        ("a\nb\x00\x1b[31m.png", r"a\nb\x00\x1b[31m.png"),
+        ("gpj.\u202eexe.png", r"gpj.\u202eexe.png"),
+        (os.fsdecode(b"\xff.png"), r"\udcff.png"),
+        ("{{ 7 * 7 }}.png", "{{ 7 * 7 }}.png"),
+        ("a" * 3000 + ".png", "a" * 80 + "…" + "a" * 76 + ".png"),
+    ],
+    ids=["markup", "control characters", "from the right", "no text", "a template", "long"],
+)
+def test_a_name_from_outside_is_shown_and_does_nothing(page_of, name, expected):
+    rows = [
+        scored(name, 0.7, "PNEUMONIA", warnings=name, view=name, sex=name, manufacturer=name),
+        scored(f"{name}/b", 0.4, "NORMAL"),
+        unread(name, Status.FAILED, f"not_decodable: {name}"),
+        unread(name, Status.REFUSED, name),
+    ]
+    page = page_of(rows, facts={name: name}, drift=[Drift(measure=name, sentence=name)])
+    assert_good(page)
+    assert [row[1] for row in page.rows if row[0] == "1" and row[2].startswith("0.7")] == [
+        " ".join(expected.split())
+    ]
+
+
+def pictured(folder, rows):
+    """The rows with pictures that lie in the folder."""
+    grey = np.random.default_rng(1).random((32, 32)).astype(np.float32)
+    for kind, picture in (
+        (HEATMAPS, heatmap_png(grey, 20 * grey)),
+        (THUMBNAILS, thumbnail_jpeg(grey)),
+    ):
+        (folder / kind).mkdir()
+        for row in rows:
+            (folder / place_of(row.sha256, kind)).write_bytes(picture)
+    return [
+        replace(
+            row, heatmap=place_of(row.sha256, HEATMAPS), thumbnail=place_of(row.sha256, THUMBNAILS)
+        )
+        for row in rows
+    ]
+
+
+def test_films_are_shown_with_their_heat_maps_up_to_what_a_page_can_hold(page_of, tmp_path):
+    rows = [scored(f"{k}.png", 0.9, sha256=f"{k:064}"[::-1]) for k in range(150)]
+    page = page_of(pictured(tmp_path, rows))
+    assert_good(page)
+    films = [picture for picture in page.images if picture["alt"].startswith("Film ")]
+    assert len(films) == 200
+    assert all(picture["src"].startswith("data:image/jpeg;base64,/9j/") for picture in films)
+    assert len(re.findall(r"\b\d+\.png", section(page, "Work list: films called pneumonia"))) == 150
+    assert "pixels" in page.text
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+
+
+def test_pictures_that_are_not_in_the_folder_are_left_out(page_of, tmp_path):
+    secret = tmp_path.parent / "secret.jpg"
+    Image.new("L", (9, 9)).save(secret)
+    page = page_of([scored("a.png", 0.9, thumbnail="../secret.jpg", heatmap="heatmaps/none.png")])
+    assert_good(page)
+    assert not [picture for picture in page.images if picture["alt"].startswith("Film ")]
+
+
+def test_very_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
+    name = "<" * 200
+    rows = [scored(f"{name}{k}.png", 0.51, warnings=name) for k in range(3000)]
+    for status in (Status.FAILED, Status.REFUSED, Status.DUPLICATE):
+        rows += [unread(f"{name}{k}", status, f"reason{k % 9}: {name}") for k in range(3000)]
+    page = page_of(rows)
+    assert "Shown are 200 of 3,000" in page.text
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+
+
+def test_every_column_of_the_report_is_explained(page_of):
+    assert set(COLUMNS) <= MEANINGS.keys()
+    page = page_of(NIGHT)
+    assert all(page.all_rows(name) for name in COLUMNS)
+
+
+def test_the_same_night_gives_the_same_page(page_of, tmp_path):
+    page_of(NIGHT)
+    first = (tmp_path / "report.html").read_bytes()
+    page_of(NIGHT)
+    assert (tmp_path / "report.html").read_bytes() == first
