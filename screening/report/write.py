@@ -1,6 +1,7 @@
 """Write a report: whole, or not at all."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from screening.report.cases import cases, judged, table_of
 from screening.report.drift import Drift, write_drift
 from screening.report.join import join
 from screening.report.labels import LABELS, Labels, Unused, write_unused
+from screening.report.metrics import Scored
 from screening.report.operating_points import POINTS, Point, operating_points, write_points
+from screening.report.pages.contents import Contents
+from screening.report.pages.facts import job_facts
+from screening.report.pages.report_page import write_page
 from screening.report.profile import Profile
 from screening.report.summary import SUMMARY, Line, drifted, summarise, write_summary
 from screening.row import PREDICTIONS, Row, write_rows
@@ -57,7 +62,8 @@ class Report:
     Attributes:
         rows: one a film, with labels and outcomes.
         lines: the summary.
-        points: what each threshold would mean; empty without labels.
+        scored: films with a label and an answer; None without any.
+        points: what each threshold would mean for them.
         unused: lines of the labels file that were not used; None if there is no such file.
         drift: how the films differ from those of the nights before.
     """
@@ -65,6 +71,7 @@ class Report:
     folder: Path
     rows: Sequence[Row]
     lines: Sequence[Line] = ()
+    scored: Scored | None = None
     points: Sequence[Point] = ()
     unused: Sequence[Unused] | None = None
     drift: Sequence[Drift] = ()
@@ -97,11 +104,13 @@ def _made(folder: Path, night: Night) -> Report:
         unused = [replace(one, film=one.film and night.shown_name(one.film)) for one in unused]
         events.append(_labels_event(night.labels, len(unused), night.shown_name))
     rows = [replace(row, film=night.shown_name(row.film)) for row in rows]
+    scored = _scored(rows)
     return Report(
         folder=folder,
         rows=rows,
         lines=[*summarise(rows, unused, night.prevalence), *drifted(night.drift)],
-        points=_points(rows, night.prevalence),
+        scored=scored,
+        points=_points(scored, rows, night.prevalence),
         unused=unused,
         drift=night.drift,
         events=[*events, *map(film_event, rows)],
@@ -120,17 +129,35 @@ def _write(aside: Path, report: Report, night: Night) -> None:
         write_drift(aside, report.drift)
     if night.gallery is not None:
         night.gallery.hang(aside, report.rows)
+    write_page(aside, _contents(report))
     head = write_audit(aside, report.events, len(report.rows))
     if night.sign is not None:
         (aside / SIGNATURE).write_bytes(night.sign(head))
 
 
-def _points(rows: Iterable[Row], prevalence: float | None) -> list[Point]:
-    """The table for films that have a label and an answer; their threshold is one."""
-    own = [row for row in rows if row.outcome and row.threshold is not None]
-    if not own:
+def _scored(rows: Sequence[Row]) -> Scored | None:
+    own = judged(table_of(rows))
+    return None if own.empty else cases(own)
+
+
+def _points(scored: Scored | None, rows: Sequence[Row], prevalence: float | None) -> list[Point]:
+    """The table of operating points; the threshold of all films is one."""
+    threshold = next((row.threshold for row in rows if row.threshold is not None), None)
+    if scored is None or threshold is None:
         return []
-    return operating_points(cases(judged(table_of(own))), own[0].threshold or 0.0, prevalence)
+    return operating_points(scored, threshold, prevalence)
+
+
+def _contents(report: Report) -> Contents:
+    return Contents(
+        rows=report.rows,
+        lines=report.lines,
+        points=report.points,
+        scored=report.scored,
+        facts=job_facts(report.events, report.rows, now()),
+        label_problems=Counter(one.problem.value for one in report.unused or ()),
+        drift=report.drift,
+    )
 
 
 def _labels_event(labels: Labels, unused: int, shown_name: Callable[[str], str]) -> Event:
