@@ -1,21 +1,50 @@
 """What labels say about probabilities and decisions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from screening.findings import CLASSES, POSITIVE
-from screening.report.intervals import Figure, bootstrap, share
+from screening.report.intervals import (
+    Booleans,
+    Figure,
+    Floats,
+    Patients,
+    draws,
+    mean_of_two,
+    share,
+    studentised,
+    sum_of_gaps,
+)
+from screening.report.ranking import Ranking
 
 _BINS: Final = 10
 
 # A probability has six decimals; one that is written as 0 or 1 is at most this far from it.
 _NEXT_TO_NOTHING: Final = 5e-7
 
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
+# Fewer films, or fewer patients of a kind of films, and a figure carries the note "few".
+_MANY_FILMS: Final = 100
+_MANY_PATIENTS: Final = 10
+
+# The kinds of films that a metric depends on, first those it is a share of, and what it means if
+# there are none.
+_KINDS: Final = {
+    "positive": "no_positives",
+    "negative": "no_negatives",
+    "called": "none_called",
+    "cleared": "none_cleared",
+}
+_BOTH: Final = ("positive", "negative")
+_NEEDS: Final = {
+    "precision": ("called", *_BOTH),
+    "recall": ("positive",),
+    "specificity": ("negative",),
+    "npv": ("cleared", *_BOTH),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +55,13 @@ class Scored:
         positive: True where the label is pneumonia.
         probability: calibrated P(pneumonia).
         called: True where the film was called pneumonia.
-        patient: patients as integers, for resampling.
+        patient: the patient of each film as a small number, 0 or more.
     """
 
     positive: Booleans
     probability: Floats
     called: Booleans
-    patient: npt.NDArray[np.int64]
+    patient: Patients
 
 
 def confusion(films: Scored) -> dict[str, int]:
@@ -46,7 +75,7 @@ def confusion(films: Scored) -> dict[str, int]:
 
 
 def proportions(films: Scored) -> dict[str, Figure]:
-    """Precision, recall, specificity, negative predictive value and accuracy."""
+    """Precision, recall, specificity, negative predictive value and accuracy, with their notes."""
     right = films.positive == films.called
     of = {
         "precision": films.called,
@@ -55,80 +84,50 @@ def proportions(films: Scored) -> dict[str, Figure]:
         "npv": ~films.called,
         "accuracy": np.ones(len(right), bool),
     }
-    return {name: share(right[these], films.patient[these]) for name, these in of.items()}
+    return _noted(
+        {name: share(right[these], films.patient[these]) for name, these in of.items()}, films
+    )
 
 
 def performance(films: Scored) -> dict[str, Figure]:
     """All metrics by name, in the order of the summary.
 
-    Proportions carry Wilson intervals that know of films of the same patient, the others
-    percentile intervals from resampling patients.
-    A metric that the films do not define (no positives, say) has no value.
+    Proportions, and what is made of them, carry Wilson intervals that know of films of the same
+    patient, the others intervals from resampling patients. A metric that the films do not define
+    (no positives, say) has no value; its note says why. The order of the films is of no account.
     """
-    ranking = _Ranking(films)
-    return {
-        **proportions(films),
-        "balanced_accuracy": bootstrap(lambda w: _balanced_accuracy(films, w), films.patient),
-        "f1": bootstrap(lambda w: _f1(films, w), films.patient),
-        "auroc": bootstrap(ranking.auroc, films.patient),
-        "average_precision": bootstrap(ranking.average_precision, films.patient),
-        "brier": bootstrap(lambda w: _brier(films, w), films.patient),
-        "calibration_error": bootstrap(
-            lambda w: calibration_error(films.positive, films.probability, w), films.patient
-        ),
+    shares = proportions(films)
+    composed = {
+        "balanced_accuracy": mean_of_two(shares["recall"], shares["specificity"]),
+        "f1": _f1(films),
     }
+    return {**shares, **_noted({**composed, **_resampled(films)}, films)}
 
 
 def auroc(films: Scored) -> Figure:
     """Area under the ROC curve alone."""
-    return bootstrap(_Ranking(films).auroc, films.patient)
+    return performance(films)["auroc"]
 
 
-class _Ranking:
-    """Films in the order of their probability, sorted once for a thousand resamples.
+def _f1(films: Scored) -> Figure:
+    """F1 and its interval, those of a share: of films found among those called or positive.
 
-    The same figures as scikit-learn's ``roc_auc_score`` and ``average_precision_score``, which
-    check and sort their arguments anew at every call.
+    F1 is 2 J / (1 + J) of that share J: Wilson's indirect method (Lam, Gopal and Qian,
+    arXiv:2309.14621, 2023).
     """
-
-    def __init__(self, films: Scored) -> None:
-        self._order = np.argsort(-films.probability, kind="stable")
-        self._positive = films.positive[self._order]
-        ordered = films.probability[self._order]
-        # Films with equal probability are called together: only the last of them is a threshold.
-        self._ends = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
-
-    def auroc(self, weights: Floats) -> float | None:
-        """Area under the ROC curve by the trapezoidal rule; undefined without both classes."""
-        tp, fp = self._cumulated(weights)
-        if not tp[-1] or not fp[-1]:
-            return None
-        return float(np.trapezoid(tp, fp) / (tp[-1] * fp[-1]))
-
-    def average_precision(self, weights: Floats) -> float | None:
-        """Precision averaged over the steps in recall; undefined without positives."""
-        tp, fp = self._cumulated(weights)
-        if not tp[-1]:
-            return None
-        precision = tp[1:] / np.maximum(tp[1:] + fp[1:], np.finfo(float).tiny)
-        return float(np.sum(np.diff(tp) * precision) / tp[-1])
-
-    def _cumulated(self, weights: Floats) -> tuple[Floats, Floats]:
-        """True and false positives at each threshold, from none called to all called."""
-        ordered = weights[self._order]
-        tp = np.cumsum(ordered * self._positive)[self._ends]
-        fp = np.cumsum(ordered * ~self._positive)[self._ends]
-        return np.append(0.0, tp), np.append(0.0, fp)
+    either = films.positive | films.called
+    found = (films.positive & films.called)[either]
+    part = share(found, films.patient[either])
+    value, low, high = (
+        None if j is None else 2 * j / (1 + j) for j in (part.value, part.ci_low, part.ci_high)
+    )
+    return Figure(value, low, high, len(films.positive))
 
 
-def calibration_error(
-    positive: Booleans, probability: Floats, weights: Floats | None = None
-) -> float:
+def calibration_error(positive: Booleans, probability: Floats) -> float:
     """Expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015)."""
-    weights = np.ones(len(positive)) if weights is None else weights
-    bins = np.minimum((probability * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights * (probability - positive), _BINS)
-    return float(np.abs(gaps).sum() / weights.sum())
+    gaps = np.bincount(_bins(probability), probability - positive, _BINS)
+    return float(np.abs(gaps).sum() / len(positive))
 
 
 def log_loss(positive: Booleans, probability: Floats) -> float | None:
@@ -183,20 +182,95 @@ def _ratio(part: np.integer | int, whole: np.integer | int) -> float | None:
     return int(part) / int(whole) if whole else None
 
 
-def _balanced_accuracy(films: Scored, weights: Floats) -> float | None:
-    positives = float(weights[films.positive].sum())
-    negatives = float(weights.sum()) - positives
-    if not positives or not negatives:
-        return None
-    found = float(weights[films.positive & films.called].sum()) / positives
-    cleared = float(weights[~films.positive & ~films.called].sum()) / negatives
-    return (found + cleared) / 2
+def _resampled(films: Scored) -> dict[str, Figure]:
+    """What no formula gives an interval: all from the same draws of patients."""
+    n = len(films.positive)
+    if not n:
+        names = ("auroc", "average_precision", "brier", "calibration_error")
+        return dict.fromkeys(names, Figure(None, None, None, 0))
+    films = _ordered(films)
+    each = _kinds(films)
+    patients, rarer = each["all"], min(each["positive"], each["negative"])
+    # Errors are known without both classes, too.
+    known = rarer if rarer > 1 else patients
+    statistics = _Statistics(films)
+    (seen,) = statistics(np.ones((1, patients)))
+    drawn = np.concatenate([statistics(times) for times in draws(patients, n)])
+    auroc, precision, brier = (
+        Figure(None, None, None, n)
+        if np.isnan(seen[k])
+        else studentised(float(seen[k]), drawn[:, k], of, n)
+        for k, of in enumerate((rarer, rarer, known))
+    )
+    return {
+        "auroc": auroc,
+        "average_precision": precision,
+        "brier": brier,
+        "calibration_error": sum_of_gaps(seen[3:], drawn[:, 3:], patients, n),
+    }
 
 
-def _f1(films: Scored, weights: Floats) -> float | None:
-    either = float(weights[films.positive].sum() + weights[films.called].sum())
-    return 2 * float(weights[films.positive & films.called].sum()) / either if either else None
+class _Statistics:
+    """AUROC, average precision, Brier score and the gaps of the calibration, for many draws.
+
+    What is a sum over films is added up by patient once, so that a draw is a row of a product of
+    matrices; only the two areas need each film.
+
+    Args:
+        films: by falling probability, patients numbered without gaps.
+    """
+
+    def __init__(self, films: Scored) -> None:
+        self._ranking = Ranking(films.positive, films.probability, films.patient)
+        difference = films.probability - films.positive
+        cell = films.patient * _BINS + _bins(films.probability)
+        sizes = np.bincount(films.patient)
+        gaps = np.bincount(cell, difference, len(sizes) * _BINS).reshape(-1, _BINS)
+        self._sums = np.column_stack([sizes, np.bincount(films.patient, difference**2), gaps])
+
+    def __call__(self, times: Floats) -> Floats:
+        """All of them for draws of shape (k, patients): shape (k, 3 + bins)."""
+        sums = times @ self._sums
+        return np.column_stack([*self._ranking.areas(times), sums[:, 1:] / sums[:, :1]])
 
 
-def _brier(films: Scored, weights: Floats) -> float:
-    return float(np.average((films.probability - films.positive) ** 2, weights=weights))
+def _ordered(films: Scored) -> Scored:
+    """By falling probability, patients numbered from 0: the same films in the same order, always."""
+    order = np.lexsort((films.patient, films.called, films.positive, -films.probability))
+    _patients, patient = np.unique(films.patient[order], return_inverse=True)
+    return Scored(films.positive[order], films.probability[order], films.called[order], patient)
+
+
+def _bins(probability: Floats) -> npt.NDArray[np.int64]:
+    return np.minimum((probability * _BINS).astype(np.int64), _BINS - 1)
+
+
+def _kinds(films: Scored) -> dict[str, int]:
+    """How many patients have films of each kind."""
+    of = {
+        "all": np.ones(len(films.positive), bool),
+        "positive": films.positive,
+        "negative": ~films.positive,
+        "called": films.called,
+        "cleared": ~films.called,
+    }
+    return {kind: int(np.count_nonzero(np.bincount(films.patient[w]))) for kind, w in of.items()}
+
+
+def _noted(figures: Mapping[str, Figure], films: Scored) -> dict[str, Figure]:
+    """The figures, each with a note where it has no interval, or one of few films or patients."""
+    patients = _kinds(films)
+    few = len(films.positive) < _MANY_FILMS
+
+    def note(name: str, figure: Figure) -> str:
+        if not patients["all"]:
+            return "no_films"
+        needed = _NEEDS.get(name, _BOTH)
+        lacking = [_KINDS[kind] for kind in needed if not patients[kind]]
+        if figure.value is None or (figure.ci_low is None and lacking and patients["all"] > 1):
+            return lacking[0]
+        if figure.ci_low is None:
+            return "one_patient"
+        return "few" if few or min(patients[kind] for kind in needed) < _MANY_PATIENTS else ""
+
+    return {name: replace(figure, note=note(name, figure)) for name, figure in figures.items()}

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from screening.decision import Calibration, Floats, OperatingPoint
 from screening.findings import CLASSES, POSITIVE
+from screening.report.intervals import Booleans
 from screening.report.metrics import (
-    Booleans,
     Scored,
     confusion,
     log_loss,

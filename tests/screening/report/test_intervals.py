@@ -2,8 +2,20 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from scipy.stats import t as student
 
-from screening.report.intervals import Figure, bootstrap, proportion, share
+from screening.report.intervals import (
+    Figure,
+    draws,
+    mean_of_two,
+    proportion,
+    share,
+    studentised,
+    sum_of_gaps,
+)
 
 Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
@@ -27,6 +39,14 @@ def test_a_share_has_its_wilson_interval(successes: int, n: int) -> None:
     assert figure.ci_low == pytest.approx(low, abs=1e-9)
     assert figure.ci_high == pytest.approx(high, abs=1e-9)
     assert figure.n == n
+
+
+@settings(deadline=None, database=None, max_examples=100)
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_a_share_has_the_interval_of_scipy(counts: tuple[int, int]) -> None:
+    figure, reference = proportion(*counts), binomtest(*counts).proportion_ci(method="wilson")
+    assert figure.ci_low == pytest.approx(reference.low, abs=1e-12)
+    assert figure.ci_high == pytest.approx(reference.high, abs=1e-12)
 
 
 def test_a_share_of_nothing_is_undefined() -> None:
@@ -117,53 +137,109 @@ def test_the_order_of_films_does_not_matter_to_a_share() -> None:
     assert (mixed.ci_low, mixed.ci_high) == pytest.approx((plain.ci_low, plain.ci_high))
 
 
-def test_whole_patients_are_drawn() -> None:
-    # Two patients, one always right and one always wrong. A draw of two is right in none, one or
-    # both: the share is 0, 1/2 or 1 with 1/4, 1/2, 1/4, so the 2.5 % and 97.5 % points are 0 and 1.
-    # Drawn film by film, 200 films would give about 0.43 to 0.57.
-    right = np.repeat([1.0, 0.0], 100)
-    figure = bootstrap(lambda w: float(np.average(right, weights=w)), np.repeat([7, 3], 100))
-    assert figure == Figure(0.5, 0.0, 1.0, 200)
+def test_the_mean_of_two_shares_is_as_unsure_as_both() -> None:
+    one, other = proportion(45, 50), proportion(60, 200)
+    figure = mean_of_two(one, other)
+    assert (figure.value, figure.n) == (0.6, 250)
+    (a, b), (c, d) = wilson(45, 50), wilson(60, 200)
+    assert figure.ci_low == pytest.approx(0.6 - sqrt((0.9 - a) ** 2 + (0.3 - c) ** 2) / 2)
+    assert figure.ci_high == pytest.approx(0.6 + sqrt((b - 0.9) ** 2 + (d - 0.3) ** 2) / 2)
 
 
-def test_films_of_many_patients_give_the_interval_of_a_mean() -> None:
-    values = np.random.default_rng(1).random(400)
-    figure = bootstrap(lambda w: float(np.average(values, weights=w)), np.arange(400))
-    half = Z * values.std() / 20
-    assert figure.value == pytest.approx(values.mean())
-    assert figure.ci_low == pytest.approx(values.mean() - half, abs=half / 4)
-    assert figure.ci_high == pytest.approx(values.mean() + half, abs=half / 4)
+def test_the_mean_of_a_share_of_nothing_is_undefined() -> None:
+    assert mean_of_two(proportion(0, 0), proportion(3, 4)) == Figure(None, None, None, 4)
 
 
-def test_films_of_a_patient_need_not_lie_together() -> None:
-    right = np.tile([1.0, 0.0], 50)
-    figure = bootstrap(lambda w: float(np.average(right, weights=w)), np.tile([0, 1], 50))
-    assert (figure.ci_low, figure.ci_high) == (0.0, 1.0)
+def drawn(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Their mean on draws of a patient each."""
+    return np.concatenate(
+        [times @ values for times in draws(len(values), len(values), seed)]
+    ) / len(values)
 
 
-def test_one_patient_has_a_value_and_no_interval() -> None:
-    assert bootstrap(lambda w: float(w.sum()), np.zeros(5, int)) == Figure(5.0, None, None, 5)
+def test_as_many_patients_are_drawn_as_there_are() -> None:
+    times = np.concatenate(list(draws(7, 20)))
+    assert times.shape == (500, 7)
+    assert set(times.sum(axis=1)) == {7.0}
+    # Each is drawn once on average, with the variance 1 - 1/7 of so many draws.
+    assert times.mean(axis=0) == pytest.approx(1, abs=0.15)
+    assert times.var() == pytest.approx(6 / 7, abs=0.05)
 
 
-def test_no_films_have_no_value() -> None:
-    assert bootstrap(lambda _w: 1.0, np.zeros(0, int)) == Figure(None, None, None, 0)
+def test_draws_do_not_depend_on_how_many_fit_into_a_block() -> None:
+    few, many = (np.concatenate(list(draws(9, films))) for films in (9, 100_000))
+    assert np.array_equal(few, many)
 
 
-def test_what_is_undefined_on_all_films_has_no_value() -> None:
-    assert bootstrap(lambda _w: None, np.arange(4)) == Figure(None, None, None, 4)
+def test_the_same_seed_gives_the_same_draws() -> None:
+    values = np.random.default_rng(1).random(50)
+    assert np.array_equal(drawn(values, 1), drawn(values, 1))
+    assert not np.array_equal(drawn(values, 1), drawn(values, 2))
+
+
+def test_many_patients_give_the_interval_of_a_mean_on_the_scale_of_log_odds() -> None:
+    values = np.random.default_rng(1).random(4000)
+    mean = float(values.mean())
+    figure = studentised(mean, drawn(values), 4000, 4000)
+    half = Z * values.std() / sqrt(4000)
+    assert (figure.value, figure.n) == (mean, 4000)
+    # So short an interval is hardly bent.
+    assert figure.ci_low == pytest.approx(mean - half, abs=half / 10)
+    assert figure.ci_high == pytest.approx(mean + half, abs=half / 10)
+
+
+def test_few_patients_widen_an_interval_as_student_says() -> None:
+    draws_of_it = 0.8 + np.array([-0.02, 0.02] * 50)
+    many, few = (studentised(0.8, draws_of_it, patients, 100) for patients in (10**6, 5))
+
+    def half(figure: Figure) -> float:
+        odds = [end / (1 - end) for end in (figure.ci_low, figure.ci_high)]
+        return float(np.log(odds[1] / odds[0])) / 2
+
+    assert half(many) == pytest.approx(Z * 0.02 / 0.16, rel=1e-4)
+    assert half(few) == pytest.approx(student.ppf(0.975, 4) * sqrt(5 / 4) * 0.02 / 0.16)
 
 
 def test_draws_on_which_it_is_undefined_are_left_out() -> None:
-    # Undefined on draws without the first patient; the others contain it, and give 1.
-    figure = bootstrap(lambda w: {True: 1.0, False: None}[bool(w[0] > 0)], np.arange(3))
-    assert figure == Figure(1.0, 1.0, 1.0, 3)
+    with_gaps = np.array([0.4, np.nan, 0.6, np.nan])
+    assert studentised(0.5, with_gaps, 30, 9) == studentised(0.5, np.array([0.4, 0.6]), 30, 9)
 
 
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values = np.random.default_rng(1).random(50)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_what_is_perfect_on_all_draws_is_no_surer_than_its_patients(value: float) -> None:
+    figure = studentised(value, np.full(100, value), 12, 300)
+    assert (figure.ci_low, figure.ci_high) == pytest.approx(wilson(round(12 * value), 12))
 
-    def figure(seed: int) -> Figure:
-        return bootstrap(lambda w: float(np.average(values, weights=w)), np.arange(50), seed)
 
-    assert figure(1) == figure(1)
-    assert figure(1) != figure(2)
+def test_one_patient_has_a_value_and_no_interval() -> None:
+    assert studentised(0.7, np.full(9, 0.7), 1, 5) == Figure(0.7, None, None, 5)
+    assert sum_of_gaps(np.array([0.3]), np.full((9, 1), 0.3), 1, 5) == Figure(0.3, None, None, 5)
+
+
+def gaps_of(true: np.ndarray, patients: int, seed: int) -> Figure:
+    """Of bins whose means of so many standard normal values are off by `true`."""
+    values = true + np.random.default_rng(seed).standard_normal((patients, len(true))) / 10
+    means = np.concatenate([times @ values for times in draws(patients, patients)]) / patients
+    return sum_of_gaps(values.mean(axis=0), means, patients, patients)
+
+
+def test_gaps_by_chance_alone_are_not_told_from_none() -> None:
+    figures = [gaps_of(np.zeros(10), 60, seed) for seed in range(200)]
+    assert np.mean([figure.ci_low == 0 for figure in figures]) > 0.95
+    assert min(figure.value for figure in figures) > 0.05
+
+
+@pytest.mark.parametrize("true", [np.full(10, 0.02), np.array([0.1, -0.1] + [0] * 8)])
+def test_an_interval_of_gaps_holds_their_true_sum(true: np.ndarray) -> None:
+    figures = [gaps_of(true, 60, seed) for seed in range(200)]
+    assert all(figure.ci_low <= figure.value <= figure.ci_high for figure in figures)
+    held = [figure.ci_low <= np.abs(true).sum() <= figure.ci_high for figure in figures]
+    assert np.mean(held) > 0.93
+    # It is told from nothing, and bounded.
+    assert np.mean([figure.ci_low > 0 for figure in figures]) > 0.85
+    assert np.median([figure.ci_high for figure in figures]) < 2 * np.abs(true).sum()
+
+
+def test_no_gap_on_any_draw_is_no_surer_than_its_patients() -> None:
+    figure = sum_of_gaps(np.zeros(10), np.zeros((50, 10)), 12, 12)
+    assert (figure.value, figure.ci_low, figure.ci_high) == pytest.approx((0, *wilson(0, 12)))

@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import log_loss as reference_log_loss
 
+from screening.report.intervals import NOTES
 from screening.report.metrics import (
     Scored,
     calibration_error,
@@ -21,11 +22,6 @@ from screening.report.metrics import (
     performance,
     results_table,
 )
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("screening.report.intervals._RESAMPLES", 40)
 
 
 def films(positive: list[int], probability: list[float], threshold: float = 0.5) -> Scored:
@@ -133,7 +129,88 @@ def test_what_the_films_do_not_define_has_no_value(
 
 
 def test_no_films_define_nothing() -> None:
-    assert {figure.value for figure in performance(films([], [])).values()} == {None}
+    nothing = performance(films([], []))
+    assert {(f.value, f.n, f.note) for f in nothing.values()} == {(None, 0, "no_films")}
+    assert list(nothing) == list(performance(films([1, 0], [0.7, 0.2])))
+
+
+@pytest.mark.parametrize(
+    ("positive", "probability", "notes"),
+    [
+        ([0] * 4, [0.1, 0.2, 0.9, 0.8], {"recall": "no_positives", "auroc": "no_positives"}),
+        ([0] * 4, [0.1, 0.2, 0.1, 0.2], {"precision": "none_called", "f1": "no_positives"}),
+        ([1] * 4, [0.7, 0.8, 0.9, 0.8], {"npv": "none_cleared", "specificity": "no_negatives"}),
+        # It is 1 whatever the order, so there is nothing to be unsure of, and nothing said.
+        ([1] * 4, [0.7, 0.8, 0.9, 0.8], {"average_precision": "no_negatives", "recall": "few"}),
+        ([1, 0, 0, 0], [0.7, 0.8, 0.9, 0.8], {"auroc": "one_patient", "brier": "few"}),
+    ],
+)
+def test_a_note_says_why_something_is_missing(
+    positive: list[int], probability: list[float], notes: dict[str, str]
+) -> None:
+    found = performance(films(positive, probability))
+    assert {name: found[name].note for name in notes} == notes
+    for figure in found.values():
+        assert figure.note in NOTES
+        if figure.note != "few":
+            assert figure.ci_low is figure.ci_high is None
+
+
+def of_kinds(sick: int, well: int, per_patient: int = 1) -> Scored:
+    """So many films, all of which the model calls by a coin."""
+    n = sick + well
+    p = np.random.default_rng(8).random(n).round(6)
+    return Scored(np.arange(n) < sick, p, p > 0.5, np.arange(n) // per_patient)
+
+
+def noted(scored: Scored) -> set[str]:
+    return {name for name, figure in performance(scored).items() if figure.note == "few"}
+
+
+ALL = set(performance(films([], [])))
+
+
+def test_fewer_than_100_films_are_few() -> None:
+    assert noted(of_kinds(50, 49)) == ALL
+    assert noted(of_kinds(50, 50)) == set()
+
+
+def test_fewer_than_10_patients_with_pneumonia_are_few_where_they_matter() -> None:
+    assert noted(of_kinds(9, 200)) == ALL - {"specificity"}
+    assert noted(of_kinds(200, 9)) == ALL - {"recall"}
+    assert noted(of_kinds(10, 200)) == set()
+    # Thirty films, but of eight patients.
+    assert noted(of_kinds(30, 200, per_patient=4)) == ALL - {"specificity"}
+
+
+def test_precision_of_fewer_than_10_films_called_is_of_few() -> None:
+    scored = of_kinds(60, 60)
+    called = np.arange(120) % 20 == 0
+    assert noted(Scored(scored.positive, scored.probability, called, scored.patient)) == {
+        "precision"
+    }
+    assert noted(Scored(scored.positive, scored.probability, ~called, scored.patient)) == {"npv"}
+
+
+def test_the_order_of_films_is_of_no_account() -> None:
+    rng = np.random.default_rng(6)
+    p, patient = rng.random(300).round(2), rng.integers(0, 90, 300)
+    scored = Scored(rng.random(300) < p, p, p >= 0.4, patient)
+    order = rng.permutation(300)
+    mixed = Scored(*(column[order] for column in (scored.positive, p, scored.called, patient)))
+    assert performance(mixed) == performance(scored)
+
+
+def test_films_of_a_patient_that_are_alike_widen_every_interval() -> None:
+    rng = np.random.default_rng(4)
+    p = np.repeat(rng.random(80).round(2), 4)
+    positive = np.repeat(rng.random(80) < p[::4], 4)
+    apart = performance(Scored(positive, p, p >= 0.4, np.arange(320)))
+    together = performance(Scored(positive, p, p >= 0.4, np.repeat(np.arange(80), 4)))
+    for name, narrow in apart.items():
+        wide = together[name]
+        assert (narrow.value, narrow.n) == (pytest.approx(wide.value), wide.n)
+        assert wide.ci_high - wide.ci_low > 1.5 * (narrow.ci_high - narrow.ci_low)
 
 
 def test_perfect_films_are_perfect() -> None:
@@ -152,22 +229,9 @@ def test_one_film_has_values_and_no_interval_where_patients_are_drawn(
     assert found["brier"].value == pytest.approx((label - probability) ** 2)
     assert found["calibration_error"].value == pytest.approx(abs(label - probability))
     assert found["accuracy"].value == float((probability >= 0.5) == bool(label))
-    drawn = ("brier", "calibration_error", "f1", "auroc", "average_precision")
+    drawn = ("brier", "calibration_error", "auroc", "average_precision")
     assert {found[name].ci_low for name in drawn} == {None}
-
-
-def test_films_of_a_patient_that_are_alike_widen_the_intervals_of_shares() -> None:
-    # Each film four times: the same shares, of as many films, but of a quarter of the patients.
-    rng = np.random.default_rng(4)
-    p = np.repeat(rng.random(60).round(2), 4)
-    positive = np.repeat(rng.random(60) < p[::4], 4)
-    apart = performance(Scored(positive, p, p >= 0.4, np.arange(240)))
-    together = performance(Scored(positive, p, p >= 0.4, np.repeat(np.arange(60), 4)))
-    for name in ("precision", "recall", "specificity", "npv", "accuracy"):
-        narrow, wide = apart[name], together[name]
-        assert (narrow.value, narrow.n) == (wide.value, wide.n)
-        assert wide.ci_low < narrow.ci_low
-        assert wide.ci_high > narrow.ci_high
+    assert {found["brier"].note, found["calibration_error"].note} == {"one_patient"}
 
 
 def test_the_results_are_those_of_scikit_learn(some: Scored) -> None:
