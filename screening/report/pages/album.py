@@ -8,7 +8,7 @@ from PIL import Image
 
 from screening.gallery import HEATMAPS, THUMBNAILS
 from screening.heatmap import SCALE_ROWS
-from screening.report.pages.page import data_uri, image
+from screening.report.pages.page import data_uri
 
 #: Pictures on one page.
 _MOST: Final = 200
@@ -32,7 +32,7 @@ class Album:
     def picture(self, place: str) -> str:
         """A thumbnail as a data URI; empty if there is none, or there are enough."""
         path = self._take(THUMBNAILS, place)
-        return image(path) if path else ""
+        return data_uri(path.read_bytes(), "jpeg") if path else ""
 
     def heat_map(self, place: str) -> str:
         """A heat map likewise, smaller and without its scale of colours."""

@@ -9,15 +9,13 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 _SHARED: Final = "screening.report.pages"
 
-_KINDS: Final = {".png": "png", ".jpg": "jpeg"}
-
 
 def render(template: str, package: str = _SHARED, **values: Any) -> str:
     """The page of a template in the folder ``templates`` of a package.
 
     Every value is escaped. Templates extend ``base.html.j2`` and may use the macros of
     ``parts.html.j2``, whatever package they are in; the filter ``image`` turns the path of a
-    picture into a data URI.
+    PNG into a data URI.
 
     Raises:
         jinja2.UndefinedError: if the template asks for a value that was not given.
@@ -26,12 +24,12 @@ def render(template: str, package: str = _SHARED, **values: Any) -> str:
 
 
 def image(path: Path) -> str:
-    """A PNG or JPEG as a data URI, so that the page can be mailed and archived as one file.
+    """A PNG as a data URI, so that the page can be mailed and archived as one file.
 
     Raises:
         OSError: if it cannot be read.
     """
-    return data_uri(path.read_bytes(), _KINDS[path.suffix])
+    return data_uri(path.read_bytes(), "png")
 
 
 def data_uri(picture: bytes, kind: str) -> str:

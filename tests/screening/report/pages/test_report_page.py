@@ -2,83 +2,26 @@
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from screening.gallery import HEATMAPS, THUMBNAILS, place_of
-from screening.heatmap import heatmap_png
-from screening.picture import thumbnail_jpeg
-from screening.report.cases import cases, judged, table_of
-from screening.report.operating_points import operating_points
-from screening.report.pages.contents import Contents
+from nights import NIGHT, Drift, contents_of, pictured, scored, unread
 from screening.report.pages.legend import MEANINGS
 from screening.report.pages.report_page import write_page
-from screening.report.summary import summarise
-from screening.row import COLUMNS, Row, Status
+from screening.row import COLUMNS, Status
 from web_page import Page
 
 DASH = "\N{EN DASH}"
 HOSTILE = "<script>alert(1)</script>\"&'.png"
 
 
-@dataclass(frozen=True)
-class Drift:
-    measure: str = "positive_rate"
-    window: str = "tonight"
-    against: str = "reference"
-    value: float | None = 0.3
-    expected: float | None = 0.1
-    low: float | None = 0.05
-    high: float | None = 0.2
-    n: int = 400
-    breach: bool = True
-    sentence: str = "The share called pneumonia is 0.300, at most 0.200 was expected."
-
-
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
     monkeypatch.setattr("screening.report.pages.bands._RESAMPLES", 20)
-
-
-def scored(film, p, label="", **more):
-    called = "PNEUMONIA" if p >= 0.5 else "NORMAL"
-    outcome = label and ("T" if label == called else "F") + called[0]
-    return Row(
-        film=film, status=Status.SCORED, probability=p, prediction=called, threshold=0.5,
-        label=label, outcome=outcome, model="net 1", model_sha256="ab" * 32, runtime="onnx", **more,
-    )  # fmt: skip
-
-
-def unread(film, status, reason):
-    return Row(film=film, status=status, reason=reason)
-
-
-NIGHT = [
-    *(
-        scored(f"ward/{k:02}.png", k / 40, "PNEUMONIA" if k % 3 else "NORMAL", patient=f"{k:064}")
-        for k in range(40)
-    ),
-    unread("notes.txt", Status.REFUSED, "not_image: The file is not an image."),
-    unread("cut.png", Status.FAILED, "not_decodable: The image does not decode (truncated)."),
-    unread("copy.png", Status.DUPLICATE, "same_bytes: Byte for byte the same file as (a.png)."),
-]
-
-
-def contents_of(rows, **more):
-    own = [row for row in rows if row.outcome]
-    judged_films = cases(judged(table_of(own))) if own else None
-    return Contents(
-        rows=rows,
-        lines=summarise(rows, [] if own else None),
-        points=operating_points(judged_films, 0.5, 0.1) if own else [],
-        scored=judged_films,
-        **more,
-    )
 
 
 @pytest.fixture
@@ -271,24 +214,6 @@ def test_a_name_from_outside_is_shown_and_does_nothing(page_of, name, expected):
     assert_good(page)
     assert [row[1] for row in page.rows if row[0] == "1" and row[2].startswith("0.7")] == [
         " ".join(expected.split())
-    ]
-
-
-def pictured(folder, rows):
-    """The rows with pictures that lie in the folder."""
-    grey = np.random.default_rng(1).random((32, 32)).astype(np.float32)
-    for kind, picture in (
-        (HEATMAPS, heatmap_png(grey, 20 * grey)),
-        (THUMBNAILS, thumbnail_jpeg(grey)),
-    ):
-        (folder / kind).mkdir()
-        for row in rows:
-            (folder / place_of(row.sha256, kind)).write_bytes(picture)
-    return [
-        replace(
-            row, heatmap=place_of(row.sha256, HEATMAPS), thumbnail=place_of(row.sha256, THUMBNAILS)
-        )
-        for row in rows
     ]
 
 

@@ -1,0 +1,88 @@
+"""Nights that tests make pages of."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from screening.gallery import HEATMAPS, THUMBNAILS, place_of
+from screening.heatmap import heatmap_png
+from screening.picture import thumbnail_jpeg
+from screening.report.cases import cases, judged, table_of
+from screening.report.operating_points import operating_points
+from screening.report.pages.contents import Contents
+from screening.report.summary import summarise
+from screening.row import Row, Status
+
+
+@dataclass(frozen=True)
+class Drift:
+    measure: str = "positive_rate"
+    window: str = "tonight"
+    against: str = "reference"
+    value: float | None = 0.3
+    expected: float | None = 0.1
+    low: float | None = 0.05
+    high: float | None = 0.2
+    n: int = 400
+    breach: bool = True
+    sentence: str = "The share called pneumonia is 0.300, at most 0.200 was expected."
+
+
+def scored(film, p, label="", **more):
+    called = "PNEUMONIA" if p >= 0.5 else "NORMAL"
+    outcome = label and ("T" if label == called else "F") + called[0]
+    return Row(
+        film=film, status=Status.SCORED, probability=p, prediction=called, threshold=0.5,
+        label=label, outcome=outcome, model="net 1", model_sha256="ab" * 32, runtime="onnx", **more,
+    )  # fmt: skip
+
+
+def unread(film, status, reason):
+    return Row(film=film, status=status, reason=reason)
+
+
+NIGHT = [
+    *(
+        scored(
+            f"ward/{k:02}.png",
+            k / 40,
+            "PNEUMONIA" if k % 3 else "NORMAL",
+            patient=f"{k:064}",
+            sha256=f"{k + 1:064}"[::-1],
+        )
+        for k in range(40)
+    ),
+    unread("notes.txt", Status.REFUSED, "not_image: The file is not an image."),
+    unread("cut.png", Status.FAILED, "not_decodable: The image does not decode (truncated)."),
+    unread("copy.png", Status.DUPLICATE, "same_bytes: Byte for byte the same file as (a.png)."),
+]
+
+
+def contents_of(rows, **more):
+    own = [row for row in rows if row.outcome]
+    judged_films = cases(judged(table_of(own))) if own else None
+    return Contents(
+        rows=rows,
+        lines=summarise(rows, [] if own else None),
+        points=operating_points(judged_films, 0.5, 0.1) if own else [],
+        scored=judged_films,
+        **more,
+    )
+
+
+def pictured(folder, rows):
+    """The rows with pictures that lie in the folder."""
+    grey = np.random.default_rng(1).random((32, 32)).astype(np.float32)
+    for kind, picture in (
+        (HEATMAPS, heatmap_png(grey, 20 * grey)),
+        (THUMBNAILS, thumbnail_jpeg(grey)),
+    ):
+        (folder / kind).mkdir()
+        for row in rows:
+            (folder / place_of(row.sha256, kind)).write_bytes(picture)
+    return [
+        replace(
+            row, heatmap=place_of(row.sha256, HEATMAPS), thumbnail=place_of(row.sha256, THUMBNAILS)
+        )
+        for row in rows
+    ]
