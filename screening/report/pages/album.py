@@ -35,12 +35,16 @@ class Album:
         return data_uri(path.read_bytes(), "jpeg") if path else ""
 
     def heat_map(self, place: str) -> str:
-        """A heat map likewise, smaller and without its scale of colours."""
+        """A heat map likewise, smaller and without its scale of colours; empty if it is damaged."""
         path = self._take(HEATMAPS, place)
         if path is None:
             return ""
-        with Image.open(path) as sheet:
-            film = sheet.crop((0, 0, sheet.width, sheet.height - SCALE_ROWS)).convert("RGB")
+        try:
+            with Image.open(path) as sheet:
+                film = sheet.crop((0, 0, sheet.width, sheet.height - SCALE_ROWS)).convert("RGB")
+        except (OSError, SyntaxError):
+            # Pillow's words for a damaged file; the report is worth more than this picture.
+            return ""
         film.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
         buffer = BytesIO()
         film.save(buffer, "JPEG", quality=_QUALITY, optimize=True)

@@ -237,6 +237,15 @@ def test_pictures_that_are_not_in_the_folder_are_left_out(page_of, tmp_path):
     assert not [picture for picture in page.images if picture["alt"].startswith("Film ")]
 
 
+def test_a_damaged_picture_costs_the_page_no_more_than_itself(page_of, tmp_path):
+    (row,) = pictured(tmp_path, [scored("a.png", 0.9, sha256="ab" * 32)])
+    whole = (tmp_path / row.heatmap).read_bytes()
+    for damaged in (b"", b"no picture", whole[: len(whole) // 2]):
+        (tmp_path / row.heatmap).write_bytes(damaged)
+        films = [image for image in page_of([row]).images if image["alt"].startswith("Film ")]
+        assert len(films) == 1
+
+
 def test_very_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
     name = "<" * 200
     rows = [scored(f"{name}{k}.png", 0.51, warnings=name) for k in range(3000)]
