@@ -1,12 +1,12 @@
 """Are a night's films still like the site's last ones, and like those its model was made with?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from screening.reference import Reference
 from screening.report.drift import FEWEST, Drift
 from screening.report.last_nights import with_last_nights
 from screening.report.model_reference import with_reference
-from screening.report.profile import Profile
+from screening.report.profile import Profile, merged
 
 
 def control(
@@ -19,10 +19,17 @@ def control(
         earlier: nights of the same site and model, oldest first.
         reference: from the model's card.
     """
-    nights = [tonight]
-    for profile in reversed(earlier):
-        if nights[-1].offered < FEWEST:
-            nights[-1] = nights[-1].merge(profile)
-        else:
-            nights.append(profile)
+    nights = list(map(merged, _together([tonight, *reversed(earlier)])))
     return [*with_last_nights(nights), *with_reference(nights[0], reference)]
+
+
+def _together(profiles: Iterable[Profile]) -> Iterator[list[Profile]]:
+    """Neighbours that are enough films for a night, but for the last ones."""
+    night: list[Profile] = []
+    for profile in profiles:
+        night.append(profile)
+        if sum(each.offered for each in night) >= FEWEST:
+            yield night
+            night = []
+    if night:
+        yield night

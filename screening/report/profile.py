@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,6 +23,8 @@ _NO_PICTURE: Final = ("not_image", "not_followed")
 #: Scanners and views that are kept by name; what is rarer is counted together.
 _NAMED: Final = 20
 _OTHERS: Final = "others"
+
+_COUNTS: Final = ("statuses", "reasons", "warnings", "views", "scanners")
 
 
 @dataclass(frozen=True)
@@ -152,30 +154,11 @@ class Profile:
             scanners=_named(row.manufacturer for row in pictures),
         )
 
-    def merge(self, earlier: "Profile") -> "Profile":
-        """This night and an earlier one as if they were one."""
-        return Profile(
-            max(self.at, earlier.at),
-            self.model_sha256 or earlier.model_sha256,
-            Counter(self.statuses) + Counter(earlier.statuses),
-            Counter(self.reasons) + Counter(earlier.reasons),
-            self.called + earlier.called,
-            Counter(self.warnings) + Counter(earlier.warnings),
-            {
-                name: Counter(self.histograms.get(name, {}))
-                + Counter(earlier.histograms.get(name, {}))
-                for name in SCALES
-            },
-            Counter(self.views) + Counter(earlier.views),
-            Counter(self.scanners) + Counter(earlier.scanners),
-        )
-
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON; histograms as pairs of bin and count."""
-        counts = ("statuses", "reasons", "warnings", "views", "scanners")
         return (
             vars(self)
-            | {name: dict(getattr(self, name)) for name in counts}
+            | {name: dict(getattr(self, name)) for name in _COUNTS}
             | {"histograms": {name: sorted(bins.items()) for name, bins in self.histograms.items()}}
         )
 
@@ -217,12 +200,24 @@ class Profile:
             raise ReportError(f"{path} is damaged: {error}") from error
 
 
-def merged(profiles: Iterable[Profile]) -> Profile:
-    """Several nights as one; of none, an empty one."""
-    whole = Profile()
-    for profile in profiles:
-        whole = profile.merge(whole)
-    return whole
+def merged(profiles: Sequence[Profile]) -> Profile:
+    """Nights as if they were one; of none, an empty one. The model is that of the first."""
+    return Profile(
+        at=max((profile.at for profile in profiles), default=""),
+        model_sha256=next((each.model_sha256 for each in profiles if each.model_sha256), ""),
+        called=sum(profile.called for profile in profiles),
+        histograms={
+            name: _sum(profile.histograms.get(name, {}) for profile in profiles) for name in SCALES
+        },
+        **{name: _sum(getattr(profile, name) for profile in profiles) for name in _COUNTS},
+    )
+
+
+def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:
+    total: Counter[Any] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
 
 
 def aligned(measure: str, *profiles: Profile) -> tuple[int, tuple[npt.NDArray[np.float64], ...]]:

@@ -40,7 +40,7 @@ ROWS = st.lists(
 def test_two_nights_as_one_are_the_night_of_all_their_films(
     some: list[Row], others: list[Row]
 ) -> None:
-    assert Profile.of(some).merge(Profile.of(others)) == Profile.of([*some, *others])
+    assert merged([Profile.of(some), Profile.of(others)]) == Profile.of([*some, *others])
 
 
 @QUICK
@@ -51,7 +51,7 @@ def test_a_profile_survives_json(rows: list[Row]) -> None:
 
 
 def test_no_nights_are_an_empty_one() -> None:
-    assert merged([]) == Profile()
+    assert merged([]) == Profile.of([])
     assert Profile.of([]).offered == 0
 
 

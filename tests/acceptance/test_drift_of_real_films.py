@@ -1,0 +1,58 @@
+"""Streams of real films: a change is noticed soon, and without one there is no alarm."""
+
+import pytest
+
+from drift import (
+    CHANGES,
+    FRONTAL,
+    PICTURES,
+    SOON,
+    STREAMS,
+    Stream,
+    alarms,
+    found,
+    rows_of,
+)
+from exports.bundle import SHIPPED, Bundle
+from makers import PICTURES as FOLDER
+from screening.findings import CLASSES
+
+FILMS = 200
+SEEDS = range(5)
+CHANGED = ("exposure x 0.9", "gamma 0.8")
+NO_CHEST = 100
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle.open(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def pools(bundle, real_films):
+    """Rows of some films of each class, as they are and changed, and of other pictures."""
+    pools = {}
+    for finding in CLASSES:
+        paths = sorted((real_films / finding).iterdir())
+        chosen = paths[:: max(1, len(paths) // FILMS)]
+        pools[finding] = rows_of(bundle, chosen)
+        for name in CHANGED:
+            pools[f"{finding}, {name}"] = rows_of(bundle, chosen, CHANGES[name])
+    shown = [path for path in sorted(FOLDER.glob("*.jpg")) if not path.stem.startswith(FRONTAL)]
+    pools[PICTURES] = rows_of(bundle, shown[:: len(shown) // NO_CHEST])
+    return pools
+
+
+def test_an_unchanged_stream_raises_one_alarm_at_most(pools, bundle):
+    numbers = [
+        sum(map(bool, alarms(pools, bundle.card.reference, Stream(), seed))) for seed in SEEDS
+    ]
+    assert max(numbers) <= 1
+
+
+@pytest.mark.parametrize("name", [*CHANGED, "prevalence 10 -> 20 %", "a tenth no chest films"])
+def test_a_change_is_noticed_within_three_nights(pools, bundle, name):
+    runs = [found(pools, bundle.card.reference, STREAMS[name], seed) for seed in SEEDS]
+    assert all(len(nights) == SOON for nights in runs)
+    # Of three nights with twice as much pneumonia, one in forty is not told from chance.
+    assert sum(any(nights) for nights in runs) >= len(runs) - ("prevalence" in name)
