@@ -53,7 +53,7 @@ def rescreen(
         rows: of the report.
         folder: the films that it is of.
         most: films in the sample.
-        key: with which the films were named, if the report names them by hashes.
+        key: with which a report that names films by hashes made them.
 
     Raises:
         BundleError: if the bundle lacks a model that the rows were made with.
@@ -68,8 +68,10 @@ def rescreen(
         why = f"{others} films were screened with another bundle than {bundle.sha256[:16]}"
         problems.append(Problem(PREDICTIONS, "other_model", why))
     chosen = random.Random(seed).sample(ours, min(most, len(ours)))  # noqa: S311  # no secret
-    shown_name = key.film if key else str
-    present = {shown_name(found.film): found for found in discover(folder)}
+    found = discover(folder)
+    present = {one.film: one for one in found}
+    if key is not None:
+        present |= {key.film(one.film): one for one in found}
     for runtime in sorted({row.runtime for row in chosen}):
         same = [row for row in chosen if row.runtime == runtime]
         target = TARGETS.get(runtime.partition("/")[0])

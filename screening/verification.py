@@ -23,6 +23,7 @@ from screening.audit import (
     History,
     read_audit,
 )
+from screening.errors import ReportError
 from screening.films import text_of
 from screening.row import PREDICTIONS, Status, text
 
@@ -78,6 +79,22 @@ def verify(folder: Path) -> list[Problem]:
     return told + [
         one for one in found if one.what != "missing" or not one.file.startswith(tuple(hidden))
     ]
+
+
+def intact(folder: Path) -> History:
+    """The history of a report that is as it was written.
+
+    Raises:
+        ReportError: naming the first problem of one that is not.
+    """
+    problems = verify(folder)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ReportError(
+            f"{folder} is not as it was written, so nothing is said of it; {problems[0]}{more}; "
+            "`screening verify` says all"
+        )
+    return read_audit((folder / AUDIT).read_bytes())
 
 
 def examine(names: Collection[str], read: Read) -> list[Problem]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jobs import exit_codes
+from jobs.cli.compare import compare
 from jobs.cli.demo import demo
 from jobs.cli.drift import drift
 from jobs.cli.evaluate import evaluate
@@ -84,7 +85,7 @@ def cli() -> None:
 for command in (
     *(train, export, sign),
     *(run, submit, worker, schedule, watch, jobs),
-    *(verify, evaluate, drift),
+    *(verify, evaluate, compare, drift),
     demo,
 ):
     cli.add_command(command)

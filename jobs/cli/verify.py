@@ -11,6 +11,7 @@ import click
 
 from exports.bundle import SHIPPED
 from jobs import exit_codes
+from jobs.cli.options import key_option
 from screening.printable import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="How many films are screened once more, chosen at random.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Choose the same films as another time.")
-@click.option("--key", type=_FILE, help="The key of a report that names films by hashes.")
+@key_option
 @click.option(
     "--public-key", type=_FILE, help="Demand a signature made with the other half of this key."
 )
@@ -45,7 +46,7 @@ def verify(
     model: Path | None,
     sample: int,
     seed: int | None,
-    key: Path | None,
+    key: Path,
     public_key: Path | None,
 ) -> None:
     """Check that REPORT is, byte for byte, what was written.
@@ -107,7 +108,7 @@ def _signature(report: Path, head: str, public_key: Path | None) -> "tuple[str, 
 
 
 def _screened_again(
-    report: Path, films: Path, model: Path, most: int, seed: int, key: Path | None
+    report: Path, films: Path, model: Path, most: int, seed: int, key: Path
 ) -> "tuple[str, Sequence[Problem]]":
     """What is said of the films that were screened once more, and which answers differ."""
     from exports.bundle import Bundle
@@ -117,7 +118,8 @@ def _screened_again(
     from screening.row import PREDICTIONS, read_rows
 
     rows = read_rows(report / PREDICTIONS)
-    named_with = PatientKey.load_or_create(key) if key else None
+    # Only a report that hides its films' names needs one.
+    named_with = PatientKey.load(key) if key.exists() else None
     try:
         again = rescreen(rows, films, Bundle.open(model), most, seed, named_with)
     except OSError as error:

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from screening.audit import AUDIT, EVALUATES, KEYED, Event, History, read_audit
+from screening.audit import EVALUATES, KEYED, Event
 from screening.clock import now
-from screening.errors import KeyFileError, ReportError
+from screening.errors import KeyFileError
 from screening.privacy import PatientKey
 from screening.report.join import unlabelled
 from screening.report.labels import Labels
 from screening.report.write import Night, Report, write_report
 from screening.row import PREDICTIONS, Row, read_rows
-from screening.verification import verify
+from screening.verification import intact
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
         LabelsError: if the labels cannot be used, and are not to be listed then.
         KeyFileError: if the labels name patients, and the key is not the report's.
     """
-    history = _checked(report)
+    history = intact(report)
     keyed = [event for event in history.events if event.event == KEYED]
     begun = Event(now(), EVALUATES, report.resolve().name, "", history.head)
     night = Night(
@@ -48,17 +48,6 @@ def evaluate(
         prevalence=prevalence,
     )
     return write_report(out, night)
-
-
-def _checked(report: Path) -> History:
-    problems = verify(report)
-    if problems:
-        raise ReportError(
-            f"{report} is not as it was written, so it is not evaluated; {problems[0]}"
-            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
-            + "; `screening verify` says all"
-        )
-    return read_audit((report / AUDIT).read_bytes())
 
 
 def _bare(row: Row) -> Row:

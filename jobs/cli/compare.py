@@ -1,0 +1,75 @@
+"""``screening compare``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from jobs.cli.options import key_option
+
+if TYPE_CHECKING:
+    from screening.row import Row
+
+_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("report_a", type=_FOLDER)
+@click.argument("report_b", type=_FOLDER)
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns film and label, instead of the reports' own labels.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write comparison.csv, and changed.csv with the films that changed, to this folder.",
+)
+@key_option
+def compare(
+    report_a: Path, report_b: Path, labels: Path | None, out: Path | None, key: Path
+) -> None:
+    """Compare two reports of the same films: two models, or two thresholds.
+
+    This is how a new model is admitted: REPORT_A is of the one in use, REPORT_B of
+    the new one. Films are recognised by their bytes. Where there are labels, each
+    difference is held against chance: McNemar's exact test for sensitivity,
+    specificity and accuracy, DeLong's for the area under the ROC curve, with 95 %
+    intervals that know of films of the same patient.
+    """
+    from screening.films import is_inside
+    from screening.printable import printable
+    from screening.privacy import PatientKey
+    from screening.report.comparison import compare as compared
+    from screening.report.comparison_tables import write_comparison
+    from screening.report.comparison_words import words
+    from screening.report.labels import Labels
+
+    for report in (report_a, report_b):
+        if out is not None and is_inside(out.absolute(), report):
+            raise click.UsageError(f"the comparison {out} would lie inside {report}")
+    comparison = compared(
+        _rows(report_a),
+        _rows(report_b),
+        Labels.read(labels) if labels else None,
+        PatientKey.load(key) if key.exists() else None,
+    )
+    if out is not None:
+        write_comparison(out, comparison)
+    for line in words(comparison):
+        click.echo(printable(line))
+    if out is not None:
+        click.echo(f"Comparison: {out}")
+
+
+def _rows(report: Path) -> "list[Row]":
+    from screening.errors import ReportError
+    from screening.row import PREDICTIONS, read_rows
+    from screening.verification import intact
+
+    intact(report)
+    try:
+        return read_rows(report / PREDICTIONS)
+    except OSError as error:
+        raise ReportError(f"{report / PREDICTIONS} cannot be read: {error.strerror}") from error

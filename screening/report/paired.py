@@ -1,0 +1,266 @@
+"""Two models on the same films: is what differs between them more than chance?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest, norm, rankdata, t
+
+from screening.report.intervals import LEVEL, share
+
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+Patients = npt.NDArray[np.int64]
+
+_RESAMPLES: Final = 1000
+
+# Draws are made in blocks: so many numbers at once.
+_BLOCK: Final = 2**20
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How one figure differs between A and B.
+
+    Attributes:
+        a: of A; None where it is undefined, like all others.
+        b: of B.
+        ci_low: of the difference, B less A: the end of its 95 % interval.
+        p: that a difference as large arises by chance, of either sign.
+        n: films behind it.
+    """
+
+    a: float | None
+    b: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    n: int
+
+    @property
+    def difference(self) -> float | None:
+        """B less A."""
+        return None if self.a is None or self.b is None else self.b - self.a
+
+
+def shares(a: Booleans, b: Booleans, patient: Patients) -> Contrast:
+    """The share of films that are True.
+
+    The interval is Student's t with the spread over resampled patients, and two more of one film
+    each: one on which only A says True, and one on which only B does (as Bonett and Price, J. Educ.
+    Behav. Stat. 37, 2012, add films). Draws of few films that differ, or of none, would claim more
+    than they can know. The test is McNemar's, exact (:func:`sign_test`).
+
+    Args:
+        a: what A says, shape (n,).
+        b: what B says of the same films.
+        patient: of each film, shape (n,).
+    """
+    n = len(a)
+    if not n:
+        return Contrast(None, None, None, None, None, 0)
+    gained = b.astype(np.int64) - a
+    owner, patients = _numbered(patient)
+    sums = np.append(np.bincount(owner, gained), (-1, 1))
+    films = np.append(np.bincount(owner), (1, 1))
+
+    def differences(times: Floats) -> Floats:
+        return _quotient(times @ sums, times @ films)
+
+    low, high = None, None
+    if patients > 1:
+        drawn = np.concatenate([differences(times) for times in _draws(patients + 2)])
+        quantile = float(t.ppf((1 + LEVEL) / 2, patients - 1))
+        half = quantile * float(drawn.std()) * sqrt(patients / (patients - 1))
+        middle = float(sums.sum() / films.sum())
+        low, high = max(middle - half, -1.0), min(middle + half, 1.0)
+    return Contrast(float(a.mean()), float(b.mean()), low, high, sign_test(gained, patient), n)
+
+
+def sign_test(gained: npt.NDArray[np.int64], patient: Patients) -> float:
+    """Two-sided p of McNemar's exact test, with whole patients.
+
+    If A and B are as good as each other, what a patient's films gained they might as well have
+    lost: the sum over patients is held against all ways to choose the signs (R. A. Fisher, The
+    Design of Experiments, 1935). With one film a patient this is McNemar's exact test
+    (Psychometrika 12, 1947).
+
+    Args:
+        gained: 1 where only B is right, -1 where only A is, 0 elsewhere, shape (n,).
+        patient: of each film, shape (n,).
+    """
+    owner, _patients = _numbered(patient)
+    sums = np.bincount(owner, gained).astype(np.int64)
+    sums = sums[sums != 0]
+    if not len(sums):
+        return 1.0
+    if np.all(np.abs(sums) == 1):
+        return float(binomtest(int(np.sum(sums > 0)), len(sums)).pvalue)
+    # The distribution of the sum, from -total to total, one patient after the other.
+    chances = np.ones(1)
+    for size in np.abs(sums):
+        wider = np.zeros(len(chances) + 2 * size)
+        wider[: len(chances)] += chances / 2
+        wider[2 * size :] += chances / 2
+        chances = wider
+    total = len(chances) // 2
+    extreme = np.abs(np.arange(-total, total + 1)) >= abs(int(sums.sum()))
+    return min(float(chances[extreme].sum()), 1.0)
+
+
+def areas(positive: Booleans, a: Floats, b: Floats, patient: Patients) -> Contrast:
+    """The area under the ROC curve, with DeLong's test for correlated curves.
+
+    DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), by the ranks of Sun and Xu (IEEE Signal
+    Processing Letters 21, 2014), the components summed by patient (Obuchowski, Biometrics 53,
+    1997): with one film a patient that is DeLong's own variance. The interval resamples patients.
+
+    Args:
+        positive: True where the label is pneumonia, shape (n,).
+        a: probabilities of A, shape (n,).
+        b: probabilities of B.
+        patient: of each film, shape (n,).
+    """
+    n = len(positive)
+    owner, patients = _numbered(patient)
+    if not positive.any() or positive.all():
+        return Contrast(None, None, None, None, None, n)
+    area, covariance = _delong(positive, np.stack([a, b]), owner)
+    curves = _Curve(positive, a, owner), _Curve(positive, b, owner)
+    low, high = _interval(lambda times: curves[1].areas(times) - curves[0].areas(times), patients)
+    return Contrast(float(area[0]), float(area[1]), low, high, _p(area, covariance), n)
+
+
+def agreement(a: Booleans, b: Booleans, patient: Patients) -> tuple[Contrast, Contrast]:
+    """The share of films on which A and B agree, and Cohen's kappa (Educ. Psychol. Meas. 20, 1960).
+
+    Neither differs between A and B: the interval is that of the value itself.
+    """
+    n = len(a)
+    if not n:
+        nothing = Contrast(None, None, None, None, None, 0)
+        return nothing, nothing
+    owner, patients = _numbered(patient)
+    cells = [np.bincount(owner, weights=a_is & b_is) for a_is in (a, ~a) for b_is in (b, ~b)]
+    counts = np.stack(cells, axis=1)
+
+    def kappas(times: Floats) -> Floats:
+        return _kappa(times @ counts)
+
+    same = share(a == b, owner)
+    alike = Contrast(same.value, same.value, same.ci_low, same.ci_high, None, n)
+    kappa = float(_kappa(counts.sum(axis=0, keepdims=True))[0])
+    if np.isnan(kappa):
+        return alike, Contrast(None, None, None, None, None, n)
+    return alike, Contrast(kappa, kappa, *_interval(kappas, patients), None, n)
+
+
+class _Curve:
+    """Films sorted once for all draws."""
+
+    def __init__(self, positive: Booleans, probability: Floats, owner: Patients) -> None:
+        wrong = np.sort(probability[~positive])
+        self._below = np.searchsorted(wrong, probability[positive], side="left")
+        self._upto = np.searchsorted(wrong, probability[positive], side="right")
+        self._positives = owner[positive]
+        self._negatives = owner[~positive][np.argsort(probability[~positive], kind="stable")]
+
+    def areas(self, times: Floats) -> Floats:
+        """Area under the curve on each draw; NaN where it lacks a class.
+
+        Args:
+            times: how often each patient was drawn, shape (draws, patients).
+        """
+        drawn = times[:, self._positives]
+        before = np.zeros((len(times), len(self._negatives) + 1))
+        np.cumsum(times[:, self._negatives], axis=1, out=before[:, 1:])
+        # Pairs in the right order, and half of those that are equal.
+        right = (drawn * (before[:, self._below] + before[:, self._upto])).sum(axis=1) / 2
+        return _quotient(right, drawn.sum(axis=1) * before[:, -1])
+
+
+def _delong(
+    positive: Booleans, probabilities: Floats, owner: Patients
+) -> tuple[Floats, Floats | None]:
+    """Areas of the curves, shape (2,), and their covariance; None if no spread can be seen."""
+    m, n = int(positive.sum()), int((~positive).sum())
+    ranks = rankdata(probabilities, axis=1)
+    within_positive = rankdata(probabilities[:, positive], axis=1)
+    within_negative = rankdata(probabilities[:, ~positive], axis=1)
+    # For each film the share of the films of the other class that it is ordered rightly with.
+    of_positive = (ranks[:, positive] - within_positive) / n
+    of_negative = 1 - (ranks[:, ~positive] - within_negative) / m
+    area = of_positive.mean(axis=1)
+
+    def summed(components: Floats, owners: Patients) -> tuple[Floats, int]:
+        """Deviations summed by patient, shape (2, patients), and how many patients have any."""
+        off = components - area[:, None]
+        sums = [np.bincount(owners, one, minlength=int(owner.max()) + 1) for one in off]
+        return np.stack(sums), len(np.unique(owners))
+
+    p, of_p = summed(of_positive, owner[positive])
+    q, of_q = summed(of_negative, owner[~positive])
+    if of_p < 2 or of_q < 2:
+        return area, None
+    either = len(np.unique(owner))
+    crossed = p @ q.T * either / (either - 1) / (m * n)
+    own = p @ p.T * of_p / (of_p - 1) / m**2 + q @ q.T * of_q / (of_q - 1) / n**2
+    return area, own + crossed + crossed.T
+
+
+def _p(area: Floats, covariance: Floats | None) -> float | None:
+    if covariance is None:
+        return None
+    difference = float(area[1] - area[0])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    # Curves that order all films alike differ by nothing, not by rounding.
+    if variance < 1e-18:
+        return 1.0 if abs(difference) < 1e-9 else None
+    return float(2 * norm.sf(abs(difference) / sqrt(variance)))
+
+
+def _numbered(patient: Patients) -> tuple[Patients, int]:
+    names, owner = np.unique(patient, return_inverse=True)
+    return owner.astype(np.int64), len(names)
+
+
+def _kappa(cells: Floats) -> Floats:
+    """Kappa of tables, shape (k, 4): both, only A, only B, neither; NaN where chance is certain."""
+    n = cells.sum(axis=1)
+    a, b = (_quotient(cells[:, 0] + cells[:, other], n) for other in (1, 2))
+    seen, expected = _quotient(cells[:, 0] + cells[:, 3], n), a * b + (1 - a) * (1 - b)
+    return _quotient(seen - expected, 1 - expected)
+
+
+def _quotient(part: Floats, whole: Floats) -> Floats:
+    there = whole > 1e-12
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=there))
+
+
+def _interval(
+    statistic: Callable[[Floats], Floats], patients: int
+) -> tuple[float | None, float | None]:
+    """Percentiles of a statistic over resampled patients; None where one patient is all there is."""
+    if patients < 2:
+        return None, None
+    drawn = np.concatenate([statistic(times) for times in _draws(patients)])
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return None, None
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return float(low), float(high)
+
+
+def _draws(patients: int, seed: int = 0) -> Iterator[Floats]:
+    """Blocks of draws, shape (k, patients): how often each patient was drawn."""
+    rng = np.random.default_rng(seed)
+    most = max(1, _BLOCK // patients)
+    for start in range(0, _RESAMPLES, most):
+        k = min(most, _RESAMPLES - start)
+        chosen = rng.integers(0, patients, (k, patients)) + patients * np.arange(k)[:, None]
+        times = np.bincount(chosen.ravel(), minlength=k * patients)
+        yield times.reshape(k, patients).astype(np.float64)

@@ -1,0 +1,78 @@
+"""``screening compare``."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from command import screening
+from exports.bundle import seal
+from jobs import exit_codes
+from tiny_model import write_bundle
+
+
+@pytest.fixture
+def reports(films):
+    """Of the same films, by two models."""
+    for name, threshold in (("a", 0.3), ("b", 0.9)):
+        model = write_bundle(Path(f"model-{name}"))
+        point = replace(model.card.operating_point, threshold=threshold)
+        replace(model.card, operating_point=point).write(model.path)
+        seal(model.path)
+        assert (
+            screening("run", films, "--model", model.path, "--out", name).exit_code == exit_codes.OK
+        )
+    return Path("a"), Path("b")
+
+
+def test_what_changed_is_said_and_written(reports):
+    result = screening("compare", *reports, "--out", "comparison")
+    assert result.exit_code == exit_codes.OK
+    assert "They differ in: model_sha256, threshold." in result.stdout
+    assert "Of 2 films scored by both, B calls 2 fewer than A" in result.stdout
+    assert result.stdout.endswith("Comparison: comparison\n")
+    with Path("comparison/changed.csv").open(newline="") as file:
+        assert [line["film"] for line in csv.DictReader(file)] == ["0.png", "1.png"]
+
+
+def test_labels_may_come_later(reports):
+    Path("labels.csv").write_text("film,label\n0.png,1\n1.png,0\n")
+    result = screening("compare", *reports, "--labels", "labels.csv")
+    assert result.exit_code == exit_codes.OK
+    assert "sensitivity: A 1.000, B 0.000" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "content", ["", "film\n0.png\n", "film,label\n0.png,maybe\n", "film,label\n0.png,1\n0.png,0\n"]
+)
+def test_labels_that_cannot_be_used_are_one_line(reports, content):
+    Path("labels.csv").write_text(content)
+    result = screening("compare", *reports, "--labels", "labels.csv")
+    assert result.exit_code == exit_codes.ERROR
+    assert result.stderr.startswith("Error: ")
+    assert "labels.csv" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_report_that_was_altered_is_not_compared(reports):
+    with Path("b/predictions.csv").open("a") as file:
+        file.write("\n")
+    result = screening("compare", *reports)
+    assert result.exit_code == exit_codes.ERROR
+    assert "b is not as it was written" in result.stderr
+
+
+def test_reports_of_other_films_are_an_error(reports, home):
+    (home / "none").mkdir()
+    screening("run", "none", "--model", "model-a", "--out", "empty")
+    result = screening("compare", "a", "empty")
+    assert result.exit_code == exit_codes.ERROR
+    assert "no film in common" in result.stderr
+
+
+def test_nothing_is_written_into_a_report(reports):
+    result = screening("compare", *reports, "--out", "a/comparison")
+    assert result.exit_code == exit_codes.USAGE
+    assert "would lie inside a" in result.stderr
+    assert not Path("a/comparison").exists()
