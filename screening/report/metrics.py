@@ -109,21 +109,6 @@ def auroc(films: Scored) -> Figure:
     return performance(films)["auroc"]
 
 
-def _f1(films: Scored) -> Figure:
-    """F1 and its interval, those of a share: of films found among those called or positive.
-
-    F1 is 2 J / (1 + J) of that share J: Wilson's indirect method (Lam, Gopal and Qian,
-    arXiv:2309.14621, 2023).
-    """
-    either = films.positive | films.called
-    found = (films.positive & films.called)[either]
-    part = share(found, films.patient[either])
-    value, low, high = (
-        None if j is None else 2 * j / (1 + j) for j in (part.value, part.ci_low, part.ci_high)
-    )
-    return Figure(value, low, high, len(films.positive))
-
-
 def calibration_error(positive: Booleans, probability: Floats) -> float:
     """Expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015)."""
     gaps = np.bincount(_bins(probability), probability - positive, _BINS)
@@ -180,6 +165,21 @@ def results_table(
 
 def _ratio(part: np.integer | int, whole: np.integer | int) -> float | None:
     return int(part) / int(whole) if whole else None
+
+
+def _f1(films: Scored) -> Figure:
+    """F1 and its interval, those of a share: of films found among those called or positive.
+
+    F1 is 2 J / (1 + J) of that share J: Wilson's indirect method (Lam, Gopal and Qian,
+    arXiv:2309.14621, 2023).
+    """
+    either = films.positive | films.called
+    found = (films.positive & films.called)[either]
+    part = share(found, films.patient[either])
+    value, low, high = (
+        None if j is None else 2 * j / (1 + j) for j in (part.value, part.ci_low, part.ci_high)
+    )
+    return Figure(value, low, high, len(films.positive))
 
 
 def _resampled(films: Scored) -> dict[str, Figure]:
