@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from screening.decision import Floats
 from screening.report.drift import FEWEST, NAMES
-from screening.report.last_nights import BASELINE, FEWEST_FILMS, FEWEST_NIGHTS
+from screening.report.last_nights import BASELINE, FEWEST_FILMS, FEWEST_NIGHTS, MIXES
 from screening.report.pages.drawing import BLUE, GREY, VERMILION, drawn
 from screening.report.pages.page import render
 from screening.report.series import Night
@@ -89,7 +89,9 @@ def _draw(path: Path, measure: str, nights: Sequence[Night]) -> bool:
 
 def _title(measure: str) -> str:
     name = NAMES[measure].removeprefix("The ")
-    return name[0].upper() + name[1:]
+    # Of a mix, what is compared may be another class each night.
+    moved = " that moved most" if measure in MIXES else ""
+    return name[0].upper() + name[1:] + moved
 
 
 def _dates(axes: Axes, nights: Sequence[Night]) -> None:
