@@ -20,7 +20,7 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 
 #: Standard errors from the centre to a limit: about one false alarm in 2,000 looks. There are some
-#: thirty looks a night, which hang together (benchmarks/README.md, "Drift").
+#: forty looks a night, which hang together (benchmarks/README.md, "Drift").
 WIDTH: Final = 3.5
 
 #: PSI from which a shift is called large (Siddiqi, Credit Risk Scorecards, 2006).
