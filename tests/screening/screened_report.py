@@ -5,12 +5,15 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from screening.audit import Event
 from screening.gallery import Gallery, place_of
+from screening.heatmap import SCALE_ROWS
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
+from screening.report.pages import drawing
 from screening.report.write import Night, write_report
 from screening.row import Row, Status
 
@@ -42,8 +45,7 @@ def scored(film: str, sha256: str, probability: float) -> Row:
 
 ROWS = [
     replace(scored("a.png", "ab" * 32, 0.75), heatmap=place_of("ab" * 32), view="PA"),
-    scored('b,"1".png', "cd" * 32, 0.25),
-    scored("=1+1.png", "ef" * 32, 0.5),
+    scored('=b,"1".png', "cd" * 32, 0.25),
     Row(
         film="c.png",
         sha256="ab" * 32,
@@ -56,28 +58,25 @@ ROWS = [
 
 
 def picture() -> bytes:
-    """A PNG of a few bytes."""
+    """A PNG of a few bytes: of eight rows, and the scale of colours below them."""
     buffer = BytesIO()
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(buffer, "PNG")
+    Image.fromarray(np.zeros((8 + SCALE_ROWS, 8), np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def write_small_report(place: Path, rows: list[Row] = ROWS) -> Path:
-    """Write a report with labels, a heat map, a summary and an audit below `place`."""
+    """Write a report with labels, a heat map, figures, a page and an audit below `place`.
+
+    Its figures are a few dots in size, so that all of it is small.
+    """
     labels = place / "labels.csv"
-    lines = "film,label\na.png,1\n=1+1.png,0\nlost.png,1\nnowhere.png,0\n"
-    labels.write_text(lines, encoding="utf-8")
+    labels.write_text("film,label\na.png,1\nlost.png,0\n", encoding="utf-8")
     gallery = Gallery(place / "aside")
     gallery.keep({place_of("ab" * 32): picture()})
-    night = Night(
-        rows=rows,
-        events=EVENTS,
-        key=KEY,
-        labels=Labels.read(labels),
-        prevalence=0.1,
-        gallery=gallery,
-    )
-    write_report(place / "report", night)
+    night = Night(rows=rows, events=EVENTS, key=KEY, labels=Labels.read(labels), gallery=gallery)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(drawing._STYLE, "savefig.dpi", 10)
+        write_report(place / "report", night)
     return place / "report"
 
 

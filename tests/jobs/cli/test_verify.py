@@ -56,16 +56,14 @@ def test_what_was_changed_is_named_with_its_line(report):
 
 
 def test_a_long_list_is_cut_and_what_was_cut_is_counted(report):
-    for number in range(30):
-        (report / "heatmaps").mkdir(exist_ok=True)
-        (report / "heatmaps" / f"{number:02}").touch()
     audit = report / "audit.csv"
     write_audit(report, [Event("now", "scored", str(number)) for number in range(40)], 40)
     audit.write_bytes(audit.read_bytes().replace(b"\r\n", b"\n"))
+    lines = audit.read_bytes().count(b"\n")
     result = screening("verify", report)
     assert result.exit_code == exit_codes.ERROR
     assert result.stdout.count("audit.csv, line ") == 20
-    assert "audit.csv: broken_chain: and 52 more\n" in result.stdout
+    assert f"audit.csv: broken_chain: and {lines - 20} more\n" in result.stdout
 
 
 def test_a_folder_without_an_audit_is_no_report(home, films):
