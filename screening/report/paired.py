@@ -1,24 +1,15 @@
 """Two models on the same films: is what differs between them more than chance?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, norm, rankdata, t
 
-from screening.report.intervals import LEVEL, share
-
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
-Patients = npt.NDArray[np.int64]
-
-_RESAMPLES: Final = 1000
-
-# Draws are made in blocks: so many numbers at once.
-_BLOCK: Final = 2**20
+from screening.report.intervals import LEVEL, Booleans, Floats, Patients, draws, share
+from screening.report.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ def shares(a: Booleans, b: Booleans, patient: Patients) -> Contrast:
 
     low, high = None, None
     if patients > 1:
-        drawn = np.concatenate([differences(times) for times in _draws(patients + 2)])
+        drawn = np.concatenate([differences(times) for times in draws(patients + 2, n)])
         quantile = float(t.ppf((1 + LEVEL) / 2, patients - 1))
         half = quantile * float(drawn.std()) * sqrt(patients / (patients - 1))
         middle = float(sums.sum() / films.sum())
@@ -129,8 +120,12 @@ def areas(positive: Booleans, a: Floats, b: Floats, patient: Patients) -> Contra
     if not positive.any() or positive.all():
         return Contrast(None, None, None, None, None, n)
     area, covariance = _delong(positive, np.stack([a, b]), owner)
-    curves = _Curve(positive, a, owner), _Curve(positive, b, owner)
-    low, high = _interval(lambda times: curves[1].areas(times) - curves[0].areas(times), patients)
+    of_a, of_b = (_ranked(positive, probability, owner) for probability in (a, b))
+
+    def differences(times: Floats) -> Floats:
+        return of_b.areas(times)[0] - of_a.areas(times)[0]
+
+    low, high = _interval(differences, patients, n)
     return Contrast(float(area[0]), float(area[1]), low, high, _p(area, covariance), n)
 
 
@@ -155,31 +150,12 @@ def agreement(a: Booleans, b: Booleans, patient: Patients) -> tuple[Contrast, Co
     kappa = float(_kappa(counts.sum(axis=0, keepdims=True))[0])
     if np.isnan(kappa):
         return alike, Contrast(None, None, None, None, None, n)
-    return alike, Contrast(kappa, kappa, *_interval(kappas, patients), None, n)
+    return alike, Contrast(kappa, kappa, *_interval(kappas, patients, n), None, n)
 
 
-class _Curve:
-    """Films sorted once for all draws."""
-
-    def __init__(self, positive: Booleans, probability: Floats, owner: Patients) -> None:
-        wrong = np.sort(probability[~positive])
-        self._below = np.searchsorted(wrong, probability[positive], side="left")
-        self._upto = np.searchsorted(wrong, probability[positive], side="right")
-        self._positives = owner[positive]
-        self._negatives = owner[~positive][np.argsort(probability[~positive], kind="stable")]
-
-    def areas(self, times: Floats) -> Floats:
-        """Area under the curve on each draw; NaN where it lacks a class.
-
-        Args:
-            times: how often each patient was drawn, shape (draws, patients).
-        """
-        drawn = times[:, self._positives]
-        before = np.zeros((len(times), len(self._negatives) + 1))
-        np.cumsum(times[:, self._negatives], axis=1, out=before[:, 1:])
-        # Pairs in the right order, and half of those that are equal.
-        right = (drawn * (before[:, self._below] + before[:, self._upto])).sum(axis=1) / 2
-        return _quotient(right, drawn.sum(axis=1) * before[:, -1])
+def _ranked(positive: Booleans, probability: Floats, owner: Patients) -> Ranking:
+    order = np.argsort(-probability, kind="stable")
+    return Ranking(positive[order], probability[order], owner[order])
 
 
 def _delong(
@@ -241,26 +217,15 @@ def _quotient(part: Floats, whole: Floats) -> Floats:
 
 
 def _interval(
-    statistic: Callable[[Floats], Floats], patients: int
+    statistic: Callable[[Floats], Floats], patients: int, films: int
 ) -> tuple[float | None, float | None]:
     """Percentiles of a statistic over resampled patients; None where one patient is all there is."""
     if patients < 2:
         return None, None
-    drawn = np.concatenate([statistic(times) for times in _draws(patients)])
+    drawn = np.concatenate([statistic(times) for times in draws(patients, films)])
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return None, None
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(drawn, (tail, 100 - tail))
     return float(low), float(high)
-
-
-def _draws(patients: int, seed: int = 0) -> Iterator[Floats]:
-    """Blocks of draws, shape (k, patients): how often each patient was drawn."""
-    rng = np.random.default_rng(seed)
-    most = max(1, _BLOCK // patients)
-    for start in range(0, _RESAMPLES, most):
-        k = min(most, _RESAMPLES - start)
-        chosen = rng.integers(0, patients, (k, patients)) + patients * np.arange(k)[:, None]
-        times = np.bincount(chosen.ravel(), minlength=k * patients)
-        yield times.reshape(k, patients).astype(np.float64)

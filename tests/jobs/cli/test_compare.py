@@ -1,6 +1,7 @@
 """``screening compare``."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,20 +10,37 @@ import pytest
 from command import screening
 from exports.bundle import seal
 from jobs import exit_codes
+from makers import write_chest_film
 from tiny_model import write_bundle
 
 
-@pytest.fixture
-def reports(films):
-    """Of the same films, by two models."""
-    for name, threshold in (("a", 0.3), ("b", 0.9)):
-        model = write_bundle(Path(f"model-{name}"))
+def run(place, films, name):
+    """The report called `name`, by the model called like it."""
+    asked = ["run", films, "--model", place / f"model-{name}", "--settle", "0"]
+    result = screening(*asked, "--out", place / name, XDG_STATE_HOME=str(place / "state"))
+    assert result.exit_code == exit_codes.OK, result.output
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two reports of the same films, and one of none, made once."""
+    place = tmp_path_factory.mktemp("made")
+    for number in range(2):
+        write_chest_film(place / "films" / f"{number}.png", number)
+    (place / "none").mkdir()
+    for name, threshold in (("a", 0.3), ("b", 0.9), ("empty", 0.5)):
+        model = write_bundle(place / f"model-{name}")
         point = replace(model.card.operating_point, threshold=threshold)
         replace(model.card, operating_point=point).write(model.path)
         seal(model.path)
-        assert (
-            screening("run", films, "--model", model.path, "--out", name).exit_code == exit_codes.OK
-        )
+        run(place, place / ("none" if name == "empty" else "films"), name)
+    return place
+
+
+@pytest.fixture
+def reports(made, home):
+    for name in ("a", "b", "empty"):
+        shutil.copytree(made / name, name)
     return Path("a"), Path("b")
 
 
@@ -63,9 +81,7 @@ def test_a_report_that_was_altered_is_not_compared(reports):
     assert "b is not as it was written" in result.stderr
 
 
-def test_reports_of_other_films_are_an_error(reports, home):
-    (home / "none").mkdir()
-    screening("run", "none", "--model", "model-a", "--out", "empty")
+def test_reports_of_other_films_are_an_error(reports):
     result = screening("compare", "a", "empty")
     assert result.exit_code == exit_codes.ERROR
     assert "no film in common" in result.stderr

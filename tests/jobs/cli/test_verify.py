@@ -7,6 +7,7 @@ import pytest
 
 from command import screening
 from jobs import exit_codes
+from makers import write_chest_film
 from screening.audit import Event, write_audit
 from tiny_model import write_bundle
 
@@ -15,14 +16,32 @@ pytest.importorskip("cryptography")
 from pem_keys import write_keys
 
 
-@pytest.fixture
-def model(home):
-    return write_bundle(home / "model").path
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with films, a model and their report, made once."""
+    place = tmp_path_factory.mktemp("made")
+    for number in range(2):
+        write_chest_film(place / "films" / f"{number}.png", number)
+    model = write_bundle(place / "model").path
+    asked = ["run", place / "films", "--model", model, "--out", place / "report", "--settle", "0"]
+    result = screening(*asked, XDG_STATE_HOME=str(place / "state"))
+    assert result.exit_code == exit_codes.OK, result.output
+    return place
 
 
 @pytest.fixture
-def report(films, model):
-    assert screening("run", films, "--model", model, "--out", "report").exit_code == exit_codes.OK
+def model(made):
+    return made / "model"
+
+
+@pytest.fixture
+def films(made, home):
+    return shutil.copytree(made / "films", home / "films")
+
+
+@pytest.fixture
+def report(made, home):
+    shutil.copytree(made / "report", "report")
     return Path("report")
 
 
