@@ -25,9 +25,9 @@ from screening.pixels.film import Grey
 from screening.privacy import PatientKey
 from screening.reading import Reader
 from screening.reference import Reference
-from screening.report.control import control
-from screening.report.drift import breaches
-from screening.report.profile import Profile
+from screening.report.drift.control import control
+from screening.report.drift.lines import breaches
+from screening.report.drift.profile import Profile
 from screening.row import Row
 from screening.training.data.films import read_collection
 from screening.training.data.manifest import LabelledFilm, read_manifest

@@ -20,7 +20,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from jobs import exit_codes
 from screening.clock import now
 from screening.printable import printable
-from screening.report.drift import breaches
+from screening.report.drift.lines import breaches
 from screening.row import Row, Status
 
 if TYPE_CHECKING:

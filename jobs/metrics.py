@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from jobs import exit_codes
 from jobs.states import State
 from screening import __version__
-from screening.report.drift import NAMES
+from screening.report.drift.lines import NAMES
 from screening.row import Row, Status
 
 if TYPE_CHECKING:

@@ -275,8 +275,8 @@ class _Work:
 
     def _report(self, rows: list[Row], labels: Labels | None) -> Report:
         # pandas and SciPy are not waited for before the first film.
-        from screening.report.control import control
-        from screening.report.profile import Profile
+        from screening.report.drift.control import control
+        from screening.report.drift.profile import Profile
         from screening.report.write import Night, Report, write_report
 
         job, screener, store = self.job, self.screener, self.tools.store

@@ -17,7 +17,7 @@ from jobs.notify import Notifier
 from jobs.runner import Watcher
 from jobs.states import State
 from jobs.store import Store
-from screening.report.drift import breaches
+from screening.report.drift.lines import breaches
 from screening.row import Row
 
 if TYPE_CHECKING:

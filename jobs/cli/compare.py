@@ -41,9 +41,9 @@ def compare(
     from screening.films import is_inside
     from screening.printable import printable
     from screening.privacy import PatientKey
-    from screening.report.comparison import compare as compared
-    from screening.report.comparison_tables import write_comparison
-    from screening.report.comparison_words import words
+    from screening.report.comparison.compare import compare as compared
+    from screening.report.comparison.tables import write_comparison
+    from screening.report.comparison.words import words
     from screening.report.labels import Labels
 
     for report in (report_a, report_b):

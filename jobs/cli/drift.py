@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from screening.reference import Reference
-    from screening.report.series import Night
+    from screening.report.drift.series import Night
 
 #: Columns of the table, by measure.
 _SHOWN: Final = {
@@ -52,8 +52,8 @@ def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
     """
     from screening.errors import ReportError
     from screening.films import is_inside
+    from screening.report.drift.series import series, write_series
     from screening.report.pages.drift_page import write_page
-    from screening.report.series import series, write_series
 
     for report in reports:
         if is_inside(out, report):
@@ -76,7 +76,7 @@ def _reference(model: Path | None, reports: Sequence[Path]) -> Reference | None:
         return None
     from exports.bundle import Bundle
     from screening.errors import ReportError
-    from screening.report.profile import Profile
+    from screening.report.drift.profile import Profile
 
     bundle = Bundle.open(model)
     for report in reports:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from screening.findings import PNEUMONIA
-from screening.report.drift import breaches
+from screening.report.drift.lines import breaches
 from screening.row import Status
 
 if TYPE_CHECKING:

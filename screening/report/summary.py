@@ -12,7 +12,7 @@ import pandas as pd
 
 from screening.findings import PNEUMONIA
 from screening.report.cases import Unit, cases, judged, numbers, table_of, unscored
-from screening.report.drift import Drift
+from screening.report.drift.lines import Drift
 from screening.report.intervals import NOTES, Figure, share
 from screening.report.labels import Problem, Unused
 from screening.report.metrics import confusion, performance

@@ -11,7 +11,8 @@ from screening.errors import ReportError
 from screening.gallery import Gallery
 from screening.privacy import PatientKey
 from screening.report.cases import cases, judged, table_of
-from screening.report.drift import Drift, write_drift
+from screening.report.drift.lines import Drift, write_drift
+from screening.report.drift.profile import Profile
 from screening.report.join import join
 from screening.report.labels import LABELS, Labels, Unused, write_unused
 from screening.report.metrics import Scored
@@ -19,7 +20,6 @@ from screening.report.operating_points import POINTS, Point, operating_points, w
 from screening.report.pages.contents import Contents
 from screening.report.pages.facts import job_facts
 from screening.report.pages.report_page import write_page
-from screening.report.profile import Profile
 from screening.report.summary import SUMMARY, Line, drifted, summarise, write_summary
 from screening.row import PREDICTIONS, Row, write_rows
 from screening.whole import whole

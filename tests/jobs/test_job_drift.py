@@ -8,7 +8,7 @@ import pytest
 from jobs.runner import LEASE, carry_out
 from makers import write_film
 from queue_makers import PowerCut, Witness, make_job, make_tools, table
-from screening.report.profile import Profile
+from screening.report.drift.profile import Profile
 
 FILMS = 4
 
@@ -18,7 +18,7 @@ def small_nights(monkeypatch):
     """Four films are a night, and five of them are enough."""
     for module in ("control", "last_nights", "model_reference"):
         monkeypatch.setattr(f"screening.report.{module}.FEWEST", FILMS)
-    monkeypatch.setattr("screening.report.last_nights.FEWEST_FILMS", 5 * FILMS)
+    monkeypatch.setattr("screening.report.drift.last_nights.FEWEST_FILMS", 5 * FILMS)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening import __version__
 from screening.reasons import reason
-from screening.report.drift import NAMES
+from screening.report.drift.lines import NAMES
 from screening.row import Row, Status
 
 

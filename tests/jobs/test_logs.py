@@ -15,7 +15,7 @@ from jobs.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening.reasons import reason
-from screening.report.drift import Drift
+from screening.report.drift.lines import Drift
 from screening.report.write import Report
 from screening.row import Row, Status
 

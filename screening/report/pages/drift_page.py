@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from screening.decision import Floats
-from screening.report.drift import FEWEST, NAMES
-from screening.report.last_nights import BASELINE, FEWEST_FILMS, FEWEST_NIGHTS, MIXES
+from screening.report.drift.last_nights import BASELINE, FEWEST_FILMS, FEWEST_NIGHTS, MIXES
+from screening.report.drift.lines import FEWEST, NAMES
+from screening.report.drift.series import Night
 from screening.report.pages.drawing import BLUE, GREY, VERMILION, drawn
 from screening.report.pages.page import render
-from screening.report.series import Night
 
 PAGE: Final = "drift.html"
 

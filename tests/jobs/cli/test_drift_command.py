@@ -6,7 +6,7 @@ from command import screening
 from exports.bundle import SHIPPED, Bundle
 from jobs import exit_codes
 from queue_makers import empty_bundle, table
-from screening.report.profile import Profile
+from screening.report.drift.profile import Profile
 
 
 def report(folder, day, **changes):

@@ -8,9 +8,9 @@ from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
 from screening.gallery import Gallery, place_of
 from screening.privacy import PatientKey
-from screening.report.drift import Drift
+from screening.report.drift.lines import Drift
+from screening.report.drift.profile import Profile
 from screening.report.labels import Labels, Policy, Problem, Unused
-from screening.report.profile import Profile
 from screening.report.write import Night, Report, write_report
 from screening.row import Row, Status, read_rows
 from screening.verification import verify

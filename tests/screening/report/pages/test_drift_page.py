@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from screening.report.drift import NAMES
+from screening.report.drift.lines import NAMES
+from screening.report.drift.profile import Profile
+from screening.report.drift.series import series
 from screening.report.pages.drift_page import PAGE, write_page
-from screening.report.profile import Profile
-from screening.report.series import series
 
 
 class Seen(HTMLParser):

@@ -8,10 +8,10 @@ from typing import Final
 
 from screening.errors import ReportError
 from screening.reference import Reference
-from screening.report.control import control
-from screening.report.drift import COLUMNS, DRIFT, NIGHTS, TONIGHT, Drift, breaches, cells
-from screening.report.last_nights import plain_values
-from screening.report.profile import Profile
+from screening.report.drift.control import control
+from screening.report.drift.last_nights import plain_values
+from screening.report.drift.lines import COLUMNS, DRIFT, NIGHTS, TONIGHT, Drift, breaches, cells
+from screening.report.drift.profile import Profile
 from screening.row import LINE_END, cell
 
 _COLUMNS: Final = ("report", "at", *COLUMNS)

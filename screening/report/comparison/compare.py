@@ -10,10 +10,10 @@ import numpy as np
 from screening.errors import LabelsError, ReportError
 from screening.findings import NORMAL, PNEUMONIA
 from screening.privacy import PatientKey
+from screening.report.comparison.paired import Contrast, agreement, areas, shares
 from screening.report.intervals import Booleans, Floats, Patients
 from screening.report.join import join, unlabelled
 from screening.report.labels import Labels
-from screening.report.paired import Contrast, agreement, areas, shares
 from screening.row import Row, Status
 
 #: What names the model of a report, and how it was run.

@@ -8,9 +8,9 @@ import pytest
 from night_makers import night, reference, rows
 
 from screening.errors import ReportError
-from screening.report.drift import DRIFT, NIGHTS, REFERENCE
-from screening.report.profile import Profile
-from screening.report.series import series, write_series
+from screening.report.drift.lines import DRIFT, NIGHTS, REFERENCE
+from screening.report.drift.profile import Profile
+from screening.report.drift.series import series, write_series
 
 
 def report(folder: Path, day: int, **changes: object) -> Path:

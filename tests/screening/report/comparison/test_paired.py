@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from screening.report.paired import agreement, areas, shares, sign_test
+from screening.report.comparison.paired import agreement, areas, shares, sign_test
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from screening.reference import Reference
-from screening.report.drift import FEWEST, Drift
-from screening.report.last_nights import with_last_nights
-from screening.report.model_reference import with_reference
-from screening.report.profile import Profile, merged
+from screening.report.drift.last_nights import with_last_nights
+from screening.report.drift.lines import FEWEST, Drift
+from screening.report.drift.model_reference import with_reference
+from screening.report.drift.profile import Profile, merged
 
 
 def control(

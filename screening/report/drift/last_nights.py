@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from screening.reference import WARNINGS
-from screening.report import charts
-from screening.report.charts import Limits, Point
-from screening.report.drift import (
+from screening.report.drift import charts
+from screening.report.drift.charts import Limits, Point
+from screening.report.drift.lines import (
     ALL,
     FEWEST,
     NAMES,
@@ -21,7 +21,7 @@ from screening.report.drift import (
     TONIGHT,
     Drift,
 )
-from screening.report.profile import SCALES, Profile, aligned, merged
+from screening.report.drift.profile import SCALES, Profile, aligned, merged
 from screening.row import INPUT_COLUMNS
 
 #: Nights that are compared with.
@@ -71,7 +71,7 @@ def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
     """Compare the newest night, and the newest three as one, with those before.
 
     Args:
-        nights: newest first, each of :data:`~screening.report.drift.FEWEST` films or more.
+        nights: newest first, each of :data:`~screening.report.drift.lines.FEWEST` films or more.
     """
     yield from _Comparison(TONIGHT, nights[0], _before(nights, 1)).lines()
     if len(nights) >= _LONG:

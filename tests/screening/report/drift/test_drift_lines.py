@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from screening.report.drift import (
+from screening.report.drift.lines import (
     COLUMNS,
     DRIFT,
     NIGHTS,

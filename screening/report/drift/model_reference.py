@@ -9,10 +9,18 @@ from typing import Final
 import numpy as np
 
 from screening.reference import QUANTILES, WARNINGS, Reference, Spread
-from screening.report import charts
-from screening.report.charts import Limits, Point
-from screening.report.drift import ALL, FEWEST, NAMES, POSITIVE_RATE, REFERENCE, TONIGHT, Drift
-from screening.report.profile import SCALES, Profile, aligned
+from screening.report.drift import charts
+from screening.report.drift.charts import Limits, Point
+from screening.report.drift.lines import (
+    ALL,
+    FEWEST,
+    NAMES,
+    POSITIVE_RATE,
+    REFERENCE,
+    TONIGHT,
+    Drift,
+)
+from screening.report.drift.profile import SCALES, Profile, aligned
 from screening.row import INPUT_COLUMNS
 
 #: Share of the films by which refusals or a warning must exceed the reference, beside not being

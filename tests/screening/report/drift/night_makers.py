@@ -7,7 +7,7 @@ import numpy as np
 
 from screening.reasons import reason
 from screening.reference import INPUTS, Reference, Spread, histogram, rising
-from screening.report.profile import Profile
+from screening.report.drift.profile import Profile
 from screening.row import Row, Status
 
 

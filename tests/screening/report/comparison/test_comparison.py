@@ -9,9 +9,9 @@ import pytest
 
 from screening.errors import LabelsError, ReportError
 from screening.privacy import PatientKey
-from screening.report.comparison import compare, match
-from screening.report.comparison_tables import CHANGED, COMPARISON, write_comparison
-from screening.report.comparison_words import words
+from screening.report.comparison.compare import compare, match
+from screening.report.comparison.tables import CHANGED, COMPARISON, write_comparison
+from screening.report.comparison.words import words
 from screening.report.labels import Labels
 from screening.row import Row, Status
 

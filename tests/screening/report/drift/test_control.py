@@ -6,9 +6,9 @@ import pytest
 from night_makers import night, nights, reference, rows
 
 from screening.reasons import reason
-from screening.report.control import control
-from screening.report.drift import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
-from screening.report.profile import Profile
+from screening.report.drift.control import control
+from screening.report.drift.lines import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
+from screening.report.drift.profile import Profile
 from screening.row import Row
 
 EARLIER = nights(20)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from screening.errors import ReportError
-from screening.report.comparison import Comparison, Pair
-from screening.report.paired import Contrast
+from screening.report.comparison.compare import Comparison, Pair
+from screening.report.comparison.paired import Contrast
 from screening.row import LINE_END, Row, Status, cell
 from screening.whole import whole
 

@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 
 from screening.findings import NORMAL, PNEUMONIA
-from screening.report.comparison import Comparison
+from screening.report.comparison.compare import Comparison
+from screening.report.comparison.paired import Contrast
 from screening.report.intervals import Booleans
-from screening.report.paired import Contrast
 
 #: Above this p a difference is not told from chance.
 _CHANCE: Final = 0.05

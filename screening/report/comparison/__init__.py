@@ -1,0 +1,1 @@
+"""Two reports of the same films, side by side."""
