@@ -94,7 +94,8 @@ def test_the_audit_names_every_heat_map_with_its_hash(films, bundle, tmp_path, s
     words = ["--model", bundle, "--out", report, "--queue", tmp_path / "queue.sqlite"]
     screening("run", films, *words, "--heatmaps", code=3)
     assert verify(report) == []
-    lines = {line["subject"]: line for line in audited(report) if line["event"] == "drawn"}
+    drawn = [line for line in audited(report) if line["event"] == "drawn"]
+    lines = {line["subject"]: line for line in drawn if line["subject"].startswith("heatmaps/")}
     assert len(lines) == 3
     for subject, line in lines.items():
         assert line["sha256"] == hashlib.sha256((report / subject).read_bytes()).hexdigest()
@@ -108,8 +109,10 @@ def test_without_the_option_there_is_none(films, bundle, tmp_path, screening):
     assert {path.name for path in report.iterdir()} == {
         "audit.csv",
         "drift.csv",
+        "figures",
         "predictions.csv",
         "profile.json",
+        "report.html",
         "summary.csv",
     }
     assert {row.heatmap for row in read_rows(report / "predictions.csv")} == {""}

@@ -13,6 +13,12 @@ from queue_makers import FakeClock, opened_store
 from store_makers import empty, opened
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Jobs are many here, and what their pages show is tested elsewhere: none is drawn."""
+    monkeypatch.setattr("screening.report.pages.report_page.draw_figures", lambda *_arguments: {})
+
+
 @pytest.fixture
 def clock():
     return FakeClock()

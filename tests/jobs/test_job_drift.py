@@ -17,7 +17,7 @@ FILMS = 4
 def small_nights(monkeypatch):
     """Four films are a night, and five of them are enough."""
     for module in ("control", "last_nights", "model_reference"):
-        monkeypatch.setattr(f"screening.report.{module}.FEWEST", FILMS)
+        monkeypatch.setattr(f"screening.report.drift.{module}.FEWEST", FILMS)
     monkeypatch.setattr("screening.report.drift.last_nights.FEWEST_FILMS", 5 * FILMS)
 
 

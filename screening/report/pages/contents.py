@@ -4,47 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 from screening.findings import NORMAL, PNEUMONIA
+from screening.report.drift.lines import Drift
 from screening.report.metrics import Scored
 from screening.report.operating_points import Point
 from screening.report.summary import Line
 from screening.row import Row, Status
-
-
-class Comparison(Protocol):
-    """A night's figure beside what was expected of it.
-
-    Attributes:
-        window: over how many nights.
-        against: what it is compared with.
-        value: None where there is none; likewise `expected`, `low` and `high`, its limits.
-        n: films that the value is of.
-        breach: the value is beyond a limit.
-        sentence: the same for people.
-    """
-
-    @property
-    def measure(self) -> str: ...
-    @property
-    def window(self) -> str: ...
-    @property
-    def against(self) -> str: ...
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def expected(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def breach(self) -> bool: ...
-    @property
-    def sentence(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +33,7 @@ class Contents:
     scored: Scored | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     label_problems: Mapping[str, int] = field(default_factory=dict)
-    drift: Sequence[Comparison] = ()
+    drift: Sequence[Drift] = ()
 
     @cached_property
     def statuses(self) -> Counter[Status]:

@@ -11,6 +11,7 @@ _FILES: Final = {
     "operating_points.csv": "What each threshold would mean on the labelled films.",
     "labels.csv": "Lines of the labels file that were not used, and why.",
     "drift.csv": "The night beside what was expected of it.",
+    "profile.json": "The night in figures, by which later nights are compared.",
     "audit.csv": "What happened, when and by whom: a chain of hashes that ends with those of all other files.",
     "heatmaps": "Where the model sees pneumonia, one PNG for each scored film.",
     "thumbnails": "Each scored film as the model saw it, small.",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from screening.findings import NORMAL, PNEUMONIA
+from screening.report.drift.lines import Drift
 from screening.report.pages import films, legend
 from screening.report.pages.album import Album
 from screening.report.pages.contents import Contents
@@ -12,7 +13,7 @@ from screening.report.pages.page import render
 from screening.report.pages.points import point_rows
 from screening.report.pages.report_figures import draw_figures
 from screening.report.pages.tables import performance_table, subset_tables, too_many
-from screening.report.pages.words import DASH, number, shown
+from screening.report.pages.words import DASH, between, number, shown
 from screening.row import Status
 
 PAGE: Final = "report.html"
@@ -69,17 +70,19 @@ def _drift(contents: Contents) -> list[dict[str, str]]:
     ranked = sorted(contents.drift, key=lambda line: not line.breach)
     return [
         {
-            "measure": shown(line.measure.replace("_", " "), 80),
-            "against": shown(line.against, 40),
-            "window": shown(line.window, 40),
+            "sentence": shown(line.sentence, 300),
+            "window": line.window,
             "value": number(line.value),
             "expected": number(line.expected),
-            "limits": f"{number(line.low)} to {number(line.high)}"
-            if (line.low, line.high) != (None, None)
-            else DASH,
+            "limits": _limits(line),
             "n": f"{line.n:,}",
             "breach": "breach" if line.breach else "",
-            "sentence": shown(line.sentence, 300),
         }
         for line in ranked[:_DRIFT]
     ]
+
+
+def _limits(line: Drift) -> str:
+    if line.low is None:
+        return DASH if line.high is None else f"up to {number(line.high)}"
+    return f"from {number(line.low)}" if line.high is None else between(line.low, line.high)

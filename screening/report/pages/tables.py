@@ -69,19 +69,23 @@ def performance_table(lines: Sequence[Line]) -> dict[str, Any]:
 
     Returns:
         ``groups``, names of the units; ``rows``, each the metric's name and for each unit its value,
-        its interval or the reason why it has none, and n; ``notes``, by metric.
+        its interval and n; ``notes``, sentences with what they are about.
     """
     by = {(line.unit, line.metric): line.figure for line in lines if line.subset == ALL}
     units = [unit for unit in Unit if any((unit, metric) in by for metric in METRICS)]
-    rows, notes = [], {}
-    for metric, name in METRICS.items():
-        figures = [by.get((unit, metric)) for unit in units]
-        if any(figure is not None for figure in figures):
-            rows.append([name, *(cell for figure in figures for cell in _cells(figure))])
-            own = by.get((Unit.FILM, metric))
-            if own is not None and own.note and own.value is not None:
-                notes[name] = reason(own)
-    return {"groups": [f"per {unit.value}" for unit in units], "rows": rows, "notes": notes}
+    known = {
+        name: [by.get((unit, metric)) for unit in units]
+        for metric, name in METRICS.items()
+        if any((unit, metric) in by for unit in units)
+    }
+    return {
+        "groups": [f"per {unit.value}" for unit in units],
+        "rows": [
+            [name, *(cell for figure in figures for cell in _cells(figure))]
+            for name, figures in known.items()
+        ],
+        "notes": _notes(known),
+    }
 
 
 def subset_tables(lines: Sequence[Line]) -> list[Subsets]:
@@ -104,9 +108,17 @@ def too_many(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def reason(figure: Figure) -> str:
-    """Why a figure has no value, or what is to be known of it."""
-    return NOTES.get(figure.note, figure.note) or "these films do not define it"
+def _notes(known: Mapping[str, Sequence[Figure | None]]) -> list[tuple[str, str]]:
+    """What is to be known of figures, or why they have no value: once for all that share it."""
+    about: dict[str, list[str]] = {}
+    for name, figures in known.items():
+        notes = {figure.note for figure in figures if figure is not None and figure.note}
+        for note in sorted(notes):
+            about.setdefault(NOTES.get(note, note), []).append(name)
+    return [
+        ("All figures" if len(names) == len(known) else "; ".join(names), sentence)
+        for sentence, names in about.items()
+    ]
 
 
 def _subsets(title: str, values: Mapping[str, Mapping[str, Figure]]) -> Subsets:
@@ -132,9 +144,7 @@ def _share(figure: Figure | None) -> tuple[str, str]:
 
 
 def _cells(figure: Figure | None) -> tuple[str, str, str]:
-    """Value, interval or reason, and n."""
+    """Value, interval and n; nothing where the summary has no such line."""
     if figure is None:
         return "", "", ""
-    if figure.value is None:
-        return DASH, reason(figure), count(figure.n)
-    return number(figure.value), between(figure.ci_low, figure.ci_high), count(figure.n)
+    return *_share(figure), count(figure.n)

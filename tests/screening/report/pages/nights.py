@@ -1,6 +1,6 @@
 """Nights that tests make pages of."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,24 +8,17 @@ from screening.gallery import HEATMAPS, THUMBNAILS, place_of
 from screening.heatmap import heatmap_png
 from screening.picture import thumbnail_jpeg
 from screening.report.cases import cases, judged, table_of
+from screening.report.drift import REFERENCE, TONIGHT, Drift
 from screening.report.operating_points import operating_points
 from screening.report.pages.contents import Contents
 from screening.report.summary import summarise
 from screening.row import Row, Status
 
-
-@dataclass(frozen=True)
-class Drift:
-    measure: str = "positive_rate"
-    window: str = "tonight"
-    against: str = "reference"
-    value: float | None = 0.3
-    expected: float | None = 0.1
-    low: float | None = 0.05
-    high: float | None = 0.2
-    n: int = 400
-    breach: bool = True
-    sentence: str = "The share called pneumonia is 0.300, at most 0.200 was expected."
+BREACH = Drift(
+    measure="positive_rate", against=REFERENCE, window=TONIGHT, value=0.3, expected=0.1, low=0.05,
+    high=0.2, n=400, breach=True,
+    sentence="The share called pneumonia is 0.300, at most 0.200 was expected.",
+)  # fmt: skip
 
 
 def scored(film, p, label="", **more):

@@ -1,9 +1,11 @@
 """The page of a report as Chromium shows it; skipped where there is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from browser import CHROMIUM, Browser
-from nights import NIGHT, Drift, contents_of, pictured
+from nights import BREACH, NIGHT, contents_of, pictured
 from screening.report.pages.report_page import write_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
@@ -40,7 +42,7 @@ _FAINT = """
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     shown = pictured(folder, [row for row in NIGHT if row.probability is not None])
-    drift = [Drift(), Drift(breach=False)]
+    drift = [BREACH, replace(BREACH, breach=False)]
     facts = {"Job": "job-1", "Model's hash": "ab" * 32}
     write_page(folder, contents_of([*shown, *NIGHT[40:]], facts=facts, drift=drift))
     return folder / "report.html"
