@@ -1,4 +1,6 @@
-"""What a report costs: seconds and memory by the number of its rows, all of them made up.
+"""What a report costs, and its verification: seconds and memory by the number of its rows.
+
+The rows are made up.
 
     python benchmarks/reports.py --rows 1000 10000 100000
 
@@ -37,7 +39,9 @@ def main() -> None:
     if arguments.one is not None:
         print(json.dumps(_measured(arguments.one)))
         return
-    print(f"{'rows':>8} {'seconds':>8} {'CPU':>8} {'MiB':>6} {'page MB':>8} {'report MB':>9}")
+    print(
+        f"{'rows':>8} {'seconds':>8} {'CPU':>8} {'MiB':>6} {'page MB':>8} {'report MB':>9} {'verify':>7}"
+    )
     for rows in arguments.rows:
         done = subprocess.run(
             [sys.executable, __file__, "--one", str(rows)], stdout=subprocess.PIPE, check=True
@@ -45,7 +49,7 @@ def main() -> None:
         cost = json.loads(done.stdout)
         print(
             f"{rows:8} {cost['seconds']:8.1f} {cost['cpu']:8.1f} {cost['mib']:6.0f} "
-            f"{cost['page'] / 1e6:8.2f} {cost['report'] / 1e6:9.1f}"
+            f"{cost['page'] / 1e6:8.2f} {cost['report'] / 1e6:9.1f} {cost['verify']:7.1f}"
         )
 
 
@@ -54,6 +58,7 @@ def _measured(number: int) -> dict[str, Any]:
     from screening.clock import now
     from screening.privacy import PatientKey
     from screening.report.write import Night, write_report
+    from screening.verification import verify
 
     rows = list(_rows(number))
     events = [Event(now(), "submitted", "job-1", "user somebody, host somewhere")]
@@ -62,8 +67,12 @@ def _measured(number: int) -> dict[str, Any]:
         began, cpu = time.perf_counter(), time.process_time()
         write_report(Path(place) / "report", night)
         cost = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began = time.perf_counter()
+        if verify(Path(place) / "report"):
+            raise SystemExit("the report is not as it was written")
+        cost["verify"] = time.perf_counter() - began
         sizes = {path.name: path.stat().st_size for path in (Path(place) / "report").rglob("*.*")}
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {**cost, "mib": most, "page": sizes.get("report.html", 0), "report": sum(sizes.values())}
 
 
