@@ -138,9 +138,14 @@ def read_rows(path: Path) -> list[Row]:
     Columns that older reports did not have yet are empty in theirs.
 
     Raises:
-        ReportError: if the columns are not those of a report, or naming the line that is damaged.
+        ReportError: if the file cannot be read, if the columns are not those of a report, or naming
+            the line that is damaged.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    try:
+        file = path.open(newline="", encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path.parent} is no report: {error.strerror}") from error
+    with file:
         reader = csv.DictReader(file)
         found = tuple(reader.fieldnames or ())
         columns = COLUMNS if len(found) > len(_OLD_COLUMNS) else _OLD_COLUMNS

@@ -45,7 +45,8 @@ class Problem:
     Attributes:
         file: path in the report; of a film where a film is screened again.
         what: stable code: ``broken_chain``, ``altered``, ``missing``, ``unknown``, ``unreadable``,
-            ``damaged``, ``row_count`` or ``row_differs``.
+            ``damaged``, ``row_count``, ``row_differs``; of a signature ``forged``; of films that are
+            screened again ``not_reproduced``, ``film_changed``, ``film_missing``, ``other_model``.
         sentence: goes on where the file's name ends.
         line: of the file, from 1; None where there is none.
     """

@@ -1,14 +1,11 @@
 """``screening compare``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from jobs.cli.options import key_option
-
-if TYPE_CHECKING:
-    from screening.row import Row
 
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -45,13 +42,16 @@ def compare(
     from screening.report.comparison.tables import write_comparison
     from screening.report.comparison.words import words
     from screening.report.labels import Labels
+    from screening.row import PREDICTIONS, read_rows
+    from screening.verification import intact
 
     for report in (report_a, report_b):
         if out is not None and is_inside(out.absolute(), report):
             raise click.UsageError(f"the comparison {out} would lie inside {report}")
+        intact(report)
     comparison = compared(
-        _rows(report_a),
-        _rows(report_b),
+        read_rows(report_a / PREDICTIONS),
+        read_rows(report_b / PREDICTIONS),
         Labels.read(labels) if labels else None,
         PatientKey.load(key) if key.exists() else None,
     )
@@ -61,15 +61,3 @@ def compare(
         click.echo(printable(line))
     if out is not None:
         click.echo(f"Comparison: {out}")
-
-
-def _rows(report: Path) -> "list[Row]":
-    from screening.errors import ReportError
-    from screening.row import PREDICTIONS, read_rows
-    from screening.verification import intact
-
-    intact(report)
-    try:
-        return read_rows(report / PREDICTIONS)
-    except OSError as error:
-        raise ReportError(f"{report / PREDICTIONS} cannot be read: {error.strerror}") from error

@@ -146,3 +146,8 @@ def test_a_report_without_the_newest_columns_is_read(tmp_path: Path) -> None:
 def test_a_row_of_an_older_ledger_is_read() -> None:
     old = {"film": "a.png", "status": "scored", "probability": 0.25, "heatmap": ""}
     assert Row.from_dict(old).grey_mean is None
+
+
+def test_a_folder_without_a_table_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="empty is no report: No such file"):
+        read_rows(tmp_path / "empty" / "predictions.csv")
