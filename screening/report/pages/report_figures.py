@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from screening.findings import CLASSES, NORMAL, PNEUMONIA
 from screening.report.cases import Unit
@@ -100,6 +101,7 @@ def _statuses(path: Path, contents: Contents) -> Picture:
         axes.grid(visible=False, axis="y")
         axes.set(xlabel="files", xlim=(0, 1.15 * max(numbers)))
         axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     said = ", ".join(f"{films:,} {name}" for name, (films, _color) in counts.items())
     return Picture(path, f"Bars: {said}.", "Only scored films, called either way, have an answer.")
 

@@ -13,7 +13,7 @@ from screening.report.pages.page import render
 from screening.report.pages.points import point_rows
 from screening.report.pages.report_figures import draw_figures
 from screening.report.pages.tables import performance_table, subset_tables, too_many
-from screening.report.pages.words import DASH, between, number, shown
+from screening.report.pages.words import DASH, shown
 from screening.row import Status
 
 PAGE: Final = "report.html"
@@ -72,8 +72,8 @@ def _drift(contents: Contents) -> list[dict[str, str]]:
         {
             "sentence": shown(line.sentence, 300),
             "window": line.window,
-            "value": number(line.value),
-            "expected": number(line.expected),
+            "value": _measured(line.value),
+            "expected": _measured(line.expected),
             "limits": _limits(line),
             "n": f"{line.n:,}",
             "breach": "breach" if line.breach else "",
@@ -83,6 +83,12 @@ def _drift(contents: Contents) -> list[dict[str, str]]:
 
 
 def _limits(line: Drift) -> str:
+    low, high = _measured(line.low), _measured(line.high)
     if line.low is None:
-        return DASH if line.high is None else f"up to {number(line.high)}"
-    return f"from {number(line.low)}" if line.high is None else between(line.low, line.high)
+        return DASH if line.high is None else f"up to {high}"
+    return f"from {low}" if line.high is None else f"{low} to {high}"
+
+
+def _measured(value: float | None) -> str:
+    """Three digits: what is measured may be a share, or a millionth of one."""
+    return DASH if value is None else f"{value:.3g}"
