@@ -92,5 +92,5 @@ def cases(films: pd.DataFrame, unit: Unit = Unit.FILM) -> Scored:
 
 
 def numbers(owners: "pd.Series[str]") -> npt.NDArray[np.int64]:
-    """Owners as whole numbers."""
-    return owners.factorize()[0].astype(np.int64)
+    """Owners as whole numbers, the same in whatever order the films are."""
+    return owners.factorize(sort=True)[0].astype(np.int64)

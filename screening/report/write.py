@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from screening.audit import SIGNATURE, Event, film_event, write_audit
@@ -66,6 +67,7 @@ class Report:
         points: what each threshold would mean for them.
         unused: lines of the labels file that were not used; None if there is no such file.
         drift: how the films differ from those of the nights before.
+        events: what happened before the report was written, but for what became of the films.
     """
 
     folder: Path
@@ -75,7 +77,7 @@ class Report:
     points: Sequence[Point] = ()
     unused: Sequence[Unused] | None = None
     drift: Sequence[Drift] = ()
-    events: Sequence[Event] = field(default=(), repr=False)
+    events: Sequence[Event] = ()
 
 
 def write_report(folder: Path, night: Night) -> Report:
@@ -103,7 +105,7 @@ def _made(folder: Path, night: Night) -> Report:
         rows, unused = join(rows, night.labels, night.key)
         unused = [replace(one, film=one.film and night.shown_name(one.film)) for one in unused]
         events.append(_labels_event(night.labels, len(unused), night.shown_name))
-    rows = [replace(row, film=night.shown_name(row.film)) for row in rows]
+    rows = [_shown(row, night.shown_name) for row in rows]
     scored = _scored(rows)
     return Report(
         folder=folder,
@@ -113,7 +115,7 @@ def _made(folder: Path, night: Night) -> Report:
         points=_points(scored, rows, night.prevalence),
         unused=unused,
         drift=night.drift,
-        events=[*events, *map(film_event, rows)],
+        events=events,
     )
 
 
@@ -130,9 +132,16 @@ def _write(aside: Path, report: Report, night: Night) -> None:
     if night.gallery is not None:
         night.gallery.hang(aside, report.rows)
     write_page(aside, _contents(report))
-    head = write_audit(aside, report.events, len(report.rows))
+    events = chain(report.events, map(film_event, report.rows))
+    head = write_audit(aside, events, len(report.rows))
     if night.sign is not None:
         (aside / SIGNATURE).write_bytes(night.sign(head))
+
+
+def _shown(row: Row, shown_name: Callable[[str], str]) -> Row:
+    name = shown_name(row.film)
+    # Most names are shown as they are; another row for each would need as much memory again.
+    return row if name == row.film else replace(row, film=name)
 
 
 def _scored(rows: Sequence[Row]) -> Scored | None:

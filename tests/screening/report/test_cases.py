@@ -35,7 +35,7 @@ def test_films_with_a_label_and_an_answer_are_judged() -> None:
     assert films.positive.tolist() == [True, False, True, False, False]
     assert films.probability.tolist() == [0.9, 0.2, 0.4, 0.6, 0.7]
     assert films.called.tolist() == [True, False, False, True, True]
-    assert films.patient.tolist() == [0, 1, 0, 2, 1]
+    assert films.patient.tolist() == [1, 2, 1, 0, 2]
 
 
 def test_a_patient_is_what_any_of_its_films_is() -> None:
@@ -43,7 +43,7 @@ def test_a_patient_is_what_any_of_its_films_is() -> None:
     assert patients.positive.tolist() == [True, False, False]
     assert patients.probability.tolist() == [0.9, 0.7, 0.6]
     assert patients.called.tolist() == [True, True, True]
-    assert patients.patient.tolist() == [0, 1, 2]
+    assert patients.patient.tolist() == [1, 2, 0]
 
 
 def test_a_film_without_a_study_is_in_none() -> None:
