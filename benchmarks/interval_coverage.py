@@ -45,7 +45,7 @@ class Cell:
     films: int
     prevalence: float
     most: int
-    auroc: float
+    model_auroc: float
     shift: float
 
     @property
@@ -57,7 +57,7 @@ class Cell:
     @property
     def distance(self) -> float:
         """Between the mean scores of both classes, in standard deviations."""
-        return float(np.sqrt(2) * ndtri(self.auroc))
+        return float(np.sqrt(2) * ndtri(self.model_auroc))
 
     @property
     def threshold(self) -> float:
@@ -104,7 +104,7 @@ def truth(cell: Cell) -> dict[str, float]:
         "accuracy": found + cleared,
         "balanced_accuracy": (_SENSITIVITY + cleared / (cleared + false)) / 2,
         "f1": 2 * found / (2 * found + false + missed),
-        "auroc": cell.auroc,
+        "auroc": cell.model_auroc,
         "average_precision": float(np.sum(sick * tp / (tp + fp)) / cell.prevalence),
         "brier": float(np.sum(sick * (1 - p) ** 2 + well * p**2)),
         "calibration_error": float(np.abs(np.bincount(bins, (sick + well) * p - sick)).sum()),
