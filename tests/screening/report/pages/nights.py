@@ -8,7 +8,7 @@ from screening.gallery import HEATMAPS, THUMBNAILS, place_of
 from screening.heatmap import heatmap_png
 from screening.picture import thumbnail_jpeg
 from screening.report.cases import cases, judged, table_of
-from screening.report.drift import REFERENCE, TONIGHT, Drift
+from screening.report.drift.lines import REFERENCE, TONIGHT, Drift
 from screening.report.operating_points import operating_points
 from screening.report.pages.contents import Contents
 from screening.report.summary import summarise
