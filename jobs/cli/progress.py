@@ -61,7 +61,8 @@ class _Bar:
     def say(self, line: str) -> None:
         """A line that stays, above the bar."""
         if self.watched:
-            self.bar.console.print(line, highlight=False)
+            # A name may hold what rich takes for markup.
+            self.bar.console.print(line, highlight=False, markup=False)
         else:
             click.echo(line, err=True)
 
