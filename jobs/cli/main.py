@@ -1,5 +1,6 @@
 """The command ``screening`` and what all of its sub-commands share."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jobs.cli.drift import drift
 from jobs.cli.evaluate import evaluate
 from jobs.cli.export import export
 from jobs.cli.jobs import jobs
+from jobs.cli.options import state_home
 from jobs.cli.queue import worker
 from jobs.cli.schedule import schedule
 from jobs.cli.screen import run, submit
@@ -80,6 +82,9 @@ def cli() -> None:
     Every option can also be given in the environment: --batch of `screening run`
     is SCREENING_RUN_BATCH.
     """
+    # What matplotlib knows of the fonts here: nothing is written beside the state, and a worker
+    # without a home need not look for them each time.
+    os.environ.setdefault("MPLCONFIGDIR", str(state_home() / "matplotlib"))
 
 
 for command in (

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from screening.findings import PNEUMONIA
+from screening.printable import printable
 from screening.report.drift.lines import breaches
 from screening.row import Status
 
@@ -33,7 +34,7 @@ def said_of(report: Report) -> Iterator[str]:
         problems = Counter(one.problem.value.replace("_", " ") for one in report.unused)
         counts = ", ".join(f"{count} {problem}" for problem, count in problems.items())
         yield f"Labels not used: {counts}; labels.csv has their lines"
-    yield from (f"Drift: {line.sentence}" for line in breaches(report.drift))
+    yield from (printable(f"Drift: {line.sentence}") for line in breaches(report.drift))
     for line in report.lines:
         figure = line.figure
         if (line.subset, line.unit) != ("all", "film") or line.metric not in _SAID:

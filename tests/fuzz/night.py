@@ -51,10 +51,14 @@ _STATE: Final = frozenset(
     }
 )
 
+#: What matplotlib knows of the fonts.
+_FONTS: Final = "home/state/screening/matplotlib/"
+
 _SAID: Final = re.compile(
     r"Screening (?P<listed>\d+) files in [^\n]+\n"
     r"(?P<files>\d+) files: (?P<scored>\d+) scored, (?P<refused>\d+) refused, "
     r"(?P<failed>\d+) failed, (?P<duplicate>\d+) duplicate; \d+ called \w+\n"
+    r"(?:Drift: [^\n]+\n)*"
     r"Report: [^\n]+\n"
 )
 
@@ -172,7 +176,7 @@ def _stamps(films: Path) -> dict[str, tuple[int, int]]:
 
 
 def _speech(stdout: bytes, stderr: bytes) -> Iterator[str]:
-    """One line on standard output and three on standard error, and nothing else."""
+    """One line on standard output, three and what has drifted on standard error, and nothing else."""
     if b"Traceback" in stderr:
         yield f"traceback: {stderr[-3000:].decode(errors='replace')}"
     elif not _SAID.fullmatch(stderr.decode(errors="replace")):
@@ -197,7 +201,7 @@ def _litter(place: Path) -> Iterator[str]:
     """Files that are neither films nor report nor queue: core dumps, temporary files."""
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
-        expected = name in _STATE or name.startswith(("films/", "report/"))
+        expected = name in _STATE or name.startswith(("films/", "report/", _FONTS))
         if not path.is_dir() and not expected:
             yield name
 
