@@ -202,7 +202,7 @@ class _Work:
         history = [
             Event(now(), "started", job.name, detail, job.model_sha256),
             Event(now(), KEYED, fingerprint),
-            Event(now(), "listed", job.name, f"{len(films)} files"),
+            Event(now(), "listed", job.name, f"{len(films)} files, folder {job.shown_folder}"),
         ]
         store.list_films(job, films, history)
 

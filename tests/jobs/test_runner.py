@@ -112,7 +112,7 @@ def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
     summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
     assert summary["files"] == "0"
     assert verify(job.report) == []
-    assert audited(job, "listed")[0]["detail"] == "0 files"
+    assert audited(job, "listed")[0]["detail"] == f"0 files, folder {job.folder}"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])

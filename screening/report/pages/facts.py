@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from screening.audit import Event
+from screening.audit import EVALUATES, Event
 from screening.row import Row
 
 
@@ -16,7 +16,7 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
     first: dict[str, Event] = {}
     for event in events:
         first.setdefault(event.event, event)
-    submitted, started = first.get("submitted"), first.get("started")
+    submitted, started, listed = (first.get(name) for name in ("submitted", "started", "listed"))
     known = _named(submitted.detail if submitted else "") | _named(
         started.detail if started else ""
     )
@@ -24,6 +24,8 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
     threshold = next((row.threshold for row in rows if row.threshold is not None), None)
     facts = {
         "Job": submitted.subject if submitted else "",
+        "Folder": listed.detail.partition(", folder ")[2] if listed else "",
+        "Evaluation of": _evaluated(first.get(EVALUATES)),
         "Submitted (UTC)": _moment(submitted.at if submitted else ""),
         "Started (UTC)": _moment(started.at if started else ""),
         "Finished (UTC)": _moment(finished),
@@ -36,6 +38,10 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
         "Labels": first["labels"].detail if "labels" in first else "",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _evaluated(event: Event | None) -> str:
+    return f"{event.subject}, chain head {event.sha256[:16]}" if event else ""
 
 
 def _named(detail: str) -> dict[str, str]:

@@ -1,0 +1,27 @@
+from screening.audit import Event
+from screening.report.pages.facts import job_facts
+from screening.row import Row, Status
+
+AT = "2026-01-02T03:04:05.678+00:00"
+
+
+def test_a_job_is_told_from_its_events_and_rows() -> None:
+    events = [
+        Event(AT, "submitted", "job-1", "user ada, host ward-3"),
+        Event(AT, "started", "job-1", "lite0 1, onnx, threshold 0.5, worker w, user bob, host h"),
+        Event(AT, "listed", "job-1", "2 files, folder /data/a, b"),
+    ]
+    rows = [Row(film="a", status=Status.SCORED, model="lite0 1", threshold=0.25, runtime="onnx")]
+    facts = job_facts(events, rows, AT)
+    assert facts["Folder"] == "/data/a, b"
+    assert facts["Started (UTC)"] == facts["Finished (UTC)"] == "2026-01-02 03:04:05"
+    assert (facts["Job"], facts["Model"], facts["Threshold"]) == ("job-1", "lite0 1", "0.25")
+
+
+def test_an_evaluation_names_the_report_that_it_is_of() -> None:
+    facts = job_facts([Event(AT, "evaluates", "night", "", "ab" * 32)], [], AT)
+    assert facts["Evaluation of"] == "night, chain head abababababababab"
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert job_facts([], [], "") == {}
