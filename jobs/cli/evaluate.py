@@ -38,6 +38,7 @@ def evaluate(
     checked first, and not touched.
     """
     from jobs.cli.said import said_of
+    from jobs.processes import user_and_host
     from screening.films import is_inside
     from screening.privacy import PatientKey
     from screening.report.evaluate import evaluate as evaluated
@@ -49,7 +50,7 @@ def evaluate(
     given = Labels.read(labels, Policy(labels_policy))
     # Labels by path and file name need none.
     secret = PatientKey.load(key) if key.exists() else None
-    made = evaluated(report, given, secret, place, prevalence)
+    made = evaluated(report, given, secret, place, prevalence, user_and_host())
     for line in said_of(made):
         click.echo(line)
     click.echo(f"Evaluation: {made.folder}")

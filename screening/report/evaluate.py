@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from screening.audit import EVALUATES, KEYED, Event
+from screening.audit import EVALUATES, KEYED, WRITING, Event
 from screening.clock import now
 from screening.errors import KeyFileError
 from screening.privacy import PatientKey
+from screening.report.drift.lines import read_drift
+from screening.report.drift.profile import Profile
 from screening.report.join import unlabelled
 from screening.report.labels import Labels
 from screening.report.write import Night, Report, write_report
@@ -21,16 +23,18 @@ def evaluate(
     key: PatientKey | None,
     out: Path,
     prevalence: float | None = None,
+    who: str = "",
 ) -> Report:
     """Write an evaluation of a report; the report is read, and nothing else.
 
     It is what the report would be if it had been written with these labels: the same figures, to
     the last digit. Its audit begins with the head of the report's chain. Labels that the report was
-    written with are forgotten; its pictures stay where they are.
+    written with are forgotten; its pictures stay where they are. What drift was found is told again.
 
     Args:
         key: the one that the report was written with; None, or another one, finds no label by SOP
             Instance UID and hashes no patient.
+        who: writes the evaluation.
 
     Raises:
         ReportError: if the report is none, or was changed since; or the evaluation cannot be written.
@@ -42,10 +46,12 @@ def evaluate(
     begun = Event(now(), EVALUATES, report.resolve().name, "", history.head)
     night = Night(
         rows=[_bare(row) for row in read_rows(report / PREDICTIONS)],
-        events=[begun, *keyed],
+        events=[begun, *keyed, Event(now(), WRITING, report.resolve().name, who)],
         key=_usable(key, keyed, labels),
         labels=labels,
         prevalence=prevalence,
+        profile=Profile.read(report),
+        drift=read_drift(report),
     )
     return write_report(out, night)
 

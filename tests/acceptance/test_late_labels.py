@@ -22,8 +22,10 @@ def place(screening, bright_bundle, tmp_path_factory):
     with (place / "labels.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=";").writerows([("film", "label", "patient"), *lines])
     run = ["run", films, "--model", bright_bundle, "--prevalence", "0.05"]
-    screening(*run, "--out", place / "report", code=3)
-    screening(*run, "--out", place / "at once", "--labels", place / "labels.csv", code=3)
+    # Each is the first night of its queue.
+    screening(*run, "--queue", place / "a", "--out", place / "report", code=3)
+    run += ["--queue", place / "b", "--labels", place / "labels.csv"]
+    screening(*run, "--out", place / "at once", code=3)
     shutil.rmtree(films)
     return place
 
@@ -39,7 +41,7 @@ def test_an_evaluation_says_the_same_as_a_report_to_the_last_digit(screening, pl
     assert "recall with unscored" in said.stdout
     assert contents(place / "report") == before
     later = place / "report-evaluation"
-    for name in ("summary.csv", "operating_points.csv", "labels.csv"):
+    for name in ("summary.csv", "operating_points.csv", "labels.csv", "drift.csv"):
         assert (later / name).read_bytes() == (place / "at once" / name).read_bytes(), name
     assert verify(later) == []
 

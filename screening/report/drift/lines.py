@@ -1,12 +1,13 @@
 """How a night's films differ from what was expected of them; ``drift.csv`` holds these lines."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from screening.row import LINE_END, cell
+from screening.errors import ReportError
+from screening.row import LINE_END, cell, text
 
 DRIFT: Final = "drift.csv"
 
@@ -73,6 +74,7 @@ class Drift:
 
 
 COLUMNS: Final = tuple(each.name for each in fields(Drift))
+_NUMBERS: Final = ("value", "expected", "low", "high")
 
 
 def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
@@ -83,6 +85,22 @@ def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
         writer.writerows(cells(line) for line in lines)
 
 
+def read_drift(folder: Path) -> list[Drift]:
+    """The lines of a report; none if it has no ``drift.csv``.
+
+    Raises:
+        ReportError: if the file is damaged.
+    """
+    path = folder / DRIFT
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_line(values) for values in csv.DictReader(file)]
+    except (AttributeError, csv.Error, KeyError, OSError, TypeError, ValueError) as error:
+        raise ReportError(f"{path} is damaged: {error}") from error
+
+
 def cells(line: Drift) -> list[str]:
     """A line as it stands in a CSV."""
     return [_cell(value) for value in vars(line).values()]
@@ -91,6 +109,19 @@ def cells(line: Drift) -> list[str]:
 def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:
     """The lines that somebody should look at."""
     return (line for line in lines if line.breach)
+
+
+def _line(values: Mapping[str, str]) -> Drift:
+    numbers = {name: float(values[name]) if values[name] else None for name in _NUMBERS}
+    return Drift(
+        measure=text(values["measure"]),
+        against=text(values["against"]),
+        window=text(values["window"]),
+        n=int(values["n"]),
+        breach=bool(values["breach"]),
+        sentence=text(values["sentence"]),
+        **numbers,
+    )
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,9 @@
 import csv
 from pathlib import Path
 
+import pytest
+
+from screening.errors import ReportError
 from screening.report.drift.lines import (
     COLUMNS,
     DRIFT,
@@ -11,6 +14,7 @@ from screening.report.drift.lines import (
     TONIGHT,
     Drift,
     breaches,
+    read_drift,
     write_drift,
 )
 
@@ -42,3 +46,34 @@ def test_a_line_is_written_with_its_limits_and_what_is_not_known_is_empty(tmp_pa
 
 def test_only_breaches_are_to_be_looked_at() -> None:
     assert list(breaches([BREACH, SILENT])) == [BREACH]
+
+
+def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
+    lines = [
+        Drift(measure="ks", against=NIGHTS, window=TONIGHT, n=3, sentence="=1+1"),
+        Drift(
+            measure="views",
+            against=NIGHTS,
+            window=TONIGHT,
+            value=0.5,
+            expected=0.25,
+            low=0.125,
+            high=0.375,
+            n=100,
+            breach=True,
+            sentence='the view "PA", say',
+        ),
+    ]
+    write_drift(tmp_path, lines)
+    assert read_drift(tmp_path) == lines
+
+
+def test_a_report_without_the_file_has_no_lines(tmp_path: Path) -> None:
+    assert read_drift(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"measure\nks\n", b"\xff\xfe", b"measure,n\nks,many\n"])
+def test_a_file_that_is_none_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / DRIFT).write_bytes(content)
+    with pytest.raises(ReportError, match=r"drift\.csv is damaged"):
+        read_drift(tmp_path)
