@@ -1,28 +1,14 @@
 """Precision and recall against labels, with their intervals and denominators."""
 
 import csv
-import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from exports.bundle import SHIPPED, seal
+from exports.bundle import SHIPPED
 from makers import write_chest_film
-from screening.card import Card
-
-
-def shipped_bundle_with_threshold(threshold: float, place: Path) -> Path:
-    """Made-up films may all lie on one side of the shipped threshold."""
-    shutil.copytree(SHIPPED, place)
-    (place / "SHA256SUMS").unlink()
-    card = Card.read(place)
-    point = replace(card.operating_point, threshold=round(threshold, 6))
-    replace(card, operating_point=point).write(place)
-    seal(place)
-    return place
+from tiny_model import with_threshold
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +23,8 @@ def report(screening, tmp_path_factory):
         csv.writer(file).writerows([("film", "label"), *lines])
     screening("run", place / "films", "--out", place / "first", code=3)
     rows = pd.read_csv(place / "first" / "predictions.csv")
-    model = shipped_bundle_with_threshold(rows.probability.median(), place / "bundle")
+    # Made-up films may all lie on one side of the shipped threshold.
+    model = with_threshold(SHIPPED, rows.probability.median(), place / "bundle")
     given = ["--labels", place / "labels.csv", "--model", model]
     screening("run", place / "films", *given, "--out", place / "report", code=3)
     return place / "report"

@@ -1,5 +1,6 @@
 """A bundle that is small enough to be made for each test: an ONNX model without weights."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from exports.selftest import targets_of, write_selftest
 from exports.targets import TARGETS
 from makers import make_card
 from recogniser_makers import make_recogniser
+from screening.card import Card
 from screening.recognition import Recogniser
 
 SIDE = 32
@@ -95,3 +97,14 @@ def write_bundle(
     write_model(folder / "model.onnx", shift, outputs)
     seal(folder)
     return Bundle.open(folder)
+
+
+def with_threshold(bundle: Path, threshold: float, place: Path) -> Path:
+    """A copy of a bundle that decides at another threshold."""
+    shutil.copytree(bundle, place)
+    (place / "SHA256SUMS").unlink()
+    card = Card.read(place)
+    point = replace(card.operating_point, threshold=round(threshold, 6))
+    replace(card, operating_point=point).write(place)
+    seal(place)
+    return place
