@@ -200,7 +200,8 @@ def rows(night, place) -> dict[str, Row]:
 
 def planted_in(place: Path) -> dict[str, set[bytes]]:
     """What is found of the planted in the files of a folder."""
-    found = {path.name: set(PLANTED.findall(path.read_bytes())) for path in place.iterdir()}
+    files = [path for path in place.rglob("*") if path.is_file()]
+    found = {path.name: set(PLANTED.findall(path.read_bytes())) for path in files}
     return {name: hits for name, hits in found.items() if hits}
 
 

@@ -10,12 +10,6 @@ from screening.report.labels import Problem, Unused
 from screening.report.summary import Line, summarise, write_summary
 from screening.row import Row, Status
 
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
-
-
 OUTCOMES = {
     ("PNEUMONIA", "PNEUMONIA"): "TP",
     ("NORMAL", "PNEUMONIA"): "FP",

@@ -23,11 +23,6 @@ ROWS = [
 EVENTS = [Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "3 files")]
 
 
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
-
-
 def labels(tmp_path: Path, content: str) -> Labels:
     path = tmp_path / "labels.csv"
     path.write_text(content, encoding="utf-8")
