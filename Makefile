@@ -20,11 +20,11 @@ demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Everything of `make test`, and the kill -9 and training tests at full length.
 test-long: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadscope --long
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --long
 
 # Other films with FUZZ="--seed 2 --mutants 50000"; CONTRIBUTING says how to make one again.
 fuzz: $(VENV)/.test
