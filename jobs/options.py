@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from screening.limits import Limits
+from screening.report.labels import Policy
 
 _PATHS: Final = ("key", "labels", "quarantine")
 
@@ -33,7 +34,7 @@ class Options:
 
     key: Path
     labels: Path | None = None
-    labels_policy: str = "error"
+    labels_policy: str = Policy.ERROR.value
     prevalence: float | None = None
     runtime: str = "onnx"
     batch: int = 8

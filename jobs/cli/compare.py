@@ -1,21 +1,18 @@
 """``screening compare``."""
 
 from pathlib import Path
-from typing import Final
 
 import click
 
-from jobs.cli.options import key_option
-
-_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+from jobs.cli.options import FILE, FOLDER, key_option
 
 
 @click.command()
-@click.argument("report_a", type=_FOLDER)
-@click.argument("report_b", type=_FOLDER)
+@click.argument("report_a", type=FOLDER)
+@click.argument("report_b", type=FOLDER)
 @click.option(
     "--labels",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="CSV with the columns film and label, instead of the reports' own labels.",
 )
 @click.option(

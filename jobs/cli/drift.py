@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from jobs.cli.options import FOLDER
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -29,11 +31,11 @@ _LONGEST: Final = 32
     metavar="REPORT...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
 )
 @click.option(
     "--model",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Bundle that the reports were made with: hold them against its reference, too.",
 )
 @click.option(

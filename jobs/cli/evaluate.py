@@ -4,15 +4,15 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.options import key_option, labels_policy_option, prevalence_option
+from jobs.cli.options import FILE, FOLDER, key_option, labels_policy_option, prevalence_option
 
 
 @click.command()
-@click.argument("report", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("report", type=FOLDER)
 @click.option(
     "--labels",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="CSV with the columns film and label, and optionally patient.",
 )
 @click.option(

@@ -14,14 +14,16 @@ from exports.bundle import SHIPPED
 from jobs.job import Job
 from jobs.options import Options
 from screening.limits import Limits
+from screening.report.labels import Policy
 
 if TYPE_CHECKING:
     from jobs.submission import Request
 
 _MIB: Final = 1024**2
 
-_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+#: A folder that is there, and a file that is.
+FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def state_home() -> Path:
@@ -70,7 +72,7 @@ queue_option = click.option(
 #: Of the machine, not of a job: whoever screens decides whom to trust.
 public_key_option = click.option(
     "--public-key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     envvar="SCREENING_PUBLIC_KEY",
     help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
 )
@@ -78,7 +80,7 @@ public_key_option = click.option(
 #: Likewise: the key must not leave the machine that screens.
 sign_reports_option = click.option(
     "--sign-reports",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     envvar="SCREENING_SIGN_REPORTS",
     metavar="PRIVATE_KEY",
     help="Sign every report with this key (PEM, Ed25519) before it appears.",
@@ -86,17 +88,17 @@ sign_reports_option = click.option(
 
 key_option = click.option(
     "--key",
-    type=_FILE,
+    type=click.Path(path_type=Path, dir_okay=False),
     default=lambda: state_home() / "patient.key",
     help="Secret that hides patient identifiers; made at first use.  "
     "[default: $XDG_STATE_HOME/screening/patient.key]",
 )
 
-folder_argument = click.argument("folder", type=_FOLDER)
+folder_argument = click.argument("folder", type=FOLDER)
 
 labels_policy_option = click.option(
     "--labels-policy",
-    type=click.Choice(["strict", "error", "list"]),
+    type=click.Choice([policy.value for policy in Policy]),
     default=Options.labels_policy,
     show_default=True,
     help="Labels that are ambiguous, unknown, conflicting or there twice: an error, or listed in the "
@@ -111,14 +113,14 @@ prevalence_option = click.option(
 
 _SCREENING_OPTIONS: Final = (
     click.option(
-        "--model", type=_FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
+        "--model", type=FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
     ),
     click.option(
         "--out", type=click.Path(path_type=Path), help="REPORT.  [default: ./reports/JOB]"
     ),
     click.option(
         "--labels",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FILE,
         help="CSV with the columns film and label, and optionally patient.",
     ),
     labels_policy_option,

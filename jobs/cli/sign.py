@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from jobs.cli.options import FILE, FOLDER
+
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 @click.option(
     "--key",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Your private Ed25519 key: `openssl genpkey -algorithm ed25519 -out private.pem`.",
 )
 def sign(folder: Path, key: Path) -> None:

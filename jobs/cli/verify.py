@@ -11,7 +11,7 @@ import click
 
 from exports.bundle import SHIPPED
 from jobs import exit_codes
-from jobs.cli.options import key_option
+from jobs.cli.options import FILE, FOLDER, key_option
 from screening.printable import printable
 
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 #: Problems of one kind in one file that are printed; the others are counted.
 _SHOWN: Final = 20
 
-_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.command()
-@click.argument("report", type=_FOLDER)
-@click.option("--films", type=_FOLDER, help="Screen some films of this folder once more.")
-@click.option("--model", type=_FOLDER, help="With this BUNDLE; by default the one shipped.")
+@click.argument("report", type=FOLDER)
+@click.option("--films", type=FOLDER, help="Screen some films of this folder once more.")
+@click.option("--model", type=FOLDER, help="With this BUNDLE; by default the one shipped.")
 @click.option(
     "--sample",
     type=click.IntRange(1),
@@ -38,7 +35,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--seed", type=click.IntRange(0), help="Choose the same films as another time.")
 @key_option
 @click.option(
-    "--public-key", type=_FILE, help="Demand a signature made with the other half of this key."
+    "--public-key", type=FILE, help="Demand a signature made with the other half of this key."
 )
 def verify(
     report: Path,
