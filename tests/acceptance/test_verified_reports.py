@@ -3,11 +3,11 @@
 import csv
 import shutil
 import statistics
-import subprocess
 
 import pytest
 
 from makers import write_chest_film
+from pem_keys import write_keys
 from screening.row import read_rows
 from tiny_model import with_threshold
 
@@ -64,14 +64,7 @@ def test_a_film_that_is_another_one_by_now_is_named(screening, place, bright_bun
 
 
 def test_a_report_that_was_written_anew_is_found_by_its_signature(screening, place, tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
-    for command in (
-        ["genpkey", "-algorithm", "ed25519", "-out", private],
-        ["pkey", "-in", private, "-pubout", "-out", public],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    private, public = write_keys(tmp_path, "site")
     shutil.copytree(place / "report", tmp_path / "report")
     screening("verify", tmp_path / "report", "--public-key", public, code=1)
     screening("sign", tmp_path / "report", "--key", private)

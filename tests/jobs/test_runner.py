@@ -24,7 +24,6 @@ from queue_makers import (
     make_tools,
     table,
 )
-from screening.errors import LabelsError
 from screening.row import Row, Status, read_rows
 from screening.verification import verify
 
@@ -259,47 +258,6 @@ def test_the_audit_names_who_submitted_started_and_wrote_it(
     for event in ("submitted", "started", "writing"):
         (line,) = audited(job, event)
         assert line["detail"].endswith(f"user anna, host {platform.node()}")
-
-
-def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):
-    write_films(folder, 6)
-    labels = tmp_path / "labels.csv"
-    labels.write_text(
-        "film,label,patient\n"
-        "0.png,NORMAL,Doe^Jane\n1.png,1,Roe\n4.png,0,Doe^Jane\n5.png,PNEUMONIA,\ngone.png,1,\n"
-    )
-    job = claim(labels=labels)
-    carry_out(job, make_tools(store, screener))
-    rows = {row.film: row for row in read_rows(job.report / "predictions.csv")}
-    outcomes = {film: row.outcome for film, row in rows.items()}
-    assert outcomes == {
-        "0.png": "TN",
-        "1.png": "FN",
-        "2.png": "",
-        "3.png": "",
-        "4.png": "FP",
-        "5.png": "TP",
-    }
-    assert rows["0.png"].patient == rows["4.png"].patient != rows["1.png"].patient
-    assert "Doe" not in "".join(path.read_text() for path in job.report.iterdir())
-    assert audited(job, "labels")[0]["detail"] == "5 labels, 1 not used, policy error"
-    summary = {line["metric"]: line for line in table(job.report / "summary.csv")}
-    assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
-
-
-def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
-    store, claim, screener, folder, tmp_path
-):
-    write_films(folder, 2)
-    labels = tmp_path / "labels.csv"
-    labels.write_text("film,label\n0.png,0\n0.png,1\n")
-    job = claim(labels=labels)
-    with pytest.raises(LabelsError, match="contradict"):
-        carry_out(job, make_tools(store, screener))
-    assert store.rows(job) == []
-    assert not job.report.exists()
-    assert {path.name for path in tmp_path.iterdir()} >= {"films", "labels.csv"}
-    assert not list(tmp_path.glob(".*partial"))
 
 
 def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(

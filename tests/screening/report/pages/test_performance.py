@@ -1,13 +1,12 @@
 """The pictures of labelled films: that they are written, and that they show what is so."""
 
-import hashlib
-
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from drawings import axes, hashes, lines
 from scored_films import films_of, random_films, side_of
 from screening.report.pages import performance
 from screening.report.pages.drawing import drawn, printable
@@ -29,19 +28,6 @@ def draw(folder, films):
     draw_reliability(folder / "reliability.png", side)
     draw_scores(folder / "scores.png", {"all": films.probability}, 0.5, "Films")
     draw_thresholds(folder / "thresholds.png", side, 0.5)
-
-
-def hashes(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def axes():
-    return Figure().subplots()
-
-
-def lines(axes):
-    """Points of each labelled line."""
-    return {line.get_label(): line.get_xydata() for line in axes.lines}
 
 
 def test_a_picture_has_120_dots_an_inch_and_says_nothing_of_how_it_was_made(tmp_path):

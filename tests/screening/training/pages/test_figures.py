@@ -1,12 +1,10 @@
 """The pictures of a model card: that they are written, and that they show what is so."""
 
-import hashlib
-
 import matplotlib as mpl
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
+from drawings import axes, hashes, lines
 from evaluated_sides import random_side
 from screening.training.pages import figures
 from screening.training.pages.figures import draw_elsewhere, draw_learning, draw_performance
@@ -24,19 +22,6 @@ ELSEWHERE = {
 
 def draw(folder, *sides):
     draw_performance(folder, sides, 0.5, {side.name: side.metrics() for side in sides})
-
-
-def hashes(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def axes():
-    return Figure().subplots()
-
-
-def lines(axes):
-    """Points of each labelled line."""
-    return {line.get_label(): line.get_xydata() for line in axes.lines}
 
 
 def test_each_side_has_its_pictures_and_the_curves_are_shared(tmp_path):

@@ -1,0 +1,95 @@
+"""Labels of a job: found before the work, joined to what came of it."""
+
+import pytest
+
+from jobs.runner import LEASE, carry_out
+from makers import write_film
+from queue_makers import make_job, make_tools, table
+from screening.errors import LabelsError
+from screening.row import read_rows
+
+
+@pytest.fixture
+def claim(store, folder):
+    """A job for `folder`, submitted and claimed; any field by keyword."""
+
+    def claimed(**changes):
+        store.add(make_job(folder=folder, **changes))
+        return store.claim("A", LEASE)
+
+    return claimed
+
+
+def write_films(folder, number):
+    """Films 0, 1, …, each brighter than the one before: from 0.2 on."""
+    for index in range(number):
+        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index)
+
+
+def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):
+    write_films(folder, 6)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "film,label,patient\n"
+        "0.png,NORMAL,Doe^Jane\n1.png,1,Roe\n4.png,0,Doe^Jane\n5.png,PNEUMONIA,\ngone.png,1,\n"
+    )
+    job = claim(labels=labels)
+    carry_out(job, make_tools(store, screener))
+    rows = {row.film: row for row in read_rows(job.report / "predictions.csv")}
+    outcomes = {film: row.outcome for film, row in rows.items()}
+    assert outcomes == {
+        "0.png": "TN",
+        "1.png": "FN",
+        "2.png": "",
+        "3.png": "",
+        "4.png": "FP",
+        "5.png": "TP",
+    }
+    assert rows["0.png"].patient == rows["4.png"].patient != rows["1.png"].patient
+    assert "Doe" not in "".join(path.read_text() for path in job.report.iterdir() if path.is_file())
+    (told,) = [line for line in table(job.report / "audit.csv") if line["event"] == "labels"]
+    assert told["detail"] == "5 labels, 1 not used, policy error"
+    summary = {line["metric"]: line for line in table(job.report / "summary.csv")}
+    assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
+
+
+def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
+    store, claim, screener, folder, tmp_path
+):
+    write_films(folder, 2)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("film,label\n0.png,0\n0.png,1\n")
+    job = claim(labels=labels)
+    with pytest.raises(LabelsError, match="line 2: another line says something else"):
+        carry_out(job, make_tools(store, screener))
+    assert store.rows(job) == []
+    assert not job.report.exists()
+    assert {path.name for path in tmp_path.iterdir()} >= {"films", "labels.csv"}
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_labels_that_contradict_each_other_can_be_listed_instead(
+    store, claim, screener, folder, tmp_path
+):
+    write_films(folder, 2)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("film,label\n0.png,0\n0.png,1\n1.png,0\n")
+    job = claim(labels=labels, labels_policy="list")
+    carry_out(job, make_tools(store, screener))
+    assert [row.label for row in read_rows(job.report / "predictions.csv")] == ["", "NORMAL"]
+    problems = {line["line"]: line["problem"] for line in table(job.report / "labels.csv")}
+    assert problems == {"2": "conflicting", "3": "conflicting"}
+
+
+def test_a_strict_policy_waits_with_its_verdict_until_the_films_are_known(
+    store, claim, screener, folder, tmp_path
+):
+    write_films(folder, 2)
+    labels = tmp_path / "labels.csv"
+    # It might be the UID of a film that was not read yet.
+    labels.write_text("film,label\n0.png,0\n1.2.3,1\n")
+    job = claim(labels=labels, labels_policy="strict")
+    with pytest.raises(LabelsError, match="line 3: there is no such film"):
+        carry_out(job, make_tools(store, screener))
+    assert len(store.rows(job)) == 2
+    assert not job.report.exists()
