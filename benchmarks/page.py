@@ -53,7 +53,7 @@ def measure(films: int) -> None:
     """Write the page of one night, and say what it needed."""
     rows = night(films)
     scored = cases(judged(table_of(rows)))
-    lines, points = summarise(rows), operating_points(scored, 0.5)
+    lines, points = summarise(table_of(rows)), operating_points(scored, 0.5)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory("VmRSS"), time.process_time()
     from screening.report.pages.contents import Contents

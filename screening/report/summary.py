@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from screening.findings import PNEUMONIA
-from screening.report.cases import Unit, cases, judged, numbers, table_of, unscored
+from screening.report.cases import Unit, cases, judged, numbers, unscored
 from screening.report.drift.lines import Drift
 from screening.report.intervals import NOTES, Figure, share
 from screening.report.labels import Problem, Unused
 from screening.report.metrics import confusion, performance
 from screening.report.operating_points import project
-from screening.row import LINE_END, Row, Status, cell
+from screening.row import LINE_END, Status, cell
 
 SUMMARY: Final = "summary.csv"
 _COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset", "unit", "note")
@@ -64,16 +64,16 @@ class Line:
 
 
 def summarise(
-    rows: Sequence[Row], unused: Sequence[Unused] | None = None, prevalence: float | None = None
+    films: pd.DataFrame, unused: Sequence[Unused] | None = None, prevalence: float | None = None
 ) -> list[Line]:
     """All lines of the summary: counts first, then performance, then the same by subset.
 
     Args:
+        films: from :func:`~screening.report.cases.table_of`.
         unused: the lines of a labels file that were not used; None if there is no such file.
         prevalence: share of films with pneumonia where the predictive values are to hold, 0..1.
     """
-    films = table_of(rows)
-    lines = [*_counts(films, ALL), *_label_counts(unused, len(rows))]
+    lines = [*_counts(films, ALL), *_label_counts(unused, len(films))]
     lines += _performance(films, ALL)
     lines += _projected(lines, prevalence)
     for unit in (Unit.PATIENT, Unit.STUDY):

@@ -106,11 +106,13 @@ def _made(folder: Path, night: Night) -> Report:
         unused = [replace(one, film=one.film and night.shown_name(one.film)) for one in unused]
         events.append(_labels_event(night.labels, len(unused), night.shown_name))
     rows = [_shown(row, night.shown_name) for row in rows]
-    scored = _scored(rows)
+    films = table_of(rows)
+    own = judged(films)
+    scored = None if own.empty else cases(own)
     return Report(
         folder=folder,
         rows=rows,
-        lines=[*summarise(rows, unused, night.prevalence), *drifted(night.drift)],
+        lines=[*summarise(films, unused, night.prevalence), *drifted(night.drift)],
         scored=scored,
         points=_points(scored, rows, night.prevalence),
         unused=unused,
@@ -142,11 +144,6 @@ def _shown(row: Row, shown_name: Callable[[str], str]) -> Row:
     name = shown_name(row.film)
     # Most names are shown as they are; another row for each would need as much memory again.
     return row if name == row.film else replace(row, film=name)
-
-
-def _scored(rows: Sequence[Row]) -> Scored | None:
-    own = judged(table_of(rows))
-    return None if own.empty else cases(own)
 
 
 def _points(scored: Scored | None, rows: Sequence[Row], prevalence: float | None) -> list[Point]:

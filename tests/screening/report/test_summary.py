@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
-from screening.report.cases import Unit
+from screening.report.cases import Unit, table_of
 from screening.report.intervals import NOTES, Figure
 from screening.report.labels import Problem, Unused
 from screening.report.summary import Line, summarise, write_summary
@@ -47,7 +47,7 @@ ROWS = [
 def figures(
     rows: list[Row], subset: str = "all", unit: Unit = Unit.FILM, **given: object
 ) -> dict[str, Figure]:
-    lines = summarise(rows, **given)
+    lines = summarise(table_of(rows), **given)
     found = [line for line in lines if (line.subset, line.unit) == (subset, unit)]
     assert len({line.metric for line in found}) == len(found), "a metric is there twice"
     return {line.metric: line.figure for line in found}
@@ -139,7 +139,7 @@ def test_labels_that_were_not_used_are_counted_by_their_problem() -> None:
 
 
 def test_subsets_are_those_that_the_films_name() -> None:
-    assert {line.subset for line in summarise(ROWS)} == {
+    assert {line.subset for line in summarise(table_of(ROWS))} == {
         "all",
         "view=PA",
         "view=AP",
@@ -238,24 +238,24 @@ def test_a_study_is_called_if_any_of_its_films_is() -> None:
 
 def test_where_no_patient_is_known_nothing_is_said_of_patients() -> None:
     rows = [scored("a", 0.9, "PNEUMONIA"), scored("b", 0.2, "NORMAL")]
-    assert {line.unit for line in summarise(rows)} == {Unit.FILM}
+    assert {line.unit for line in summarise(table_of(rows))} == {Unit.FILM}
 
 
 def test_folders_are_told_apart_by_the_first_of_a_path() -> None:
     rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/1/a", "x/2/b", "y/c", "d")]
-    subsets = {line.subset for line in summarise(rows)}
+    subsets = {line.subset for line in summarise(table_of(rows))}
     assert subsets == {"all", "folder=x", "folder=y", "folder=."}
     assert figures(rows, "folder=x")["files"].value == 2
 
 
 def test_films_of_one_folder_are_all() -> None:
     rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/a", "x/b")]
-    assert {line.subset for line in summarise(rows)} == {"all"}
+    assert {line.subset for line in summarise(table_of(rows))} == {"all"}
 
 
 def test_very_many_folders_are_counted_and_not_told_apart() -> None:
     rows = [scored(f"{n}/a", 0.9, "PNEUMONIA") for n in range(51)]
-    assert {line.subset for line in summarise(rows)} == {"all"}
+    assert {line.subset for line in summarise(table_of(rows))} == {"all"}
     assert figures(rows)["folder_subsets"].value == 51
 
 

@@ -56,7 +56,7 @@ def contents_of(rows, **more):
     judged_films = cases(judged(table_of(own))) if own else None
     return Contents(
         rows=rows,
-        lines=summarise(rows, [] if own else None),
+        lines=summarise(table_of(rows), [] if own else None),
         points=operating_points(judged_films, 0.5, 0.1) if own else [],
         scored=judged_films,
         **more,
