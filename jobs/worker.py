@@ -1,7 +1,9 @@
 """Take jobs from the queue, one after the other."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from traceback import clear_frames
 from typing import Final, Protocol
 
 from jobs import exit_codes
@@ -131,7 +133,11 @@ def _end(job: Job, tools: Tools) -> Job | None:
         return None
     except SystemicFailure as error:
         code, message = exit_codes.SYSTEMIC_FAILURE, str(error)
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt) as end:
+        # An interrupt may fall into a transaction, and what was interrupted keeps it open: the job
+        # could not be given back beside it.
+        clear_frames(end.__traceback__)
+        gc.collect()
         # If it cannot be given back, whoever finds this worker gone takes it.
         with suppress(QueueUnavailable):
             _give_back(job, store)

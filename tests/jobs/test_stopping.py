@@ -132,6 +132,28 @@ def test_a_stop_after_the_report_still_ends_the_job(store, job, screener):
     assert store.get(job.name).state is State.DONE
 
 
+class InterruptedInATransaction(Witness):
+    """The second signal comes when a transaction has just been begun."""
+
+    def __init__(self, engine):
+        super().__init__()
+        self.engine = engine
+
+    def committed(self, rows, seconds):
+        connection = self.engine.connect()
+        connection.begin()
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_within_a_transaction_does_not_keep_the_job(store, job, screener):
+    tools = make_tools(store, screener, watcher=InterruptedInATransaction(store._database.engine))
+    with pytest.raises(KeyboardInterrupt):
+        list(work(tools, drain=True))
+    left = store.get(job.name)
+    assert (left.state, left.worker) == (State.QUEUED, "")
+    assert marked(store) == ([], [])
+
+
 @pytest.mark.parametrize("bound", [{"only": "job-1"}, {"most": 1}])
 def test_a_worker_that_has_done_all_it_was_to_do_was_not_stopped(store, job, screener, bound):
     ended = list(work(stopping(store, screener, StopAtReport()), drain=True, **bound))
