@@ -33,9 +33,11 @@ def tables(draw: st.DrawFn) -> Scored:
     def some(each: st.SearchStrategy) -> np.ndarray:
         return np.array(draw(st.lists(each, min_size=n, max_size=n)))
 
-    # Bins end at tenths, where a half-open bin is a matter of taste: no film lies there.
+    # Bins end at tenths, where a half-open bin is a matter of taste: no film lies there, but at 0 and 1.
     steps = draw(st.sampled_from([1, 3, 17, 333_333]))
-    probability = np.round(some(st.integers(0, steps)) / steps, 6)
+    millionths = np.rint(some(st.integers(0, steps)) / steps * 1e6).astype(int)
+    millionths += (millionths % 100_000 == 0) & (millionths % 1_000_000 > 0)
+    probability = millionths / 1e6
     positive = some(draw(st.sampled_from([st.booleans(), st.just(True), st.just(False)])))
     threshold = draw(st.sampled_from([0.0, 0.3, 0.5, 0.9, 2.0]))
     patient = some(st.integers(0, draw(st.sampled_from([0, 3, 500]))))
