@@ -35,10 +35,8 @@ def program(environment, tmp_path):
     def start(*words, **options):
         command = [sys.executable, SHIPPED / "screen.pyz", *words, "--key", tmp_path / "key"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # What a shell starts in the background ignores Ctrl-C, and so do its children.
-        heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
         started.append(
-            subprocess.Popen(list(map(str, command)), env=environment, **pipes, **heard | options)
+            subprocess.Popen(list(map(str, command)), env=environment, **pipes, **options)
         )
         return started[-1]
 

@@ -116,8 +116,6 @@ def test_a_second_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A test run in the background of a shell inherits an ignored Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # pytest has no threads here
     )
     try:
         while not (tmp_path / "sabotage" / "began hang").exists() and process.poll() is None:
