@@ -18,6 +18,16 @@ from screening.row import read_rows
 PICTURES = Path(package.__file__).parent / "training" / "gate" / "pictures"
 
 
+# How many features of a film the gate of each looks at.
+FEATURES = {"small": 9 * 64 + 96 + 128, "efficientnet-lite0": 9 * 80 + 112 + 192 + 320}
+
+
+@pytest.fixture(scope="module")
+def architecture(request):
+    """The default one takes minutes longer: it is trained with --long."""
+    return "efficientnet-lite0" if request.config.getoption("--long") else "small"
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """240 films of 80 patients; bright ones are called pneumonia."""
@@ -39,9 +49,10 @@ def elsewhere(place):
 
 
 @pytest.fixture(scope="module")
-def train(place, elsewhere):
+def train(place, elsewhere, architecture):
     """The command line of a training, but for where its MODEL goes."""
     command = [COMMAND, "train", place / "films", "--epochs", "2", "--frontal", elsewhere]
+    command += ["--architecture", architecture]
     command += ["--validation-share", "0.3", "--prevalence", "0.1", "--out"]
     return [str(word) for word in command]
 
@@ -64,8 +75,6 @@ def model(train, place, screening, environment, undisturbed):
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        # A test run in the background of a shell inherits an ignored Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # pytest has no threads here
     )
     for line in first.stderr:
         if line.startswith("epoch 1/2"):
@@ -168,7 +177,7 @@ def test_the_card_is_a_page_with_all_its_figures(model):
     assert page.count("data:image/png") >= 10
 
 
-def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
+def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model, architecture):
     card = Card.read(model)
     assert card.gate is not None
     about = card.gate.fitted_on
@@ -178,7 +187,8 @@ def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model):
         kinds = [line["kind"] for line in csv.DictReader(file)]
     assert about["negatives"] == len(kinds) - kinds.count("frontal_chest")
     assert "--frontal elsewhere" in card.training["command"]
-    assert len(card.gate.mean) == 9 * 80 + 112 + 192 + 320
+    assert card.architecture == architecture
+    assert len(card.gate.mean) == FEATURES[architecture]
 
 
 def test_a_bundle_has_the_gate_of_its_model(bundle, model):
@@ -265,7 +275,11 @@ def test_training_validation_and_the_night_give_the_same_film_the_same_probabili
     rows = {row.film: row for row in read_rows(report / "predictions.csv")}
     validation = pd.read_csv(model / "validation.csv")
     assert len(rows) == 240
-    for film in validation.itertuples():
+    # Blobs are films to their own gate, but for a few.
+    scored = {film for film, row in rows.items() if row.status == "scored"}
+    assert len(scored) > 200
+    assert all("not_frontal_chest" in rows[film].reason for film in {*rows} - scored)
+    for film in validation[validation.film.isin(scored)].itertuples():
         assert rows[film.film].probability == pytest.approx(film.probability, abs=1e-4)
 
 
