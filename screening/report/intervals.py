@@ -14,14 +14,17 @@ _TAIL: Final = (1 + LEVEL) / 2
 _Z: Final = float(ndtri(_TAIL))
 _RESAMPLES: Final = 500
 
-# How often the interval of a sum of gaps may lie above the truth; the rest of 5 % it may lie below.
-_BELOW: Final = 0.04
+# How often the interval of a sum of gaps may lie above the truth, and below it: rarely both in the
+# same films, as where chance makes most of the sum its upper end is too high.
+_ABOVE_TRUTH: Final = 0.05
+_BELOW_TRUTH: Final = 0.01
 
 # Draws are made in blocks that stay in a processor's cache: so many draws of so many films.
 _BLOCK: Final = 2**18
 
 # Halvings until the lower end of the interval of a sum of gaps is known to eight digits.
 _HALVINGS: Final = 30
+_TINY: Final = 1e-9
 
 #: What a figure's note says, for people.
 NOTES: Final = {
@@ -127,11 +130,11 @@ def sum_of_gaps(gaps: Floats, drawn: Floats, patients: int, n: int) -> Figure:
     The sum is larger than the truth by what chance adds, in the draws a second time, so that their
     percentiles may all lie above the truth. The lower end inverts a test instead (that there is no
     gap at all is tested so by Bröcker and Smith, Weather and Forecasting 22, 2007): all gaps are
-    made smaller by as many of their standard errors, to 0 at most, until with the deviations of
-    the draws they hardly have a sum as large as that seen. It is 0 unless the sum is too large for
-    chance alone. The upper end is Student's t above the sum, uncorrected: how much of the sum is
-    chance cannot be relied on where the true gaps are large. Where they are small it is too high
-    for the truth to lie above it, so that most of the 5 % is spent below.
+    shrunk, those of few standard errors first to 0 (by the non-negative garrote: Breiman,
+    Technometrics 37, 1995), until with the deviations of the draws they hardly have a sum as large
+    as that seen. It is 0 unless the sum is too large for chance alone. The upper end is Student's t
+    above the sum, uncorrected: how much of the sum is chance cannot be relied on where the true
+    gaps are large.
 
     Args:
         gaps: signed, shape (bins,).
@@ -141,26 +144,28 @@ def sum_of_gaps(gaps: Floats, drawn: Floats, patients: int, n: int) -> Figure:
     total = float(np.abs(gaps).sum())
     if patients < 2:
         return Figure(total, None, None, n)
-    wider = _widening(patients)
-    deviations = (drawn - gaps) * wider
+    # What chance adds is known from many bins at once, better than the spread of the sum below.
+    deviations = (drawn - gaps) * _unbiased(patients)
     errors = deviations.std(axis=0)
     if not errors.any():
         return Figure(total, *_wilson(total, patients), n)
+    certain = np.abs(gaps) / np.where(errors > 0, errors, np.inf)
 
-    def smaller(by: float) -> Floats:
-        return np.asarray(np.sign(gaps) * np.maximum(np.abs(gaps) - by * errors, 0))
+    def shrunk(by: float) -> Floats:
+        kept = 1 - (by / np.maximum(certain, _TINY)) ** 2
+        return np.asarray(gaps * np.maximum(kept, 0))
 
     def likely(true: Floats) -> bool:
         """Whether such gaps have a sum as large as that seen often enough."""
-        return float(np.mean(np.abs(true + deviations).sum(axis=1) >= total)) >= _BELOW
+        return float(np.mean(np.abs(true + deviations).sum(axis=1) >= total)) >= _ABOVE_TRUTH
 
-    # A little more than what leaves no gap, so that rounding leaves none either.
-    low, high = 0.0, 1.001 * float(np.max(np.abs(gaps) / np.where(errors > 0, errors, np.inf)))
+    low, high = 0.0, float(certain.max()) + _TINY
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if likely(smaller(middle)) else (low, middle)
-    above = float(ndtri(LEVEL + _BELOW)) * wider * float(np.abs(drawn).sum(axis=1).std())
-    return Figure(total, float(np.abs(smaller(high)).sum()), min(total + above, 1.0), n)
+        low, high = (middle, high) if likely(shrunk(middle)) else (low, middle)
+    error = float(np.abs(drawn).sum(axis=1).std()) * _widening(patients)
+    above = float(ndtri(1 - _BELOW_TRUTH)) * error
+    return Figure(total, float(np.abs(shrunk(high)).sum()), min(total + above, 1.0), n)
 
 
 def draws(patients: int, films: int, seed: int = 0) -> Iterator[Floats]:
@@ -191,7 +196,12 @@ def _wilson(p: float, n: float) -> tuple[float, float]:
 def _widening(patients: int) -> float:
     """How much wider than by the normal distribution, for a spread seen on few patients."""
     quantile = float(stdtrit(patients - 1, _TAIL))
-    return quantile / _Z * sqrt(patients / (patients - 1))
+    return quantile / _Z * _unbiased(patients)
+
+
+def _unbiased(patients: int) -> float:
+    """How much smaller the spread of draws is than that of so many patients: its inverse."""
+    return sqrt(patients / (patients - 1))
 
 
 def _design_effect(which: Booleans, patient: Patients) -> float:
