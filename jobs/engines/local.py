@@ -3,13 +3,18 @@
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
+from typing import Final
 
 from screening.films import Found
 from screening.pipeline import Screener, Seen
 from screening.reading import ReadFilm
 from screening.row import Row
+
+#: Seconds after which a signal is heard that another thread received, or that came when this one
+#: was about to wait: it wakes nobody, and the next one of its kind would be taken for the same.
+_LISTEN: Final = 0.2
 
 
 class LocalEngine:
@@ -34,7 +39,7 @@ class LocalEngine:
                 for found in islice(coming, ahead):
                     waiting.append(pool.submit(screener.read, found))
                 while waiting:
-                    ready = [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
+                    ready = [_read(waiting.popleft()) for _ in range(min(batch, len(waiting)))]
                     for found in islice(coming, len(ready)):
                         waiting.append(pool.submit(screener.read, found))
                     yield screener.score(ready, seen)
@@ -43,3 +48,9 @@ class LocalEngine:
                 pool.shutdown(wait=False, cancel_futures=True)
                 screener.close()
                 raise
+
+
+def _read(film: Future[ReadFilm]) -> ReadFilm:
+    while not film.done():
+        wait([film], _LISTEN)
+    return film.result()

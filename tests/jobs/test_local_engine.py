@@ -1,5 +1,6 @@
 """The local engine: order, batches, how far it reads ahead, and what it leaves behind."""
 
+import signal
 import threading
 from dataclasses import dataclass, field
 
@@ -184,3 +185,37 @@ def test_an_engine_that_has_done_its_work_leaves_the_screener_open():
     screener = FakeScreener()
     list(LocalEngine(2).screen(screener, found(*names(5)), Seen(), batch=2))
     assert not screener.closed.is_set()
+
+
+@dataclass
+class DeafScreener(FakeScreener):
+    """Asks for a stop while it reads, so that the thread that waits for the film is not woken.
+
+    Attributes:
+        heard: the screener was closed while it read.
+    """
+
+    heard: threading.Event = field(default_factory=threading.Event)
+
+    def read(self, entry):
+        # Until the other thread waits.
+        assert not self.closed.wait(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        # Whoever hears of it closes this.
+        if self.closed.wait(20):
+            self.heard.set()
+        return entry.film
+
+
+def test_a_signal_that_does_not_wake_the_thread_that_waits_is_heard_all_the_same():
+    def heard(_signal, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, heard)
+    screener = DeafScreener()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(LocalEngine(1).screen(screener, found("a.png"), Seen(), 1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert screener.heard.is_set()
