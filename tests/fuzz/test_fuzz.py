@@ -17,7 +17,7 @@ from fuzz.campaign import JOB, Campaign, hostile_files
 from fuzz.corpus import corpus
 from fuzz.mutants import Mutant, Mutants
 from fuzz.night import Night, costs, night, wrong
-from fuzz.watch import Look, Watch
+from fuzz.watch import Look, Watch, together
 from screening.errors import UnreadableFilm
 from screening.pixels.readers import open_film
 from screening.reasons import reason
@@ -83,6 +83,12 @@ def test_the_checks_see_rows_that_cannot_be(tmp_path):
         {"status": Status.SCORED, "reason": "", "probability": float("nan"), "prediction": "x"},
     ):
         assert wrong(replace(good, **fault), tmp_path), fault
+
+
+def test_one_that_follows_another_is_not_beside_it(monkeypatch):
+    lists = iter(([1, 4, 5, 6], [1, 4, 6]))
+    monkeypatch.setattr("fuzz.watch.session", lambda _leader: next(lists))
+    assert together(1) == (4, 6)
 
 
 def growing(step: int) -> Night:

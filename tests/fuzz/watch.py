@@ -53,8 +53,7 @@ class Watch:
         while not self._stop.wait(_STEP):
             memory = resident(self.process)
             if memory:
-                children = tuple(one for one in session(self.process) if one != self.process)
-                self.looks.append(Look(time.time(), memory, children))
+                self.looks.append(Look(time.time(), memory, together(self.process)))
 
     def quarters(self, start: float, end: float) -> tuple[float, ...]:
         """The middle of the resident bytes in each quarter of a time."""
@@ -88,6 +87,15 @@ def resident(process: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def together(leader: int) -> tuple[int, ...]:
+    """The others of a session that were there at one moment.
+
+    A list takes a while to read: one that ends meanwhile and one that then begins may both be in it.
+    Those that are in two lists were there when the first was done.
+    """
+    return tuple(sorted({*session(leader)}.intersection(session(leader)) - {leader}))
 
 
 def session(leader: int) -> list[int]:
