@@ -5,11 +5,12 @@ from contextlib import ExitStack
 import pytest
 
 from emulation.debian import Unavailable
+from jobs.runner import LEASE
 from jobs.sql.store import SqlStore
 from jobs.stop import Stop
 from memory_store import MemoryStore, stamp
 from postgres import served
-from queue_makers import FakeClock, opened_store
+from queue_makers import FakeClock, make_job, opened_store
 from store_makers import empty, opened
 
 
@@ -28,6 +29,17 @@ def clock():
 def store(tmp_path, clock):
     with opened_store(tmp_path / "queue.sqlite", clock) as store:
         yield store
+
+
+@pytest.fixture
+def claim(store, folder):
+    """A job for `folder`, submitted and claimed; any field by keyword."""
+
+    def claimed(**changes):
+        store.add(make_job(folder=folder, **changes))
+        return store.claim("A", LEASE)
+
+    return claimed
 
 
 @pytest.fixture(scope="session")

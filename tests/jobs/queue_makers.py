@@ -14,7 +14,7 @@ from jobs.runner import Tools
 from jobs.schedule import Schedule
 from jobs.sql.database import open_database
 from jobs.sql.store import SqlStore
-from makers import make_card
+from makers import make_card, write_film
 from screening.films import Found
 from screening.pipeline import Screener, Seen
 from screening.report.write import Report
@@ -173,3 +173,11 @@ def table(path: Path) -> list[dict[str, str]]:
     """The lines of a CSV."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def write_films(folder: Path, number: int) -> list[str]:
+    """Films 0, 1, …, each brighter than the one before: from 0.2 on; their names."""
+    return [
+        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index).name
+        for index in range(number)
+    ]

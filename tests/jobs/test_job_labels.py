@@ -2,28 +2,10 @@
 
 import pytest
 
-from jobs.runner import LEASE, carry_out
-from makers import write_film
-from queue_makers import make_job, make_tools, table
+from jobs.runner import carry_out
+from queue_makers import make_tools, table, write_films
 from screening.errors import LabelsError
 from screening.row import read_rows
-
-
-@pytest.fixture
-def claim(store, folder):
-    """A job for `folder`, submitted and claimed; any field by keyword."""
-
-    def claimed(**changes):
-        store.add(make_job(folder=folder, **changes))
-        return store.claim("A", LEASE)
-
-    return claimed
-
-
-def write_films(folder, number):
-    """Films 0, 1, …, each brighter than the one before: from 0.2 on."""
-    for index in range(number):
-        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index)
 
 
 def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):

@@ -20,23 +20,12 @@ from queue_makers import (
     SerialEngine,
     Witness,
     empty_bundle,
-    make_job,
     make_tools,
     table,
+    write_films,
 )
 from screening.row import Row, Status, read_rows
 from screening.verification import verify
-
-
-@pytest.fixture
-def claim(store, folder):
-    """A job for `folder`, submitted and claimed; any field by keyword."""
-
-    def claimed(**changes):
-        store.add(make_job(folder=folder, **changes))
-        return store.claim("A", LEASE)
-
-    return claimed
 
 
 @pytest.fixture
@@ -48,14 +37,6 @@ def reclaim(store, clock):
         return store.claim("B", LEASE)
 
     return claimed
-
-
-def write_films(folder, number):
-    """Films 0, 1, …, each brighter than the one before: from 0.2 on."""
-    return [
-        write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index).name
-        for index in range(number)
-    ]
 
 
 def audited(job, event):
