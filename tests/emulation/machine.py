@@ -50,11 +50,11 @@ class Machine:
         assert done.returncode in codes, done.stderr
         return done.stdout
 
-    def screen(self, films: Path, target: Target) -> dict[str, Row]:
+    def screen(self, films: Path, target: Target, **extra: str) -> dict[str, Row]:
         """Each film's row, from the program in the shipped bundle."""
         report = self.home / f"{films.name}-{target.name}"
         words = [films, "--out", report, "--target", target.name]
-        self.run(SHIPPED / PROGRAM, *words, codes=(0, 3))
+        self.run(SHIPPED / PROGRAM, *words, codes=(0, 3), **extra)
         rows = {row.film: row for row in read_rows(report / PREDICTIONS)}
         assert {row.runtime.partition("/")[0] for row in rows.values()} == {target.name}
         return rows
