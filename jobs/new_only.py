@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.folder import hash_now
 from screening.films import Found
-from screening.reading import FilmReader, ReadFilm
+from screening.reading import FilmReader, Reader, ReadFilm
 from screening.reasons import reason
 from screening.row import Status
 
@@ -27,14 +27,23 @@ class NewOnly:
         """Where the films are."""
         return self.reader.folder
 
-    def read(self, found: Found) -> ReadFilm:
-        """Read one film, unless its very bytes were scored before."""
+    @property
+    def recipe(self) -> Reader:
+        """What reads the new ones."""
+        return self.reader.recipe
+
+    def known(self, found: Found) -> ReadFilm | None:
+        """A film whose very bytes were scored before."""
         sha256 = hash_now(self.folder, found)
         job = self.scored_before(sha256) if sha256 else ""
-        if job:
-            why = reason("already_screened", f"job {job}")
-            return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
-        return self.reader.read(found)
+        if not job:
+            return None
+        why = reason("already_screened", f"job {job}")
+        return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
+
+    def read(self, found: Found) -> ReadFilm:
+        """Read one film, unless it is known."""
+        return self.known(found) or self.reader.read(found)
 
     def close(self) -> None:
         """Let go of what reading needed."""

@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from screening.decoder import READY
 from screening.errors import DecoderError, NotAFilm, UnreadableFilm
@@ -50,6 +50,19 @@ class IsolatedReader:
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []
         self._closed = False
+
+    @classmethod
+    def of(cls, recipe: Reader) -> Self:
+        """Read as `recipe` does, but for what may hang or crash."""
+        return cls(recipe.folder, recipe.preprocessing, recipe.limits)
+
+    @property
+    def recipe(self) -> Reader:
+        """What reads the same films in the same way, and can be sent to another machine."""
+        return self._reader
+
+    def known(self, _found: Found) -> None:
+        """Every film is to be read."""
 
     def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film. Never raises for what is in a file.

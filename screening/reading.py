@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.films import Found, film_path, is_inside
@@ -57,6 +57,13 @@ class FilmReader(Protocol):
     def folder(self) -> Path:
         """Where the films are."""
 
+    @property
+    def recipe(self) -> "Reader":
+        """What reads the same films in the same way, and can be sent to another machine."""
+
+    def known(self, found: Found) -> ReadFilm | None:
+        """What this machine knows of a film without decoding it; None for one that is to be read."""
+
     def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
 
@@ -76,6 +83,14 @@ class Reader:
     folder: Path
     preprocessing: Preprocessing
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def recipe(self) -> Self:
+        """Itself."""
+        return self
+
+    def known(self, _found: Found) -> None:
+        """Every film is to be read."""
 
     def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film.

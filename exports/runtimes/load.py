@@ -38,8 +38,11 @@ def is_installed(runtime: str) -> bool:
     return find_spec(_MODULES[runtime]) is not None
 
 
-def load_target(bundle: Path, target: Target) -> Predictor:
+def load_target(bundle: Path, target: Target, threads: int | None = None) -> Predictor:
     """One model of a folder.
+
+    Args:
+        threads: processor threads that run it; by default as many as suit the runtime.
 
     Raises:
         BundleError: if the runtime cannot read the file.
@@ -55,10 +58,10 @@ def load_target(bundle: Path, target: Target) -> Predictor:
         if target.runtime == ONNX:
             from exports.runtimes.onnx import OnnxPredictor
 
-            return OnnxPredictor(path, target.name)
+            return OnnxPredictor(path, target.name, threads or 0)
         from exports.runtimes.litert import LiteRTPredictor
 
-        return LiteRTPredictor(path, target.name)
+        return LiteRTPredictor(path, target.name, threads or 1)
     # ONNX Runtime's errors have no root but Exception; LiteRT raises ValueError and others.
     except Exception as error:
         raise BundleError(f"{path} cannot be loaded: {error}") from error

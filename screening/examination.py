@@ -1,0 +1,154 @@
+"""What a model says of films that were read: all that needs no other film of their job."""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from screening.card import Card
+from screening.gallery import HEATMAPS, THUMBNAILS
+from screening.heatmap import evidence, heatmap_png
+from screening.picture import thumbnail_jpeg
+from screening.pixels.film import Grey
+from screening.predictor import Predictor
+from screening.preprocess import Tensor
+from screening.reading import ReadFilm
+from screening.reasons import reason
+from screening.recognition import Recognition
+from screening.reference import input_statistics
+from screening.row import INPUT_COLUMNS, Status
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One film with its answer, plain and small: it may have been made on another machine.
+
+    Attributes:
+        film: without its tensor. Its status is the last word, unless it proves to be a duplicate.
+        runtime: what the model was run with; empty if no model was there.
+        probability: calibrated P(pneumonia); None unless the film is scored.
+        recognition: what was recognised; nothing without a gate.
+        inputs: what the model was shown looks like, by column; of scored films.
+        pictures: those that were asked for, by kind.
+    """
+
+    film: ReadFilm
+    runtime: str = ""
+    probability: float | None = None
+    recognition: Recognition = field(default_factory=Recognition)
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What the model says about one film; without a gate nothing is recognised.
+
+    Attributes:
+        activation: for each cell the log odds beyond those at which a film is called, shape
+            (r, c); None if the model gives no map, or none is wanted.
+    """
+
+    probability: float
+    recognition: Recognition
+    activation: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """Puts films to a model. Has no memory: any machine that has the model may do it.
+
+    Attributes:
+        heatmaps: whether each scored film is to have a heat map.
+        thumbnails: whether it is to have a thumbnail.
+    """
+
+    card: Card
+    predictor: Predictor
+    heatmaps: bool = False
+    thumbnails: bool = False
+
+    def examine(
+        self, films: Sequence[ReadFilm], known: Collection[str] = frozenset()
+    ) -> list[Examined]:
+        """Films that were read with their answers, in the same order; scored as one batch.
+
+        Args:
+            known: hashes of files that were scored before. They, and all copies of a film but the
+                first, are not put to the model.
+        """
+        first: dict[str, ReadFilm] = {}
+        for film in films:
+            if film.tensor is not None and film.sha256 not in known:
+                first.setdefault(film.sha256, film)
+        started = time.perf_counter()
+        answers = self._answers([film.tensor for film in first.values()])
+        share = (time.perf_counter() - started) / max(1, len(first))
+        of_files = dict(zip(first, answers, strict=True))
+        return [
+            self._examined(
+                film, of_files.get(film.sha256), share, is_first=film is first.get(film.sha256)
+            )
+            for film in films
+        ]
+
+    def _answers(self, tensors: Sequence[Tensor | None]) -> list[_Answer]:
+        if not tensors:
+            return []
+        batch = np.stack([tensor for tensor in tensors if tensor is not None])
+        prediction = self.predictor.predict(batch)
+        probabilities = self.card.calibration.probabilities(prediction.scores)
+        gate = self.card.gate
+        recognitions = (
+            gate.recognise(prediction.embeddings) if gate else [Recognition()] * len(batch)
+        )
+        maps = prediction.maps if self.heatmaps else None
+        activations = (
+            [None] * len(batch)
+            if maps is None
+            else list(self.card.beyond_threshold(evidence(maps)))
+        )
+        triples = zip(probabilities, recognitions, activations, strict=True)
+        return [_Answer(float(p), recognition, cells) for p, recognition, cells in triples]
+
+    def _examined(
+        self, film: ReadFilm, answer: _Answer | None, share: float, *, is_first: bool
+    ) -> Examined:
+        runtime, plain = self.predictor.runtime, replace(film, tensor=None)
+        if film.tensor is None or answer is None:
+            return Examined(plain, runtime)
+        if is_first:
+            plain = replace(plain, seconds=film.seconds + share)
+        recognition = answer.recognition
+        if not 0 <= answer.probability <= 1:
+            why = reason("no_score")
+            failed = replace(plain, status=Status.FAILED, reason=why)
+            return Examined(failed, runtime, recognition=recognition)
+        if recognition.refusal:
+            refused = replace(plain, status=Status.REFUSED, reason=recognition.refusal)
+            return Examined(refused, runtime, recognition=recognition)
+        grey = self.card.preprocessing.grey(film.tensor)
+        # A copy will be a duplicate, and that is shown once.
+        pictures = self._pictures(plain, grey, answer.activation) if is_first else {}
+        return Examined(plain, runtime, answer.probability, recognition, _inputs(grey), pictures)
+
+    def _pictures(
+        self, film: ReadFilm, grey: Grey, activation: npt.NDArray[np.float32] | None
+    ) -> dict[str, bytes]:
+        """What is asked for of one film, by kind."""
+        # Where the pixels say who it is, they are not shown once more.
+        if film.header.burned_in_annotation == "YES":
+            return {}
+        shape, pictures = (film.rows, film.columns), {}
+        if self.heatmaps and activation is not None:
+            pictures[HEATMAPS] = heatmap_png(grey, activation, shape)
+        if self.thumbnails:
+            pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape)
+        return pictures
+
+
+def _inputs(grey: Grey) -> dict[str, float]:
+    measured = input_statistics(grey[np.newaxis])
+    return {column: round(float(measured[name][0]), 6) for name, column in INPUT_COLUMNS.items()}
