@@ -245,7 +245,7 @@ def rows_of(
                 film = replace(film, tensor=preprocessing.tensor(np.asarray(grey, np.float32)))
             read.append(film)
         screener = Screener(reader, bundle.card, bundle.sha256, predictor, key)
-        rows += screener.score(read, Seen())
+        rows += screener.rows(screener.examiner.examine(read), Seen())
     return rows
 
 

@@ -188,10 +188,11 @@ def _read(films: Iterable[LabelledFilm], preprocessing: Preprocessing) -> Iterat
     for film in films:
         try:
             data = film.path.read_bytes()
-            grey, _warnings = open_film(data, film.path.name).decode()
+            shown = open_film(data, film.path.name).decoded(preprocessing.side)
         except (OSError, NotAFilm, UnreadableFilm):
             continue
-        yield _Read(film, hashlib.sha256(data).hexdigest(), preprocessing.tensor(grey))
+        tensor = preprocessing.tensor(shown.grey, shown.extent)
+        yield _Read(film, hashlib.sha256(data).hexdigest(), tensor)
 
 
 def _films(read: list[_Read]) -> Films:

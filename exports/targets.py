@@ -8,6 +8,9 @@ from exports.errors import ExportError
 ONNX: Final = "onnx"
 LITERT: Final = "litert"
 
+FLOAT32: Final = "float32"
+INT8: Final = "int8"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -32,6 +35,11 @@ class Target:
     def has_8_bits(self) -> bool:
         """True if its weights are settled on 8-bit steps, which takes films to do."""
         return self.tolerance is None
+
+    @property
+    def precision(self) -> str:
+        """:data:`FLOAT32` or :data:`INT8`: what most of it is computed in."""
+        return INT8 if self.name.endswith(INT8) else FLOAT32
 
 
 #: Those of one runtime from the most exact on: the first that a bundle holds is its default.

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from exports.targets import FLOAT32, ONNX
 from screening.limits import Limits
 from screening.report.labels import Policy
 
@@ -19,7 +20,9 @@ class Options:
         labels: labels file, absolute, or None.
         labels_policy: what becomes of labels that cannot be used: ``strict``, ``error`` or ``list``.
         prevalence: share of films with pneumonia where predictive values are to hold, or None.
-        runtime: what runs the model.
+        runtime: what runs the model: ``onnx``, ``litert``, or ``auto`` for the quicker one.
+        precision: in which most of it is computed: ``float32`` or ``int8``.
+        exact: decode all of every film.
         batch: films scored together.
         limits: what one film may cost.
         max_failure_rate: share of failed films above which the job is given up.
@@ -36,7 +39,9 @@ class Options:
     labels: Path | None = None
     labels_policy: str = Policy.ERROR.value
     prevalence: float | None = None
-    runtime: str = "onnx"
+    runtime: str = ONNX
+    precision: str = FLOAT32
+    exact: bool = False
     batch: int = 8
     limits: Limits = field(default_factory=Limits)
     max_failure_rate: float = 0.2

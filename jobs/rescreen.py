@@ -13,6 +13,7 @@ from exports.targets import TARGETS
 from screening.films import Found, discover
 from screening.isolation import IsolatedReader
 from screening.pipeline import Screener, Seen
+from screening.pixels.film import FULL
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
 from screening.row import PREDICTIONS, Row, Status
@@ -92,14 +93,29 @@ def _answers(
     bundle: Bundle,
     predictor: Predictor,
 ) -> Iterator[Problem]:
-    reader = IsolatedReader(folder, bundle.card.preprocessing)
+    # Older reports do not say how: all of every film was decoded.
+    for exact in (False, True):
+        same = [row for row in rows if (row.decoding in ("", FULL)) == exact]
+        yield from _answered(same, present, folder, bundle, predictor, exact=exact)
+
+
+def _answered(
+    rows: Sequence[Row],
+    present: dict[str, Found],
+    folder: Path,
+    bundle: Bundle,
+    predictor: Predictor,
+    *,
+    exact: bool,
+) -> Iterator[Problem]:
+    reader = IsolatedReader(folder, bundle.card.preprocessing, exact=exact)
     with closing(Screener(reader, bundle.card, bundle.sha256, predictor, _NO_KEY)) as screener:
         for row in rows:
             found = present.get(row.film)
             if found is None:
                 yield Problem(row.film, "film_missing", f"is not in {folder}")
                 continue
-            (now,) = screener.score([screener.read(found)], Seen())
+            (now,) = screener.screen([found], Seen())
             yield from (Problem(row.film, what, why) for what, why in _differences(row, now))
 
 

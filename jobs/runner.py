@@ -20,7 +20,7 @@ from jobs.processes import user_and_host
 from jobs.quarantine import quarantine
 from jobs.stop import Stop
 from jobs.store import NIGHTS, Store
-from screening.audit import KEYED, WRITING, Event, is_report_of
+from screening.audit import CHOSEN, KEYED, WRITING, Event, is_report_of
 from screening.clock import now
 from screening.films import Found, discover
 from screening.pipeline import Screener, Seen
@@ -204,6 +204,9 @@ class _Work:
             Event(now(), KEYED, fingerprint),
             Event(now(), "listed", job.name, f"{len(films)} files, folder {job.shown_folder}"),
         ]
+        if screener.measured:
+            target = runtime.partition("/")[0]
+            history.append(Event(now(), CHOSEN, target, screener.measured))
         store.list_films(job, films, history)
 
     def _screen(self, left: list[Found], done: list[Row], failures: Failures) -> None:

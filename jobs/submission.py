@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exports.bundle import Bundle
-from exports.runtimes.load import load
+from exports.runtimes.choose import AUTO, choose, quickest
+from exports.runtimes.load import check_map, load_target
+from exports.targets import ONNX, Target
+from exports.targets import target as target_called
 from jobs.errors import JobFailed, ReportInTheWay
 from jobs.job import Job, identity_of, new_name
 from jobs.new_only import NewOnly
 from jobs.options import Options
+from screening.audit import CHOSEN, Event
 from screening.clock import now
 from screening.films import is_inside
 from screening.isolation import IsolatedReader
@@ -58,8 +62,8 @@ def new_job(
 
     Raises:
         ReportInTheWay: if the report would lie in the folder, or something is there already.
-        BundleError: if the model is no intact bundle, is not signed as asked, or lacks what heat
-            maps are made of.
+        BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
+            asked for or what heat maps are made of.
         LabelsError: if the labels cannot be read.
     """
     request, bundle = _checked(request)
@@ -92,8 +96,8 @@ def checked(request: Request) -> Request:
     """The same request, if it can be carried out but for its folder; its paths are absolute.
 
     Raises:
-        BundleError: if the model is no intact bundle, is not signed as asked, or lacks what heat
-            maps are made of.
+        BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
+            asked for or what heat maps are made of.
         LabelsError: if the labels cannot be read.
     """
     return _checked(request)[0]
@@ -110,8 +114,11 @@ def _checked(request: Request) -> tuple[Request, Bundle]:
     if options.labels is not None:
         Labels.read(options.labels, Policy(options.labels_policy))
     bundle = Bundle.open(request.model, request.public_key)
+    # What is installed here does not matter: it may be screened elsewhere.
+    runtime = ONNX if options.runtime == AUTO else options.runtime
+    target = choose(bundle.path, runtime, options.precision)
     if options.heatmaps:
-        load(bundle.path, options.runtime, options.heatmaps)
+        check_map(load_target(bundle.path, target), bundle.path)
     return replace(request, model=bundle.path, options=options), bundle
 
 
@@ -138,20 +145,25 @@ class Opener:
     Args:
         scored_before: which finished job has scored a file of a job, by its hash.
         public_key: bundles must be signed with its other half; None if they need not be.
+        history: what has happened to a job so far.
     """
 
     def __init__(
-        self, scored_before: Callable[[Job, str], str], public_key: Path | None = None
+        self,
+        scored_before: Callable[[Job, str], str],
+        public_key: Path | None = None,
+        history: Callable[[Job], list[Event]] = lambda _job: [],
     ) -> None:
         self._scored_before = scored_before
         self._public_key = public_key
-        self._loaded: tuple[tuple[str, str, bool], Predictor] | None = None
+        self._history = history
+        self._loaded: tuple[tuple[str, Target], Predictor] | None = None
 
     def open(self, job: Job) -> Screener:
         """All that is needed to screen the job's films.
 
         Raises:
-            BundleError: if the bundle is not signed as it must be.
+            BundleError: if the bundle is not signed as it must be, or lacks the model asked for.
             JobFailed: if it was replaced since.
         """
         options = job.options
@@ -162,16 +174,40 @@ class Opener:
                 f"its hash is {bundle.sha256[:16]}, expected {job.model_sha256[:16]}; submit again"
             )
         key = PatientKey.load_or_create(options.key)
-        reader: FilmReader = IsolatedReader(job.folder, bundle.card.preprocessing, options.limits)
+        reader: FilmReader = IsolatedReader(
+            job.folder, bundle.card.preprocessing, options.limits, exact=options.exact
+        )
         if options.new_only:
             reader = NewOnly(reader, lambda sha256: self._scored_before(job, sha256))
-        shown_name = key.film if options.hash_names else str
-        predictor = self._predictor(bundle, options)
-        return Screener(reader, bundle.card, bundle.sha256, predictor, key, shown_name, job.gallery)
+        predictor, measured = self._predictor(job, bundle)
+        return Screener(
+            reader=reader,
+            card=bundle.card,
+            model_sha256=bundle.sha256,
+            predictor=predictor,
+            key=key,
+            shown_name=key.film if options.hash_names else str,
+            gallery=job.gallery,
+            measured=measured,
+        )
 
-    def _predictor(self, bundle: Bundle, options: Options) -> Predictor:
-        wanted = (bundle.sha256, options.runtime, options.heatmaps)
+    def _predictor(self, job: Job, bundle: Bundle) -> tuple[Predictor, str]:
+        """The job's model; and why it is this one, if that was found out just now."""
+        options, measured = job.options, ""
+        chosen = [event.subject for event in self._history(job) if event.event == CHOSEN]
+        if options.runtime == AUTO and not chosen:
+            shape = bundle.card.preprocessing.shape
+            target, predictor, measured = quickest(bundle.path, options.precision, shape)
+            self._loaded = ((bundle.sha256, target), predictor)
+        elif chosen:
+            target = target_called(chosen[-1])
+        else:
+            target = choose(bundle.path, options.runtime, options.precision)
+        wanted = (bundle.sha256, target)
         if self._loaded is None or self._loaded[0] != wanted:
-            predictor = load(bundle.path, options.runtime, options.heatmaps)
-            self._loaded = (wanted, predictor)
-        return self._loaded[1]
+            # The engine has a thread for each core.
+            self._loaded = (wanted, load_target(bundle.path, target, threads=1))
+        predictor = self._loaded[1]
+        if options.heatmaps:
+            check_map(predictor, bundle.path)
+        return predictor, measured

@@ -19,6 +19,9 @@ AUDIT: Final = "audit.csv"
 #: With which key the hashes of a report were made; the subject is its fingerprint.
 KEYED: Final = "keyed"
 
+#: The subject is the model of the bundle that all workers of the job run from now on.
+CHOSEN: Final = "chosen"
+
 #: Signature over the head of the chain; the one file of a report that its audit cannot name.
 SIGNATURE: Final = "audit.sig"
 

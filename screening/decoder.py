@@ -34,21 +34,23 @@ def main() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     order = json.loads(sys.argv[1])
     limits = Limits(**order["limits"])
-    reader = Reader(Path(order["folder"]), Preprocessing(**order["preprocessing"]), limits)
+    preprocessing = Preprocessing(**order["preprocessing"])
+    reader = Reader(Path(order["folder"]), preprocessing, limits, order["exact"])
     answers = _private_output()
     _confine(limits)
     _say(answers, READY)
     for line in sys.stdin.buffer:
         # The default action of SIGALRM needs no cooperation of a decoder that hangs in C.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds + _GRACE)
-        answer = _read(reader, Found(**json.loads(line)))
+        found, exact = json.loads(line)
+        answer = _read(reader, Found(**found), exact=exact)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _say(answers, pack(answer))
 
 
-def _read(reader: Reader, found: Found) -> ReadFilm:
+def _read(reader: Reader, found: Found, *, exact: bool) -> ReadFilm:
     try:
-        return reader.read(found)
+        return reader.read(found, exact=exact)
     except MemoryError:
         most = f"{reader.limits.memory // 1024**2:,} MiB are allowed"
         return failed(found.film, UnreadableFilm("out_of_memory", most))

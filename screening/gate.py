@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from screening.pixels.film import Code, Grey, Header
+from screening.pixels.film import Code, Decoded, Header
 from screening.reasons import reason
 
 
@@ -220,12 +220,12 @@ def _plain(text: str) -> str:
     return "".join(x for x in letters if not unicodedata.combining(x)).replace("_", " ")
 
 
-def refuse_by_pixels(grey: Grey) -> str | None:
+def refuse_by_pixels(film: Decoded) -> str | None:
     """The reason not to read a film, from its grey values; None if there is none."""
-    rows, columns = grey.shape
+    rows, columns = film.rows, film.columns
     if min(rows, columns) < SMALLEST_SIDE:
         return reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
-    if float(np.std(grey)) < _BLANK:
+    if float(np.std(film.grey)) < _BLANK:
         return reason("blank")
     return None
 

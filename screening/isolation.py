@@ -39,13 +39,19 @@ class IsolatedReader:
     Args:
         folder: where the films are.
         preprocessing: of the model that they are read for.
+        exact: decode all of every film.
     """
 
     def __init__(
-        self, folder: Path, preprocessing: Preprocessing, limits: Limits | None = None
+        self,
+        folder: Path,
+        preprocessing: Preprocessing,
+        limits: Limits | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
         self.folder = folder
-        self._reader = Reader(folder, preprocessing, limits or Limits())
+        self._reader = Reader(folder, preprocessing, limits or Limits(), exact)
         self._lock = threading.Lock()
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []
@@ -54,7 +60,7 @@ class IsolatedReader:
     @classmethod
     def of(cls, recipe: Reader) -> Self:
         """Read as `recipe` does, but for what may hang or crash."""
-        return cls(recipe.folder, recipe.preprocessing, recipe.limits)
+        return cls(recipe.folder, recipe.preprocessing, recipe.limits, exact=recipe.exact)
 
     @property
     def recipe(self) -> Reader:
@@ -64,16 +70,16 @@ class IsolatedReader:
     def known(self, _found: Found) -> None:
         """Every film is to be read."""
 
-    def read(self, found: Found) -> ReadFilm:
+    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
         """Read, decode, gate and preprocess one film. Never raises for what is in a file.
 
         Raises:
             DecoderError: if no child process can be started.
         """
         if not found.is_file or self._is_plain(found):
-            return self._read_here(found)
+            return self._read_here(found, exact=exact)
         child = self._take()
-        film = child.read(found)
+        film = child.read(found, exact=exact)
         with self._lock:
             kept = child.fit and not self._closed
             if kept:
@@ -96,9 +102,9 @@ class IsolatedReader:
         for child in busy:
             child.kill()
 
-    def _read_here(self, found: Found) -> ReadFilm:
+    def _read_here(self, found: Found, *, exact: bool) -> ReadFilm:
         try:
-            return self._reader.read(found)
+            return self._reader.read(found, exact=exact)
         except MemoryError:
             error = UnreadableFilm("out_of_memory", "the system has none left")
             path = film_path(self.folder, found.film)
@@ -137,6 +143,7 @@ class _Child:
             "folder": str(reader.folder.absolute()),
             "preprocessing": asdict(reader.preprocessing),
             "limits": asdict(reader.limits),
+            "exact": reader.exact,
         }
         try:
             self._process = subprocess.Popen(
@@ -161,13 +168,13 @@ class _Child:
                 f"`{sys.executable} -c 'import screening.decoder'` says why"
             )
 
-    def read(self, found: Found) -> ReadFilm:
+    def read(self, found: Found, *, exact: bool) -> ReadFilm:
         """The child's answer, or what became of the child."""
         seconds = self._reader.limits.seconds
         started = time.monotonic()
         self._deadline = started + seconds
         try:
-            self._send(json.dumps(vars(found)).encode() + b"\n")
+            self._send(json.dumps([vars(found), exact]).encode() + b"\n")
             film = unpack(self._receive, found.film, self._reader.preprocessing.shape)
         except TimeoutError:
             error = UnreadableFilm("decode_timeout", f"{seconds:g} s are allowed")

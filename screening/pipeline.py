@@ -12,7 +12,7 @@ from screening.films import Found
 from screening.gallery import HEATMAPS, THUMBNAILS, Gallery, place_of
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.reading import FilmReader, ReadFilm
+from screening.reading import FilmReader
 from screening.reasons import reason
 from screening.row import Row, Status
 
@@ -37,13 +37,13 @@ class Seen:
 class Screener:
     """All that is needed to turn films of one folder into rows.
 
-    :meth:`read` may be called from several threads; :meth:`score` and :meth:`rows` from one, film by
-    film in the order of their names, so that "the first by path" of equal files is the same in every
-    run.
+    :meth:`examine` may be called from several threads; :meth:`rows` from one, film by film in the
+    order of their names, so that "the first by path" of equal files is the same in every run.
 
     Attributes:
         shown_name: how one film is named in the row of another.
         gallery: where pictures go; None if none are asked for.
+        measured: why this model of the bundle; empty if it was asked for.
     """
 
     reader: FilmReader
@@ -53,6 +53,7 @@ class Screener:
     key: PatientKey
     shown_name: Callable[[str], str] = str
     gallery: Gallery | None = None
+    measured: str = ""
 
     @property
     def folder(self) -> Path:
@@ -66,23 +67,17 @@ class Screener:
         heatmaps, thumbnails = (gallery.heatmaps, gallery.thumbnails) if gallery else (False, False)
         return Examiner(self.card, self.predictor, heatmaps, thumbnails)
 
-    def read(self, found: Found) -> ReadFilm:
-        """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
-        return self.reader.read(found)
-
     def close(self) -> None:
         """Let go of what reading needed; films still being read are given up."""
         self.reader.close()
 
-    def score(self, films: Sequence[ReadFilm], seen: Seen) -> list[Row]:
-        """Rows for films that were read, in the same order; scored as one batch.
+    def screen(self, films: Sequence[Found], seen: Seen) -> list[Row]:
+        """Rows for films, in the same order; see :meth:`examine` and :meth:`rows`."""
+        return self.rows(self.examine(films, seen), seen)
 
-        Pictures, if asked for, are on the disk when this returns.
-
-        Raises:
-            ReportError: if they cannot be written.
-        """
-        return self.rows(self.examiner.examine(films, seen.files.keys()), seen)
+    def examine(self, films: Sequence[Found], seen: Seen) -> list[Examined]:
+        """Read films and put them to the model as one batch; never raises for what is in a file."""
+        return self.examiner.read(self.reader, films, seen.files.keys())
 
     def rows(self, films: Sequence[Examined], seen: Seen) -> list[Row]:
         """Rows for films that were examined, here or elsewhere, in the same order.
@@ -155,6 +150,7 @@ class Screener:
             "sex": header.patient_sex,
             "age_band": _age_band(header.patient_age),
             "manufacturer": header.manufacturer,
+            "decoding": film.decoding,
         }
         return Row(**values | scored)  # type: ignore[arg-type]
 

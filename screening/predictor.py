@@ -37,4 +37,4 @@ class Predictor(Protocol):
         """True if the model gives class activation maps."""
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
-        """Scores for `tensors`, shape (n, rows, columns, channels), n >= 1."""
+        """Scores for `tensors`, shape (n, rows, columns, channels), n >= 1; from any thread."""

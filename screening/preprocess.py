@@ -32,13 +32,23 @@ class Preprocessing:
         """Shape of one tensor."""
         return (self.rows, self.columns, self.channels)
 
-    def resize(self, grey: Grey) -> Grey:
-        """The film at the model's size, still 0..1."""
+    @property
+    def side(self) -> int:
+        """Rows and columns of a film beyond which the model's input hardly changes any more."""
+        return 2 * max(self.rows, self.columns)
+
+    def resize(self, grey: Grey, extent: tuple[float, float] | None = None) -> Grey:
+        """The film at the model's size, still 0..1.
+
+        Args:
+            extent: rows and columns of `grey` that the film reaches over; None for all.
+        """
         if grey.shape == (self.rows, self.columns):
             return grey
+        rows, columns = extent or grey.shape
         image = Image.fromarray(np.ascontiguousarray(grey))
-        small = image.resize((self.columns, self.rows), Image.Resampling.BILINEAR)
-        return np.asarray(small, dtype=np.float32)
+        size, box = (self.columns, self.rows), (0, 0, columns, rows)
+        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box), dtype=np.float32)
 
     def normalise(self, grey: Grey) -> Tensor:
         """A film of the model's size, shape (..., rows, columns), in the model's number range."""
@@ -50,6 +60,6 @@ class Preprocessing:
         grey = (tensor[..., 0] - np.float32(self.offset)) / np.float32(self.scale)
         return np.asarray(np.clip(grey, 0, 1), np.float32)
 
-    def tensor(self, grey: Grey) -> Tensor:
-        """Decoded film to input tensor, shape :attr:`shape`."""
-        return self.normalise(self.resize(grey))
+    def tensor(self, grey: Grey, extent: tuple[float, float] | None = None) -> Tensor:
+        """Decoded film to input tensor, shape :attr:`shape`; see :meth:`resize`."""
+        return self.normalise(self.resize(grey, extent))

@@ -35,6 +35,7 @@ class ReadFilm:
     Attributes:
         rows: of the film as it was decoded; 0 if it was not.
         columns: likewise.
+        decoding: how; see :class:`~screening.pixels.film.Decoded`.
     """
 
     film: str
@@ -48,6 +49,7 @@ class ReadFilm:
     seconds: float = 0.0
     rows: int = 0
     columns: int = 0
+    decoding: str = ""
 
 
 class FilmReader(Protocol):
@@ -64,8 +66,12 @@ class FilmReader(Protocol):
     def known(self, found: Found) -> ReadFilm | None:
         """What this machine knows of a film without decoding it; None for one that is to be read."""
 
-    def read(self, found: Found) -> ReadFilm:
-        """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
+    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+        """Read, decode, gate and preprocess one film. Never raises for what is in a file.
+
+        Args:
+            exact: decode all of it, although less would come to nearly the same.
+        """
 
     def close(self) -> None:
         """Let go of what reading needed."""
@@ -78,11 +84,13 @@ class Reader:
     Attributes:
         folder: where the films are.
         preprocessing: of the model that they are read for.
+        exact: decode all of every film.
     """
 
     folder: Path
     preprocessing: Preprocessing
     limits: Limits = field(default_factory=Limits)
+    exact: bool = False
 
     @property
     def recipe(self) -> Self:
@@ -92,8 +100,8 @@ class Reader:
     def known(self, _found: Found) -> None:
         """Every film is to be read."""
 
-    def read(self, found: Found) -> ReadFilm:
-        """Read, decode, gate and preprocess one film.
+    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+        """Read, decode, gate and preprocess one film; see :class:`FilmReader`.
 
         Raises:
             MemoryError: if it needs more than there is; all else becomes a status and a reason.
@@ -106,7 +114,7 @@ class Reader:
         try:
             data = read_file(path)
             sha256 = hashlib.sha256(data).hexdigest()
-            film = self._opened(found.film, sha256, data)
+            film = self._opened(found.film, sha256, data, exact=exact or self.exact)
         except NotAFilm:
             return refused(found.film, "not_followed")
         except UnreadableFilm as error:
@@ -116,7 +124,7 @@ class Reader:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(self, name: str, sha256: str, data: bytes) -> ReadFilm:
+    def _opened(self, name: str, sha256: str, data: bytes, *, exact: bool) -> ReadFilm:
         try:
             film = open_film(data, name, max_pixels=self.limits.pixels)
         except NotAFilm as error:
@@ -129,28 +137,27 @@ class Reader:
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
         try:
-            return self._prepared(name, sha256, film)
+            return self._prepared(name, sha256, film, exact=exact)
         except UnreadableFilm as error:
             return failed(name, error, sha256, film.header)
 
-    def _prepared(self, name: str, sha256: str, film: Film) -> ReadFilm:
-        grey, warnings = film.decode()
-        rows, columns = grey.shape
-        refusal = refuse_by_pixels(grey)
-        if refusal is not None:
-            status = Status.REFUSED
-            return ReadFilm(name, sha256, film.header, status, refusal, rows=rows, columns=columns)
-        tensor = self.preprocessing.tensor(grey)
-        return ReadFilm(
+    def _prepared(self, name: str, sha256: str, film: Film, *, exact: bool) -> ReadFilm:
+        decoded = film.decoded(None if exact else self.preprocessing.side)
+        read = ReadFilm(
             name,
             sha256,
             film.header,
-            tensor=tensor,
-            tensor_sha256=hashlib.sha256(tensor.tobytes()).hexdigest(),
-            warnings=warnings,
-            rows=rows,
-            columns=columns,
+            warnings=decoded.warnings,
+            rows=decoded.rows,
+            columns=decoded.columns,
+            decoding=decoded.decoding,
         )
+        refusal = refuse_by_pixels(decoded)
+        if refusal is not None:
+            return replace(read, status=Status.REFUSED, reason=refusal, warnings=())
+        tensor = self.preprocessing.tensor(decoded.grey, decoded.extent)
+        digest = hashlib.sha256(tensor.tobytes()).hexdigest()
+        return replace(read, tensor=tensor, tensor_sha256=digest)
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:

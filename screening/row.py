@@ -50,6 +50,8 @@ class Row:
         black: share of black pixels.
         white: share of white pixels.
         sharpness: mean absolute Laplacian.
+        decoding: ``full``, or what reduced a large film sooner, and by how much: ``jpeg/2``,
+            ``jpeg2000/4``, ``mean/4``; empty if it was not decoded.
     """
 
     film: str
@@ -85,6 +87,7 @@ class Row:
     black: float | None = None
     white: float | None = None
     sharpness: float | None = None
+    decoding: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -112,8 +115,9 @@ _NUMBERS: Final = (
     *INPUT_COLUMNS.values(),
 )
 
-# Reports of version 0.1 end here.
-_OLD_COLUMNS: Final = COLUMNS[: COLUMNS.index("heatmap") + 1]
+# Older reports end with these, the newest first.
+_ENDS: Final = ("sharpness", "heatmap")
+_KNOWN: Final = (COLUMNS, *(COLUMNS[: COLUMNS.index(end) + 1] for end in _ENDS))
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -148,7 +152,7 @@ def read_rows(path: Path) -> list[Row]:
     with file:
         reader = csv.DictReader(file)
         found = tuple(reader.fieldnames or ())
-        columns = COLUMNS if len(found) > len(_OLD_COLUMNS) else _OLD_COLUMNS
+        columns = next((known for known in _KNOWN if len(known) <= len(found)), _KNOWN[-1])
         if found[: len(columns)] != columns:
             raise ReportError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}")
         try:

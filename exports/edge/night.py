@@ -73,6 +73,7 @@ class Night:
             "folder": str(screener.folder.resolve()),
             "model_sha256": screener.model_sha256,
             "runtime": screener.predictor.runtime,
+            "exact": screener.reader.recipe.exact,
             # Two keys would give one patient two names.
             "key": screener.key.hash("journal", "key"),
             "heatmaps": screener.gallery is not None,
@@ -92,8 +93,7 @@ class Night:
             events.append(Event(now(), KEYED, self.screener.key.fingerprint))
         journal.commit(events=events)
         for batch in self._batches(journal):
-            read = [self.screener.read(found) for found in batch]
-            rows = self.screener.score(read, seen)
+            rows = self.screener.screen(batch, seen)
             journal.commit(rows)
             if self.watch:
                 for row in rows:
@@ -182,5 +182,5 @@ def gallery_of(out: Path) -> Gallery:
 
 def screen_film(screener: Screener, film: Path) -> Row:
     """One film of the screener's folder, on its own."""
-    (row,) = screener.score([screener.read(found_at(film))], Seen())
+    (row,) = screener.screen([found_at(film)], Seen())
     return row

@@ -12,7 +12,7 @@ from types import FrameType
 from exports.bundle import Bundle
 from exports.edge.night import Night, gallery_of, is_whole, journal_of, screen_film
 from exports.errors import BundleError
-from exports.runtimes.load import is_installed, load, load_target
+from exports.runtimes.load import check_map, is_installed, load, load_target
 from exports.selftest import check_selftest, targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from screening.errors import ReportError, ScreeningError
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
     about = "show on each scored film where the model sees pneumonia"
     parser.add_argument("--heatmaps", action="store_true", help=about)
+    about = "decode all of every film, also where less of a large one comes to nearly the same"
+    parser.add_argument("--exact", action="store_true", help=about)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
     about = "a model of the bundle (default: the most exact one of the runtime)"
@@ -133,7 +135,7 @@ def _screener(
     predictor = _predictor(bundle, arguments)
     key = PatientKey.load_or_create(arguments.key)
     limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
-    reader = IsolatedReader(folder, bundle.card.preprocessing, limits)
+    reader = IsolatedReader(folder, bundle.card.preprocessing, limits, exact=arguments.exact)
     return Screener(reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery)
 
 
@@ -145,8 +147,8 @@ def _predictor(bundle: Bundle, arguments: argparse.Namespace) -> Predictor:
         held = ", ".join(one.name for one in targets_of(bundle.path))
         raise BundleError(f"{bundle.path} has no {target.name}; it has {held}")
     predictor = load_target(bundle.path, target)
-    if arguments.heatmaps and not predictor.has_map:
-        raise BundleError(f"{target.name} has no class activation map; run without --heatmaps")
+    if arguments.heatmaps:
+        check_map(predictor, bundle.path)
     return predictor
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -26,13 +27,14 @@ class LiteRTPredictor:
     """
 
     def __init__(self, path: Path, target: str, threads: int = 1) -> None:
-        with _greeting_dropped():
-            interpreter = Interpreter(str(path), num_threads=max(1, threads))
-            interpreter.allocate_tensors()
-        self._interpreter = interpreter
-        self._run = interpreter.get_signature_runner()
-        self._film = self._run.get_input_details()["film"]
-        self._outputs = self._run.get_output_details()
+        self._path = path
+        self._threads = max(1, threads)
+        self._lock = threading.Lock()
+        runner = self._new_runner()
+        # An interpreter is for one thread at a time.
+        self._idle = [runner]
+        self._film = runner.get_input_details()["film"]
+        self._outputs = runner.get_output_details()
         if lacking := {"score", "embedding"} - self._outputs.keys():
             raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
         self.has_map = "map" in self._outputs
@@ -40,9 +42,21 @@ class LiteRTPredictor:
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
-        given = self._run(film=_as_integers(tensors, self._film))
+        runner = self._take()
+        given = runner(film=_as_integers(tensors, self._film))
+        self._idle.append(runner)
         outputs = {name: _as_floats(values, self._outputs[name]) for name, values in given.items()}
         return Prediction(outputs["score"], outputs["embedding"], outputs.get("map"))
+
+    def _take(self) -> Any:
+        with self._lock:
+            return self._idle.pop() if self._idle else self._new_runner()
+
+    def _new_runner(self) -> Any:
+        with _greeting_dropped():
+            interpreter = Interpreter(str(self._path), num_threads=self._threads)
+            interpreter.allocate_tensors()
+        return interpreter.get_signature_runner()
 
 
 @contextmanager

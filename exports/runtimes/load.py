@@ -25,12 +25,23 @@ def load(bundle: Path, runtime: str = ONNX, heatmaps: bool = False) -> Predictor
     for target in TARGETS.values():
         if target.runtime == runtime and (bundle / target.file).exists():
             predictor = load_target(bundle, target)
-            if heatmaps and not predictor.has_map:
-                raise BundleError(
-                    f"the bundle {bundle} has no class activation map; run without --heatmaps"
-                )
+            if heatmaps:
+                check_map(predictor, bundle)
             return predictor
     raise BundleError(f"{bundle} has no model for the runtime {runtime}")
+
+
+def check_map(predictor: Predictor, bundle: Path) -> None:
+    """Refuse a model of the bundle that gives no class activation maps.
+
+    Raises:
+        BundleError: saying so.
+    """
+    if not predictor.has_map:
+        name = predictor.runtime.partition("/")[0]
+        raise BundleError(
+            f"{name} of the bundle {bundle} has no class activation map; run without --heatmaps"
+        )
 
 
 def is_installed(runtime: str) -> bool:

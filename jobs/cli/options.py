@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from exports.bundle import SHIPPED
+from exports.runtimes.choose import AUTO
+from exports.targets import FLOAT32, INT8, LITERT, ONNX
 from jobs.job import Job
 from jobs.options import Options
 from screening.limits import Limits
@@ -127,9 +129,22 @@ _SCREENING_OPTIONS: Final = (
     prevalence_option,
     click.option(
         "--runtime",
-        type=click.Choice(["onnx", "litert"]),
+        type=click.Choice([ONNX, LITERT, AUTO]),
         default=Options.runtime,
         show_default=True,
+        help="What runs the model; auto measures which is quicker here, once for each job.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice([FLOAT32, INT8]),
+        default=Options.precision,
+        show_default=True,
+        help="8-bit integers are quicker; a film near the threshold may fall to its other side.",
+    ),
+    click.option(
+        "--exact",
+        is_flag=True,
+        help="Decode all of every film, also where less of a large one comes to nearly the same.",
     ),
     click.option(
         "--batch",

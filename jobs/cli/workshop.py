@@ -112,11 +112,11 @@ def work_off(
     plain = SqlStore(database)
     store = patient(plain, stop, seconds)
     feeders = [] if only else _feeders(database, stop, seconds, studies)
-    opener = Opener(store.scored_before, shift.public_key)
-    readers = max(1, (os.cpu_count() or 1) // shift.processes)
+    opener = Opener(store.scored_before, shift.public_key, store.events)
+    threads = max(1, (os.cpu_count() or 1) // shift.processes)
     with ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress:
         watcher = Watchers(progress, *_watchers(shift, plain, number))
-        engine = LocalEngine(readers)
+        engine = LocalEngine(threads)
         tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
         try:
             codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]

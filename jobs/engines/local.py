@@ -1,4 +1,4 @@
-"""Screen the films of a job on this machine: a few are read ahead while a batch is scored."""
+"""Screen the films of a job on this machine: each core has a batch of its own, from file to answer."""
 
 import os
 from collections import deque
@@ -7,42 +7,49 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Final
 
+from screening.examination import Examined
 from screening.films import Found
 from screening.pipeline import Screener, Seen
-from screening.reading import ReadFilm
 from screening.row import Row
 
 #: Seconds after which a signal is heard that another thread received, or that came when this one
 #: was about to wait: it wakes nobody, and the next one of its kind would be taken for the same.
 _LISTEN: Final = 0.2
 
+#: Batches for each thread: one that it has, and one that it takes when it is done.
+_EACH: Final = 2
+
 
 class LocalEngine:
-    """Threads read and decode (both release the interpreter lock), the caller's thread scores.
+    """Threads read, decode and score batches; the caller's thread makes rows of them, in order.
+
+    Decoders and runtimes let go of the interpreter lock, and what is not safe is decoded in
+    processes (:mod:`screening.isolation`). So no stage waits for another, whatever each costs.
 
     Args:
-        readers: threads that read; by default one a core.
+        threads: by default one a core.
     """
 
-    def __init__(self, readers: int | None = None) -> None:
-        self._readers = readers or os.cpu_count() or 1
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or os.cpu_count() or 1
 
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
         """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
-        ahead = batch + 2 * self._readers
-        waiting: deque[Future[ReadFilm]] = deque()
-        with ThreadPoolExecutor(self._readers) as pool:
+        coming = iter(films)
+        waiting: deque[Future[list[Examined]]] = deque()
+        with ThreadPoolExecutor(self._threads) as pool:
             try:
-                coming = iter(films)
-                for found in islice(coming, ahead):
-                    waiting.append(pool.submit(screener.read, found))
-                while waiting:
-                    ready = [_read(waiting.popleft()) for _ in range(min(batch, len(waiting)))]
-                    for found in islice(coming, len(ready)):
-                        waiting.append(pool.submit(screener.read, found))
-                    yield screener.score(ready, seen)
+                while True:
+                    while len(waiting) < _EACH * self._threads:
+                        together = list(islice(coming, batch))
+                        if not together:
+                            break
+                        waiting.append(pool.submit(screener.examine, together, seen))
+                    if not waiting:
+                        break
+                    yield screener.rows(_result(waiting.popleft()), seen)
             except BaseException:
                 # The pool waits for films that are being read; their decoders may hang.
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -50,7 +57,7 @@ class LocalEngine:
                 raise
 
 
-def _read(film: Future[ReadFilm]) -> ReadFilm:
-    while not film.done():
-        wait([film], _LISTEN)
-    return film.result()
+def _result(answer: Future[list[Examined]]) -> list[Examined]:
+    while not answer.done():
+        wait([answer], _LISTEN)
+    return answer.result()

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pydicom.uid as uids
 
 from screening.errors import UnreadableFilm
-from screening.pixels import streams
+from screening.pixels import jpeg_2000, streams
 from screening.pixels.image_pixel import ImagePixel
 from screening.pixels.limits import check_size
 from screening.pixels.streams import StreamError, StreamHeader, read_stream_header
 
+#: JPEG's marker; JPEG 2000 ends its code stream with the same.
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
 _JPEG: Final = frozenset({streams.JPEG, streams.LOSSLESS_JPEG})
@@ -93,6 +94,28 @@ def decode(
     if cells.shape != shape or cells.dtype.kind not in "iu":
         raise UnreadableFilm("not_decodable", f"{header.kind} stream of another shape")
     return cells.astype(cells.dtype.newbyteorder("="), copy=False), header
+
+
+def decode_low(
+    stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int, power: int
+) -> tuple[npt.NDArray[Any], StreamHeader] | None:
+    """Cells of a frame at its size by 2**power, from the lower resolutions of its wavelet.
+
+    Returns:
+        None for what is not grey JPEG 2000 of unsigned values, in one piece, and whole.
+    """
+    header = read_stream_header(stream)
+    _check(header, kinds, pixel, max_pixels)
+    if header.kind != streams.JPEG_2000 or header.halvings < power:
+        return None
+    if header.samples != 1 or header.signed or not 1 <= header.precision <= 16:
+        return None
+    # Of a stream that is cut off the lower resolutions may be whole.
+    if not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        return None
+    cells = jpeg_2000.decode(stream[header.start :], power, header.precision)
+    shape = tuple(-(-length >> power) for length in (pixel.rows, pixel.columns))
+    return (cells, header) if cells.shape == shape else None
 
 
 def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int) -> None:

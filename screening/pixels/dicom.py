@@ -19,12 +19,13 @@ from screening.errors import NotAFilm, UnreadableFilm
 from screening.pixels import quiet
 from screening.pixels.attributes import text, values
 from screening.pixels.colour import grey_of_colour
-from screening.pixels.film import Film, Grey
-from screening.pixels.frames import Frame, read_frame, syntax_name
+from screening.pixels.film import LOW_RESOLUTION, Decoded, Film, Grey
+from screening.pixels.frames import Frame, read_frame, read_low_resolution, syntax_name
 from screening.pixels.header import read_header
-from screening.pixels.image_pixel import PALETTE, read_image_pixel
+from screening.pixels.image_pixel import MONOCHROME, PALETTE, ImagePixel, read_image_pixel
 from screening.pixels.limits import MAX_PIXELS, check_size
-from screening.pixels.rendering import applied, render, shade
+from screening.pixels.reduction import halvings
+from screening.pixels.rendering import applied, render, render_averaged, render_low, shade
 from screening.pixels.tables import TableError, read_palette
 from screening.reasons import reason
 
@@ -60,7 +61,11 @@ def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
         _check_deflated(data, max_pixels)
         dataset = dcmread(BytesIO(data), force=True)
         _check_kind(dataset)
-        return Film(read_header(dataset), lambda: decode_dicom(dataset, max_pixels))
+        return Film(
+            read_header(dataset),
+            lambda: decode_dicom(dataset, max_pixels),
+            lambda side: reduce_dicom(dataset, side, max_pixels),
+        )
     except (MemoryError, NotAFilm, UnreadableFilm):
         raise
     # Damaged files raise whatever the parser stumbled over (struct.error, zlib.error, KeyError,
@@ -97,9 +102,51 @@ def decode_dicom(
     except Exception as error:
         detail = f"{name}: {type(error).__name__}"
         raise UnreadableFilm("not_decodable", detail) from error
-    if pixel.frames > 1:
-        warnings = (reason("multi_frame", f"first of {pixel.frames} frames"), *warnings)
-    return grey, warnings
+    return grey, _of_frames(pixel) + warnings
+
+
+def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) -> Decoded | None:
+    """The first frame at a half, quarter or eighth of its size.
+
+    Args:
+        side: rows and columns that are left at least.
+
+    Returns:
+        None for a film that is too small, has colour, or grey values that are no straight
+        line between two ends; and for one that does not decode.
+    """
+    quiet.silence()
+    try:
+        pixel = read_image_pixel(dataset)
+        power = halvings(pixel.rows, pixel.columns, side)
+        if not power or pixel.photometric not in MONOCHROME or not 8 <= pixel.allocated <= 16:
+            return None
+        check_size(pixel.rows, pixel.columns, max_pixels)
+        syntax = _transfer_syntax(dataset)
+        big_endian = dataset.original_encoding[1] is False
+        frame = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
+        if frame is not None:
+            shown = render_low(dataset, frame.values, power, big_endian=big_endian)
+        else:
+            values = read_frame(dataset, syntax, pixel, max_pixels).values
+            shown = render_averaged(dataset, values, power, big_endian=big_endian)
+    except MemoryError:
+        raise
+    # Whatever is wrong with it, decoding it in full says so.
+    except Exception:  # noqa: BLE001
+        return None
+    if shown is None:
+        return None
+    decoding = f"{'mean' if frame is None else LOW_RESOLUTION}/{1 << power}"
+    grey, warnings = shown
+    warnings = _of_frames(pixel) + warnings
+    return Decoded(grey, warnings, pixel.rows, pixel.columns, decoding, 1 << power)
+
+
+def _of_frames(pixel: ImagePixel) -> tuple[str, ...]:
+    """A warning if there are more than the one that is read."""
+    more = pixel.frames > 1
+    return (reason("multi_frame", f"first of {pixel.frames} frames"),) if more else ()
 
 
 def _shown(dataset: FileDataset, photometric: str, frame: Frame) -> tuple[Grey, tuple[str, ...]]:

@@ -2,13 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 #: Shape (rows, columns), float32, 0 = black to 1 = white as a reader would see the film.
 Grey = npt.NDArray[np.float32]
+
+#: How a film is decoded where nothing is left out.
+FULL: Final = "full"
+
+#: How a film's decoding begins that was unpacked without its finest details.
+LOW_RESOLUTION: Final = "jpeg2000"
+
+# Standard deviation of the grey values below which a film has next to nothing on it: whether it
+# has anything is for all of its pixels to say.
+_EVEN: Final = 0.03
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,32 @@ class Header:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """The grey values of a film.
+
+    Attributes:
+        grey: shape (rows, columns), or less if it was reduced.
+        rows: of the film as it is stored.
+        columns: likewise.
+        decoding: :data:`FULL`; or what reduced it and by how much: ``jpeg/2``, ``jpeg2000/4``,
+            ``mean/4``.
+        scale: rows and columns of the film that one of `grey` stands for.
+    """
+
+    grey: Grey
+    warnings: tuple[str, ...]
+    rows: int
+    columns: int
+    decoding: str = FULL
+    scale: int = 1
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Rows and columns of `grey` that the film reaches over: the last may be cut."""
+        return self.rows / self.scale, self.columns / self.scale
+
+
 @dataclass(frozen=True)
 class Film:
     """An opened file.
@@ -81,7 +117,25 @@ class Film:
         decode: gives the grey values and warnings; raises
             :class:`~screening.errors.UnreadableFilm`. Costly, so a film refused by its
             header is never decoded.
+        reduce: the same at a fraction of its size, but of at least so many rows and columns, where
+            that is cheaper and comes to the same; else None, also for a film that does not decode.
     """
 
     header: Header
     decode: Callable[[], tuple[Grey, tuple[str, ...]]]
+    reduce: Callable[[int], Decoded | None] = lambda _side: None
+
+    def decoded(self, side: int | None = None) -> Decoded:
+        """The film's grey values.
+
+        Args:
+            side: rows and columns beyond which nothing is gained; None for all there are.
+
+        Raises:
+            UnreadableFilm: if it does not decode.
+        """
+        reduced = None if side is None else self.reduce(side)
+        if reduced is not None and float(np.std(reduced.grey)) >= _EVEN:
+            return reduced
+        grey, warnings = self.decode()
+        return Decoded(grey, warnings, *grey.shape)

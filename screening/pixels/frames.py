@@ -75,12 +75,9 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
     Raises:
         UnreadableFilm: if the transfer syntax is not read, or the pixel data are not what it says.
     """
-    element = dataset["PixelData"]
-    value = element.value
-    if not isinstance(value, bytes):
-        raise UnreadableFilm("not_decodable", "the pixel data are no bytes")
     native = syntax in _NATIVE
-    if native and not element.is_undefined_length:
+    if native and not dataset["PixelData"].is_undefined_length:
+        element, value = dataset["PixelData"], _value(dataset)
         words = syntax == uids.ExplicitVRBigEndian and (element.VR != "OB" or pixel.allocated > 8)
         return _native(value, pixel, big_endian_words=words)
     if not native and syntax not in _UNDIVIDED and syntax not in codecs.STREAMS:
@@ -88,9 +85,7 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
             "unsupported",
             f"{syntax_name(syntax)}; export the film as Explicit VR Little Endian",
         )
-    table = dataset.get("ExtendedOffsetTable")
-    table = table if isinstance(table, bytes) else b""
-    frame = first_frame(value, pixel.frames, table, undivided=syntax in _UNDIVIDED)
+    frame = _fragment(dataset, pixel, syntax)
     if syntax == uids.RLELossless:
         return _settled(_run_lengths(frame, pixel), pixel)
     if syntax == ENCAPSULATED_UNCOMPRESSED:
@@ -100,6 +95,40 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
     kinds = codecs.ANY if native else codecs.STREAMS[syntax]
     cells, header = codecs.decode(bytes(frame), kinds, pixel, max_pixels)
     return _settled(cells, pixel, header)
+
+
+def read_low_resolution(
+    dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int, power: int
+) -> Frame | None:
+    """The first frame of a grey film at its size by 2**power, rounded up.
+
+    Returns:
+        None if it is not stored in resolutions; see :func:`~screening.pixels.codecs.decode_low`.
+
+    Raises:
+        UnreadableFilm: like :func:`read_frame`; and the errors of the decoder.
+    """
+    kinds = codecs.STREAMS.get(syntax, frozenset())
+    if streams.JPEG_2000 not in kinds:
+        return None
+    stream = bytes(_fragment(dataset, pixel, syntax))
+    low = codecs.decode_low(stream, kinds, pixel, max_pixels, power)
+    return None if low is None else _settled(low[0], pixel, low[1])
+
+
+def _value(dataset: FileDataset) -> bytes:
+    value = dataset["PixelData"].value
+    if not isinstance(value, bytes):
+        raise UnreadableFilm("not_decodable", "the pixel data are no bytes")
+    return value
+
+
+def _fragment(dataset: FileDataset, pixel: ImagePixel, syntax: str) -> bytes | memoryview:
+    """The first frame as it is encapsulated (PS3.5 A.4)."""
+    table = dataset.get("ExtendedOffsetTable")
+    table = table if isinstance(table, bytes) else b""
+    value, undivided = _value(dataset), syntax in _UNDIVIDED
+    return first_frame(value, pixel.frames, table, undivided=undivided)
 
 
 def _length(pixel: ImagePixel) -> int:

@@ -11,8 +11,9 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from screening.errors import UnreadableFilm
 from screening.pixels import quiet
 from screening.pixels.colour import grey_of_colour
-from screening.pixels.film import Film, Grey, Header
+from screening.pixels.film import Decoded, Film, Grey, Header
 from screening.pixels.limits import MAX_PIXELS, check_size
+from screening.pixels.reduction import averaged, halvings
 from screening.reasons import reason
 
 # The limit is checked from the image header; Pillow's own would warn at a lower one.
@@ -39,7 +40,11 @@ _SAMPLE_FORMAT: Final = 339
 
 def open_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
     """A film from the bytes of an image file; such files have no header to speak of."""
-    return Film(Header(), lambda: decode_raster(data, max_pixels))
+    return Film(
+        Header(),
+        lambda: decode_raster(data, max_pixels),
+        lambda side: reduce_raster(data, side, max_pixels),
+    )
 
 
 def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tuple[str, ...]]:
@@ -67,6 +72,52 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tupl
     # zlib.error); Pillow names no root for them, and one bad film must never cost the night.
     except Exception as error:
         raise UnreadableFilm("not_decodable", _what(error)) from error
+
+
+def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decoded | None:
+    """Grey values of a PNG or JPEG at a half, quarter or eighth of its size.
+
+    A JPEG is unpacked to that size by its decoder (T.81, A.3.3: from fewer coefficients of each
+    block); a PNG is averaged, before anything is done in floats.
+
+    Args:
+        side: rows and columns that are left at least.
+
+    Returns:
+        None for a film that is too small, is transparent, lies on its side, or does not decode.
+    """
+    quiet.silence()
+    try:
+        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+            columns, rows = image.size
+            power = halvings(rows, columns, side)
+            if not power or rows * columns > max_pixels or image.has_transparency_data:
+                return None
+            if _orientation(image) != 1:
+                return None
+            kind = "jpeg" if image.format == "JPEG" else "mean"
+            if kind == "jpeg":
+                image.draft(None, (columns >> power, rows >> power))
+            image.load()
+            grey = _grey(image, data) if kind == "jpeg" else _averaged_grey(image, data, power)
+    except MemoryError:
+        raise
+    # Whatever is wrong with it, decoding it in full says so.
+    except Exception:  # noqa: BLE001
+        return None
+    if grey is None or grey.shape != (-(-rows >> power), -(-columns >> power)):
+        return None
+    return Decoded(grey, (), rows, columns, f"{kind}/{1 << power}", 1 << power)
+
+
+def _averaged_grey(image: Image.Image, data: bytes, power: int) -> Grey | None:
+    """Of a PNG of 8 bits, or of 16 without colour."""
+    if data[24] == 16 and image.mode in _SIXTEEN_BIT:
+        return averaged(np.asarray(image), power) / np.float32(65535)
+    if data[24] > 8 or image.mode not in ("L", "RGB"):
+        return None
+    cells = averaged(np.asarray(image), power)
+    return cells / np.float32(255) if image.mode == "L" else grey_of_colour(cells, 8)
 
 
 def _what(error: Exception) -> str:

@@ -19,11 +19,18 @@ from screening.pixels.attributes import code, items, numbers, whole
 from screening.pixels.colour import blocks
 from screening.pixels.film import Grey
 from screening.pixels.histogram import Histogram, count, mapped
+from screening.pixels.reduction import averaged
 from screening.pixels.tables import TableError, Values, read_table
 from screening.reasons import reason
 
 #: Without a window, this share of the values at each end is left out of the grey range.
 TAIL_PERCENT: Final = 0.5
+
+#: Every so many rows and columns of a film have the range of all.
+_STEP: Final = 2
+
+#: Grey values that are no further from a straight line than this are on it: half a step of 8 bits.
+_BEND: Final = 0.002
 
 Step = Callable[[Values], Values]
 
@@ -54,27 +61,109 @@ def render(
     Raises:
         UnreadableFilm: if the modality transformation makes no sense.
     """
-    signed = stored.dtype.kind == "i"
+    grey_of, warnings = _rendering(dataset, stored, 1, big_endian)
+    if grey_of is None:  # an even film
+        return np.zeros(stored.shape, np.float32), warnings
+    grey = applied(grey_of, stored)
+    shade(dataset, grey)
+    return grey, warnings
+
+
+def render_averaged(
+    dataset: Dataset, stored: npt.NDArray[Any], power: int, *, big_endian: bool = False
+) -> tuple[Grey, tuple[str, ...]] | None:
+    """The same as :func:`render` and then :func:`~screening.pixels.reduction.averaged`, sooner.
+
+    Args:
+        stored: of at most 16 bits.
+
+    Returns:
+        None for a film that is not rendered by one straight line between two ends.
+    """
+    sample = stored[::_STEP, ::_STEP]
+    line, warnings = _line(dataset, sample, _STEP, big_endian)
+    if line is None:
+        return None
+    # Beyond the ends all is black or white, and has to be so before means are taken.
+    within = np.clip(stored, line.low, line.high)
+    return line.grey(averaged(within, power)), warnings
+
+
+def render_low(
+    dataset: Dataset, stored: npt.NDArray[Any], power: int, *, big_endian: bool = False
+) -> tuple[Grey, tuple[str, ...]] | None:
+    """Grey values of a frame that was unpacked at its size by 2**power; see :func:`render_averaged`."""
+    line, warnings = _line(dataset, stored, 1 << power, big_endian)
+    if line is None:
+        return None
+    return line.grey(np.clip(stored, line.low, line.high)), warnings
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Grey values that rise or fall evenly from one stored value to another."""
+
+    low: int
+    high: int
+    at_low: float
+    at_high: float
+
+    def grey(self, values: npt.NDArray[Any]) -> Grey:
+        """Of values from `low` to `high`; to the last bit, so that equal films are seen to be."""
+        slope = (self.at_high - self.at_low) / (self.high - self.low)
+        grey = (values.astype(np.float64) - self.low) * slope + self.at_low
+        return np.clip(grey, 0, 1).astype(np.float32)
+
+
+def _line(
+    dataset: Dataset, sample: npt.NDArray[Any], step: int, big_endian: bool
+) -> tuple[_Line | None, tuple[str, ...]]:
+    if f"{SHUTTER}Shape" in dataset:
+        return None, ()
+    grey_of, warnings = _rendering(dataset, sample, step, big_endian)
+    if grey_of is None:
+        return None, warnings
+    bits = sample.dtype.itemsize * 8
+    lowest = -(1 << bits - 1) if sample.dtype.kind == "i" else 0
+    grey = grey_of(np.arange(lowest, lowest + (1 << bits)).astype(sample.dtype))
+    rising = np.flatnonzero(np.diff(grey))
+    if not len(rising):
+        return None, warnings
+    low, high = int(rising[0]), int(rising[-1]) + 1
+    straight = np.linspace(grey[low], grey[high], high - low + 1)
+    if np.abs(grey[low : high + 1] - straight).max() > _BEND:
+        return None, warnings
+    return _Line(lowest + low, lowest + high, float(grey[low]), float(grey[high])), warnings
+
+
+def _rendering(
+    dataset: Dataset, sample: npt.NDArray[Any], step: int, big_endian: bool
+) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
+    """What turns stored values into grey ones, None for an even film; and warnings.
+
+    Args:
+        sample: values of every `step`-th row and column, which tell the film's range.
+    """
+    signed = sample.dtype.kind == "i"
     padding = _padding(dataset, signed)
     modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
     voi, more = _voi(dataset, may_be_negative, big_endian)
     present, still_more = _presentation(dataset, big_endian)
+    warnings += more + still_more
     if voi is None:
-        ends = _range(dataset, stored, padding, modality)
-        if ends is None:  # an even film
-            return np.zeros(stored.shape, np.float32), warnings + more + still_more
-        low, high = ends
-        voi = _spread(low, high)
+        ends = _range(dataset, sample, step, padding, modality)
+        if ends is None:
+            return None, warnings
+        voi = _spread(*ends)
+    seen = voi
 
     def grey_of(values: npt.NDArray[Any]) -> Values:
-        grey = np.clip(present(np.clip(voi(modality(values.astype(np.float64))), 0, 1)), 0, 1)
+        grey = np.clip(present(np.clip(seen(modality(values.astype(np.float64))), 0, 1)), 0, 1)
         if padding is not None:
             grey[padding.among(values)] = 0.0
         return grey
 
-    grey = applied(grey_of, stored)
-    shade(dataset, grey)
-    return grey, warnings + more + still_more
+    return grey_of, warnings
 
 
 def shade(dataset: Dataset, grey: Grey) -> None:
@@ -200,18 +289,23 @@ def _padding(dataset: Dataset, signed: bool) -> _Padding | None:
 
 
 def _range(
-    dataset: Dataset, stored: npt.NDArray[Any], padding: _Padding | None, modality: Step
+    dataset: Dataset,
+    stored: npt.NDArray[Any],
+    step: int,
+    padding: _Padding | None,
+    modality: Step,
 ) -> tuple[float, float] | None:
     """Both ends of the modality values that count, tails left out; None if there is but one value.
 
     What counts is inside collimator and shutter and the burnt-in borders, and no padding; where
     that leaves nothing to tell apart, the whole film counts.
     """
-    rows, columns = stored.shape
+    rows, columns = (length * step for length in stored.shape)
     mask: Mask | None = None
     for kind in (COLLIMATOR, SHUTTER):
         seen = opening(dataset, kind, rows, columns)
         if seen is not None:
+            seen = seen[::step, ::step]
             mask = seen if mask is None else np.logical_and(mask, seen, out=mask)
     box = within_borders(stored)
     for where, select in ((box, mask), ((slice(None), slice(None)), None)):

@@ -38,6 +38,8 @@ class StreamHeader:
             frame header does.
         colour: ``RGB`` or ``YBR_FULL`` if the stream says which its three components are.
         transformed: the decoder itself undoes a colour transform.
+        halvings: how often the film was halved by the wavelet (JPEG 2000); 0 if parts of it were
+            coded apart, in tiles.
         lossy: values may differ from those that were encoded.
     """
 
@@ -50,6 +52,7 @@ class StreamHeader:
     lossy: bool = False
     colour: str = ""
     transformed: bool = False
+    halvings: int = 0
     start: int = 0
 
 
@@ -126,20 +129,23 @@ def _frame_header(marker: int, body: bytes, colour: str) -> StreamHeader:
 def _jpeg_2000(stream: bytes, start: int) -> StreamHeader:
     """The SIZ segment, and from COD the colour transform and the wavelet."""
     siz = start + 4
-    width, height, left, top = (_number(stream, siz + 4 + 4 * i, 4) for i in range(4))
+    size = [_number(stream, siz + 4 + 4 * i, 4) for i in range(8)]
+    (width, height, left, top), (across, down, *corner) = size[:4], size[4:]
+    whole = across >= width and down >= height and not (left or top or any(corner))
     samples = _number(stream, siz + 36, 2)
     depth = stream[siz + 38]
     if any(
         stream[siz + 38 + 3 * i : siz + 41 + 3 * i] != bytes((depth, 1, 1)) for i in range(samples)
     ):
         raise StreamError("components of several sizes")
-    kind, transformed, lossy = JPEG_2000, False, True
+    kind, transformed, lossy, halvings = JPEG_2000, False, True, 0
     position = siz + _number(stream, siz, 2)
     while stream[position] == 0xFF and stream[position + 1] not in (0x90, 0x93, 0xD9):
         if stream[position + 1] == 0x50:
             kind = HTJ2K
         if stream[position + 1] == 0x52:
             transformed = stream[position + 8] == 1
+            halvings = stream[position + 9] if whole else 0
             lossy = stream[position + 13] != 1
         position += 2 + max(2, _number(stream, position + 2, 2))
     return StreamHeader(
@@ -151,6 +157,7 @@ def _jpeg_2000(stream: bytes, start: int) -> StreamHeader:
         signed=depth >= 0x80,
         lossy=lossy,
         transformed=transformed,
+        halvings=halvings,
         start=start,
     )
 

@@ -30,11 +30,11 @@ class FailingReader(IsolatedReader):
 
     left = 10**9
 
-    def read(self, found):
+    def read(self, found, *, exact=False):
         self.left -= 1
         if self.left < 0:
             raise PowerLoss
-        return super().read(found)
+        return super().read(found, exact=exact)
 
 
 @pytest.fixture

@@ -102,8 +102,7 @@ def test_every_file_of_the_folder_becomes_one_row(screen, films, tmp_path, capsy
 
 def test_a_film_has_the_same_answer_on_the_edge_as_in_the_night(screen, films, screener, tmp_path):
     screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
-    read = [screener.read(found) for found in discover(films)]
-    expected = screener.score(read, Seen())
+    expected = screener.screen(discover(films), Seen())
     given = read_rows(tmp_path / "report" / "predictions.csv")
     for row, other in zip(given, expected, strict=True):
         assert row.probability == pytest.approx(other.probability, abs=2e-6)

@@ -54,7 +54,7 @@ class SerialEngine:
                 return
             if number == self._dies_at:
                 raise self._error
-            yield screener.score([screener.read(found) for found in portion], seen)
+            yield screener.screen(portion, seen)
 
 
 class Witness:
@@ -162,8 +162,9 @@ def found(*films: str) -> list[Found]:
 
 
 def empty_bundle(folder: Path, threshold: float = 0.5) -> Bundle:
-    """An intact bundle that holds a card and no model."""
+    """An intact bundle that holds a card, and a model that is none."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").touch()
     make_card(threshold).write(folder)
     seal(folder)
     return Bundle.open(folder)

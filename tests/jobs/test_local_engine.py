@@ -16,10 +16,10 @@ from screening.row import Row, Status
 
 @dataclass
 class FakeScreener:
-    """Reads names instead of films, and counts how far reading is ahead of scoring.
+    """Reads names instead of films, and counts how far reading is ahead of the rows.
 
     Attributes:
-        limit: no more films than this may have been read and not yet scored.
+        limit: no more films than this may have been read and have no row yet.
         stuck: reading this film ends when the screener is closed, or after a minute.
     """
 
@@ -51,7 +51,10 @@ class FakeScreener:
                 self.too_far.set()
         return entry.film
 
-    def score(self, films, _seen):
+    def examine(self, films, _seen):
+        return [self.read(entry) for entry in films]
+
+    def rows(self, films, _seen):
         # An engine that reads everything at once gets the time to do so.
         self.too_far.wait(0.05 if not self.scored else 0)
         with self.lock:
@@ -77,7 +80,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
 
 @pytest.mark.parametrize(
-    ("number", "batch", "readers"),
+    ("number", "batch", "threads"),
     [
         (0, 4, 2),
         (1, 4, 2),
@@ -90,9 +93,9 @@ pytestmark = pytest.mark.usefixtures("no_thread_is_left")
         (30, 16, 3),
     ],
 )
-def test_every_film_comes_out_once_and_in_its_order(number, batch, readers):
+def test_every_film_comes_out_once_and_in_its_order(number, batch, threads):
     films = names(number)
-    batches = list(LocalEngine(readers).screen(FakeScreener(), found(*films), Seen(), batch))
+    batches = list(LocalEngine(threads).screen(FakeScreener(), found(*films), Seen(), batch))
     assert [row.film for rows in batches for row in rows] == films
 
 
@@ -105,17 +108,17 @@ def test_all_batches_but_the_last_are_full(number, batch, sizes):
     assert [len(rows) for rows in batches] == sizes
 
 
-@pytest.mark.parametrize(("batch", "readers"), [(1, 1), (4, 1), (4, 2), (8, 3)])
-def test_reading_ahead_is_bounded_however_long_the_job_is(batch, readers):
-    limit = 2 * batch + 2 * readers
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (4, 1), (4, 2), (8, 3)])
+def test_reading_ahead_is_bounded_however_long_the_job_is(batch, threads):
+    limit = 2 * threads * batch
     screener = FakeScreener(limit)
-    for _rows in LocalEngine(readers).screen(screener, found(*names(300)), Seen(), batch):
+    for _rows in LocalEngine(threads).screen(screener, found(*names(300)), Seen(), batch):
         pass
     assert screener.most_ahead <= limit
-    assert screener.most_at_once <= readers
+    assert screener.most_at_once <= threads
 
 
-def test_the_next_films_are_read_while_a_batch_is_scored():
+def test_the_next_films_are_read_while_a_batch_becomes_rows():
     screener = FakeScreener(limit=4)
     rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
     next(rows)
@@ -123,7 +126,7 @@ def test_the_next_films_are_read_while_a_batch_is_scored():
     assert screener.too_far.is_set()
 
 
-def test_nothing_is_scored_before_it_is_asked_for():
+def test_no_row_is_made_before_it_is_asked_for():
     screener = FakeScreener()
     rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
     assert screener.read_so_far == 0
@@ -158,14 +161,14 @@ def test_an_error_while_reading_reaches_the_consumer(broken):
         list(rows)
 
 
-@pytest.mark.parametrize("readers", [1, 3])
-def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, readers):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, threads):
     for number in range(6):
         write_film(folder / f"{number}.png", seed=number % 4, brightness=0.3 + number % 4 / 10)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     films = discover(folder)
-    expected = screener.score([screener.read(entry) for entry in films], Seen())
-    batches = LocalEngine(readers).screen(screener, films, Seen(), 4)
+    expected = screener.screen(films, Seen())
+    batches = LocalEngine(threads).screen(screener, films, Seen(), 4)
     given = [row for rows in batches for row in rows]
     assert [(row.film, row.status, row.reason, row.probability) for row in given] == [
         (row.film, row.status, row.reason, row.probability) for row in expected

@@ -29,7 +29,7 @@ def rows(folder, bundle, key):
     (folder / "notes.txt").write_text("not a film")
     reader = IsolatedReader(folder, bundle.card.preprocessing)
     with closing(Screener(reader, bundle.card, bundle.sha256, load(bundle.path), key)) as screener:
-        return screener.score([screener.read(found) for found in discover(folder)], Seen())
+        return screener.screen(discover(folder), Seen())
 
 
 def told(again):

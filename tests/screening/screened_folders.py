@@ -28,13 +28,12 @@ class Answers:
 
 def screen(screener: Screener) -> dict[str, Row]:
     """Screen the whole folder as one batch."""
-    films = [screener.read(found) for found in discover(screener.folder)]
-    return {row.film: row for row in screener.score(films, Seen())}
+    return {row.film: row for row in screener.screen(discover(screener.folder), Seen())}
 
 
 def screen_one_by_one(screener: Screener) -> dict[str, Row]:
     seen = Seen()
-    rows = [screener.score([screener.read(found)], seen)[0] for found in discover(screener.folder)]
+    rows = [screener.screen([found], seen)[0] for found in discover(screener.folder)]
     return {row.film: row for row in rows}
 
 

@@ -30,7 +30,7 @@ def full(screener: Screener, folder: Path) -> Screener:
 
 
 def read(screener: Screener) -> list[ReadFilm]:
-    return [screener.read(found) for found in discover(screener.folder)]
+    return [screener.reader.read(found) for found in discover(screener.folder)]
 
 
 def test_what_was_examined_holds_no_tensor_and_goes_through_a_cable(full: Screener) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from makers import grey_film
 from screening.gate import refuse_by_header, refuse_by_pixels
-from screening.pixels.film import Code, Header
+from screening.pixels.film import Code, Decoded, Grey, Header
 from screening.reasons import reason
 
 
@@ -247,9 +247,13 @@ def test_a_frontal_view_position_is_believed_before_a_text() -> None:
     assert refuse_by_header(Header(view_position="PA", series_description="LAT")) is None
 
 
+def decoded(grey: Grey) -> Decoded:
+    return Decoded(grey, (), *grey.shape)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(95, 512), (512, 95), (1, 1)])
 def test_a_film_with_a_side_under_96_pixels_is_too_small(rows: int, columns: int) -> None:
-    said = refuse_by_pixels(grey(rows, columns))
+    said = refuse_by_pixels(decoded(grey(rows, columns)))
     assert said is not None
     assert said.startswith("too_small: ")
     assert f"{rows} x {columns}" in said
@@ -257,12 +261,12 @@ def test_a_film_with_a_side_under_96_pixels_is_too_small(rows: int, columns: int
 
 @pytest.mark.parametrize(("rows", "columns"), [(96, 96), (96, 512), (512, 96)])
 def test_a_film_with_96_pixels_is_large_enough(rows: int, columns: int) -> None:
-    assert refuse_by_pixels(grey(rows, columns)) is None
+    assert refuse_by_pixels(decoded(grey(rows, columns))) is None
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_an_even_film_is_blank(level: float) -> None:
-    said = refuse_by_pixels(np.full((128, 128), level, np.float32))
+    said = refuse_by_pixels(decoded(np.full((128, 128), level, np.float32)))
     assert said is not None
     assert said.startswith("blank: ")
 
@@ -272,4 +276,10 @@ def test_an_even_film_is_blank(level: float) -> None:
 def test_a_film_is_blank_under_a_hundredth_of_deviation(deviation: float, blank: bool) -> None:
     film = np.zeros((128, 128), np.float32)
     film[:64] = 2 * deviation
-    assert (refuse_by_pixels(film) is not None) == blank
+    assert (refuse_by_pixels(decoded(film)) is not None) == blank
+
+
+def test_the_size_of_a_reduced_film_is_that_of_its_file() -> None:
+    half = grey(48, 256)
+    assert refuse_by_pixels(Decoded(half, (), 96, 512, "mean/2", 2)) is None
+    assert refuse_by_pixels(Decoded(half, (), 95, 512, "mean/2", 2)) is not None

@@ -97,7 +97,7 @@ def test_a_file_that_vanished_is_a_failed_row(screener: Screener, folder: Path) 
     write_film(folder / "a.png", 1)
     (found,) = discover(folder)
     (folder / "a.png").unlink()
-    (row,) = screener.score([screener.read(found)], Seen())
+    (row,) = screener.screen([found], Seen())
     assert row.status is Status.FAILED
     assert row.reason.startswith("vanished: ")
     assert row.sha256 == ""
@@ -191,7 +191,7 @@ def test_a_link_to_a_film_inside_is_its_duplicate(screener: Screener, folder: Pa
 def test_a_file_that_may_not_be_opened_is_a_failed_row(screener: Screener, folder: Path) -> None:
     # A folder in the place of the file that was listed: even root cannot read it.
     (folder / "a.png").mkdir()
-    (row,) = screener.score([screener.read(Found("a.png", 5))], Seen())
+    (row,) = screener.screen([Found("a.png", 5)], Seen())
     assert row.status is Status.FAILED
     assert row.reason.startswith("unreadable: ")
 
@@ -241,7 +241,7 @@ def test_a_night_without_a_film_needs_no_model(screener: Screener, folder: Path)
     (folder / "a.txt").write_text("hello")
     screen(screener)
     assert screener.predictor.batches == []
-    assert screener.score([], Seen()) == []
+    assert screener.screen([], Seen()) == []
 
 
 def test_what_the_header_says_is_in_the_row(screener: Screener, folder: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_scored_film_has_its_input_statistics(screener: Screener, folder: Path
     write_film(folder / "film.png", 1, 0.4)
     write_film(folder / "tiny.png", 1, 0.4)
     Image.fromarray(grey_film(1, side=16)).save(folder / "tiny.png")
-    rows = screen(screener)
+    rows = screen(replace(screener, reader=replace(screener.reader, exact=True)))
     grey = grey_film(1, 0.4) / np.float32(255)
     small = screener.card.preprocessing.resize(grey.astype(np.float32))
     expected = input_statistics(small[np.newaxis])

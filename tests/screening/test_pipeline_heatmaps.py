@@ -53,7 +53,7 @@ def test_a_heat_map_shows_the_film_as_the_model_saw_it_in_its_own_proportions(
     stored = grey_film(1, 0.8, side=200)[:120]
     (folder / "a.png").write_bytes(encoded(stored))
     (row,) = screen(drawing).values()
-    film = drawing.read(Found("a.png", 1))
+    film = drawing.reader.read(Found("a.png", 1))
     (maps,) = drawing.predictor.predict(film.tensor[np.newaxis]).maps
     grey = drawing.card.preprocessing.resize(stored.astype(np.float32) / np.float32(255))
     expected = heatmap_png(grey, maps[..., 1], (120, 200))
@@ -123,7 +123,7 @@ def test_a_thumbnail_needs_no_heat_map_and_is_named_by_its_film(
     (folder / "b.txt").write_text("hello")
     small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
     rows = screen(replace(screener, gallery=small))
-    row, film = rows["a.png"], screener.read(Found("a.png", 1))
+    row, film = rows["a.png"], screener.reader.read(Found("a.png", 1))
     assert (row.heatmap, row.thumbnail) == ("", place_of(row.sha256, THUMBNAILS))
     assert rows["b.txt"].thumbnail == ""
     (path,) = small.aside.iterdir()

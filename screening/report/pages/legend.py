@@ -55,6 +55,7 @@ MEANINGS: Final = {
     "white": "share of white pixels",
     "sharpness": "mean change from a pixel to its neighbours",
     "thumbnail": "path of the thumbnail",
+    "decoding": "full, or what brought a large film down sooner, and by how much",
 }
 
 

@@ -123,14 +123,15 @@ def _read(path: Path, preprocessing: Preprocessing) -> tuple[Bytes, Source] | st
     """A film at the model's size and its source, or why it cannot be read."""
     try:
         data = path.read_bytes()
-        grey, _warnings = open_film(data, path.name).decode()
+        film = open_film(data, path.name).decoded(preprocessing.side)
     except OSError as error:
         return error.strerror or "it cannot be opened"
     except (NotAFilm, UnreadableFilm) as error:
         return str(error)
-    values = np.rint(preprocessing.resize(grey) * 255).astype(np.uint8)
-    kind = kind_of(data[:132], path.name) or ""
-    return values, Source(hashlib.sha256(data).hexdigest(), kind, len(data), *grey.shape)
+    grey = preprocessing.resize(film.grey, film.extent)
+    sha256, kind = hashlib.sha256(data).hexdigest(), kind_of(data[:132], path.name) or ""
+    source = Source(sha256, kind, len(data), film.rows, film.columns)
+    return np.rint(grey * 255).astype(np.uint8), source
 
 
 def _refuse_what_is_left(kept: list[LabelledFilm], unreadable: list[Unreadable]) -> None:
@@ -163,10 +164,10 @@ def read_grey(path: Path, preprocessing: Preprocessing) -> Grey:
         TrainingDataError: naming the film, if it cannot be read.
     """
     try:
-        grey, _warnings = open_film(path.read_bytes(), path.name).decode()
+        film = open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
     except (OSError, NotAFilm, UnreadableFilm) as error:
         raise TrainingDataError(f"{path} cannot be used for training: {error}") from error
-    return preprocessing.resize(grey)
+    return preprocessing.resize(film.grey, film.extent)
 
 
 def read_folder(

@@ -1,0 +1,51 @@
+"""Films that are far larger than a model's input, averaged before anything costly is done.
+
+Averaging commutes with whatever is a straight line, so a film may be averaged before it is rendered
+and brought to the model's size. By how much the answer may change is held by a test.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from screening.pixels.film import Grey
+
+#: Decoders halve a film at most three times (T.81 has blocks of eight).
+_MOST: Final = 3
+
+
+def halvings(rows: int, columns: int, side: int) -> int:
+    """How often a film can be halved so that `side` rows and columns are left; 0 to 3."""
+    power = 0
+    while power < _MOST and min(rows, columns) >> (power + 1) >= side:
+        power += 1
+    return power
+
+
+def averaged(cells: npt.NDArray[Any], power: int) -> Grey:
+    """Means of blocks of 2**power by 2**power cells; what is left over at the ends is a block, too.
+
+    Args:
+        cells: integers of at most 16 bits, shape (rows, columns, ...).
+
+    Returns:
+        Shape (rows', columns', ...), float32: exact but for a last bit.
+    """
+    sums = _sums(_sums(cells, power).swapaxes(0, 1), power).swapaxes(0, 1)
+    means: Grey = np.multiply(sums, 1 / (1 << 2 * power), dtype=np.float32)
+    return means
+
+
+def _sums(cells: npt.NDArray[Any], power: int) -> npt.NDArray[Any]:
+    """Sums of 2**power rows each; of fewer at the end, as much as of so many."""
+    factor = 1 << power
+    full = len(cells) // factor * factor
+    wide = np.dtype(f"{cells.dtype.kind}{4 if cells.dtype.itemsize > 1 else 2}")
+    sums = cells[:full:factor].astype(wide)
+    for first in range(1, factor):
+        sums += cells[first:full:factor]
+    if full == len(cells):
+        return sums
+    rest = cells[full:].mean(axis=0, keepdims=True) * factor
+    return np.concatenate([sums, np.rint(rest).astype(wide)])
