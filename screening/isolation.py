@@ -29,6 +29,18 @@ from screening.wire import Garbled, unpack
 #: Seconds in which a child must have begun: a cold disk is slow.
 _BEGIN: Final = 120.0
 
+#: Given back to the system after each film, memory costs a fifth of the time; mallopt(3), of glibc.
+_KEEP_MEMORY: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
+
+#: Bytes from which on a PNG keeps a thread busy for longer than it takes to ask a child.
+_LARGE: Final = 200_000
+
+#: So many are read here at first: until a child has begun they would be done.
+_FEW: Final = 32
+
 #: The child gets the parent's module path, so that a packed program finds itself.
 _START: Final = "import sys; sys.path[:] = sys.argv[2:]; from screening.decoder import main; main()"
 
@@ -56,6 +68,7 @@ class IsolatedReader:
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []
         self._closed = False
+        self._large = 0
 
     @classmethod
     def of(cls, recipe: Reader) -> Self:
@@ -76,7 +89,7 @@ class IsolatedReader:
         Raises:
             DecoderError: if no child process can be started.
         """
-        if not found.is_file or self._is_plain(found):
+        if not found.is_file or (self._is_plain(found) and not self._is_worth_a_child(found)):
             return self._read_here(found, exact=exact)
         child = self._take()
         film = child.read(found, exact=exact)
@@ -121,6 +134,14 @@ class IsolatedReader:
             self._children.add(child)
             return child
 
+    def _is_worth_a_child(self, found: Found) -> bool:
+        """True for large PNG, after some of them: the quickest decoder lets no other thread run."""
+        if found.size < _LARGE or not found.film.lower().endswith(".png"):
+            return False
+        with self._lock:
+            self._large += 1
+            return self._large > _FEW
+
     def _is_plain(self, found: Found) -> bool:
         """True for what is safe in this process, and for what no process can read."""
         try:
@@ -152,6 +173,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
+                env=_KEEP_MEMORY | os.environ,
             )
         except OSError as error:
             raise DecoderError(f"no decoder process can be started: {error.strerror}") from error

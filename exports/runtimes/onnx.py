@@ -16,6 +16,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime  # see above
 
+#: Films that go through the network together: with more, what they leave behind at each layer no
+#: longer fits into a cache, and takes memory.
+_TOGETHER: Final = 2
+
 #: What Linux calls them; x86-64 only, elsewhere nobody asks.
 _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni"})
 
@@ -61,5 +65,8 @@ class OnnxPredictor:
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
         names = ["score", "embedding", *(["map"] if self.has_map else [])]
-        outputs = self._session.run(names, {self._input: tensors})
-        return Prediction(*map(np.asarray, outputs))
+        parts = [
+            self._session.run(names, {self._input: tensors[start : start + _TOGETHER]})
+            for start in range(0, len(tensors), _TOGETHER)
+        ]
+        return Prediction(*map(np.concatenate, zip(*parts, strict=True)))

@@ -5,7 +5,7 @@ import zlib
 from io import BytesIO
 from typing import Final
 
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import (
     UID,
@@ -28,6 +28,9 @@ from screening.pixels.reduction import halvings
 from screening.pixels.rendering import applied, render, render_averaged, render_low, shade
 from screening.pixels.tables import TableError, read_palette
 from screening.reasons import reason
+
+# What is wrong with a value would be said with the value; see :mod:`screening.pixels.quiet`.
+config.settings.reading_validation_mode = config.IGNORE
 
 _IDENTIFYING: Final = frozenset({"SOPClassUID", "Modality", "PixelData"})
 

@@ -227,6 +227,8 @@ def _bits(cells: npt.NDArray[Any], low: int, stored: int, *, signed: bool) -> np
     if low == 0 and stored == size * 8:
         return cells.view(f"{letter}{size}")
     bits = cells.view(f"u{size}")
+    if low == 0 and not signed and int(bits.max(initial=0)) >> stored == 0:
+        return bits  # nothing stands in the others
     if size == 4 and stored <= 16:
         bits = (bits >> np.uint32(low)).astype(np.uint16)
         low, size = 0, 2

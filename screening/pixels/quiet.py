@@ -8,8 +8,6 @@ import re
 import warnings
 from typing import Final
 
-import pydicom.config
-
 _OURS: Final = ("ignore", None, Warning, re.compile(r"(pydicom|PIL)(\.|\Z)"), 0)
 
 
@@ -30,6 +28,5 @@ def _silence_logs() -> None:
         logger.propagate = False
 
 
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 _silence_logs()
 silence()

@@ -3,7 +3,6 @@
 from io import BytesIO
 from typing import Any, Final
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -13,6 +12,7 @@ from screening.pixels import quiet
 from screening.pixels.colour import grey_of_colour
 from screening.pixels.film import Decoded, Film, Grey, Header
 from screening.pixels.limits import MAX_PIXELS, check_size
+from screening.pixels.png import decode_quickly
 from screening.pixels.reduction import averaged, halvings
 from screening.reasons import reason
 
@@ -63,6 +63,8 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tupl
         with Image.open(BytesIO(data), formats=formats) as image:
             check_size(image.height, image.width, max_pixels)
             warnings = _check_tiff(image) if image.format == "TIFF" else ()
+            if (cells := _plain_png(image, data)) is not None:
+                return _grey_of_plain(cells), ()
             image.load()
             grey = _turned(_grey(image, data), _orientation(image))
             return np.ascontiguousarray(grey), warnings
@@ -91,15 +93,12 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
             columns, rows = image.size
             power = halvings(rows, columns, side)
-            if not power or rows * columns > max_pixels or image.has_transparency_data:
+            if not power or rows * columns > max_pixels:
                 return None
-            if _orientation(image) != 1:
-                return None
-            kind = "jpeg" if image.format == "JPEG" else "mean"
-            if kind == "jpeg":
-                image.draft(None, (columns >> power, rows >> power))
-            image.load()
-            grey = _grey(image, data) if kind == "jpeg" else _averaged_grey(image, data, power)
+            if image.format == "JPEG":
+                kind, grey = "jpeg", _small_jpeg(image, data, power)
+            else:
+                kind, grey = "mean", _averaged_png(image, data, power)
     except MemoryError:
         raise
     # Whatever is wrong with it, decoding it in full says so.
@@ -110,14 +109,39 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
     return Decoded(grey, (), rows, columns, f"{kind}/{1 << power}", 1 << power)
 
 
-def _averaged_grey(image: Image.Image, data: bytes, power: int) -> Grey | None:
-    """Of a PNG of 8 bits, or of 16 without colour."""
-    if data[24] == 16 and image.mode in _SIXTEEN_BIT:
-        return averaged(np.asarray(image), power) / np.float32(65535)
-    if data[24] > 8 or image.mode not in ("L", "RGB"):
+def _small_jpeg(image: Image.Image, data: bytes, power: int) -> Grey | None:
+    if _orientation(image) != 1:
         return None
-    cells = averaged(np.asarray(image), power)
-    return cells / np.float32(255) if image.mode == "L" else grey_of_colour(cells, 8)
+    image.draft(None, (image.width >> power, image.height >> power))
+    image.load()
+    return _grey(image, data)
+
+
+def _averaged_png(image: Image.Image, data: bytes, power: int) -> Grey | None:
+    cells = _plain_png(image, data)
+    if cells is None:
+        if data[24] > 8 or image.mode not in ("L", "RGB") or image.has_transparency_data:
+            return None
+        image.load()
+        if _orientation(image) != 1:
+            return None
+        cells = np.asarray(image)
+    means = averaged(cells, power)
+    if cells.ndim == 3:
+        return grey_of_colour(means, 8)
+    return means / np.float32(np.iinfo(cells.dtype).max)
+
+
+def _plain_png(image: Image.Image, data: bytes) -> npt.NDArray[Any] | None:
+    """The samples of a PNG that needs nothing but to be unpacked, if there is a quick way."""
+    return decode_quickly(data) if image.format == "PNG" else None
+
+
+def _grey_of_plain(cells: npt.NDArray[Any]) -> Grey:
+    """Of grey in 8 or 16 bits, or colour in 8."""
+    return (
+        grey_of_colour(cells, 8) if cells.ndim == 3 else _scaled(cells, np.iinfo(cells.dtype).max)
+    )
 
 
 def _what(error: Exception) -> str:
@@ -172,6 +196,8 @@ def _sixteen_bit_grey(image: Image.Image) -> Grey:
 
 def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
     """A PNG of 16 bits with colour or opacity, of which Pillow keeps 8 bits only."""
+    import imagecodecs
+
     cells = np.asarray(imagecodecs.png_decode(data))
     if cells.dtype != np.uint16 or cells.ndim != 3 or cells.shape[:2] != image.size[::-1]:
         raise UnreadableFilm("not_decodable", "damaged stream: another shape")

@@ -4,18 +4,25 @@ from collections.abc import Callable
 from typing import Final
 
 from screening.errors import NotAFilm, UnreadableFilm
-from screening.pixels.dicom import open_dicom
 from screening.pixels.film import Film
 from screening.pixels.limits import MAX_PIXELS
 from screening.pixels.raster import open_raster
 from screening.pixels.signature import BMP, DICOM, JPEG, PNG, TIFF, kind_of
+
+
+def _open_dicom(data: bytes, max_pixels: int) -> Film:
+    # pydicom takes a while to import, and many a night has none of its films.
+    from screening.pixels.dicom import open_dicom
+
+    return open_dicom(data, max_pixels)
+
 
 _READERS: Final[dict[str, Callable[[bytes, int], Film]]] = {
     PNG: open_raster,
     JPEG: open_raster,
     TIFF: open_raster,
     BMP: open_raster,
-    DICOM: open_dicom,
+    DICOM: _open_dicom,
 }
 
 

@@ -32,19 +32,20 @@ def averaged(cells: npt.NDArray[Any], power: int) -> Grey:
     Returns:
         Shape (rows', columns', ...), float32: exact but for a last bit.
     """
-    sums = _sums(_sums(cells, power).swapaxes(0, 1), power).swapaxes(0, 1)
+    # Sums of 64 cells at most.
+    wide = np.dtype(f"{cells.dtype.kind}{4 if cells.dtype.itemsize > 1 else 2}")
+    sums = _sums(_sums(cells, power, wide).swapaxes(0, 1), power, wide).swapaxes(0, 1)
     means: Grey = np.multiply(sums, 1 / (1 << 2 * power), dtype=np.float32)
     return means
 
 
-def _sums(cells: npt.NDArray[Any], power: int) -> npt.NDArray[Any]:
+def _sums(cells: npt.NDArray[Any], power: int, wide: npt.DTypeLike) -> npt.NDArray[Any]:
     """Sums of 2**power rows each; of fewer at the end, as much as of so many."""
     factor = 1 << power
     full = len(cells) // factor * factor
-    wide = np.dtype(f"{cells.dtype.kind}{4 if cells.dtype.itemsize > 1 else 2}")
-    sums = cells[:full:factor].astype(wide)
-    for first in range(1, factor):
-        sums += cells[first:full:factor]
+    sums: npt.NDArray[Any] = np.add(cells[:full:factor], cells[1:full:factor], dtype=wide)
+    for further in range(2, factor):
+        sums += cells[further:full:factor]
     if full == len(cells):
         return sums
     rest = cells[full:].mean(axis=0, keepdims=True) * factor
