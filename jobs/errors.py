@@ -35,6 +35,14 @@ class FolderUnreadable(JobFailed):
     """The folder cannot be listed just now."""
 
 
+class ClusterUnusable(JobsError):
+    """The address, the certificates or the packages for a cluster are not what they must be."""
+
+
+class ClusterUnavailable(JobsError):
+    """The cluster cannot be used just now: its scheduler is away, it has no worker, a share is away."""
+
+
 class SystemicFailure(JobFailed):
     """So many films failed that the job was given up."""
 

@@ -188,6 +188,7 @@ class Opener:
             key=key,
             shown_name=key.film if options.hash_names else str,
             gallery=job.gallery,
+            bundle=bundle.path,
             measured=measured,
         )
 

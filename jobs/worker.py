@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from jobs import exit_codes
 from jobs.backoff import delay
 from jobs.errors import (
+    ClusterUnavailable,
     FolderUnreadable,
     LeaseLost,
     NotYet,
@@ -29,7 +30,13 @@ from screening.errors import DecoderError, ReportError, ScreeningError
 _POLL: Final = 2.0
 
 #: What lies outside the job, and may be better later.
-_PASSING: Final = (FolderUnreadable, DecoderError, ReportError, QuarantineError)
+_PASSING: Final = (
+    ClusterUnavailable,
+    FolderUnreadable,
+    DecoderError,
+    ReportError,
+    QuarantineError,
+)
 
 
 class Feeder(Protocol):

@@ -44,6 +44,7 @@ class Screener:
         shown_name: how one film is named in the row of another.
         gallery: where pictures go; None if none are asked for.
         measured: why this model of the bundle; empty if it was asked for.
+        bundle: where the model is, for those who load it elsewhere; None if it is in none.
     """
 
     reader: FilmReader
@@ -54,6 +55,7 @@ class Screener:
     shown_name: Callable[[str], str] = str
     gallery: Gallery | None = None
     measured: str = ""
+    bundle: Path | None = None
 
     @property
     def folder(self) -> Path:

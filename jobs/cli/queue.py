@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from jobs.cli.cluster import cluster_options
 from jobs.cli.options import public_key_option, queue_option, worker_options
 
 
@@ -15,6 +16,7 @@ from jobs.cli.options import public_key_option, queue_option, worker_options
 @worker_options
 @public_key_option
 @queue_option
+@cluster_options
 def worker(queue: Path | str, **shift: Any) -> None:
     """Screen the jobs of the queue, and wait for more.
 

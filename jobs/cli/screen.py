@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from jobs.cli.cluster import cluster_options
 from jobs.cli.options import (
     folder_argument,
     not_before_option,
@@ -14,6 +15,7 @@ from jobs.cli.options import (
     screening_options,
     sign_reports_option,
 )
+from jobs.engines.cluster.access import Access
 from jobs.job import Job
 
 
@@ -21,8 +23,13 @@ from jobs.job import Job
 @folder_argument
 @screening_options
 @sign_reports_option
+@cluster_options
 def run(
-    queue: Path | str, public_key: Path | None, sign_reports: Path | None, **asked: Any
+    queue: Path | str,
+    public_key: Path | None,
+    sign_reports: Path | None,
+    cluster: Access | None,
+    **asked: Any,
 ) -> None:
     """Screen the films in FOLDER now, and write a report.
 
@@ -39,7 +46,7 @@ def run(
     store.add(job)
     click.echo(f"Job {job.name}, queue {shown(queue)}")
     store.close()
-    shift = Shift(drain=True, public_key=public_key, sign_reports=sign_reports)
+    shift = Shift(drain=True, public_key=public_key, sign_reports=sign_reports, cluster=cluster)
     sys.exit(work_off(queue, shift, job.name))
 
 

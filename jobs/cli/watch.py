@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from jobs.agenda import Agenda
+from jobs.cli.cluster import cluster_options
 from jobs.cli.options import (
     folder_argument,
     queueing_options,
@@ -25,6 +26,7 @@ _OF_WORKERS: Final = (
     "notify_command",
     "notify_url",
     "sign_reports",
+    "cluster",
 )
 
 
@@ -33,6 +35,7 @@ _OF_WORKERS: Final = (
 @screening_options
 @queueing_options
 @worker_options
+@cluster_options
 @click.option("--submit-only", is_flag=True, help="Leave the screening to other workers.")
 def watch(
     queue: Path | str,

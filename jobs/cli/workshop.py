@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,8 @@ from typing import Final
 from jobs import exit_codes
 from jobs.agenda import Agenda
 from jobs.cli.progress import ScreeningProgress
+from jobs.engines.cluster.access import Access
+from jobs.engines.engine import Engine
 from jobs.engines.local import LocalEngine
 from jobs.errors import QueueUnavailable, Stopped
 from jobs.feeders.nights import Nights
@@ -51,6 +53,7 @@ class Shift:
         notify_url: likewise.
         public_key: whose bundles are taken; None for everybody's.
         sign_reports: private key with which every report is signed.
+        cluster: whose machines screen; None for this one.
     """
 
     drain: bool = False
@@ -63,6 +66,7 @@ class Shift:
     notify_url: str | None = None
     public_key: Path | None = None
     sign_reports: Path | None = None
+    cluster: Access | None = None
 
 
 def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None) -> int:
@@ -113,10 +117,11 @@ def work_off(
     store = patient(plain, stop, seconds)
     feeders = [] if only else _feeders(database, stop, seconds, studies)
     opener = Opener(store.scored_before, shift.public_key, store.events)
-    threads = max(1, (os.cpu_count() or 1) // shift.processes)
-    with ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress:
+    with (
+        ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress,
+        _engine(shift, stop) as engine,
+    ):
         watcher = Watchers(progress, *_watchers(shift, plain, number))
-        engine = LocalEngine(threads)
         tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
         try:
             codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]
@@ -131,6 +136,18 @@ def work_off(
         # Another worker of the queue may have been faster.
         return _code(store.get(only))
     return exit_codes.most_severe(codes)
+
+
+@contextmanager
+def _engine(shift: Shift, stop: Stop) -> Iterator[Engine]:
+    """What the shift screens with."""
+    if shift.cluster is None:
+        yield LocalEngine(max(1, (os.cpu_count() or 1) // shift.processes))
+        return
+    from jobs.engines.cluster.engine import ClusterEngine
+
+    with closing(ClusterEngine(shift.cluster, stop)) as engine:
+        yield engine
 
 
 def signer_of(private_key: Path | None) -> Callable[[str], bytes] | None:

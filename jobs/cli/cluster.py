@@ -1,0 +1,132 @@
+"""The options that say on which machines films are screened."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from jobs.engines.cluster.access import Access
+from jobs.errors import ClusterUnusable
+
+_LOCAL: Final = "local"
+_DASK: Final = "dask"
+
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Place(click.ParamType[tuple[Path, str]]):
+    """A folder of this machine, and what the workers call it."""
+
+    name = "HERE=THERE"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[Path, str]:
+        here, equals, there = str(value).partition("=")
+        if not (here and equals and there):
+            self.fail(f"{value!r} is not like /films=/mnt/films", parameter, context)
+        return Path(os.path.realpath(here)), there
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--engine",
+        type=click.Choice([_LOCAL, _DASK]),
+        envvar="SCREENING_ENGINE",
+        default=_LOCAL,
+        show_default=True,
+        help="Screen on this machine, or on those of a Dask cluster.",
+    ),
+    click.option(
+        "--scheduler",
+        envvar="SCREENING_SCHEDULER",
+        metavar="URL",
+        help="Of the Dask cluster: tls://host:8786.",
+    ),
+    click.option(
+        "--tls-ca",
+        type=_FILE,
+        envvar="SCREENING_TLS_CA",
+        help="Certificate of the authority that the cluster trusts (PEM).",
+    ),
+    click.option(
+        "--tls-cert",
+        type=_FILE,
+        envvar="SCREENING_TLS_CERT",
+        help="Certificate of this machine (PEM).",
+    ),
+    click.option(
+        "--tls-key", type=_FILE, envvar="SCREENING_TLS_KEY", help="Its private key (PEM)."
+    ),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        help="Talk to the cluster in the clear, on a network where nobody else is.",
+    ),
+    click.option(
+        "--map-path",
+        "places",
+        type=_Place(),
+        multiple=True,
+        envvar="SCREENING_MAP_PATH",
+        help="A folder here, and what it is on the cluster's machines: a path, or an fsspec URL like "
+        "s3://bucket/films; may be repeated.",
+    ),
+)
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that screens; it gets them as one `cluster`, None for here."""
+
+    @functools.wraps(command)
+    def with_cluster(
+        *arguments: Any,
+        engine: str,
+        scheduler: str | None,
+        tls_ca: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        insecure: bool,
+        places: Sequence[tuple[Path, str]],
+        **asked: Any,
+    ) -> Any:
+        try:
+            if engine == _LOCAL:
+                _check_local(scheduler)
+                cluster = None
+            else:
+                cluster = Access(
+                    address=_address(scheduler),
+                    ca=tls_ca,
+                    cert=tls_cert,
+                    key=tls_key,
+                    insecure=insecure,
+                    places=tuple(places),
+                )
+        except ClusterUnusable as error:
+            raise click.UsageError(str(error)) from error
+        return command(*arguments, cluster=cluster, **asked)
+
+    for option in reversed(_OPTIONS):
+        with_cluster = option(with_cluster)
+    return with_cluster
+
+
+def _check_local(scheduler: str | None) -> None:
+    if scheduler is not None:
+        raise ClusterUnusable("--scheduler is that of a Dask cluster: add --engine dask")
+
+
+def _address(scheduler: str | None) -> str:
+    if scheduler is None:
+        raise ClusterUnusable("--engine dask needs --scheduler tls://HOST:8786")
+    if find_spec("distributed") is None:
+        raise ClusterUnusable(
+            "--engine dask needs Dask; run: pip install 'screening[cluster]', here and on every "
+            "machine of the cluster"
+        )
+    return scheduler

@@ -1,0 +1,1 @@
+"""Films are screened by the processes of a Dask cluster."""

@@ -1,0 +1,114 @@
+"""How a Dask cluster is reached, and where its workers find what this machine names."""
+
+import ssl
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from jobs.errors import ClusterUnusable
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+_TLS: Final = "tls"
+_TCP: Final = "tcp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Of the machine, not of a job: whoever screens decides where.
+
+    Attributes:
+        address: of the scheduler, ``tls://HOST:PORT``.
+        ca: certificate (PEM) of the authority that the whole cluster trusts.
+        cert: this machine's certificate.
+        key: its private key.
+        insecure: films' headers may go through the network in the clear.
+        places: folders of this machine, absolute and without links, each with what it is called on
+            the workers: a path, or an fsspec URL.
+
+    Raises:
+        ClusterUnusable: if the address is none, is open to everybody, or a certificate is missing
+            or damaged.
+    """
+
+    address: str
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    insecure: bool = False
+    places: tuple[tuple[Path, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        scheme, host = _parts(self.address)
+        if scheme == _TLS:
+            self._check_certificates()
+        elif not (self.insecure or _is_loopback(host)):
+            raise ClusterUnusable(
+                f"over {self.address} everybody on the network could read what films say of their "
+                "patients, and answer in place of the cluster: use tls:// with certificates, which "
+                "docker/cluster/certificates.sh makes, or --insecure on a network of its own"
+            )
+
+    @property
+    def security(self) -> "Security | None":
+        """For Dask; None for plain TCP."""
+        if urlsplit(self.address).scheme != _TLS:
+            return None
+        from distributed import Security
+
+        return Security(
+            tls_ca_file=str(self.ca),
+            tls_client_cert=str(self.cert),
+            tls_client_key=str(self.key),
+            require_encryption=True,
+        )
+
+    def place(self, folder: Path) -> str:
+        """What the workers call a folder of this machine: the longest prefix decides."""
+        for here, there in sorted(self.places, key=lambda pair: -len(pair[0].parts)):
+            if folder.is_relative_to(here):
+                rest = folder.relative_to(here).as_posix()
+                return there if rest == "." else f"{there.rstrip('/')}/{rest}"
+        return str(folder)
+
+    def _check_certificates(self) -> None:
+        """Not first when the scheduler is called: a job would be in the queue by then."""
+        if self.ca is None or self.cert is None or self.key is None:
+            raise ClusterUnusable(
+                f"{self.address} needs --tls-ca, --tls-cert and --tls-key; "
+                "docker/cluster/certificates.sh makes all three"
+            )
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            context.load_cert_chain(self.cert, self.key)
+        except OSError as error:
+            raise ClusterUnusable(
+                f"{self.ca}, {self.cert} and {self.key} are not an authority, a certificate and its "
+                f"key: {error.strerror or error}"
+            ) from error
+
+
+def is_url(place: str) -> bool:
+    """True for what only fsspec finds."""
+    return "://" in place
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Scheme and host."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in (_TLS, _TCP) and parts.hostname and parts.port:
+            return parts.scheme, parts.hostname
+    except ValueError:  # of a port that is no number
+        pass
+    raise ClusterUnusable(f"{address!r} is no address of a scheduler like tls://host:8786")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,116 @@
+"""What a process of the cluster does: it reads films and puts them to the model, nothing else."""
+
+import threading
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from socket import gethostname
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exports.bundle import Bundle
+from exports.runtimes.load import load_target
+from exports.targets import target
+from jobs.engines.cluster.access import is_url
+from jobs.engines.cluster.order import Answer, Order
+from jobs.errors import ClusterUnavailable, JobFailed
+from screening import __version__
+from screening.card import Card
+from screening.errors import DecoderError, ScreeningError
+from screening.examination import Examined, Examiner
+from screening.isolation import IsolatedReader
+from screening.predictor import Prediction, Predictor
+from screening.reading import FilmReader
+
+#: Two workers may not be loading the same model at once.
+_LOADING: Final = threading.Lock()
+
+
+def examine(order: Order) -> Answer:
+    """Carry out an order.
+
+    Raises:
+        JobFailed: if this host has another bundle or another version.
+        ClusterUnavailable: if something is away that may come back. Both name this host.
+    """
+    host = gethostname()
+    try:
+        return Answer(host, _examined(order))
+    except ScreeningError as error:
+        passing = isinstance(error, DecoderError) or isinstance(error.__cause__, OSError)
+        kind = ClusterUnavailable if passing else JobFailed
+        raise kind(f"host {host} of the cluster: {error}") from error
+
+
+def _examined(order: Order) -> list[Examined]:
+    if order.version != __version__:
+        raise JobFailed(
+            f"screening {__version__} is installed, expected {order.version}; install the same"
+        )
+    with _LOADING:
+        card, predictor = _loaded(order.bundle, order.model_sha256, order.target)
+    examiner = Examiner(card, predictor, order.heatmaps, order.thumbnails)
+    reader = _DESK.reader(order)
+    return examiner.examine([reader.read(found) for found in order.films])
+
+
+@lru_cache(maxsize=2)
+def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor]:
+    """A model, once in each process: every file of its bundle was checked.
+
+    Raises:
+        BundleError: if it is no intact bundle.
+        JobFailed: if it is another one.
+    """
+    opened = Bundle.open(Path(bundle))
+    if opened.sha256 != model_sha256:
+        raise JobFailed(
+            f"the bundle {bundle} is another one than that of the job: its hash is "
+            f"{opened.sha256[:16]}, expected {model_sha256[:16]}"
+        )
+    # Each core has a process of its own.
+    return opened.card, _OneByOne(load_target(opened.path, target(name), threads=1))
+
+
+class _OneByOne:
+    """A predictor for several threads: not every runtime lets them in together."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._lock = threading.Lock()
+        self.runtime = predictor.runtime
+        self.has_map = predictor.has_map
+
+    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
+        with self._lock:
+            return self._predictor.predict(tensors)
+
+
+class _Desk(threading.local):
+    """The reader of this thread, kept for the next order of the same job: decoders start slowly."""
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] = ()
+        self._reader: FilmReader | None = None
+
+    def reader(self, order: Order) -> FilmReader:
+        """What reads the films of this order."""
+        wanted = (order.folder, order.recipe)
+        if self._reader is None or self._of != wanted:
+            if self._reader is not None:
+                self._reader.close()
+            self._of, self._reader = wanted, _reader(order)
+        return self._reader
+
+
+def _reader(order: Order) -> FilmReader:
+    if is_url(order.folder):
+        from jobs.engines.cluster.fetched import FetchedReader
+
+        return FetchedReader(order.folder, order.recipe)
+    return IsolatedReader.of(replace(order.recipe, folder=Path(order.folder)))
+
+
+_DESK: Final = _Desk()
