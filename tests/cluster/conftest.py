@@ -1,0 +1,85 @@
+"""A Dask cluster on hosts that can be killed and unplugged."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cluster.hosts import Host, NoHosts, hosts
+from tiny_model import write_bundle
+
+TOP = Path(__file__).parents[2]
+
+SCRIPT = TOP / "docker" / "cluster" / "certificates.sh"
+
+#: Seconds within which a scheduler or a worker is there.
+PATIENCE = 60.0
+
+
+@dataclass
+class Cluster:
+    """A scheduler on the first host; the others may be workers."""
+
+    hosts: list[Host]
+    tls: Path
+
+    @property
+    def address(self) -> str:
+        return f"tls://{self.hosts[0].address}:8786"
+
+    @property
+    def options(self) -> list[object]:
+        """For `screening run` and `screening worker`."""
+        files = {"ca": "ca.pem", "cert": "cluster.pem", "key": "cluster.key"}
+        tls = [word for name, file in files.items() for word in (f"--tls-{name}", self.tls / file)]
+        return ["--engine", "dask", "--scheduler", self.address, *tls]
+
+    def schedule(self) -> subprocess.Popen[bytes]:
+        """Start the scheduler."""
+        host = self.hosts[0]
+        where = ["--host", f"tls://{host.address}", "--port", 8786, "--no-dashboard"]
+        return host.start("dask", "scheduler", *where, *self._credentials, log="scheduler")
+
+    def work(self, host: Host, processes: int = 1, **extra: str) -> subprocess.Popen[bytes]:
+        """Start a worker on one of the hosts."""
+        how = ["--nworkers", processes, "--nthreads", 1, "--no-dashboard"]
+        place = ["--local-directory", host.place, "--preload", TOP / "tests/cluster/poison.py"]
+        words = ["dask", "worker", self.address, *how, *place, *self._credentials]
+        return host.start(*words, log="worker", **extra)
+
+    @property
+    def _credentials(self) -> list[object]:
+        files = {"ca-file": "ca.pem", "cert": "cluster.pem", "key": "cluster.key"}
+        return [word for name, file in files.items() for word in (f"--tls-{name}", self.tls / file)]
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """What the documented script makes."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    folder = tmp_path_factory.mktemp("tls") / "made"
+    subprocess.run([SCRIPT, folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """A bundle that calls bright films pneumonia."""
+    return write_bundle(tmp_path_factory.mktemp("bright") / "bundle").path
+
+
+@pytest.fixture
+def cluster(tmp_path, certificates):
+    """A scheduler's host and three for workers; nothing runs yet."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SCREENING")}
+    state = {"XDG_STATE_HOME": str(tmp_path / "state"), "SCREENING_RUN_SETTLE": "0"}
+    dask = {"DASK_CONFIG": str(TOP / "docker" / "cluster" / "dask.yaml")}
+    try:
+        with hosts(4, tmp_path / "hosts", kept | state | dask) as made:
+            yield Cluster(made, certificates)
+    except NoHosts as error:
+        pytest.skip(str(error))

@@ -1,0 +1,121 @@
+"""Hosts on one machine: network namespaces, each with a cable to a switch that can be pulled."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import IO, Final
+
+from makers import COMMAND
+
+#: No address of it is ever seen outside: the switch is in a namespace, too.
+_NETWORK: Final = "10.213.7."
+
+_NUMBERS: Final = count(1)
+
+
+class NoHosts(Exception):
+    """Namespaces cannot be made here; the message says why."""
+
+
+@dataclass
+class Host:
+    """One of them; it shares the disks and the processors with the others.
+
+    Attributes:
+        address: IPv4.
+        place: a folder for what its programs print.
+    """
+
+    name: str
+    address: str
+    place: Path
+    environment: Mapping[str, str]
+    _switch: str
+    _port: str
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *words: object, log: str = "log", **extra: str) -> subprocess.Popen[bytes]:
+        """Start a program of this Python's environment; what it prints goes to a file."""
+        program, *arguments = map(str, words)
+        with (self.place / log).open("ab") as file:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", self.name, COMMAND.with_name(program), *arguments],
+                env={**self.environment, **extra},
+                cwd=self.place,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self._started.append(process)
+        return process
+
+    def said(self, log: str = "log") -> str:
+        """What it has printed so far."""
+        return (self.place / log).read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End all its processes at once, without a word."""
+        while pids := _ip("netns", "pids", self.name).split():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.01)
+        for process in self._started:
+            process.wait()
+
+    def unplug(self) -> None:
+        """Pull the cable out of the switch: packets get lost, and nobody is told."""
+        _ip("-n", self._switch, "link", "set", self._port, "down")
+
+    def plug(self) -> None:
+        """Put it in again."""
+        _ip("-n", self._switch, "link", "set", self._port, "up")
+
+
+@contextmanager
+def hosts(number: int, place: Path, environment: Mapping[str, str]) -> Iterator[list[Host]]:
+    """So many hosts on one switch; in the end nothing of them is left.
+
+    Raises:
+        NoHosts: without root, or where a container allows no namespaces.
+    """
+    mark = f"s{os.getpid()}x{next(_NUMBERS)}"
+    switch = f"{mark}sw"
+    with ExitStack() as stack:
+        _add(stack, switch)
+        _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", switch, "link", "set", "bridge", "up")
+        made = []
+        for index in range(1, number + 1):
+            name, port = f"{mark}h{index}", f"port{index}"
+            _add(stack, name)
+            (place / name).mkdir(parents=True)
+            host = Host(name, f"{_NETWORK}{index}", place / name, environment, switch, port)
+            _ip("-n", switch, "link", "add", port, "type", "veth", "peer", "eth0", "netns", name)
+            _ip("-n", switch, "link", "set", port, "master", "bridge", "up")
+            _ip("-n", name, "address", "add", f"{host.address}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                _ip("-n", name, "link", "set", device, "up")
+            stack.callback(host.kill)
+            made.append(host)
+        yield made
+
+
+def _add(stack: ExitStack, name: str) -> None:
+    try:
+        _ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise NoHosts(f"no network namespace can be made: {said.strip()}") from error
+    stack.callback(_ip, "netns", "delete", name)
+
+
+def _ip(*words: str) -> str:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=True)
+    return done.stdout
