@@ -1,6 +1,7 @@
 """Three hosts screen one folder; one dies, one is unplugged, and one film kills whoever reads it."""
 
 import hashlib
+import sys
 import time
 
 import pytest
@@ -64,4 +65,25 @@ def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, bundle, 
     assert others[poison].startswith("killed_worker: ")
     assert verify(report) == []
     with capsys.disabled():
-        print({name: round(seconds, 1) for name, seconds in times.items()})
+        said = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items())
+        sys.stdout.write(f"{said}\n")
+
+
+@pytest.mark.usefixtures("long")
+def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, bundle, tmp_path):
+    control, worker, *_others = cluster.hosts
+    names = write_films(tmp_path / "films", 1500)
+    scheduler, working = cluster.schedule(), cluster.work(worker)
+    report, queue = tmp_path / "report", tmp_path / "queue.sqlite"
+    words = ["run", tmp_path / "films", "--model", bundle, "--out", report, "--queue", queue]
+    run = control.start("screening", *words, *cluster.options, log="run")
+    wait_for(lambda: queue.exists() and committed(queue) > 300, run)
+    scheduler.kill()
+    # As a service manager does.
+    working.wait(60)
+    cluster.schedule()
+    cluster.work(worker)
+    assert run.wait(120) == 0, control.said("run")
+    rows = read_rows(report / PREDICTIONS)
+    assert [row.film for row in rows] == names
+    assert {row.status for row in rows} == {Status.SCORED}
