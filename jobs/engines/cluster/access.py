@@ -71,7 +71,7 @@ class Access:
         for here, there in sorted(self.places, key=lambda pair: -len(pair[0].parts)):
             if folder.is_relative_to(here):
                 rest = folder.relative_to(here).as_posix()
-                return there if rest == "." else f"{there.rstrip('/')}/{rest}"
+                return there if rest == "." else f"{there.removesuffix('/')}/{rest}"
         return str(folder)
 
     def _check_certificates(self) -> None:

@@ -1,6 +1,7 @@
 """What a process of the cluster does: it reads films and puts them to the model, nothing else."""
 
 import threading
+import weakref
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from screening.errors import DecoderError, ScreeningError
 from screening.examination import Examined, Examiner
 from screening.isolation import IsolatedReader
 from screening.predictor import Prediction, Predictor
-from screening.reading import FilmReader
+from screening.reading import FilmReader, Reader
 
 #: Two workers may not be loading the same model at once.
 _LOADING: Final = threading.Lock()
@@ -92,17 +93,24 @@ class _Desk(threading.local):
     """The reader of this thread, kept for the next order of the same job: decoders start slowly."""
 
     def __init__(self) -> None:
-        self._of: tuple[object, ...] = ()
-        self._reader: FilmReader | None = None
+        self._held: _Held | None = None
 
     def reader(self, order: Order) -> FilmReader:
         """What reads the films of this order."""
         wanted = (order.folder, order.recipe)
-        if self._reader is None or self._of != wanted:
-            if self._reader is not None:
-                self._reader.close()
-            self._of, self._reader = wanted, _reader(order)
-        return self._reader
+        if self._held is None or self._held.wanted != wanted:
+            self._held = None
+            self._held = _Held(wanted, _reader(order))
+        return self._held.reader
+
+
+class _Held:
+    """A reader that is closed when nobody holds it any more: with its job, its thread or process."""
+
+    def __init__(self, wanted: tuple[str, Reader], reader: FilmReader) -> None:
+        self.wanted = wanted
+        self.reader = reader
+        weakref.finalize(self, reader.close)
 
 
 def _reader(order: Order) -> FilmReader:

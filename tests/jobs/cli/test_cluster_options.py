@@ -1,0 +1,54 @@
+"""Where films are screened is said once, and checked before anything is queued."""
+
+import pytest
+
+from command import screening
+from jobs import exit_codes
+from jobs.cli import cluster
+from makers import write_film
+
+#: What click gives for wrong usage.
+WRONG = 2
+
+
+def flat(text):
+    """Without the frames and line ends of a usage error."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "watch"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "dask"], "--engine dask needs --scheduler tls://HOST:8786"),
+        (["--scheduler", "tls://host:8786"], "add --engine dask"),
+        (["--engine", "dask", "--scheduler", "host"], "is no address of a scheduler"),
+        (["--engine", "dask", "--scheduler", "tls://host:8786"], "needs --tls-ca"),
+        (["--engine", "dask", "--scheduler", "tcp://host:8786"], "or --insecure"),
+        (["--map-path", "/films"], "is not like /films=/mnt/films"),
+    ],
+)
+def test_what_cannot_be_is_wrong_usage(command, words, said, folder, queue):
+    place = [] if command == "worker" else [folder]
+    result = screening(command, *place, *words)
+    assert result.exit_code == WRONG
+    assert said in flat(result.stderr)
+    assert not queue.exists()
+
+
+def test_without_dask_it_is_said_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda _name: None)
+    result = screening("run", folder, "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
+    assert result.exit_code == WRONG
+    assert "pip install 'screening[cluster]'" in flat(result.stderr)
+
+
+def test_all_of_it_may_come_from_the_environment(folder, monkeypatch):
+    write_film(folder / "a.png", 1)
+    monkeypatch.setattr("jobs.engines.cluster.link._FIRST", 0)
+    monkeypatch.setattr("jobs.engines.cluster.link._TRY", 0.5)
+    monkeypatch.setenv("SCREENING_ENGINE", "dask")
+    monkeypatch.setenv("SCREENING_SCHEDULER", "tcp://127.0.0.1:9")
+    result = screening("run", folder)
+    assert result.exit_code == exit_codes.ERROR
+    assert "the scheduler tcp://127.0.0.1:9 cannot be reached" in flat(result.stderr)

@@ -1,0 +1,119 @@
+"""How a cluster is reached: encrypted, unless nobody else is on the way."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobs.engines.cluster.access import Access, is_url
+from jobs.errors import ClusterUnusable
+
+SCRIPT = Path(__file__).parents[2] / "docker" / "cluster" / "certificates.sh"
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory):
+    """What the documented script makes."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    folder = tmp_path_factory.mktemp("tls") / "made"
+    subprocess.run([SCRIPT, folder], check=True, capture_output=True)
+    return folder
+
+
+def encrypted(tls, **changes):
+    files = {"ca": tls / "ca.pem", "cert": tls / "cluster.pem", "key": tls / "cluster.key"}
+    return Access(address="tls://10.0.0.1:8786", **files | changes)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "host",
+        "host:8786",
+        "tls://host",
+        "tcp://:8786",
+        "tls://host:port",
+        "tls://host:99999",
+        "http://host:8786",
+        "inproc://127.0.0.1/1/1",
+        "tls://[::1:8786",
+    ],
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ClusterUnusable, match="is no address of a scheduler like tls://"):
+        Access(address=address, insecure=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.3", "localhost", "[::1]"])
+def test_in_the_clear_on_this_machine(host):
+    assert Access(address=f"tcp://{host}:8786").security is None
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "192.168.0.7", "localhost.example", "[fd00::1]"])
+def test_in_the_clear_elsewhere_only_if_that_is_asked_for(host):
+    with pytest.raises(ClusterUnusable, match=r"use tls:// with certificates.+or --insecure"):
+        Access(address=f"tcp://{host}:8786")
+    assert Access(address=f"tcp://{host}:8786", insecure=True).security is None
+
+
+def test_encrypted_both_ways(tls):
+    security = encrypted(tls).security
+    assert security.require_encryption
+    assert security.tls_client_cert == str(tls / "cluster.pem")
+    assert security.get_connection_args("client")["ssl_context"] is not None
+
+
+@pytest.mark.parametrize("missing", ["ca", "cert", "key"])
+def test_encryption_takes_all_three_files(tls, missing):
+    with pytest.raises(ClusterUnusable, match="needs --tls-ca, --tls-cert and --tls-key"):
+        encrypted(tls, **{missing: None})
+
+
+@pytest.mark.parametrize(
+    ("what", "file"), [("key", "ca.key"), ("cert", "cluster.key"), ("ca", "cluster.key")]
+)
+def test_files_that_do_not_belong_together_are_found_before_a_job_is_queued(tls, what, file):
+    with pytest.raises(ClusterUnusable, match="are not an authority, a certificate and its key"):
+        encrypted(tls, **{what: tls / file})
+
+
+def test_only_the_authority_can_be_read_by_others_never_a_key(tls):
+    assert {path.name for path in tls.iterdir()} == {
+        "ca.key",
+        "ca.pem",
+        "cluster.key",
+        "cluster.pem",
+    }
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tls.iterdir())
+
+
+def test_keys_are_not_written_over(tls):
+    before = {path.name: path.read_bytes() for path in tls.iterdir()}
+    again = subprocess.run([SCRIPT, tls], capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "holds keys already" in again.stderr
+    assert {path.name: path.read_bytes() for path in tls.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "place"),
+    [
+        ("/films", "/mnt/films/"),
+        ("/films/2026/11", "/mnt/films/2026/11"),
+        ("/films/big", "s3://bucket"),
+        ("/films/big/a b", "s3://bucket/a b"),
+        ("/filmsandmore", "/filmsandmore"),
+        ("/elsewhere", "/elsewhere"),
+        ("/memory", "memory://"),
+        ("/memory/a", "memory://a"),
+    ],
+)
+def test_the_longest_prefix_says_what_the_workers_call_a_folder(folder, place):
+    places = ((Path("/films"), "/mnt/films/"), (Path("/films/big"), "s3://bucket"))
+    places += ((Path("/memory"), "memory://"),)
+    access = Access(address="tcp://127.0.0.1:8786", places=places)
+    assert access.place(Path(folder)) == place
+    assert is_url(place) == (not place.startswith("/"))

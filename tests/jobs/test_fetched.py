@@ -1,0 +1,128 @@
+"""Films from a store that is no file system are read like any other, with the same checks."""
+
+from contextlib import closing
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from jobs.engines.cluster import fetched
+from jobs.engines.cluster.fetched import FetchedReader
+from makers import dicom_bytes, dicom_film, grey_film, make_card, write_film
+from screening.films import Found, discover, text_of
+from screening.isolation import IsolatedReader
+from screening.reading import Reader
+from screening.row import Status
+
+
+@pytest.fixture
+def store():
+    """A folder of objects in memory."""
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def recipe(folder):
+    return Reader(folder, make_card().preprocessing)
+
+
+@pytest.fixture
+def reader(recipe):
+    with closing(FetchedReader("memory://bucket/films", recipe)) as reader:
+        yield reader
+
+
+def upload(store, folder):
+    for found in discover(folder):
+        store.pipe(f"/bucket/films/{found.film}", (folder / found.film).read_bytes())
+
+
+def plain(film):
+    """All of a film that two readers must agree on."""
+    fields = {
+        name: value for name, value in vars(film).items() if name not in ("tensor", "seconds")
+    }
+    return fields, None if film.tensor is None else film.tensor.tolist()
+
+
+@pytest.mark.parametrize("way", ["memory://bucket/films", "file://{folder}"])
+def test_a_film_is_the_same_wherever_it_comes_from(store, recipe, folder, way):
+    write_film(folder / "a.png", 1)
+    write_film(folder / "deep/er/b c.jpg", 2)
+    (folder / "d.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(3), PatientID="7")))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "empty").touch()
+    (folder / "text").write_text("hello")
+    upload(store, folder)
+    films = discover(folder)
+    with (
+        closing(IsolatedReader.of(recipe)) as here,
+        closing(FetchedReader(way.format(folder=folder), recipe)) as there,
+    ):
+        assert [plain(there.read(found)) for found in films] == [
+            plain(here.read(found)) for found in films
+        ]
+
+
+def test_nothing_of_a_film_stays(store, reader, folder):
+    write_film(folder / "deep/a.png", 1)
+    upload(store, folder)
+    assert reader.read(Found("deep/a.png", 1)).status is Status.SCORED
+    assert [path for path in reader.folder.rglob("*") if path.is_file()] == []
+    assert reader.folder.stat().st_mode & 0o077 == 0
+    reader.close()
+    assert not reader.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("away.png", "vanished"), ("deep", "not_followed"), ("f\udcfcr", "vanished")]
+)
+def test_what_is_no_file_there_says_so(store, reader, folder, name, code):
+    write_film(folder / "deep/a.png", 1)
+    upload(store, folder)
+    assert reader.read(Found(text_of(name), 1)).reason.startswith(f"{code}: ")
+
+
+def test_what_was_no_file_when_it_was_listed_is_not_fetched(store, reader):
+    assert reader.read(Found("pipe", 0, is_file=False)).reason.startswith("not_followed: ")
+
+
+def test_a_film_over_the_limit_is_not_fetched(store, reader, folder, monkeypatch):
+    size = write_film(folder / "a.png", 1).stat().st_size
+    upload(store, folder)
+    monkeypatch.setattr(fetched, "MAX_BYTES", size - 1)
+    assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
+    monkeypatch.setattr(fetched, "MAX_BYTES", size)
+    assert reader.read(Found("a.png", size)).status is Status.SCORED
+
+
+def test_a_film_that_is_larger_than_the_store_says_is_not_fetched_either(
+    store, reader, folder, monkeypatch
+):
+    size = write_film(folder / "a.png", 1).stat().st_size
+    upload(store, folder)
+    about = {"type": "file", "size": None}
+    monkeypatch.setattr(MemoryFileSystem, "info", lambda *_arguments, **_options: about)
+    monkeypatch.setattr(fetched, "MAX_BYTES", size - 1)
+    assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
+
+
+def test_a_store_that_fails_does_not_name_the_film(store, reader, monkeypatch):
+    class Denied(OSError):
+        """As libraries of stores raise them."""
+
+    def denied(_files, path, **_options):
+        raise Denied(f"403 for {path}")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", denied)
+    film = reader.read(Found("MUSTERMANN.png", 1))
+    assert film.reason == "unreadable: The file could not be opened (Denied)."
+
+
+def test_its_folder_is_not_that_of_the_recipe(reader, folder):
+    assert reader.folder != folder == Path(folder)
+    assert reader.recipe.folder == reader.folder
