@@ -1,4 +1,4 @@
-# What the nights need, without TensorFlow. From the top of the repository:
+# What the nights need, and the machines of a Dask cluster, without TensorFlow. From the top of the repository:
 #
 #     docker build --file docker/runner.Dockerfile --tag screening-runner .
 
@@ -12,7 +12,7 @@ COPY . .
 # held against its source: a read-only image cannot renew it, and starts slowly without.
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
-        --constraint docker/constraints.txt ".[postgres]" \
+        --constraint docker/constraints.txt ".[postgres,cluster]" \
     && find /venv -type d -name tests -prune -exec rm -r {} + \
     && python -m compileall -q --invalidation-mode unchecked-hash /venv
 

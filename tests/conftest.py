@@ -1,7 +1,9 @@
 """What all tests share."""
 
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,17 @@ def screener(folder: Path, key: PatientKey) -> Screener:
     """Screens `folder` by brightness."""
     card = make_card()
     return Screener(Reader(folder, card.preprocessing), card, "f" * 64, BrightnessPredictor(), key)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates for a Dask cluster, as the documented script makes them."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    folder = tmp_path_factory.mktemp("tls") / "made"
+    script = Path(__file__).parents[1] / "docker" / "cluster" / "certificates.sh"
+    subprocess.run([script, folder], check=True, capture_output=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

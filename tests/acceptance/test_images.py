@@ -55,7 +55,7 @@ def test_a_builder_is_sent_what_the_package_is_made_of_and_nothing_else():
 @pytest.mark.parametrize(
     ("image", "installs"),
     [
-        ("runner", '".[postgres]"'),
+        ("runner", '".[postgres,cluster]"'),
         ("train", '".[train]"'),
         ("edge", "--requirement bundle/requirements.txt"),
     ],

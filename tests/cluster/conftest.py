@@ -1,7 +1,6 @@
 """A Dask cluster on hosts that can be killed and unplugged."""
 
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,6 @@ from cluster.hosts import Host, NoHosts, hosts
 from tiny_model import write_bundle
 
 TOP = Path(__file__).parents[2]
-
-SCRIPT = TOP / "docker" / "cluster" / "certificates.sh"
-
-#: Seconds within which a scheduler or a worker is there.
-PATIENCE = 60.0
 
 
 @dataclass
@@ -54,16 +48,6 @@ class Cluster:
     def _credentials(self) -> list[object]:
         files = {"ca-file": "ca.pem", "cert": "cluster.pem", "key": "cluster.key"}
         return [word for name, file in files.items() for word in (f"--tls-{name}", self.tls / file)]
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    """What the documented script makes."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
-    folder = tmp_path_factory.mktemp("tls") / "made"
-    subprocess.run([SCRIPT, folder], check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """How a cluster is reached: encrypted, unless nobody else is on the way."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,18 +11,8 @@ from jobs.errors import ClusterUnusable
 SCRIPT = Path(__file__).parents[2] / "docker" / "cluster" / "certificates.sh"
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory):
-    """What the documented script makes."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
-    folder = tmp_path_factory.mktemp("tls") / "made"
-    subprocess.run([SCRIPT, folder], check=True, capture_output=True)
-    return folder
-
-
-def encrypted(tls, **changes):
-    files = {"ca": tls / "ca.pem", "cert": tls / "cluster.pem", "key": tls / "cluster.key"}
+def encrypted(made, **changes):
+    files = {"ca": made / "ca.pem", "cert": made / "cluster.pem", "key": made / "cluster.key"}
     return Access(address="tls://10.0.0.1:8786", **files | changes)
 
 
@@ -59,43 +48,45 @@ def test_in_the_clear_elsewhere_only_if_that_is_asked_for(host):
     assert Access(address=f"tcp://{host}:8786", insecure=True).security is None
 
 
-def test_encrypted_both_ways(tls):
-    security = encrypted(tls).security
+def test_encrypted_both_ways(certificates):
+    security = encrypted(certificates).security
     assert security.require_encryption
-    assert security.tls_client_cert == str(tls / "cluster.pem")
+    assert security.tls_client_cert == str(certificates / "cluster.pem")
     assert security.get_connection_args("client")["ssl_context"] is not None
 
 
 @pytest.mark.parametrize("missing", ["ca", "cert", "key"])
-def test_encryption_takes_all_three_files(tls, missing):
+def test_encryption_takes_all_three_files(certificates, missing):
     with pytest.raises(ClusterUnusable, match="needs --tls-ca, --tls-cert and --tls-key"):
-        encrypted(tls, **{missing: None})
+        encrypted(certificates, **{missing: None})
 
 
 @pytest.mark.parametrize(
     ("what", "file"), [("key", "ca.key"), ("cert", "cluster.key"), ("ca", "cluster.key")]
 )
-def test_files_that_do_not_belong_together_are_found_before_a_job_is_queued(tls, what, file):
+def test_files_that_do_not_belong_together_are_found_before_a_job_is_queued(
+    certificates, what, file
+):
     with pytest.raises(ClusterUnusable, match="are not an authority, a certificate and its key"):
-        encrypted(tls, **{what: tls / file})
+        encrypted(certificates, **{what: certificates / file})
 
 
-def test_only_the_authority_can_be_read_by_others_never_a_key(tls):
-    assert {path.name for path in tls.iterdir()} == {
+def test_only_the_authority_can_be_read_by_others_never_a_key(certificates):
+    assert {path.name for path in certificates.iterdir()} == {
         "ca.key",
         "ca.pem",
         "cluster.key",
         "cluster.pem",
     }
-    assert all(path.stat().st_mode & 0o077 == 0 for path in tls.iterdir())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in certificates.iterdir())
 
 
-def test_keys_are_not_written_over(tls):
-    before = {path.name: path.read_bytes() for path in tls.iterdir()}
-    again = subprocess.run([SCRIPT, tls], capture_output=True, text=True, check=False)
+def test_keys_are_not_written_over(certificates):
+    before = {path.name: path.read_bytes() for path in certificates.iterdir()}
+    again = subprocess.run([SCRIPT, certificates], capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "holds keys already" in again.stderr
-    assert {path.name: path.read_bytes() for path in tls.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in certificates.iterdir()} == before
 
 
 @pytest.mark.parametrize(
