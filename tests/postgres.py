@@ -31,7 +31,7 @@ _PORTS: Final = range(20_000, 32_000)
 
 # Shared memory lies in the folder, so that it goes with it.
 _SETTINGS: Final = """\
-listen_addresses = '127.0.0.1'
+listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = ''
 max_connections = 100
@@ -43,6 +43,9 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 """
+
+# Whoever is on a network that this machine is on may come in.
+_TRUST: Final = "host all all samenet trust\n"
 
 Mode = Literal["fast", "immediate"]
 
@@ -56,7 +59,7 @@ class ServerFailed(Exception):
 
 
 class Server:
-    """A server with a cluster of its own, on a port of 127.0.0.1 that it keeps.
+    """A server with a cluster of its own, on a port that it keeps.
 
     The user ``screening`` is its superuser and needs no password. See :func:`served`.
 
@@ -65,14 +68,18 @@ class Server:
         programs: PostgreSQL's.
         durable: whether a commit is on the disk when it returns, as in earnest. Otherwise a crash
             may lose the last commits.
+        host: address of this machine that it listens on.
 
     Attributes:
         folder: as given; it holds the server's log.
     """
 
-    def __init__(self, folder: Path, programs: Programs, *, durable: bool) -> None:
+    def __init__(
+        self, folder: Path, programs: Programs, *, durable: bool, host: str = "127.0.0.1"
+    ) -> None:
         self.folder: Final = folder
         self._programs = programs
+        self._host = host
         self._data = folder / "data"
         self._log = folder / "log"
         self._port = _free_port()
@@ -158,9 +165,11 @@ class Server:
         options = ["--encoding=UTF8", "--locale=C", "--auth=trust", f"--username={_USER}"]
         sync = [] if durable else ["--no-sync"]
         self._run("initdb", *options, *sync, f"--pgdata={self._data}")
-        settings = _SETTINGS.format(port=self._port) + ("" if durable else _HASTE)
+        settings = _SETTINGS.format(host=self._host, port=self._port) + ("" if durable else _HASTE)
         with (self._data / "postgresql.conf").open("a") as file:
             file.write(settings)
+        with (self._data / "pg_hba.conf").open("a") as file:
+            file.write(_TRUST)
 
     def _forget_memory(self) -> None:
         """Remove the System V segment that marks the cluster as in use, and that nobody else will.
@@ -179,21 +188,23 @@ class Server:
             raise ServerFailed(f"{program} failed: {done.stderr.strip()}")
 
     def _address(self) -> list[str]:
-        return ["--host=127.0.0.1", f"--port={self._port}", f"--username={_USER}"]
+        return [f"--host={self._host}", f"--port={self._port}", f"--username={_USER}"]
 
     def _url(self, database: str) -> str:
-        return f"postgresql+pg8000://{_USER}@127.0.0.1:{self._port}/{database}"
+        return f"postgresql+pg8000://{_USER}@{self._host}:{self._port}/{database}"
 
     def _log_end(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
 
 
 @contextmanager
-def served(*, durable: bool = True, within: Path | None = None) -> Iterator[Server]:
+def served(
+    *, durable: bool = True, within: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[Server]:
     """A server that runs until the block is left, however; then nothing of it stays.
 
     Args:
-        durable: see :class:`Server`.
+        durable: see :class:`Server`; `host` likewise.
         within: the folder for its folder; as root, one that ``nobody`` can reach.
 
     Raises:
@@ -205,7 +216,7 @@ def served(*, durable: bool = True, within: Path | None = None) -> Iterator[Serv
         owner = account()
         if owner:
             os.chown(folder, owner["user"], owner["group"])
-        server = Server(folder, programs, durable=durable)
+        server = Server(folder, programs, durable=durable, host=host)
         try:
             server.start()
             yield server

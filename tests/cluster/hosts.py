@@ -1,5 +1,6 @@
 """Hosts on one machine: network namespaces, each with a cable to a switch that can be pulled."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,9 @@ from makers import COMMAND
 _NETWORK: Final = "10.213.7."
 
 _NUMBERS: Final = count(1)
+
+#: CLONE_NEWNET, <linux/sched.h>
+_NEW_NETWORK: Final = 0x40000000
 
 
 class NoHosts(Exception):
@@ -58,6 +62,16 @@ class Host:
     def said(self, log: str = "log") -> str:
         """What it has printed so far."""
         return (self.place / log).read_text(errors="replace")
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread, and what it starts, is on this host; see setns(2)."""
+        with Path("/proc/thread-self/ns/net").open() as before:
+            _enter(Path("/run/netns", self.name))
+            try:
+                yield
+            finally:
+                _enter(Path(f"/proc/self/fd/{before.fileno()}"))
 
     def kill(self) -> None:
         """End all its processes at once, without a word."""
@@ -114,6 +128,12 @@ def _add(stack: ExitStack, name: str) -> None:
         said = getattr(error, "stderr", "") or str(error)
         raise NoHosts(f"no network namespace can be made: {said.strip()}") from error
     stack.callback(_ip, "netns", "delete", name)
+
+
+def _enter(namespace: Path) -> None:
+    with namespace.open() as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _NEW_NETWORK):
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
 
 
 def _ip(*words: str) -> str:
