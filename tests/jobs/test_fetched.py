@@ -1,5 +1,7 @@
 """Films from a store that is no file system are read like any other, with the same checks."""
 
+import errno
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -121,6 +123,15 @@ def test_a_store_that_fails_does_not_name_the_film(store, reader, monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "info", denied)
     film = reader.read(Found("MUSTERMANN.png", 1))
     assert film.reason == "unreadable: The file could not be opened (Denied)."
+
+
+def test_a_full_disk_is_no_fault_of_the_film(store, reader, folder, monkeypatch):
+    def full(_files, _path, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(MemoryFileSystem, "info", full)
+    with pytest.raises(OSError, match="No space left"):
+        reader.read(Found("a.png", 1))
 
 
 def test_its_folder_is_not_that_of_the_recipe(reader, folder):

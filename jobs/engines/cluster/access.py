@@ -42,7 +42,7 @@ class Access:
     places: tuple[tuple[Path, str], ...] = ()
 
     def __post_init__(self) -> None:
-        scheme, host = _parts(self.address)
+        scheme, host, _port = _parts(self.address)
         if scheme == _TLS:
             self._check_certificates()
         elif not (self.insecure or _is_loopback(host)):
@@ -53,9 +53,14 @@ class Access:
             )
 
     @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port of the scheduler."""
+        return _parts(self.address)[1:]
+
+    @property
     def security(self) -> "Security | None":
         """For Dask; None for plain TCP."""
-        if urlsplit(self.address).scheme != _TLS:
+        if _parts(self.address)[0] != _TLS:
             return None
         from distributed import Security
 
@@ -83,7 +88,8 @@ class Access:
             )
         try:
             context = ssl.create_default_context(cafile=self.ca)
-            context.load_cert_chain(self.cert, self.key)
+            # Nobody is there to be asked for a password.
+            context.load_cert_chain(self.cert, self.key, password="")
         except OSError as error:
             raise ClusterUnusable(
                 f"{self.ca}, {self.cert} and {self.key} are not an authority, a certificate and its "
@@ -96,12 +102,12 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def _parts(address: str) -> tuple[str, str]:
-    """Scheme and host."""
+def _parts(address: str) -> tuple[str, str, int]:
+    """Scheme, host and port."""
     try:
         parts = urlsplit(address)
         if parts.scheme in (_TLS, _TCP) and parts.hostname and parts.port:
-            return parts.scheme, parts.hostname
+            return parts.scheme, parts.hostname, parts.port
     except ValueError:  # of a port that is no number
         pass
     raise ClusterUnusable(f"{address!r} is no address of a scheduler like tls://host:8786")

@@ -31,7 +31,7 @@ _LISTEN: Final = 0.2
 _EACH: Final = 2
 
 #: Answers that wait for an earlier one, for each order that is out: a slow film stops nobody.
-_AHEAD: Final = 4
+_AHEAD: Final = 2
 
 
 class ClusterEngine:

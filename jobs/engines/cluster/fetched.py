@@ -1,5 +1,6 @@
 """Films of a store that is no file system: each is fetched, read like any other, and removed."""
 
+import errno
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,11 @@ class FetchedReader:
         """Every film is to be read."""
 
     def read(self, found: Found) -> ReadFilm:
-        """Fetch, read, decode, gate and preprocess one film. Never raises for what is in a file."""
+        """Fetch, read, decode, gate and preprocess one film. Never raises for what is in a file.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
         if not found.is_file:
             return self._reader.read(found)
         started = time.perf_counter()
@@ -77,6 +82,8 @@ class FetchedReader:
         except FileNotFoundError as error:
             raise UnreadableFilm("vanished", "") from error
         except (OSError, UnicodeError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
             # What stores say may hold the film's name; what the system says does not.
             said = getattr(error, "strerror", None) if type(error) is OSError else None
             raise UnreadableFilm("unreadable", said or type(error).__name__) from error

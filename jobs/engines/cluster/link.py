@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import logging
+import socket
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -127,6 +128,9 @@ class Link:
                 return self._client
 
     def _connect(self) -> Client:
+        # Dask would try for seconds, and leave a thread behind each time.
+        with socket.create_connection(self._access.endpoint, _TRY):
+            pass
         # What goes wrong is said once, by this project.
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

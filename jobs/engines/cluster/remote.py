@@ -43,6 +43,10 @@ def examine(order: Order) -> Answer:
         passing = isinstance(error, DecoderError) or isinstance(error.__cause__, OSError)
         kind = ClusterUnavailable if passing else JobFailed
         raise kind(f"host {host} of the cluster: {error}") from error
+    except OSError as error:
+        # Of the host, such as a full disk: what is wrong with a film is no error.
+        said = error.strerror or type(error).__name__
+        raise ClusterUnavailable(f"host {host} of the cluster: {said}") from error
 
 
 def _examined(order: Order) -> list[Examined]:
