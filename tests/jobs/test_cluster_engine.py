@@ -1,9 +1,11 @@
 """A Dask cluster in this very process: order, bounds, faults, and what of films is ever shown."""
 
 import errno
+import gc
 import os
 import signal
 import threading
+import warnings
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -26,6 +28,20 @@ from screening.isolation import IsolatedReader
 from screening.pipeline import Screener, Seen
 from screening.row import Status
 from tiny_model import write_bundle
+
+
+#: Dask leaves some connections that were broken off to the garbage collector.
+SOCKETS = "unclosed <socket"
+
+pytestmark = pytest.mark.filterwarnings(f"ignore:{SOCKETS}:ResourceWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_socket_is_left_to_other_tests():
+    yield
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SOCKETS, ResourceWarning)
+        gc.collect()
 
 
 def served(workers=1, **options):
