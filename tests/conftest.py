@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,14 +45,25 @@ def screener(folder: Path, key: PatientKey) -> Screener:
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates for a Dask cluster, as the documented script makes them."""
+def make_certificates() -> Callable[[Path], Path]:
+    """Makes certificates for a Dask cluster in a new folder, with the documented script."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl")
-    folder = tmp_path_factory.mktemp("tls") / "made"
-    script = Path(__file__).parents[1] / "docker" / "cluster" / "certificates.sh"
-    subprocess.run([script, folder], check=True, capture_output=True)
-    return folder
+
+    def made(folder: Path) -> Path:
+        script = Path(__file__).parents[1] / "docker" / "cluster" / "certificates.sh"
+        subprocess.run([script, folder], check=True, capture_output=True)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def certificates(
+    make_certificates: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Certificates of one cluster."""
+    return make_certificates(tmp_path_factory.mktemp("tls") / "made")
 
 
 @pytest.fixture(scope="session")

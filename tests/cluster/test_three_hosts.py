@@ -1,8 +1,11 @@
-"""Three hosts screen one folder; one dies, one is unplugged, and one film kills whoever reads it."""
+"""Three hosts screen one folder: hosts die, are unplugged, and a film kills whoever reads it."""
 
 import hashlib
+import itertools
 import sys
 import time
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,31 +15,77 @@ from screening.row import PREDICTIONS, Status, read_rows
 from screening.verification import verify
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def long(request):
     if not request.config.getoption("--long"):
-        pytest.skip("four Dask processes start: with --long")
+        pytest.skip("several Dask processes start: with --long")
 
 
-def committed(queue):
-    """How many films have a row."""
-    ledger = Ledger(queue)
-    try:
-        return ledger.committed()
-    finally:
-        ledger.close()
+@dataclass
+class Watch:
+    """How many films have a row, and when that was seen.
+
+    Attributes:
+        seen: seconds since it began, and films.
+    """
+
+    queue: Path
+    began: float = field(default_factory=time.monotonic)
+    seen: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, 0)])
+
+    @property
+    def now(self):
+        return time.monotonic() - self.began
+
+    def wait(self, films, process, seconds=300):
+        """Until so many have one."""
+        until = self.now + seconds
+        while self.seen[-1][1] < films:
+            assert process.poll() is None, "it ended too early"
+            assert self.now < until
+            if self.queue.exists():
+                ledger = Ledger(self.queue)
+                committed = ledger.committed()
+                ledger.close()
+                if committed != self.seen[-1][1]:
+                    self.seen.append((self.now, committed))
+            time.sleep(0.05)
+
+    def longest_pause(self, after):
+        """Seconds without a new row, from this moment on."""
+        times = [after, *(at for at, _films in self.seen if at > after)]
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
-def wait_for(condition, process, seconds=300):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "it ended too early"
-        assert time.monotonic() < until
-        time.sleep(0.05)
+@pytest.fixture
+def say(capsys):
+    """Figures are what it is also run for."""
+
+    def said(**figures):
+        with capsys.disabled():
+            line = ", ".join(f"{name} {value:.1f} s" for name, value in figures.items())
+            sys.stdout.write(f"\n{line}\n")
+
+    return said
 
 
-@pytest.mark.usefixtures("long")
-def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, bundle, tmp_path, capsys):
+@pytest.fixture
+def words(bundle, tmp_path):
+    """To screen a folder of the test's, after the name of the command."""
+    place = ["--out", tmp_path / "report", "--queue", tmp_path / "queue.sqlite"]
+    return [tmp_path / "films", "--model", bundle, *place]
+
+
+def check(report, names, poison=None):
+    rows = read_rows(report / PREDICTIONS)
+    assert [row.film for row in rows] == names
+    others = {row.film: row.reason for row in rows if row.status is not Status.SCORED}
+    assert others.keys() == ({poison} if poison else set())
+    assert all(reason.startswith("killed_worker: ") for reason in others.values())
+    assert verify(report) == []
+
+
+def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, words, tmp_path, say):
     control, dying, unplugged, staying = cluster.hosts
     names = write_films(tmp_path / "films", 5000)
     poison = names[3501]
@@ -44,46 +93,71 @@ def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, bundle, 
     cluster.schedule()
     for host in (dying, unplugged, staying):
         cluster.work(host, POISON=sha256)
-    report, queue = tmp_path / "report", tmp_path / "queue.sqlite"
-    began = time.monotonic()
-    words = ["run", tmp_path / "films", "--model", bundle, "--out", report, "--queue", queue]
-    run = control.start("screening", *words, *cluster.options, log="run")
-    wait_for(lambda: queue.exists() and committed(queue) > 1000, run)
+    run = control.start("screening", "run", *words, *cluster.options, log="run")
+    watch = Watch(tmp_path / "queue.sqlite")
+    watch.wait(1000, run)
     unplugged.unplug()
-    times = {"unplugged": time.monotonic() - began}
-    wait_for(lambda: committed(queue) > 2000, run)
+    pulled = watch.now
+    watch.wait(2000, run)
     dying.kill()
-    times["killed"] = time.monotonic() - began
-    wait_for(lambda: committed(queue) >= 5000, run)
-    times["last row"] = time.monotonic() - began
+    killed = watch.now
+    watch.wait(5000, run)
     assert run.wait(120) == 3, control.said("run")
-    times["report"] = time.monotonic() - began
-    rows = read_rows(report / PREDICTIONS)
-    assert [row.film for row in rows] == names
-    others = {row.film: row.reason for row in rows if row.status is not Status.SCORED}
-    assert others == {poison: others[poison]}
-    assert others[poison].startswith("killed_worker: ")
-    assert verify(report) == []
-    with capsys.disabled():
-        said = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items())
-        sys.stdout.write(f"{said}\n")
+    check(tmp_path / "report", names, poison)
+    say(
+        unplugged=pulled,
+        killed=killed,
+        last_row=watch.seen[-1][0],
+        longest_pause=watch.longest_pause(pulled),
+        longest_after_kill=watch.longest_pause(killed),
+    )
 
 
-@pytest.mark.usefixtures("long")
-def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, bundle, tmp_path):
+def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, words, tmp_path, say):
     control, worker, *_others = cluster.hosts
     names = write_films(tmp_path / "films", 1500)
     scheduler, working = cluster.schedule(), cluster.work(worker)
-    report, queue = tmp_path / "report", tmp_path / "queue.sqlite"
-    words = ["run", tmp_path / "films", "--model", bundle, "--out", report, "--queue", queue]
-    run = control.start("screening", *words, *cluster.options, log="run")
-    wait_for(lambda: queue.exists() and committed(queue) > 300, run)
+    run = control.start("screening", "run", *words, *cluster.options, log="run")
+    watch = Watch(tmp_path / "queue.sqlite")
+    watch.wait(300, run)
     scheduler.kill()
+    killed = watch.now
     # As a service manager does.
     working.wait(60)
+    ended = watch.now
     cluster.schedule()
     cluster.work(worker)
+    watch.wait(1500, run)
     assert run.wait(120) == 0, control.said("run")
-    rows = read_rows(report / PREDICTIONS)
-    assert [row.film for row in rows] == names
-    assert {row.status for row in rows} == {Status.SCORED}
+    check(tmp_path / "report", names)
+    say(killed=killed, worker_ended=ended, longest_pause=watch.longest_pause(killed))
+
+
+def test_a_job_goes_on_when_the_machine_that_gave_out_its_films_is_killed(cluster, words, tmp_path):
+    control, worker, *_others = cluster.hosts
+    names = write_films(tmp_path / "films", 1500)
+    scheduler = cluster.schedule()
+    cluster.work(worker)
+    run = control.start("screening", "run", *words, *cluster.options, log="run")
+    watch = Watch(tmp_path / "queue.sqlite")
+    watch.wait(500, run)
+    run.kill()
+    assert scheduler.poll() is None
+    queue = ["--drain", "--queue", tmp_path / "queue.sqlite"]
+    again = control.start("screening", "worker", *queue, *cluster.options, log="again")
+    watch.wait(1500, again)
+    assert again.wait(120) == 0, control.said("again")
+    check(tmp_path / "report", names)
+
+
+def test_whoever_has_no_certificate_of_the_authority_is_not_listened_to(
+    cluster, words, tmp_path, make_certificates
+):
+    control, worker, *_others = cluster.hosts
+    write_films(tmp_path / "films", 10)
+    cluster.schedule()
+    cluster.work(worker)
+    cluster.tls = make_certificates(tmp_path / "others")
+    run = control.start("screening", "run", *words, *cluster.options, log="run")
+    assert run.wait(120) == 1
+    assert "cannot be reached" in control.said("run")

@@ -29,7 +29,6 @@ from screening.pipeline import Screener, Seen
 from screening.row import Status
 from tiny_model import write_bundle
 
-
 #: Dask leaves some connections that were broken off to the garbage collector.
 SOCKETS = "unclosed <socket"
 
