@@ -8,9 +8,6 @@ from pathlib import Path
 from socket import gethostname
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from exports.bundle import Bundle
 from exports.runtimes.load import load_target
 from exports.targets import target
@@ -22,7 +19,7 @@ from screening.card import Card
 from screening.errors import DecoderError, ScreeningError
 from screening.examination import Examined, Examiner
 from screening.isolation import IsolatedReader
-from screening.predictor import Prediction, Predictor
+from screening.predictor import Predictor
 from screening.reading import FilmReader, Reader
 
 #: Two workers may not be loading the same model at once.
@@ -57,8 +54,7 @@ def _examined(order: Order) -> list[Examined]:
     with _LOADING:
         card, predictor = _loaded(order.bundle, order.model_sha256, order.target)
     examiner = Examiner(card, predictor, order.heatmaps, order.thumbnails)
-    reader = _DESK.reader(order)
-    return examiner.examine([reader.read(found) for found in order.films])
+    return examiner.read(_DESK.reader(order), order.films)
 
 
 @lru_cache(maxsize=2)
@@ -76,21 +72,7 @@ def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor]
             f"{opened.sha256[:16]}, expected {model_sha256[:16]}"
         )
     # Each core has a process of its own.
-    return opened.card, _OneByOne(load_target(opened.path, target(name), threads=1))
-
-
-class _OneByOne:
-    """A predictor for several threads: not every runtime lets them in together."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._lock = threading.Lock()
-        self.runtime = predictor.runtime
-        self.has_map = predictor.has_map
-
-    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
-        with self._lock:
-            return self._predictor.predict(tensors)
+    return opened.card, load_target(opened.path, target(name), threads=1)
 
 
 class _Desk(threading.local):
