@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.card import Card
+from screening.cost import Cost, Stopwatch
 from screening.decision import log_odds, sigmoid
 from screening.films import Found
 from screening.gallery import HEATMAPS, THUMBNAILS
@@ -62,6 +63,7 @@ class _Answer:
 
     probability: float
     recognition: Recognition
+    cost: Cost
     activation: npt.NDArray[np.float32] | None = None
 
 
@@ -110,8 +112,8 @@ class Examiner:
         for film in films:
             if film.tensor is not None and film.sha256 not in known:
                 first.setdefault(film.sha256, film)
-        started = time.perf_counter()
-        answers = self._answers([film.tensor for film in first.values()])
+        started, watch = time.perf_counter(), Stopwatch()
+        answers = self._answers([film.tensor for film in first.values()], watch)
         share = (time.perf_counter() - started) / max(1, len(first))
         of_files = dict(zip(first, answers, strict=True))
         return [
@@ -121,11 +123,12 @@ class Examiner:
             for film in films
         ]
 
-    def _answers(self, tensors: Sequence[Tensor | None]) -> list[_Answer]:
+    def _answers(self, tensors: Sequence[Tensor | None], watch: Stopwatch) -> list[_Answer]:
         if not tensors:
             return []
         batch = np.stack([tensor for tensor in tensors if tensor is not None])
         prediction = self.predictor.predict(batch)
+        inference = watch.lap() / len(batch)
         probabilities = self.card.calibration.probabilities(prediction.scores)
         gate = self.card.gate
         recognitions = (
@@ -138,7 +141,8 @@ class Examiner:
             else list(self.card.beyond_threshold(evidence(maps)))
         )
         triples = zip(probabilities, recognitions, activations, strict=True)
-        return [_Answer(float(p), recognition, cells) for p, recognition, cells in triples]
+        cost = Cost(inference=inference, answering=watch.lap() / len(batch))
+        return [_Answer(float(p), recognition, cost, cells) for p, recognition, cells in triples]
 
     def _examined(
         self, film: ReadFilm, answer: _Answer | None, share: float, *, is_first: bool
@@ -146,8 +150,9 @@ class Examiner:
         runtime, plain = self.predictor.runtime, replace(film, tensor=None)
         if film.tensor is None or answer is None:
             return Examined(plain, runtime)
+        watch = Stopwatch()
         if is_first:
-            plain = replace(plain, seconds=film.seconds + share)
+            plain = replace(plain, seconds=film.seconds + share, cost=film.cost + answer.cost)
         recognition = answer.recognition
         if not 0 <= answer.probability <= 1:
             why = reason("no_score")
@@ -159,7 +164,9 @@ class Examiner:
         grey = self.card.preprocessing.grey(film.tensor)
         # A copy will be a duplicate, and that is shown once.
         pictures = self._pictures(plain, grey, answer.activation) if is_first else {}
-        return Examined(plain, runtime, answer.probability, recognition, _inputs(grey), pictures)
+        inputs = _inputs(grey)
+        plain = replace(plain, cost=plain.cost + Cost(answering=watch.lap()))
+        return Examined(plain, runtime, answer.probability, recognition, inputs, pictures)
 
     def _is_unsure(self, examined: Examined) -> bool:
         """True if the details that a low resolution lacks could change what is said of a film.

@@ -12,6 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final, Protocol, Self
 
+from screening.cost import Cost, Stopwatch
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.films import Found, film_path, is_inside
 from screening.gate import refuse_by_header, refuse_by_pixels
@@ -36,6 +37,7 @@ class ReadFilm:
         rows: of the film as it was decoded; 0 if it was not.
         columns: likewise.
         decoding: how; see :class:`~screening.pixels.film.Decoded`.
+        cost: of the stages so far.
     """
 
     film: str
@@ -50,6 +52,7 @@ class ReadFilm:
     rows: int = 0
     columns: int = 0
     decoding: str = ""
+    cost: Cost = field(default_factory=Cost)
 
 
 class FilmReader(Protocol):
@@ -106,7 +109,7 @@ class Reader:
         Raises:
             MemoryError: if it needs more than there is; all else becomes a status and a reason.
         """
-        started = time.perf_counter()
+        started, watch = time.perf_counter(), Stopwatch()
         path = film_path(self.folder, found.film)
         # A link may have taken the place of a file since it was listed.
         if not found.is_file or not is_inside(path, self.folder):
@@ -114,17 +117,22 @@ class Reader:
         try:
             data = read_file(path)
             sha256 = hashlib.sha256(data).hexdigest()
-            film = self._opened(found.film, sha256, data, exact=exact or self.exact)
+            reading = watch.lap()
+            film = self._opened(found.film, sha256, data, watch, exact=exact or self.exact)
         except NotAFilm:
             return refused(found.film, "not_followed")
         except UnreadableFilm as error:
             return failed(found.film, error)
-        return replace(film, seconds=time.perf_counter() - started)
+        # What is left was spent on a film that came to nothing.
+        cost = film.cost + Cost(reading=reading, decoding=watch.lap())
+        return replace(film, seconds=time.perf_counter() - started, cost=cost)
 
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(self, name: str, sha256: str, data: bytes, *, exact: bool) -> ReadFilm:
+    def _opened(
+        self, name: str, sha256: str, data: bytes, watch: Stopwatch, *, exact: bool
+    ) -> ReadFilm:
         try:
             film = open_film(data, name, max_pixels=self.limits.pixels)
         except NotAFilm as error:
@@ -137,12 +145,15 @@ class Reader:
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
         try:
-            return self._prepared(name, sha256, film, exact=exact)
+            return self._prepared(name, sha256, film, watch, exact=exact)
         except UnreadableFilm as error:
             return failed(name, error, sha256, film.header)
 
-    def _prepared(self, name: str, sha256: str, film: Film, *, exact: bool) -> ReadFilm:
+    def _prepared(
+        self, name: str, sha256: str, film: Film, watch: Stopwatch, *, exact: bool
+    ) -> ReadFilm:
         decoded = film.decoded(None if exact else self.preprocessing.side)
+        cost = Cost(decoding=watch.lap())
         read = ReadFilm(
             name,
             sha256,
@@ -154,10 +165,11 @@ class Reader:
         )
         refusal = refuse_by_pixels(decoded)
         if refusal is not None:
-            return replace(read, status=Status.REFUSED, reason=refusal, warnings=())
+            return replace(read, status=Status.REFUSED, reason=refusal, warnings=(), cost=cost)
         tensor = self.preprocessing.tensor(decoded.grey, decoded.extent)
         digest = hashlib.sha256(tensor.tobytes()).hexdigest()
-        return replace(read, tensor=tensor, tensor_sha256=digest)
+        cost += Cost(preparing=watch.lap())
+        return replace(read, tensor=tensor, tensor_sha256=digest, cost=cost)
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:

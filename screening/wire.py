@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from screening.cost import Cost
 from screening.pixels.film import Header
 from screening.reading import ReadFilm
 from screening.row import Status
@@ -39,7 +40,7 @@ class Garbled(Exception):
 def pack(film: ReadFilm) -> bytes:
     """`film` as one message."""
     fields = {name: value for name, value in vars(film).items() if name != "tensor"}
-    head = json.dumps(fields | {"header": vars(film.header)}).encode()
+    head = json.dumps(fields | {"header": vars(film.header), "cost": vars(film.cost)}).encode()
     tensor = b"" if film.tensor is None else film.tensor.tobytes()
     return _LENGTHS.pack(len(head), len(tensor)) + head + tensor
 
@@ -81,8 +82,8 @@ def _fields(values: Any, like: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field(value: Any, like: Any) -> Any:
-    if isinstance(like, Header):
-        return Header(**_fields(value, vars(like)))
+    if isinstance(like, Header | Cost):
+        return type(like)(**_fields(value, vars(like)))
     if isinstance(like, Status):
         return Status(value)
     if isinstance(like, tuple):  # JSON knows lists only

@@ -24,11 +24,13 @@ from jobs.job import Job
 @screening_options
 @sign_reports_option
 @cluster_options
+@click.option("--profile", is_flag=True, help="Say where the time went, stage by stage.")
 def run(
     queue: Path | str,
     public_key: Path | None,
     sign_reports: Path | None,
     cluster: Access | None,
+    profile: bool,
     **asked: Any,
 ) -> None:
     """Screen the films in FOLDER now, and write a report.
@@ -39,6 +41,8 @@ def run(
     from jobs.cli.stores import open_store, shown
     from jobs.cli.workshop import Shift, signer_of, work_off
 
+    if profile and cluster is not None:
+        raise click.UsageError("--profile tells of this machine; it does not go with --engine dask")
     # A key that is none is found before anything is queued.
     signer_of(sign_reports)
     store = open_store(queue)
@@ -46,7 +50,13 @@ def run(
     store.add(job)
     click.echo(f"Job {job.name}, queue {shown(queue)}")
     store.close()
-    shift = Shift(drain=True, public_key=public_key, sign_reports=sign_reports, cluster=cluster)
+    shift = Shift(
+        drain=True,
+        public_key=public_key,
+        sign_reports=sign_reports,
+        cluster=cluster,
+        profile=profile,
+    )
     sys.exit(work_off(queue, shift, job.name))
 
 

@@ -21,6 +21,7 @@ from jobs.errors import QueueUnavailable, Stopped
 from jobs.feeders.nights import Nights
 from jobs.job import Job
 from jobs.patience import PATIENCE, patient, patiently
+from jobs.profile import Profile
 from jobs.runner import LEASE, Tools, Watcher
 from jobs.sql.agenda import SqlAgenda
 from jobs.sql.database import Database, open_database
@@ -54,6 +55,7 @@ class Shift:
         public_key: whose bundles are taken; None for everybody's.
         sign_reports: private key with which every report is signed.
         cluster: whose machines screen; None for this one.
+        profile: say where the time went.
     """
 
     drain: bool = False
@@ -67,6 +69,12 @@ class Shift:
     public_key: Path | None = None
     sign_reports: Path | None = None
     cluster: Access | None = None
+    profile: bool = False
+
+    @property
+    def threads(self) -> int:
+        """Of each process: all together one a core."""
+        return max(1, (os.cpu_count() or 1) // self.processes)
 
 
 def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None) -> int:
@@ -117,11 +125,12 @@ def work_off(
     store = patient(plain, stop, seconds)
     feeders = [] if only else _feeders(database, stop, seconds, studies)
     opener = Opener(store.scored_before, shift.public_key, store.events)
+    profile = Profile(shift.threads)
     with (
         ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress,
-        _engine(shift, stop) as engine,
+        _engine(shift, stop, profile) as engine,
     ):
-        watcher = Watchers(progress, *_watchers(shift, plain, number))
+        watcher = Watchers(progress, profile, *_watchers(shift, plain, number))
         tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
         try:
             codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]
@@ -132,6 +141,9 @@ def work_off(
                 "Interrupted. `screening worker --drain` on this queue goes on from the last film."
             )
             return exit_codes.INTERRUPTED
+    if shift.profile:
+        for line in profile.lines():
+            progress.say(line)
     if only is not None:
         # Another worker of the queue may have been faster.
         return _code(store.get(only))
@@ -139,10 +151,10 @@ def work_off(
 
 
 @contextmanager
-def _engine(shift: Shift, stop: Stop) -> Iterator[Engine]:
+def _engine(shift: Shift, stop: Stop, profile: Profile) -> Iterator[Engine]:
     """What the shift screens with."""
     if shift.cluster is None:
-        yield LocalEngine(max(1, (os.cpu_count() or 1) // shift.processes))
+        yield LocalEngine(shift.threads, profile.told)
         return
     from jobs.engines.cluster.engine import ClusterEngine
 

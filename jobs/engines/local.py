@@ -2,11 +2,12 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Final
 
+from screening.cost import Cost, Stopwatch
 from screening.examination import Examined
 from screening.films import Found
 from screening.pipeline import Screener, Seen
@@ -20,6 +21,9 @@ _LISTEN: Final = 0.2
 _EACH: Final = 2
 
 
+Told = Callable[[list[Cost], float], None]
+
+
 class LocalEngine:
     """Threads read, decode and score batches; the caller's thread makes rows of them, in order.
 
@@ -28,10 +32,12 @@ class LocalEngine:
 
     Args:
         threads: by default one a core.
+        told: of what each film has cost, and of the seconds in which rows were made of a batch.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, told: Told | None = None) -> None:
         self._threads = threads or os.cpu_count() or 1
+        self._told = told
 
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
@@ -49,7 +55,11 @@ class LocalEngine:
                         waiting.append(pool.submit(screener.examine, together, seen))
                     if not waiting:
                         break
-                    yield screener.rows(_result(waiting.popleft()), seen)
+                    examined, watch = _result(waiting.popleft()), Stopwatch()
+                    rows = screener.rows(examined, seen)
+                    if self._told is not None:
+                        self._told([one.film.cost for one in examined], watch.lap())
+                    yield rows
             except BaseException:
                 # The pool waits for films that are being read; their decoders may hang.
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,40 @@
+"""Where the time of a job went."""
+
+from jobs.profile import Profile
+from queue_makers import FakeClock
+from screening.cost import Cost
+
+
+def profiled(cores=2):
+    clock = FakeClock()
+    return Profile(cores, clock), clock
+
+
+def table(profile):
+    return {line[:18].strip(): line[18:].split() for line in profile.lines()}
+
+
+def test_stages_are_given_a_film_and_as_shares_of_all_that_was_spent():
+    profile, clock = profiled()
+    clock.seconds += 1.5
+    profile.started(None, 4, 4)
+    profile.told([Cost(reading=0.001, decoding=0.008, inference=0.010)] * 2, 0.0)
+    profile.told([Cost(decoding=0.004, preparing=0.002, answering=0.001)] * 2, 0.002)
+    clock.seconds += 0.040
+    profile.committed([], 0.002)
+    profile.reported(None, 2.0)
+    clock.seconds += 2
+    shown = table(profile)
+    assert shown["decoding"] == ["6.00", "43%"]
+    assert shown["inference"] == ["5.00", "36%"]
+    assert shown["rows"] == ["0.50", "4%"]
+    assert shown["commits"] == ["0.50", "4%"]
+    assert shown["all"] == ["14.00"]
+    *_, pace, apart = profile.lines()
+    assert pace.startswith("4 films in 0.0 s: 100.0 a second;")
+    assert pace.endswith("2 cores could do 142.9: 70%")
+    assert apart == "start-up 1.5 s, report 2.0 s"
+
+
+def test_a_job_without_a_film_has_no_stages():
+    assert list(profiled()[0].lines()) == ["No film was screened."]
