@@ -41,9 +41,9 @@ class NewOnly:
         why = reason("already_screened", f"job {job}")
         return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
 
-    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+    def read(self, found: Found) -> ReadFilm:
         """Read one film, unless it is known."""
-        return self.known(found) or self.reader.read(found, exact=exact)
+        return self.known(found) or self.reader.read(found)
 
     def close(self) -> None:
         """Let go of what reading needed."""

@@ -52,8 +52,9 @@ class OperatingPoint:
 
     @property
     def log_odds(self) -> float:
-        """Those of the threshold."""
-        return log_odds(self.threshold)
+        """Those of the threshold; at 0 and 1 those of the nearest probability a report can show."""
+        p = min(max(self.threshold, 10**-DECIMALS), 1 - 10**-DECIMALS)
+        return float(np.log(p) - np.log1p(-p))
 
     def positive(self, probabilities: Floats) -> npt.NDArray[np.bool_]:
         """True where the probability reaches the threshold."""
@@ -62,12 +63,6 @@ class OperatingPoint:
     def finding(self, probability: float) -> str:
         """The class name that goes into the report."""
         return PNEUMONIA if probability >= self.threshold else NORMAL
-
-
-def log_odds(probability: float) -> float:
-    """Of a probability; at 0 and 1 of the nearest one that a report can show."""
-    p = min(max(probability, 10**-DECIMALS), 1 - 10**-DECIMALS)
-    return float(np.log(p) - np.log1p(-p))
 
 
 def logits(scores: npt.NDArray[np.floating]) -> Floats:

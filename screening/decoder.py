@@ -42,15 +42,14 @@ def main() -> None:
     for line in sys.stdin.buffer:
         # The default action of SIGALRM needs no cooperation of a decoder that hangs in C.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds + _GRACE)
-        found, exact = json.loads(line)
-        answer = _read(reader, Found(**found), exact=exact)
+        answer = _read(reader, Found(**json.loads(line)))
         signal.setitimer(signal.ITIMER_REAL, 0)
         _say(answers, pack(answer))
 
 
-def _read(reader: Reader, found: Found, *, exact: bool) -> ReadFilm:
+def _read(reader: Reader, found: Found) -> ReadFilm:
     try:
-        return reader.read(found, exact=exact)
+        return reader.read(found)
     except MemoryError:
         most = f"{reader.limits.memory // 1024**2:,} MiB are allowed"
         return failed(found.film, UnreadableFilm("out_of_memory", most))

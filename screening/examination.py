@@ -3,19 +3,17 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from screening.card import Card
 from screening.cost import Cost, Stopwatch
-from screening.decision import log_odds, sigmoid
 from screening.films import Found
 from screening.gallery import HEATMAPS, THUMBNAILS
 from screening.heatmap import evidence, heatmap_png
 from screening.picture import thumbnail_jpeg
-from screening.pixels.film import LOW_RESOLUTION, Grey
+from screening.pixels.film import Grey
 from screening.predictor import Predictor
 from screening.preprocess import Tensor
 from screening.reading import FilmReader, ReadFilm
@@ -23,12 +21,6 @@ from screening.reasons import reason
 from screening.recognition import Recognition
 from screening.reference import input_statistics
 from screening.row import INPUT_COLUMNS, Status
-
-#: Log odds by which the details that a low resolution lacks may move an answer, and more.
-_MOVED: Final = 0.4
-
-#: By how much a probability may differ from that of the film in full.
-_MOST: Final = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +78,10 @@ class Examiner:
     ) -> list[Examined]:
         """Films with their answers, in the same order: read, and scored as one batch.
 
-        One whose decoder left details out is read again in full if its answer may hang on them.
-
         Args:
             known: see :meth:`examine`.
         """
-        examined = self.examine([reader.read(found) for found in films], known)
-        unsure = [at for at, one in enumerate(examined) if self._is_unsure(one)]
-        if unsure:
-            again = [reader.read(films[at], exact=True) for at in unsure]
-            for at, exact in zip(unsure, self.examine(again, known), strict=True):
-                examined[at] = exact
-        return examined
+        return self.examine([reader.read(found) for found in films], known)
 
     def examine(
         self, films: Sequence[ReadFilm], known: Collection[str] = frozenset()
@@ -167,24 +151,6 @@ class Examiner:
         inputs = _inputs(grey)
         plain = replace(plain, cost=plain.cost + Cost(answering=watch.lap()))
         return Examined(plain, runtime, answer.probability, recognition, inputs, pictures)
-
-    def _is_unsure(self, examined: Examined) -> bool:
-        """True if the details that a low resolution lacks could change what is said of a film.
-
-        They have changed log odds by no more than 0.2; twice as much must not move the probability by
-        0.02, nor come near the threshold. What would not be scored is looked at in full.
-        """
-        if not examined.film.decoding.startswith(LOW_RESOLUTION):
-            return False
-        probability, gate = examined.probability, self.card.gate
-        if probability is None or examined.recognition.warnings:
-            return True
-        if gate is not None and (examined.recognition.frontal or 0) < gate.clearly_frontal:
-            return True
-        odds = log_odds(probability)
-        low, high = sigmoid(np.array([odds - _MOVED, odds + _MOVED])).tolist()
-        moved = max(high - probability, probability - low) > _MOST
-        return bool(moved or low <= self.card.operating_point.threshold <= high)
 
     def _pictures(
         self, film: ReadFilm, grey: Grey, activation: npt.NDArray[np.float32] | None

@@ -83,16 +83,16 @@ class IsolatedReader:
     def known(self, _found: Found) -> None:
         """Every film is to be read."""
 
-    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+    def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film. Never raises for what is in a file.
 
         Raises:
             DecoderError: if no child process can be started.
         """
         if not found.is_file or (self._is_plain(found) and not self._is_worth_a_child(found)):
-            return self._read_here(found, exact=exact)
+            return self._read_here(found)
         child = self._take()
-        film = child.read(found, exact=exact)
+        film = child.read(found)
         with self._lock:
             kept = child.fit and not self._closed
             if kept:
@@ -115,9 +115,9 @@ class IsolatedReader:
         for child in busy:
             child.kill()
 
-    def _read_here(self, found: Found, *, exact: bool) -> ReadFilm:
+    def _read_here(self, found: Found) -> ReadFilm:
         try:
-            return self._reader.read(found, exact=exact)
+            return self._reader.read(found)
         except MemoryError:
             error = UnreadableFilm("out_of_memory", "the system has none left")
             path = film_path(self.folder, found.film)
@@ -190,13 +190,13 @@ class _Child:
                 f"`{sys.executable} -c 'import screening.decoder'` says why"
             )
 
-    def read(self, found: Found, *, exact: bool) -> ReadFilm:
+    def read(self, found: Found) -> ReadFilm:
         """The child's answer, or what became of the child."""
         seconds = self._reader.limits.seconds
         started = time.monotonic()
         self._deadline = started + seconds
         try:
-            self._send(json.dumps([vars(found), exact]).encode() + b"\n")
+            self._send(json.dumps(vars(found)).encode() + b"\n")
             film = unpack(self._receive, found.film, self._reader.preprocessing.shape)
         except TimeoutError:
             error = UnreadableFilm("decode_timeout", f"{seconds:g} s are allowed")

@@ -69,12 +69,8 @@ class FilmReader(Protocol):
     def known(self, found: Found) -> ReadFilm | None:
         """What this machine knows of a film without decoding it; None for one that is to be read."""
 
-    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
-        """Read, decode, gate and preprocess one film. Never raises for what is in a file.
-
-        Args:
-            exact: decode all of it, although less would come to nearly the same.
-        """
+    def read(self, found: Found) -> ReadFilm:
+        """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
 
     def close(self) -> None:
         """Let go of what reading needed."""
@@ -103,7 +99,7 @@ class Reader:
     def known(self, _found: Found) -> None:
         """Every film is to be read."""
 
-    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+    def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film; see :class:`FilmReader`.
 
         Raises:
@@ -118,7 +114,7 @@ class Reader:
             data = read_file(path)
             sha256 = hashlib.sha256(data).hexdigest()
             reading = watch.lap()
-            film = self._opened(found.film, sha256, data, watch, exact=exact or self.exact)
+            film = self._opened(found.film, sha256, data, watch)
         except NotAFilm:
             return refused(found.film, "not_followed")
         except UnreadableFilm as error:
@@ -130,9 +126,7 @@ class Reader:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(
-        self, name: str, sha256: str, data: bytes, watch: Stopwatch, *, exact: bool
-    ) -> ReadFilm:
+    def _opened(self, name: str, sha256: str, data: bytes, watch: Stopwatch) -> ReadFilm:
         try:
             film = open_film(data, name, max_pixels=self.limits.pixels)
         except NotAFilm as error:
@@ -145,14 +139,12 @@ class Reader:
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
         try:
-            return self._prepared(name, sha256, film, watch, exact=exact)
+            return self._prepared(name, sha256, film, watch)
         except UnreadableFilm as error:
             return failed(name, error, sha256, film.header)
 
-    def _prepared(
-        self, name: str, sha256: str, film: Film, watch: Stopwatch, *, exact: bool
-    ) -> ReadFilm:
-        decoded = film.decoded(None if exact else self.preprocessing.side)
+    def _prepared(self, name: str, sha256: str, film: Film, watch: Stopwatch) -> ReadFilm:
+        decoded = film.decoded(None if self.exact else self.preprocessing.side)
         cost = Cost(decoding=watch.lap())
         read = ReadFilm(
             name,

@@ -128,11 +128,6 @@ class Recogniser:
             self._recognition(*values) for values in zip(frontal, distance, turned, strict=True)
         ]
 
-    @property
-    def clearly_frontal(self) -> float:
-        """From here on a small difference between two pictures of a film does not matter."""
-        return (1 + self.frontal_threshold) / 2
-
     def standardised(self, embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Embeddings with mean 0 and variance 1 on the training films, shape (n, d)."""
         return (embeddings.astype(np.float64) - self.mean) / self.scale

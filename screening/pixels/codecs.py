@@ -98,24 +98,26 @@ def decode(
 
 def decode_low(
     stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int, power: int
-) -> tuple[npt.NDArray[Any], StreamHeader] | None:
-    """Cells of a frame at its size by 2**power, from the lower resolutions of its wavelet.
+) -> npt.NDArray[np.float32] | None:
+    """About the means of blocks of 2**power by 2**power cells, from the low resolutions of a wavelet.
 
     Returns:
-        None for what is not grey JPEG 2000 of unsigned values, in one piece, and whole.
+        None for what is not grey lossless JPEG 2000, in one piece, whole, and as the data set says.
     """
     header = read_stream_header(stream)
     _check(header, kinds, pixel, max_pixels)
-    if header.kind != streams.JPEG_2000 or header.halvings < power:
+    if header.kind != streams.JPEG_2000 or header.lossy or header.halvings < power:
         return None
-    if header.samples != 1 or header.signed or not 1 <= header.precision <= 16:
+    if header.samples != 1 or header.signed or pixel.signed:
         return None
-    # Of a stream that is cut off the lower resolutions may be whole.
+    if header.precision != pixel.stored or pixel.high != pixel.stored - 1 or pixel.stored > 16:
+        return None
+    # Of a stream that is cut off the low resolutions may be whole.
     if not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
         return None
-    cells = jpeg_2000.decode(stream[header.start :], power, header.precision)
+    means = jpeg_2000.decode(stream[header.start :], power, header.precision)
     shape = tuple(-(-length >> power) for length in (pixel.rows, pixel.columns))
-    return (cells, header) if cells.shape == shape else None
+    return means if means.shape == shape else None
 
 
 def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int) -> None:

@@ -19,13 +19,13 @@ from screening.errors import NotAFilm, UnreadableFilm
 from screening.pixels import quiet
 from screening.pixels.attributes import text, values
 from screening.pixels.colour import grey_of_colour
-from screening.pixels.film import LOW_RESOLUTION, Decoded, Film, Grey
+from screening.pixels.film import Decoded, Film, Grey
 from screening.pixels.frames import Frame, read_frame, read_low_resolution, syntax_name
 from screening.pixels.header import read_header
 from screening.pixels.image_pixel import MONOCHROME, PALETTE, ImagePixel, read_image_pixel
 from screening.pixels.limits import MAX_PIXELS, check_size
 from screening.pixels.reduction import halvings
-from screening.pixels.rendering import applied, render, render_averaged, render_low, shade
+from screening.pixels.rendering import applied, render, render_averaged, shade, window_line
 from screening.pixels.tables import TableError, read_palette
 from screening.reasons import reason
 
@@ -112,7 +112,7 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
     """The first frame at a half, quarter or eighth of its size.
 
     Args:
-        side: rows and columns that are left at least.
+        side: see :func:`~screening.pixels.reduction.halvings`.
 
     Returns:
         None for a film that is too small, has colour, or grey values that are no straight
@@ -127,12 +127,14 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
         check_size(pixel.rows, pixel.columns, max_pixels)
         syntax = _transfer_syntax(dataset)
         big_endian = dataset.original_encoding[1] is False
-        frame = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
-        if frame is not None:
-            shown = render_low(dataset, frame.values, power, big_endian=big_endian)
-        else:
+        kind, shown = "jpeg2000", None
+        line, warnings = window_line(dataset, big_endian=big_endian)
+        if line is not None:
+            means = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
+            shown = None if means is None else (line.grey(means), warnings)
+        if shown is None:
             values = read_frame(dataset, syntax, pixel, max_pixels).values
-            shown = render_averaged(dataset, values, power, big_endian=big_endian)
+            kind, shown = "mean", render_averaged(dataset, values, power, big_endian=big_endian)
     except MemoryError:
         raise
     # Whatever is wrong with it, decoding it in full says so.
@@ -140,9 +142,9 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
         return None
     if shown is None:
         return None
-    decoding = f"{'mean' if frame is None else LOW_RESOLUTION}/{1 << power}"
     grey, warnings = shown
     warnings = _of_frames(pixel) + warnings
+    decoding = f"{kind}/{1 << power}"
     return Decoded(grey, warnings, pixel.rows, pixel.columns, decoding, 1 << power)
 
 

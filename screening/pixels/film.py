@@ -13,9 +13,6 @@ Grey = npt.NDArray[np.float32]
 #: How a film is decoded where nothing is left out.
 FULL: Final = "full"
 
-#: How a film's decoding begins that was unpacked without its finest details.
-LOW_RESOLUTION: Final = "jpeg2000"
-
 # Standard deviation of the grey values below which a film has next to nothing on it: whether it
 # has anything is for all of its pixels to say.
 _EVEN: Final = 0.03
@@ -117,8 +114,9 @@ class Film:
         decode: gives the grey values and warnings; raises
             :class:`~screening.errors.UnreadableFilm`. Costly, so a film refused by its
             header is never decoded.
-        reduce: the same at a fraction of its size, but of at least so many rows and columns, where
-            that is cheaper and comes to the same; else None, also for a film that does not decode.
+        reduce: the same at a fraction of its size, where that is cheaper and comes to the same (see
+            :func:`~screening.pixels.reduction.halvings`); else None, also for a film that does not
+            decode.
     """
 
     header: Header

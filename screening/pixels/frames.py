@@ -99,11 +99,11 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
 
 def read_low_resolution(
     dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int, power: int
-) -> Frame | None:
-    """The first frame of a grey film at its size by 2**power, rounded up.
+) -> npt.NDArray[np.float32] | None:
+    """About the means of blocks of a grey film's stored values; see :func:`codecs.decode_low`.
 
     Returns:
-        None if it is not stored in resolutions; see :func:`~screening.pixels.codecs.decode_low`.
+        None if it is not stored in resolutions.
 
     Raises:
         UnreadableFilm: like :func:`read_frame`; and the errors of the decoder.
@@ -112,8 +112,7 @@ def read_low_resolution(
     if streams.JPEG_2000 not in kinds:
         return None
     stream = bytes(_fragment(dataset, pixel, syntax))
-    low = codecs.decode_low(stream, kinds, pixel, max_pixels, power)
-    return None if low is None else _settled(low[0], pixel, low[1])
+    return codecs.decode_low(stream, kinds, pixel, max_pixels, power)
 
 
 def _value(dataset: FileDataset) -> bytes:

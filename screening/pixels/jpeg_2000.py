@@ -26,21 +26,31 @@ class _Halved(Jpeg2KImagePlugin.Jpeg2KImageFile):
         ImageFile.ImageFile.load(self)
 
 
-def decode(code: bytes, power: int, precision: int) -> npt.NDArray[Any]:
-    """Cells of a code stream with one unsigned component of at most 16 bits.
+def decode(code: bytes, power: int, precision: int) -> npt.NDArray[np.float32]:
+    """About the means of blocks of 2**power by 2**power cells of a lossless code stream.
+
+    What is left of a film by the 5/3 wavelet's low pass (ISO/IEC 15444-1, F.4.8.1) stands for the first
+    cells of the blocks. Brought to their middle by linear interpolation, it has the blur of a mean, too:
+    the low pass sharpens by as much as this blurs more.
 
     Args:
+        code: with one unsigned component of at most 16 bits.
         power: how often the film is halved.
         precision: bits of a sample; Pillow widens them to 8 or 16.
 
     Returns:
-        Shape (rows, columns), rounded up; uint8 or uint16.
+        Shape (rows, columns), rounded up.
 
     Raises:
         Exception: whatever Pillow stumbled over.
     """
     with _Halved(BytesIO(code)) as image:
         image.halve(power)
-        cells: npt.NDArray[Any] = np.array(image)
-    cells >>= cells.dtype.type(cells.dtype.itemsize * 8 - precision)
-    return cells
+        cells = np.asarray(image)
+    widened = 1 << cells.dtype.itemsize * 8 - precision
+    means = cells.astype(np.float32) / np.float32(widened)
+    offset = np.float32((1 - 1 / (1 << power)) / 2)
+    for axis in (0, 1):
+        after = np.diff(means, axis=axis, append=np.take(means, [-1], axis))
+        means += offset * after
+    return means

@@ -83,7 +83,7 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
     block); a PNG is averaged, before anything is done in floats.
 
     Args:
-        side: rows and columns that are left at least.
+        side: see :func:`~screening.pixels.reduction.halvings`.
 
     Returns:
         None for a film that is too small, is transparent, lies on its side, or does not decode.

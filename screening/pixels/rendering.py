@@ -61,7 +61,7 @@ def render(
     Raises:
         UnreadableFilm: if the modality transformation makes no sense.
     """
-    grey_of, warnings = _rendering(dataset, stored, 1, big_endian)
+    grey_of, warnings = _rendering(dataset, stored.dtype.kind == "i", stored, 1, big_endian)
     if grey_of is None:  # an even film
         return np.zeros(stored.shape, np.float32), warnings
     grey = applied(grey_of, stored)
@@ -81,7 +81,7 @@ def render_averaged(
         None for a film that is not rendered by one straight line between two ends.
     """
     sample = stored[::_STEP, ::_STEP]
-    line, warnings = _line(dataset, sample, _STEP, big_endian)
+    line, warnings = _line(dataset, stored.dtype, sample, big_endian)
     if line is None:
         return None
     # Beyond the ends all is black or white, and has to be so before means are taken.
@@ -89,18 +89,19 @@ def render_averaged(
     return line.grey(averaged(within, power)), warnings
 
 
-def render_low(
-    dataset: Dataset, stored: npt.NDArray[Any], power: int, *, big_endian: bool = False
-) -> tuple[Grey, tuple[str, ...]] | None:
-    """Grey values of a frame that was unpacked at its size by 2**power; see :func:`render_averaged`."""
-    line, warnings = _line(dataset, stored, 1 << power, big_endian)
-    if line is None:
-        return None
-    return line.grey(np.clip(stored, line.low, line.high)), warnings
+def window_line(
+    dataset: Dataset, *, big_endian: bool = False
+) -> tuple["Line | None", tuple[str, ...]]:
+    """What renders means of unsigned values, and warnings; see :func:`render_averaged`.
+
+    Returns:
+        None also for a film without a window: means do not tell how far its values reach.
+    """
+    return _line(dataset, np.dtype(np.uint16), None, big_endian)
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """Grey values that rise or fall evenly from one stored value to another."""
 
     low: int
@@ -109,23 +110,28 @@ class _Line:
     at_high: float
 
     def grey(self, values: npt.NDArray[Any]) -> Grey:
-        """Of values from `low` to `high`; to the last bit, so that equal films are seen to be."""
+        """Of any values; to the last bit, so that equal films are seen to be equal."""
         slope = (self.at_high - self.at_low) / (self.high - self.low)
-        grey = (values.astype(np.float64) - self.low) * slope + self.at_low
-        return np.clip(grey, 0, 1).astype(np.float32)
+        within = np.clip(values, self.low, self.high).astype(np.float64)
+        grey: Grey = np.clip((within - self.low) * slope + self.at_low, 0, 1).astype(np.float32)
+        return grey
 
 
 def _line(
-    dataset: Dataset, sample: npt.NDArray[Any], step: int, big_endian: bool
-) -> tuple[_Line | None, tuple[str, ...]]:
+    dataset: Dataset,
+    kind: np.dtype[Any],
+    sample: npt.NDArray[Any] | None,
+    big_endian: bool,
+) -> tuple[Line | None, tuple[str, ...]]:
     if f"{SHUTTER}Shape" in dataset:
         return None, ()
-    grey_of, warnings = _rendering(dataset, sample, step, big_endian)
+    signed = kind.kind == "i"
+    grey_of, warnings = _rendering(dataset, signed, sample, _STEP, big_endian)
     if grey_of is None:
         return None, warnings
-    bits = sample.dtype.itemsize * 8
-    lowest = -(1 << bits - 1) if sample.dtype.kind == "i" else 0
-    grey = grey_of(np.arange(lowest, lowest + (1 << bits)).astype(sample.dtype))
+    bits = kind.itemsize * 8
+    lowest = -(1 << bits - 1) if signed else 0
+    grey = grey_of(np.arange(lowest, lowest + (1 << bits)).astype(kind))
     rising = np.flatnonzero(np.diff(grey))
     if not len(rising):
         return None, warnings
@@ -133,25 +139,28 @@ def _line(
     straight = np.linspace(grey[low], grey[high], high - low + 1)
     if np.abs(grey[low : high + 1] - straight).max() > _BEND:
         return None, warnings
-    return _Line(lowest + low, lowest + high, float(grey[low]), float(grey[high])), warnings
+    return Line(lowest + low, lowest + high, float(grey[low]), float(grey[high])), warnings
 
 
 def _rendering(
-    dataset: Dataset, sample: npt.NDArray[Any], step: int, big_endian: bool
+    dataset: Dataset, signed: bool, sample: npt.NDArray[Any] | None, step: int, big_endian: bool
 ) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
-    """What turns stored values into grey ones, None for an even film; and warnings.
+    """What turns stored values into grey ones, and warnings.
 
     Args:
-        sample: values of every `step`-th row and column, which tell the film's range.
+        sample: values of every `step`-th row and column, which tell the range of a film without a
+            window; None if that cannot be told.
+
+    Returns:
+        None for an even film, and for one whose range cannot be told.
     """
-    signed = sample.dtype.kind == "i"
     padding = _padding(dataset, signed)
     modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
     voi, more = _voi(dataset, may_be_negative, big_endian)
     present, still_more = _presentation(dataset, big_endian)
     warnings += more + still_more
     if voi is None:
-        ends = _range(dataset, sample, step, padding, modality)
+        ends = None if sample is None else _range(dataset, sample, step, padding, modality)
         if ends is None:
             return None, warnings
         voi = _spread(*ends)

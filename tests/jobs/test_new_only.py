@@ -27,7 +27,7 @@ class Remembering:
     films: list[str] = field(default_factory=list)
     closed: bool = False
 
-    def read(self, entry, *, exact=False):
+    def read(self, entry):
         self.films.append(entry.film)
         return ReadFilm(entry.film)
 

@@ -320,7 +320,7 @@ def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
 ) -> None:
     (folder / "a.png").write_bytes(encoded(grey_film(1)))
 
-    def exhausted(_reader: Reader, _found: Found, *, exact: bool) -> ReadFilm:
+    def exhausted(_reader: Reader, _found: Found) -> ReadFilm:
         raise MemoryError
 
     monkeypatch.setattr(Reader, "read", exhausted)

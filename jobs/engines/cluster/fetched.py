@@ -41,19 +41,19 @@ class FetchedReader:
     def known(self, _found: Found) -> None:
         """Every film is to be read."""
 
-    def read(self, found: Found, *, exact: bool = False) -> ReadFilm:
+    def read(self, found: Found) -> ReadFilm:
         """Fetch, read, decode, gate and preprocess one film. Never raises for what is in a file.
 
         Raises:
             OSError: if there is no room for it.
         """
         if not found.is_file:
-            return self._reader.read(found, exact=exact)
+            return self._reader.read(found)
         started = time.perf_counter()
         path = film_path(self.folder, found.film)
         try:
             self._fetch(f"{self._root.rstrip('/')}/{path_of(found.film)}", path)
-            film = self._reader.read(found, exact=exact)
+            film = self._reader.read(found)
         except NotAFilm:
             return refused(found.film, "not_followed")
         except UnreadableFilm as error:

@@ -1,0 +1,61 @@
+"""Films are averaged before anything costly is done."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from screening.pixels.reduction import averaged, halvings
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "side", "power"),
+    [
+        (447, 447, 448, 0),
+        (895, 2000, 448, 0),
+        (896, 2000, 448, 1),
+        (2000, 896, 448, 1),
+        (2687, 2687, 448, 1),
+        (2688, 2688, 448, 2),
+        (5376, 6000, 448, 3),
+        (40_000, 40_000, 448, 3),
+        (0, 0, 448, 0),
+    ],
+)
+def test_a_film_is_halved_while_enough_is_left_three_times_at_most(rows, columns, side, power):
+    assert halvings(rows, columns, side) == power
+
+
+@settings(deadline=None, database=None, max_examples=60)
+@given(
+    rows=st.integers(8, 40),
+    columns=st.integers(8, 40),
+    power=st.integers(1, 3),
+    kind=st.sampled_from(["u1", "i1", "u2", "i2"]),
+    more=st.sampled_from([(), (3,)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_block_becomes_its_mean_also_where_it_is_cut(rows, columns, power, kind, more, seed):
+    ends = np.iinfo(kind)
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(ends.min, ends.max, (rows, columns, *more), kind, endpoint=True)
+    means, factor = averaged(cells, power), 1 << power
+    assert means.dtype == np.float32
+    assert means.shape == (-(-rows // factor), -(-columns // factor), *more)
+    for row in range(means.shape[0]):
+        for column in range(means.shape[1]):
+            block = cells[
+                row * factor : (row + 1) * factor, column * factor : (column + 1) * factor
+            ]
+            expected = block.mean(axis=(0, 1), dtype=np.float64)
+            # Sums of a block that is cut are rounded to whole numbers, twice.
+            cut = block.shape[:2] != (factor, factor)
+            np.testing.assert_allclose(
+                means[row, column], expected, rtol=1e-6, atol=0.6 if cut else 0
+            )
+
+
+def test_cells_at_the_end_of_their_range_do_not_overflow():
+    for kind in ("u1", "u2"):
+        top = np.iinfo(kind).max
+        np.testing.assert_array_equal(averaged(np.full((64, 64), top, kind), 3), top)
