@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -25,7 +26,7 @@ _FIRST: Final = 30.0
 
 #: Seconds for one try to connect, and between two tries.
 _TRY: Final = 5.0
-_PAUSE: Final = 0.5
+_PAUSE: Final = 1.0
 
 #: Seconds between two questions after how many threads the cluster has.
 _COUNT: Final = 2.0
@@ -119,7 +120,8 @@ class Link:
             except OSError as error:
                 if self._stop.asked:
                     raise Stopped("the cluster was waited for") from error
-                if time.monotonic() > until:
+                # A certificate that is not taken will not be taken later.
+                if isinstance(error, ssl.SSLError) or time.monotonic() > until:
                     raise ClusterUnavailable(
                         f"the scheduler {self.address} cannot be reached: {error}"
                     ) from error
@@ -128,9 +130,7 @@ class Link:
                 return self._client
 
     def _connect(self) -> Client:
-        # Dask would try for seconds, and leave a thread behind each time.
-        with socket.create_connection(self._access.endpoint, _TRY):
-            pass
+        self._knock()
         # What goes wrong is said once, by this project.
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -141,6 +141,18 @@ class Link:
         self._threads = client.scheduler_info(n_workers=0)["total_threads"]
         self._count = None
         return client
+
+    def _knock(self) -> None:
+        """Whether anybody listens: Dask would try for seconds, and leave a thread behind each time.
+
+        Raises:
+            OSError: if nobody does, or it is not the right one.
+        """
+        security = self._access.security
+        with socket.create_connection(self._access.endpoint, _TRY) as plain:
+            if security is not None:
+                context = security.get_connection_args("client")["ssl_context"]
+                context.wrap_socket(plain).close()
 
     def _look(self) -> None:
         """Count threads now and then, without waiting for the answer."""
