@@ -115,3 +115,14 @@ def test_slurm_is_asked_for_processes_with_one_thread_and_certificates(slurm, ce
     known = {name for parameter in run.params for name in parameter.opts}
     assert {word for word in options if word.startswith("--")} <= known
     assert re.fullmatch(r"tls://[\d.]+:\d+", options[3])
+
+
+def test_the_page_names_only_options_that_there_are():
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^    screening (\w+)(.*)$", page, re.MULTILINE)
+    assert {name for name, _words in commands} == {"run", "submit", "worker"}
+    for name, words in commands:
+        known = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert {*re.findall(r"--[a-z-]+", words)} <= known
+    told = {*re.findall(r"\bSCREENING_[A-Z_]+", page)}
+    assert told <= {option.envvar for option in cli.commands["worker"].params}

@@ -24,6 +24,8 @@ def test_help_imports_neither_tensorflow_nor_pandas_nor_matplotlib(screening):
         "scipy",
         "sklearn",
         "onnx",
+        "dask",
+        "distributed",
     }
 
 
@@ -34,5 +36,13 @@ def test_a_whole_run_never_imports_tensorflow(screening, tmp_path):
     )
     packages = imported(result.stderr)
     assert {"onnxruntime", "pandas", "matplotlib"} <= packages
-    assert not packages & {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn"}
+    assert not packages & {
+        "tensorflow",
+        "keras",
+        "tf2onnx",
+        "onnx",
+        "sklearn",
+        "dask",
+        "distributed",
+    }
     assert (tmp_path / "report" / "report.html").exists()
