@@ -30,9 +30,11 @@ from screening.wire import Garbled, unpack
 _BEGIN: Final = 120.0
 
 #: Given back to the system after each film, memory costs a fifth of the time; mallopt(3), of glibc.
-_KEEP_MEMORY: Final = {
+#: Threads for linear algebra cost a child as much as to import numpy, and it does none.
+_ENVIRONMENT: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "OPENBLAS_NUM_THREADS": "1",
 }
 
 #: Bytes from which on a PNG keeps a thread busy for longer than it takes to ask a child.
@@ -173,7 +175,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                env=_KEEP_MEMORY | os.environ,
+                env=_ENVIRONMENT | os.environ,
             )
         except OSError as error:
             raise DecoderError(f"no decoder process can be started: {error.strerror}") from error

@@ -328,3 +328,27 @@ def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
     assert film.status is Status.FAILED
     assert film.reason.startswith("out_of_memory: ")
     assert film.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()
+
+
+def test_large_png_go_to_a_child_once_there_are_many_of_them(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("screening.isolation._FEW", 2)
+    (folder / "a.png").write_bytes(encoded(grey_film(1)))
+    reader = start()
+    small, large = Found("a.png", 1000), Found("a.png", 1_000_000)
+    before = children(os.getpid())
+    for _ in range(5):
+        reader.read(small)
+    here = [reader.read(large) for _ in range(2)]
+    assert children(os.getpid()) == before
+    there = reader.read(large)
+    assert len(children(os.getpid()) - before) == 1
+    assert {film.tensor_sha256 for film in here} == {there.tensor_sha256}
+
+
+def test_a_film_that_is_decoded_in_a_child_has_its_cost(start: Start, folder: Path) -> None:
+    (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(1))))
+    cost = start().read(Found("a.dcm", 1)).cost
+    assert min(cost.reading, cost.decoding, cost.preparing) > 0
+    assert cost.inference == cost.answering == 0

@@ -1,0 +1,122 @@
+"""Which of a bundle's models a night runs."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from exports.bundle import SHIPPED
+from exports.errors import BundleError
+from exports.runtimes import choose as choose_module
+from exports.runtimes.choose import choose, quickest
+from exports.targets import FLOAT32, INT8, LITERT, ONNX, TARGETS
+from screening.predictor import Prediction
+
+SHAPE = (32, 32, 1)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Make a bundle that holds these models; nobody reads them."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / TARGETS[name].file).touch()
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "expected"),
+    [
+        (ONNX, FLOAT32, "onnx"),
+        (ONNX, INT8, "onnx-int8"),
+        (LITERT, FLOAT32, "tflite-float32"),
+        (LITERT, INT8, "tflite-int8"),
+    ],
+)
+def test_the_model_is_that_of_the_runtime_and_the_precision(bundle, runtime, precision, expected):
+    assert choose(bundle(*TARGETS), runtime, precision).name == expected
+
+
+def test_the_most_exact_model_in_floats_is_taken(bundle):
+    held = bundle("tflite-int8", "tflite-dynamic", "tflite-float16")
+    assert choose(held, LITERT, FLOAT32).name == "tflite-float16"
+
+
+def test_a_model_that_the_bundle_does_not_hold_is_an_error_that_says_what_it_holds(bundle):
+    with pytest.raises(BundleError, match=r"runtime litert in int8; it has onnx, onnx-int8$"):
+        choose(bundle("onnx", "onnx-int8"), LITERT, INT8)
+
+
+class _Waits:
+    """A predictor for a clock that it moves."""
+
+    def __init__(self, clock, seconds):
+        self._clock, self._seconds = clock, seconds
+        self.shapes = set()
+
+    def predict(self, tensors):
+        self._clock.append(self._clock[-1] + self._seconds)
+        self.shapes.add(tensors.shape)
+        return Prediction(np.zeros((1, 2)), np.zeros((1, 1)))
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Runtimes that take so long; those that are left out are not installed."""
+
+    def pretend(**seconds):
+        clock, made = [0.0], {}
+        monkeypatch.setattr(choose_module.time, "process_time", lambda: clock[-1])
+        monkeypatch.setattr(choose_module, "is_installed", lambda runtime: runtime in seconds)
+
+        def load(_bundle, target, threads):
+            assert threads == 1
+            made[target.name] = _Waits(clock, seconds[target.runtime])
+            return made[target.name]
+
+        monkeypatch.setattr(choose_module, "load_target", load)
+        return made
+
+    return pretend
+
+
+@pytest.mark.parametrize(("onnx", "litert"), [(0.002, 0.003), (0.003, 0.002)])
+def test_auto_takes_the_quicker_runtime_and_says_what_was_measured(bundle, measured, onnx, litert):
+    made = measured(onnx=onnx, litert=litert)
+    held = bundle("onnx", "tflite-float32", "onnx-int8", "tflite-int8")
+    target, predictor, why = quickest(held, FLOAT32, SHAPE)
+    assert target.name == ("onnx" if onnx < litert else "tflite-float32")
+    assert predictor is made[target.name]
+    assert made.keys() == {"onnx", "tflite-float32"}
+    assert why.startswith(f"a film takes {target.name} 2.0 ms, ")
+    assert why.endswith(" 3.0 ms")
+    assert predictor.shapes == {(1, *SHAPE)}
+
+
+def test_auto_does_with_the_runtime_that_is_installed(bundle, measured):
+    measured(onnx=0.001)
+    target, _predictor, why = quickest(bundle(*TARGETS), INT8, SHAPE)
+    assert target.name == "onnx-int8"
+    assert why == "a film takes onnx-int8 1.0 ms"
+
+
+def test_auto_does_with_the_runtime_that_the_bundle_has_a_model_for(bundle, measured):
+    measured(onnx=0.001, litert=0.002)
+    assert quickest(bundle("tflite-int8"), INT8, SHAPE)[0].name == "tflite-int8"
+
+
+def test_without_a_model_of_the_precision_auto_says_what_the_bundle_holds(bundle, measured):
+    measured(onnx=0.001)
+    with pytest.raises(BundleError, match=r"in int8; it has onnx$"):
+        quickest(bundle("onnx"), INT8, SHAPE)
+
+
+def test_the_shipped_bundle_is_measured_for_real(tmp_path):
+    for target in (TARGETS["onnx-int8"], TARGETS["tflite-int8"]):
+        shutil.copy(SHIPPED / target.file, tmp_path)
+    target, predictor, why = quickest(tmp_path, INT8, (224, 224, 1))
+    assert predictor.runtime.startswith(f"{target.name}/")
+    assert {"onnx-int8", "tflite-int8"} <= set(why.split())
