@@ -1,0 +1,66 @@
+"""Runs the installed ``screening`` in a place of its own, and says what it cost."""
+
+import csv
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from tree import Cost, cost
+
+SCREENING: Final = Path(sys.executable).with_name("screening")
+
+
+def screened(folder: Path, options: Sequence[str] = (), films: int | None = None) -> Cost:
+    """What ``screening run`` costs, with a queue of its own; the looks count rows in the ledger.
+
+    Args:
+        films: how many must come out scored; None for all that are in the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="screening-") as place:
+        queue, report = Path(place) / "queue.sqlite", Path(place) / "report"
+        words = ["--queue", queue, "--out", report, "--key", Path(place) / "key", "--settle", "0"]
+        used = cost([SCREENING, "run", folder, *words, *options], committed(queue))
+        check(report, len(files(folder)) if films is None else films)
+    return used
+
+
+def committed(queue: Path) -> Callable[[], int]:
+    """Asks how many rows are in the ledger of a queue that is perhaps not there yet."""
+
+    def ask() -> int:
+        if not queue.exists():
+            return 0
+        try:
+            with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=0)) as ledger:
+                return int(ledger.execute("SELECT sum(committed) FROM jobs").fetchone()[0] or 0)
+        except sqlite3.OperationalError:  # It is just being made.
+            return 0
+
+    return ask
+
+
+def check(report: Path, films: int) -> None:
+    """End the program unless so many films were scored, and none was not."""
+    with (report / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        statuses = Counter(row["status"] for row in csv.DictReader(file))
+    if statuses != {"scored": films}:
+        raise SystemExit(f"{films} films should be scored, but there are {dict(statuses)}")
+
+
+def files(folder: Path) -> list[Path]:
+    """Those that are screened."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def warm(folder: Path) -> None:
+    """Read every file once, so that all that is timed finds them in memory."""
+    with Path("/dev/null").open("wb") as nowhere:
+        for path in files(folder):
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, nowhere, 1 << 20)
