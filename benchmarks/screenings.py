@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,15 +32,16 @@ def screened(folder: Path, options: Sequence[str] = (), films: int | None = None
 
 def committed(queue: Path) -> Callable[[], int]:
     """Asks how many rows are in the ledger of a queue that is perhaps not there yet."""
+    known = 0
 
     def ask() -> int:
-        if not queue.exists():
-            return 0
-        try:
+        nonlocal known
+        # Before it is made there is nothing to ask, and while it is closed nobody answers.
+        with suppress(sqlite3.OperationalError):
             with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=0)) as ledger:
-                return int(ledger.execute("SELECT sum(committed) FROM jobs").fetchone()[0] or 0)
-        except sqlite3.OperationalError:  # It is just being made.
-            return 0
+                rows = ledger.execute("SELECT sum(committed) FROM jobs").fetchone()[0]
+            known = max(known, rows or 0)
+        return known
 
     return ask
 
@@ -56,6 +57,17 @@ def check(report: Path, films: int) -> None:
 def files(folder: Path) -> list[Path]:
     """Those that are screened."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def linked(folder: Path, number: int, place: Path, first: int = 0) -> Path:
+    """`place` with hard links to `number` films of `folder`, evenly spread, from `first` on."""
+    found = files(folder)
+    if first + number > len(found):
+        raise SystemExit(f"{folder} has {len(found)} films, not {first + number}")
+    step = (len(found) - first) // number
+    for path in found[first::step][:number]:
+        (place / path.name).hardlink_to(path)
+    return place
 
 
 def warm(folder: Path) -> None:
