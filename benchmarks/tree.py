@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +79,13 @@ def cost(
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said) as process:
             while process.poll() is None:
                 now = time.perf_counter() - began
-                tree = list(_tree(process.pid))
+                tree = list(processes(process.pid))
                 if now >= memory_at:
                     most = max(most, sum(map(_pss, tree)))
                     memory_at = now + _MEMORY
                 if (count := done()) != counted:
                     counted = count
-                    looks.append(Look(now, sum(map(_processor, tree)), most, count))
+                    looks.append(Look(now, processor(tree), most, count))
                 time.sleep(_LOOK)
         seconds = time.perf_counter() - began
         if process.returncode not in accepted:
@@ -100,7 +100,7 @@ def _waited_for() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _tree(root: int) -> Iterator[int]:
+def processes(root: int) -> Iterator[int]:
     """A process and all that descend from it, as far as they live; proc(5)."""
     yield root
     with suppress(OSError):
@@ -108,15 +108,17 @@ def _tree(root: int) -> Iterator[int]:
             with suppress(OSError):
                 children = (task / "children").read_text(encoding="ascii")
                 for child in children.split():
-                    yield from _tree(int(child))
+                    yield from processes(int(child))
 
 
-def _processor(process: int) -> float:
-    """Seconds used by a process and by those of its children that it has waited for."""
-    with suppress(OSError):
-        line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return sum(map(int, line.rpartition(")")[2].split()[11:15])) / _TICKS
-    return 0.0
+def processor(tree: Iterable[int]) -> float:
+    """Seconds used by all of `tree`, and by those of their children that they have waited for."""
+    ticks = 0
+    for process in tree:
+        with suppress(OSError):
+            line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            ticks += sum(map(int, line.rpartition(")")[2].split()[11:15]))
+    return ticks / _TICKS
 
 
 def _pss(process: int) -> int:
