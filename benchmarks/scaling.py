@@ -77,7 +77,8 @@ def _worked(folders: list[Path], each: int, processes: int) -> list[float]:
             words = ["--queue", queue, "--out", out, "--key", key, "--settle", "0"]
             subprocess.run([SCREENING, "submit", folder, *words], check=True, capture_output=True)
         words = ["--queue", queue, "--drain", "--processes", str(processes)]
-        used = cost([SCREENING, "worker", *words], committed(queue))
+        with committed(queue) as rows:
+            used = cost([SCREENING, "worker", *words], rows)
         for folder in folders:
             check(Path(place) / folder.name, each)
     first, last = used.looks[0], used.last

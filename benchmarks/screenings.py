@@ -6,8 +6,8 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,25 +25,30 @@ def screened(folder: Path, options: Sequence[str] = (), films: int | None = None
     with tempfile.TemporaryDirectory(prefix="screening-") as place:
         queue, report = Path(place) / "queue.sqlite", Path(place) / "report"
         words = ["--queue", queue, "--out", report, "--key", Path(place) / "key", "--settle", "0"]
-        used = cost([SCREENING, "run", folder, *words, *options], committed(queue))
+        with committed(queue) as rows:
+            used = cost([SCREENING, "run", folder, *words, *options], rows)
         check(report, len(files(folder)) if films is None else films)
     return used
 
 
-def committed(queue: Path) -> Callable[[], int]:
-    """Asks how many rows are in the ledger of a queue that is perhaps not there yet."""
-    known = 0
+@contextmanager
+def committed(queue: Path) -> Iterator[Callable[[], int]]:
+    """What says how many rows are in the ledger of a queue that is perhaps not there yet."""
+    known, ledgers = 0, ExitStack()
+    ledger: sqlite3.Connection | None = None
 
     def ask() -> int:
-        nonlocal known
-        # Before it is made there is nothing to ask, and while it is closed nobody answers.
+        nonlocal known, ledger
+        # Before it is made there is nothing to ask.
         with suppress(sqlite3.OperationalError):
-            with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=0)) as ledger:
-                rows = ledger.execute("SELECT sum(committed) FROM jobs").fetchone()[0]
-            known = max(known, rows or 0)
+            if ledger is None:
+                opened = sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=0)
+                ledger = ledgers.enter_context(closing(opened))
+            known = ledger.execute("SELECT sum(committed) FROM jobs").fetchone()[0] or 0
         return known
 
-    return ask
+    with ledgers:
+        yield ask
 
 
 def check(report: Path, films: int) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 #: Seconds between two looks, and between two that measure memory, which costs the kernel more.
 _LOOK: Final = 0.02
-_MEMORY: Final = 0.1
+_MEMORY: Final = 0.2
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
