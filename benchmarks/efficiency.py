@@ -75,15 +75,14 @@ def _efficiency(folder: Path) -> list[float]:
 
 def _alone(screener: Screener, bench: Bench, queue: Path) -> list[float]:
     """Processor milliseconds a film of reading, scoring and writing down."""
-    found = discover(screener.folder)
-    screener.score([screener.read(found[0])], Seen())  # All is loaded, and a decoder waits.
+    found, seen = discover(screener.folder), Seen()
+    screener.examine(found[:1], seen)  # All is loaded, and a decoder waits.
     with _processor_ms() as reading:
-        films = [screener.read(one) for one in found]
-    batch = bench.job("batch").options.batch
-    seen, rows = Seen(), []
+        films = [screener.reader.read(one) for one in found]
+    batch, rows = bench.job("batch").options.batch, []
     with _processor_ms() as scoring:
         for start in range(0, len(films), batch):
-            rows += screener.score(films[start : start + batch], seen)
+            rows += screener.rows(screener.examiner.examine(films[start : start + batch]), seen)
     _seconds, committing = commit_cost(queue, bench, rows)
     return [reading[0] / len(found), scoring[0] / len(found), committing]
 

@@ -81,9 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", help="by default all", metavar="WAY")
-    parser.add_argument(
-        "--python", default=sys.executable, help="for the baselines; with pylibjpeg-openjpeg"
-    )
+    parser.add_argument("--python", default=sys.executable, help="for the baselines")
     arguments = parser.parse_args()
     folders = dict(word.split("=", 1) for word in arguments.folders)
     runs: list[Run] = []

@@ -3,9 +3,9 @@
 As pydicom documents the way to what a viewer shows: modality LUT, VOI LUT, MONOCHROME1 inverted;
 without a window the grey values between two percentiles. One film at a time. CALL is how the
 model is asked: ``predict``, as most do; ``call``, which Keras advises for a few films; or
-``predict_on_batch``, which is the quickest for one. JPEG 2000 needs ``pylibjpeg-openjpeg``, which
-pydicom names. MODEL is a folder of ``screening train``; OUT is a CSV with a film and its
-probability a line.
+``predict_on_batch``, which is the quickest for one. JPEG 2000 is left to the plug-in that pydicom
+finds first: Pillow's, than which ``pylibjpeg-openjpeg`` is no quicker. MODEL is a folder of
+``screening train``; OUT is a CSV with a film and its probability a line.
 """
 
 import csv
