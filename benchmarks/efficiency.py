@@ -21,7 +21,7 @@ from screening.films import discover
 from screening.pipeline import Screener, Seen
 from screenings import screened, warm
 from stores import Bench, commit_cost
-from tree import processes, processor
+from tree import processor
 
 _HEADER: Final = (
     "films",
@@ -91,9 +91,9 @@ def _alone(screener: Screener, bench: Bench, queue: Path) -> list[float]:
 def _processor_ms() -> Iterator[list[float]]:
     """Milliseconds of this process and its children, in a list once the block has ended."""
     took: list[float] = []
-    before = processor(processes(os.getpid()))
+    before = processor(os.getpid())
     yield took
-    took.append(1000 * (processor(processes(os.getpid())) - before))
+    took.append(1000 * (processor(os.getpid()) - before))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +79,12 @@ def cost(
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said) as process:
             while process.poll() is None:
                 now = time.perf_counter() - began
-                tree = list(processes(process.pid))
-                if now >= memory_at:
-                    most = max(most, sum(map(_pss, tree)))
-                    memory_at = now + _MEMORY
                 if (count := done()) != counted:
                     counted = count
-                    looks.append(Look(now, processor(tree), most, count))
+                    looks.append(Look(now, processor(process.pid), most, count))
+                if now >= memory_at:
+                    most = max(most, sum(map(_pss, processes(process.pid))))
+                    memory_at = now + _MEMORY
                 time.sleep(_LOOK)
         seconds = time.perf_counter() - began
         if process.returncode not in accepted:
@@ -111,14 +110,17 @@ def processes(root: int) -> Iterator[int]:
                     yield from processes(int(child))
 
 
-def processor(tree: Iterable[int]) -> float:
-    """Seconds used by all of `tree`, and by those of their children that they have waited for."""
-    ticks = 0
-    for process in tree:
-        with suppress(OSError):
-            line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-            ticks += sum(map(int, line.rpartition(")")[2].split()[11:15]))
-    return ticks / _TICKS
+def processor(root: int) -> float:
+    """Seconds used by a process, by all that descend from it, and by those they have waited for."""
+    while True:
+        tree, ticks = list(processes(root)), 0
+        for process in tree:
+            with suppress(OSError):
+                line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+                ticks += sum(map(int, line.rpartition(")")[2].split()[11:15]))
+        # What one that ended had used moves to its parent: it must not be missed, nor counted twice.
+        if list(processes(root)) == tree:
+            return ticks / _TICKS
 
 
 def _pss(process: int) -> int:
