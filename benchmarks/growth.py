@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from screenings import linked, screened
+from screenings import linked, screened, take_options
 
 _HEADER: Final = (
     "films",
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, nargs="+", default=[100, 1_000, 10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
+    take_options(parser)
     arguments = parser.parse_args()
     measured: dict[int, list[list[float]]] = {}
     with arguments.out.open("w", newline="", encoding="utf-8") as file:
@@ -48,7 +49,7 @@ def main() -> None:
             for films in arguments.films:
                 if number > 1 and films == max(arguments.films):
                     continue
-                figures = _grown(arguments.folder, films)
+                figures = _grown(arguments.folder, films, arguments.options)
                 measured.setdefault(films, []).append(figures)
                 writer.writerow([films, number, *(round(figure, 3) for figure in figures)])
                 file.flush()
@@ -58,9 +59,9 @@ def main() -> None:
         print(films, *(f"{median(column):.2f}" for column in zip(*rows, strict=True)))
 
 
-def _grown(folder: Path, films: int) -> list[float]:
+def _grown(folder: Path, films: int, options: list[str]) -> list[float]:
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        used = screened(linked(folder, films, Path(place)))
+        used = screened(linked(folder, films, Path(place)), options)
     first, last = used.looks[0], used.last
     between = max(1, last.done - first.done)
     return [

@@ -2,8 +2,8 @@
 
     python benchmarks/limits.py png=FOLDER jpeg=FOLDER dicom=FOLDER j2k=FOLDER --out limits.csv
 
-Films are decoded, and nothing else, on all cores (PNG and JPEG by Pillow, DICOM by this project), and
-read as ``screening run`` reads them: hash, cheap decoding, gate, tensor. The networks are matrix
+Films are decoded in full, and nothing else, on all cores, by this project and, where it can, by Pillow;
+and read as ``screening run`` reads them: hash, cheap decoding, gate, tensor. The networks are matrix
 products in float32: their multiplications (``cost.py``) at the speed of NumPy's matrix product.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from screening.films import Found
-from screening.pixels.dicom import open_dicom
+from screening.pixels.readers import open_film
 from screening.preprocess import Preprocessing
 from screening.reading import Reader
 from screenings import files, warm
@@ -65,6 +65,8 @@ def _decoding(folders: list[str], cores: int) -> Iterator[tuple[str, int, float,
             "decode": _decode,
             "read": partial(_read, Path(folder)),
         }
+        if found[0].suffix != ".dcm":
+            ways = {"decode by Pillow": _decode_with_pillow, **ways}
         for name, way in ways.items():
             with Pool(cores) as pool:
                 pool.map(way, found[: 2 * cores])  # Everything is imported.
@@ -79,13 +81,16 @@ def _decoding(folders: list[str], cores: int) -> Iterator[tuple[str, int, float,
             )
 
 
+def _decode_with_pillow(path: Path) -> float:
+    began = time.process_time()
+    with Image.open(path) as image:
+        image.load()
+    return time.process_time() - began
+
+
 def _decode(path: Path) -> float:
     began = time.process_time()
-    if path.suffix == ".dcm":
-        open_dicom(path.read_bytes()).decode()
-    else:
-        with Image.open(path) as image:
-            image.load()
+    open_film(path.read_bytes(), path.name).decode()
     return time.process_time() - began
 
 

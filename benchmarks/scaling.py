@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from screenings import SCREENING, check, committed, files, linked, warm
+from screenings import SCREENING, check, committed, files, linked, take_options, warm
 from tree import cost
 
 _HEADER: Final = (
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
+    take_options(parser)
     arguments = parser.parse_args()
     each = arguments.films or len(files(arguments.folder)) // arguments.jobs
     warm(arguments.folder)
@@ -54,7 +55,7 @@ def main() -> None:
         writer.writerow(_HEADER)
         for number in range(1, arguments.rounds + 1):
             for processes in arguments.processes:
-                figures = _worked(folders, each, processes)
+                figures = _worked(folders, each, processes, arguments.options)
                 measured.setdefault(processes, []).append(figures)
                 writer.writerow([processes, number, *(round(figure, 3) for figure in figures)])
                 file.flush()
@@ -69,13 +70,15 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _worked(folders: list[Path], each: int, processes: int) -> list[float]:
+def _worked(folders: list[Path], each: int, processes: int, options: list[str]) -> list[float]:
     with tempfile.TemporaryDirectory(prefix="screening-") as place:
         queue = Path(place) / "queue.sqlite"
         for folder in folders:
             out, key = Path(place) / folder.name, Path(place) / "key"
             words = ["--queue", queue, "--out", out, "--key", key, "--settle", "0"]
-            subprocess.run([SCREENING, "submit", folder, *words], check=True, capture_output=True)
+            subprocess.run(
+                [SCREENING, "submit", folder, *words, *options], check=True, capture_output=True
+            )
         words = ["--queue", queue, "--drain", "--processes", str(processes)]
         with committed(queue) as rows:
             used = cost([SCREENING, "worker", *words], rows)

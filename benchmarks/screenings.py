@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -29,6 +30,17 @@ def screened(folder: Path, options: Sequence[str] = (), films: int | None = None
             used = cost([SCREENING, "run", folder, *words, *options], rows)
         check(report, len(files(folder)) if films is None else films)
     return used
+
+
+def take_options(parser: ArgumentParser) -> None:
+    """Let `parser` take ``--options``, for the command that is timed."""
+    parser.add_argument(
+        "--options",
+        nargs="*",
+        default=[],
+        type="--{}".format,
+        help="of screening, without their dashes: precision=int8 exact",
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from screenings import linked, screened
+from screenings import linked, screened, take_options
 
 _ROUNDS: Final = 5
 _FILMS: Final = 10
@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("folders", nargs="*", metavar="KIND=FOLDER")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--options", nargs="*", default=[], help="for screening run, without --")
+    take_options(parser)
     arguments = parser.parse_args()
-    options = [f"--{word}" for word in arguments.options]
     measured: dict[str, list[tuple[float, ...]]] = {}
     with arguments.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -62,7 +61,7 @@ def main() -> None:
         for number in range(1, _ROUNDS + 1):
             for what, *figures in [
                 *_predictors(arguments.model),
-                *_screenings(arguments.folders, options),
+                *_screenings(arguments.folders, arguments.options),
             ]:
                 measured.setdefault(what, []).append(tuple(figures))
                 writer.writerow([what, number, *(round(figure, 3) for figure in figures)])
