@@ -2,10 +2,10 @@
 
     python benchmarks/inference.py --out inference.csv
 
-The models of the shipped bundle; what it does not hold is converted from networks with random weights,
-as ``screening export`` does it. These make no difference to time in float, nor in 8 bits to a network
-without norms, such as the reference CNN. One process at a time: with one thread, and with one a core. All ways take their turn in
-each round, on an idle machine.
+The models of the shipped bundle; what it does not hold is converted from networks with random
+weights, as ``screening export`` does it. These make no difference to time in float, nor in 8 bits to
+a network without norms, such as the reference CNN. One process at a time: with one thread, and with
+one a core. All ways take their turn in each round, on an idle machine.
 """
 
 import argparse
