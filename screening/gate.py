@@ -8,8 +8,6 @@ import re
 import unicodedata
 from typing import Final
 
-import numpy as np
-
 from screening.pixels.film import Code, Decoded, Header
 from screening.reasons import reason
 
@@ -225,7 +223,7 @@ def refuse_by_pixels(film: Decoded) -> str | None:
     rows, columns = film.rows, film.columns
     if min(rows, columns) < SMALLEST_SIDE:
         return reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
-    if float(np.std(film.grey)) < _BLANK:
+    if film.deviation < _BLANK:
         return reason("blank")
     return None
 
