@@ -37,6 +37,9 @@ _ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 
+#: Bytes that a pipe holds: an answer, so that a child need not wait until it is taken.
+_PIPE: Final = 1 << 20
+
 #: Bytes from which on a PNG keeps a thread busy for longer than it takes to ask a child.
 _LARGE: Final = 200_000
 
@@ -175,6 +178,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
+                pipesize=_PIPE,
                 env=_ENVIRONMENT | os.environ,
             )
         except OSError as error:

@@ -5,6 +5,7 @@ import zlib
 from io import BytesIO
 from typing import Final
 
+import numpy as np
 from pydicom import config, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import (
@@ -25,7 +26,7 @@ from screening.pixels.header import read_header
 from screening.pixels.image_pixel import MONOCHROME, PALETTE, ImagePixel, read_image_pixel
 from screening.pixels.limits import MAX_PIXELS, check_size
 from screening.pixels.reduction import halvings
-from screening.pixels.rendering import applied, render, render_averaged, shade, window_line
+from screening.pixels.rendering import applied, is_windowed, line_of, render, shade
 from screening.pixels.tables import TableError, read_palette
 from screening.reasons import reason
 
@@ -122,30 +123,41 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
     try:
         pixel = read_image_pixel(dataset)
         power = halvings(pixel.rows, pixel.columns, side)
-        if not power or pixel.photometric not in MONOCHROME or not 8 <= pixel.allocated <= 16:
+        if not power or pixel.photometric not in MONOCHROME or pixel.allocated not in (8, 16):
             return None
         check_size(pixel.rows, pixel.columns, max_pixels)
-        syntax = _transfer_syntax(dataset)
-        big_endian = dataset.original_encoding[1] is False
-        kind, shown = "jpeg2000", None
-        line, warnings = window_line(dataset, big_endian=big_endian)
-        if line is not None:
-            means = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
-            shown = None if means is None else (line.grey(means), warnings)
-        if shown is None:
-            values = read_frame(dataset, syntax, pixel, max_pixels).values
-            kind, shown = "mean", render_averaged(dataset, values, power, big_endian=big_endian)
+        found = _averaged(dataset, pixel, power, max_pixels)
     except MemoryError:
         raise
     # Whatever is wrong with it, decoding it in full says so.
     except Exception:  # noqa: BLE001
         return None
-    if shown is None:
+    if found is None:
         return None
-    grey, warnings = shown
+    grey, warnings, kind = found
     warnings = _of_frames(pixel) + warnings
     decoding = f"{kind}/{1 << power}"
     return Decoded(grey, warnings, pixel.rows, pixel.columns, decoding, 1 << power)
+
+
+def _averaged(
+    dataset: FileDataset, pixel: ImagePixel, power: int, max_pixels: int
+) -> tuple[Grey, tuple[str, ...], str] | None:
+    """Grey values, warnings and what reduced them; None if it may not be averaged."""
+    syntax, big_endian = _transfer_syntax(dataset), dataset.original_encoding[1] is False
+    kind = np.dtype(f"{'i' if pixel.signed else 'u'}{pixel.allocated // 8}")
+    windowed = is_windowed(dataset, big_endian=big_endian)
+    line, warnings = line_of(dataset, kind, big_endian=big_endian) if windowed else (None, ())
+    if line is not None:
+        low = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
+        if low is not None:
+            return line.grey(low), warnings, "jpeg2000"
+    elif windowed:
+        return None  # before anything is decoded in vain
+    stored = read_frame(dataset, syntax, pixel, max_pixels).values
+    if line is None or stored.dtype != kind:
+        line, warnings = line_of(dataset, stored.dtype, stored, big_endian=big_endian)
+    return None if line is None else (line.averaged(stored, power), warnings, "mean")
 
 
 def _of_frames(pixel: ImagePixel) -> tuple[str, ...]:

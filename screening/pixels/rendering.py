@@ -69,45 +69,27 @@ def render(
     return grey, warnings
 
 
-def render_averaged(
-    dataset: Dataset, stored: npt.NDArray[Any], power: int, *, big_endian: bool = False
-) -> tuple[Grey, tuple[str, ...]] | None:
-    """The same as :func:`render` and then :func:`~screening.pixels.reduction.averaged`, sooner.
-
-    Args:
-        stored: of at most 16 bits.
-
-    Returns:
-        None for a film that is not rendered by one straight line between two ends.
-    """
-    sample = stored[::_STEP, ::_STEP]
-    line, warnings = _line(dataset, stored.dtype, sample, big_endian)
-    if line is None:
-        return None
-    # Beyond the ends all is black or white, and has to be so before means are taken.
-    within = np.clip(stored, line.low, line.high)
-    return line.grey(averaged(within, power)), warnings
-
-
-def window_line(
-    dataset: Dataset, *, big_endian: bool = False
-) -> tuple["Line | None", tuple[str, ...]]:
-    """What renders means of unsigned values, and warnings; see :func:`render_averaged`.
-
-    Returns:
-        None also for a film without a window: means do not tell how far its values reach.
-    """
-    return _line(dataset, np.dtype(np.uint16), None, big_endian)
+def is_windowed(dataset: Dataset, *, big_endian: bool = False) -> bool:
+    """True if the film says which of its values are shown, so that these need not be looked at."""
+    return _voi(dataset, False, big_endian)[0] is not None
 
 
 @dataclass(frozen=True)
 class Line:
-    """Grey values that rise or fall evenly from one stored value to another."""
+    """Grey values that rise or fall evenly from one stored value to another, and are even beyond.
+
+    A film that is rendered so may be averaged before, which comes to the same.
+    """
 
     low: int
     high: int
     at_low: float
     at_high: float
+
+    def averaged(self, stored: npt.NDArray[Any], power: int) -> Grey:
+        """What :func:`render` gives, averaged; see :func:`~screening.pixels.reduction.averaged`."""
+        # Beyond the ends all is black or white, and has to be so before means are taken.
+        return self.grey(averaged(np.clip(stored, self.low, self.high), power))
 
     def grey(self, values: npt.NDArray[Any]) -> Grey:
         """Of any values; to the last bit, so that equal films are seen to be equal."""
@@ -117,21 +99,30 @@ class Line:
         return grey
 
 
-def _line(
+def line_of(
     dataset: Dataset,
     kind: np.dtype[Any],
-    sample: npt.NDArray[Any] | None,
-    big_endian: bool,
+    stored: npt.NDArray[Any] | None = None,
+    *,
+    big_endian: bool = False,
 ) -> tuple[Line | None, tuple[str, ...]]:
+    """The line by which a monochrome film is rendered, and warnings.
+
+    Args:
+        kind: of its stored values, integers of at most 16 bits.
+        stored: these values, which tell the range of a film without a window.
+
+    Returns:
+        None if it is not rendered by one line, or if that cannot be told.
+    """
     if f"{SHUTTER}Shape" in dataset:
         return None, ()
-    signed = kind.kind == "i"
-    grey_of, warnings = _rendering(dataset, signed, sample, _STEP, big_endian)
+    sample = None if stored is None else stored[::_STEP, ::_STEP]
+    grey_of, warnings = _rendering(dataset, kind.kind == "i", sample, _STEP, big_endian)
     if grey_of is None:
         return None, warnings
-    bits = kind.itemsize * 8
-    lowest = -(1 << bits - 1) if signed else 0
-    grey = grey_of(np.arange(lowest, lowest + (1 << bits)).astype(kind))
+    ends = np.iinfo(kind)
+    grey = grey_of(np.arange(ends.min, ends.max + 1).astype(kind))
     rising = np.flatnonzero(np.diff(grey))
     if not len(rising):
         return None, warnings
@@ -139,7 +130,8 @@ def _line(
     straight = np.linspace(grey[low], grey[high], high - low + 1)
     if np.abs(grey[low : high + 1] - straight).max() > _BEND:
         return None, warnings
-    return Line(lowest + low, lowest + high, float(grey[low]), float(grey[high])), warnings
+    line = Line(ends.min + low, ends.min + high, float(grey[low]), float(grey[high]))
+    return line, warnings
 
 
 def _rendering(
