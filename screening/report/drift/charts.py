@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import chdtri, kolmogi, ndtr, ndtri
 
 Floats = npt.NDArray[np.float64]
 
@@ -125,7 +125,7 @@ def ks_limit(n: float, m: float, spread: float, width: float = WIDTH) -> float:
     Args:
         spread: :func:`overdispersion` of the share below the distance.
     """
-    return float(stats.kstwobign.isf(_tail(width)) * spread * math.sqrt(1 / n + 1 / m))
+    return float(kolmogi(_tail(width)) * spread * math.sqrt(1 / n + 1 / m))
 
 
 def psi(night: Floats, baseline: Floats) -> tuple[float, int]:
@@ -155,15 +155,15 @@ def psi_limit(n: float, m: float, bins: int, spread: float, width: float = WIDTH
     """
     if bins < 2:
         return LARGE_PSI
-    chance = stats.chi2.isf(_tail(width), bins - 1) * (1 / n + 1 / m) * spread**2
+    chance = chdtri(bins - 1, _tail(width)) * (1 / n + 1 / m) * spread**2
     return max(LARGE_PSI, float(chance))
 
 
 def width_for(looks: int, width: float = WIDTH) -> float:
     """Standard errors to a limit where the furthest of so many figures is looked at (Bonferroni)."""
-    return float(stats.norm.isf(stats.norm.sf(width) / looks))
+    return float(-ndtri(ndtr(-width) / looks))
 
 
 def _tail(width: float) -> float:
     """Probability of both tails beyond so many standard errors."""
-    return float(2 * stats.norm.sf(width))
+    return float(2 * ndtr(-width))
