@@ -13,9 +13,13 @@ _WEIGHTS: Final = (0.299, 0.587, 0.114)
 BLOCK: Final = 1 << 18
 
 
-def blocks(rows: int, columns: int) -> list[slice]:
-    """Runs of rows, each of about :data:`BLOCK` pixels."""
-    step = max(1, BLOCK // max(1, columns))
+def blocks(rows: int, columns: int, multiple: int = 1) -> list[slice]:
+    """Runs of rows, each of about :data:`BLOCK` pixels.
+
+    Args:
+        multiple: all but the last have a number of rows that this divides.
+    """
+    step = max(1, BLOCK // max(1, columns) // multiple) * multiple
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 

@@ -30,17 +30,20 @@ def halvings(rows: int, columns: int, side: int) -> int:
     return power
 
 
-def averaged(cells: npt.NDArray[Any], power: int) -> Grey:
+def averaged(cells: npt.NDArray[Any], power: int, most: int | None = None) -> Grey:
     """Means of blocks of 2**power by 2**power cells; what is left over at the ends is a block, too.
 
     Args:
         cells: integers of at most 16 bits, shape (rows, columns, ...).
+        most: none is larger, nor smaller than its negative; by default what the cells can hold.
 
     Returns:
         Shape (rows', columns', ...), float32: exact but for a last bit.
     """
-    # Sums of 64 cells at most.
-    wide = np.dtype(f"{cells.dtype.kind}{4 if cells.dtype.itemsize > 1 else 2}")
+    # As narrow as sums may be: adding is quickest where nothing has to be widened.
+    most = (most or 1 << 8 * cells.dtype.itemsize) << 2 * power
+    kind = cells.dtype.kind
+    wide = np.dtype(f"{kind}{2 if most < 1 << (16 if kind == 'u' else 15) else 4}")
     sums = _sums(_sums(cells, power, wide).swapaxes(0, 1), power, wide).swapaxes(0, 1)
     means: Grey = np.multiply(sums, 1 / (1 << 2 * power), dtype=np.float32)
     return means

@@ -88,15 +88,24 @@ class Line:
 
     def averaged(self, stored: npt.NDArray[Any], power: int) -> Grey:
         """What :func:`render` gives, averaged; see :func:`~screening.pixels.reduction.averaged`."""
-        # Beyond the ends all is black or white, and has to be so before means are taken.
-        return self.grey(averaged(np.clip(stored, self.low, self.high), power))
+        most = max(abs(self.low), abs(self.high))
+        grey = [
+            # Beyond the ends all is black or white, and has to be so before means are taken.
+            self._grey(averaged(np.clip(stored[block], self.low, self.high), power, most))
+            for block in blocks(*stored.shape, 1 << power)
+        ]
+        return np.concatenate(grey)
 
-    def grey(self, values: npt.NDArray[Any]) -> Grey:
-        """Of any values; to the last bit, so that equal films are seen to be equal."""
-        slope = (self.at_high - self.at_low) / (self.high - self.low)
-        within = np.clip(values, self.low, self.high).astype(np.float64)
-        grey: Grey = np.clip((within - self.low) * slope + self.at_low, 0, 1).astype(np.float32)
-        return grey
+    def grey(self, means: npt.NDArray[np.float32]) -> Grey:
+        """Of means of values that nobody has any more."""
+        return self._grey(np.clip(means, self.low, self.high))
+
+    def _grey(self, within: npt.NDArray[np.float32]) -> Grey:
+        """To the last bit, so that equal films are seen to be equal."""
+        grey = np.subtract(within, self.low, dtype=np.float64)
+        grey *= (self.at_high - self.at_low) / (self.high - self.low)
+        grey += self.at_low
+        return grey.astype(np.float32)
 
 
 def line_of(

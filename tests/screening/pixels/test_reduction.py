@@ -59,3 +59,12 @@ def test_cells_at_the_end_of_their_range_do_not_overflow():
     for kind in ("u1", "u2"):
         top = np.iinfo(kind).max
         np.testing.assert_array_equal(averaged(np.full((64, 64), top, kind), 3), top)
+
+
+@pytest.mark.parametrize("kind", ["u2", "i2"])
+@pytest.mark.parametrize("power", [1, 2, 3])
+@pytest.mark.parametrize("most", [1, 511, 512, 1023, 1024, 4095, 8191, 8192, 16383, 32767])
+def test_cells_that_are_known_to_be_small_do_not_overflow(kind, power, most):
+    assert (averaged(np.full((16, 16), most, kind), power, most) == most).all()
+    if kind == "i2":
+        assert (averaged(np.full((16, 16), -most, kind), power, most) == -most).all()
