@@ -88,11 +88,11 @@ class Line:
 
     def averaged(self, stored: npt.NDArray[Any], power: int) -> Grey:
         """What :func:`render` gives, averaged; see :func:`~screening.pixels.reduction.averaged`."""
-        most = max(abs(self.low), abs(self.high))
+        most, (rows, columns) = max(abs(self.low), abs(self.high)), stored.shape
         grey = [
             # Beyond the ends all is black or white, and has to be so before means are taken.
             self._grey(averaged(np.clip(stored[block], self.low, self.high), power, most))
-            for block in blocks(*stored.shape, 1 << power)
+            for block in blocks(rows, columns, 1 << power)
         ]
         return np.concatenate(grey)
 
