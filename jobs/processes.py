@@ -1,10 +1,26 @@
-"""Who a worker is, and whether it is still alive."""
+"""Who a worker is, whether it is still alive, and how many processors it may use."""
 
 import getpass
 import os
 import platform
 from pathlib import Path
 from typing import Final
+
+#: What this control group may use: microseconds of processor time in so many; cgroup v2, cpu.max.
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cores(quota: Path = _QUOTA) -> int:
+    """Processors that this process may use: in a container often fewer than the machine has."""
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        allowed = os.cpu_count() or 1
+    try:
+        spent, period = map(int, quota.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # none, or "max"
+        return allowed
+    return max(1, min(allowed, -(-spent // period)))
 
 
 def worker_name() -> str:

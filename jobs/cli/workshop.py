@@ -1,6 +1,5 @@
 """Where an engine and a predictor are put together for the commands that screen."""
 
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from jobs.errors import QueueUnavailable, Stopped
 from jobs.feeders.nights import Nights
 from jobs.job import Job
 from jobs.patience import PATIENCE, patient, patiently
+from jobs.processes import cores
 from jobs.profile import Profile
 from jobs.runner import LEASE, Tools, Watcher
 from jobs.sql.agenda import SqlAgenda
@@ -74,7 +74,7 @@ class Shift:
     @property
     def threads(self) -> int:
         """Of each process: all together one a core."""
-        return max(1, (os.cpu_count() or 1) // self.processes)
+        return max(1, cores() // self.processes)
 
 
 def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None) -> int:

@@ -1,12 +1,12 @@
 """Screen the films of a job on this machine: each core has a batch of its own, from file to answer."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Final
 
+from jobs.processes import cores
 from screening.cost import Cost, Stopwatch
 from screening.examination import Examined
 from screening.films import Found
@@ -36,7 +36,7 @@ class LocalEngine:
     """
 
     def __init__(self, threads: int | None = None, told: Told | None = None) -> None:
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or cores()
         self._told = told
 
     def screen(

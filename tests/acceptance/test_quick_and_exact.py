@@ -1,7 +1,6 @@
 """`--runtime`, `--precision`, `--exact` and `--profile`: what is chosen holds for the whole job."""
 
 import csv
-import os
 import shutil
 import signal
 import sqlite3
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from exports.bundle import SHIPPED
+from jobs.processes import cores
 from makers import COMMAND, chest_film
 from screening.row import read_rows
 
@@ -74,7 +74,7 @@ def test_the_model_is_the_one_asked_for_and_a_profile_says_where_the_time_went(
     for stage in ("reading and hash", "decoding", "preparing", "inference", "answering", "rows"):
         assert float(stages[stage][0]) > 0, stage
     assert "3 films in " in said
-    assert f"{os.cpu_count()} cores could do " in said
+    assert f"{cores()} cores could do " in said
     assert "start-up " in said
 
 
