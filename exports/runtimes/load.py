@@ -38,9 +38,8 @@ def check_map(predictor: Predictor, bundle: Path) -> None:
         BundleError: saying so.
     """
     if not predictor.has_map:
-        name = predictor.runtime.partition("/")[0]
         raise BundleError(
-            f"{name} of the bundle {bundle} has no class activation map; run without --heatmaps"
+            f"the bundle {bundle} has no class activation map; run without --heatmaps"
         )
 
 

@@ -15,13 +15,18 @@ def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(scr
     }
     assert rows.reason["RG3_UNCR.dcm"].startswith("not_chest: ")
     p = rows.probability.replace("", None).astype(float)
-    assert p["RG1_J2KR.dcm"] == p["RG1_UNCR.dcm"]
+    assert abs(p["RG1_J2KR.dcm"] - p["RG1_UNCR.dcm"]) <= 0.001
     assert abs(p["RG1_J2KI.dcm"] - p["RG1_UNCR.dcm"]) <= 0.02
-    warnings = rows.warnings["RG1_UNCR.dcm"].split("; ")
-    assert "same_pixels: The pixels are those of another film (RG1_J2KR.dcm)." in warnings
+    # Each is brought down in the way that costs least for its encoding.
+    assert dict(rows.decoding) == {
+        "RG1_J2KI.dcm": "mean/2",
+        "RG1_J2KR.dcm": "jpeg2000/2",
+        "RG1_UNCR.dcm": "mean/2",
+        "RG3_UNCR.dcm": "",
+    }
     # An adult's film may be unlike those of the children that the model was trained on.
-    assert {warning.partition(":")[0] for warning in warnings} <= {"out_of_domain", "same_pixels"}
-    assert rows.tensor_sha256["RG1_UNCR.dcm"] == rows.tensor_sha256["RG1_J2KR.dcm"]
+    warnings = set(rows.warnings["RG1_UNCR.dcm"].split("; "))
+    assert {warning.partition(":")[0] for warning in warnings} <= {"", "out_of_domain"}
     assert str(path) in result.stdout
     verdicts = [line for line in result.stdout.splitlines() if line.startswith("RG")]
     readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")

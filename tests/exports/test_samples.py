@@ -13,6 +13,7 @@ from exports.samples import FEWEST, UNLABELLED, Films
 from makers import encoded, grey_film, write_film
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES, NORMAL
+from screening.pixels.readers import open_film
 from trained_folder import Collection, labels_of, name_of, sha256, write_list, write_small
 
 #: Enough for most tests; the real limits have tests of their own.
@@ -52,8 +53,11 @@ def test_a_film_is_read_as_a_night_would_read_it(collection):
     write_list(collection.model / "validation.csv", [name_of(NORMAL, 900)])
     films = collection.compared()
     assert films.sha256[0] == sha256(path)
-    expected = collection.card.preprocessing.tensor(grey_film(3, 0.7) / np.float32(255))
-    np.testing.assert_allclose(films.tensors[0], expected, atol=1e-6)
+    preprocessing = collection.card.preprocessing
+    night = open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
+    assert night.decoding == "mean/2"
+    expected = preprocessing.tensor(night.grey, night.extent)
+    np.testing.assert_array_equal(films.tensors[0], expected)
 
 
 def test_too_few_validation_films_are_topped_up_with_test_films_first(collection):

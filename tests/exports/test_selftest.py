@@ -12,6 +12,7 @@ from exports.errors import BundleError
 from exports.selftest import check_selftest, phantoms, targets_of
 from exports.targets import TARGETS
 from screening.gate import refuse_by_pixels
+from screening.pixels.film import Decoded
 from tiny_model import SHIPPED_TARGETS, brightness_gate, write_bundle
 
 ONNX = TARGETS["onnx"]
@@ -26,7 +27,8 @@ def test_phantoms_are_the_same_on_every_call_and_differ_from_each_other():
 
 def test_phantoms_are_films_that_would_be_read():
     for film in phantoms(128, 128):
-        assert refuse_by_pixels(film.astype(np.float32) / np.float32(255)) is None
+        grey = film.astype(np.float32) / np.float32(255)
+        assert refuse_by_pixels(Decoded(grey, (), *grey.shape)) is None
 
 
 def test_the_answers_are_those_that_each_model_gives(tmp_path):

@@ -46,7 +46,9 @@ def upload(store, folder):
 def plain(film):
     """All of a film that two readers must agree on."""
     fields = {
-        name: value for name, value in vars(film).items() if name not in ("tensor", "seconds")
+        name: value
+        for name, value in vars(film).items()
+        if name not in ("tensor", "seconds", "cost")
     }
     return fields, None if film.tensor is None else film.tensor.tolist()
 

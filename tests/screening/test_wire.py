@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from screening.cost import Cost
 from screening.errors import UnreadableFilm
 from screening.pixels.film import Header
 from screening.reading import ReadFilm, failed, refused
@@ -62,7 +63,7 @@ def sent(head: object, tensor: bytes = b"") -> Pipe:
 
 def fields(film: ReadFilm = SCORED, /, **changes: object) -> dict[str, Any]:
     plain = {name: value for name, value in vars(film).items() if name != "tensor"}
-    return plain | {"header": asdict(film.header)} | changes
+    return plain | {"header": asdict(film.header), "cost": asdict(film.cost)} | changes
 
 
 def bytes_of(film: ReadFilm) -> bytes:
@@ -171,6 +172,10 @@ def test_a_head_that_is_no_film_is_garbled(head: object) -> None:
         {"header": asdict(HEADER) | {"patient_orientation": "LF"}},
         {"header": asdict(HEADER) | {"patient_orientation": [{}]}},
         {"header": asdict(HEADER) | {"patient_name": "Doe^Jane"}},
+        {"cost": None},
+        {"cost": {"reading": 0.1}},
+        {"cost": dict.fromkeys(asdict(Cost()), "0.1")},
+        {"cost": dict.fromkeys(asdict(Cost()), float("nan"))},
         {"rows": 0},
         {"columns": 0},
         {"rows": -1},

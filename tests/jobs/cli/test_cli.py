@@ -168,7 +168,7 @@ def test_run_that_cannot_be_carried_out_says_why_and_is_exit_code_1(store, films
     result = screening("run", films, "--model", bundle.path, "--out", "report")
     assert result.exit_code == exit_codes.ERROR
     (job,) = store.jobs()
-    assert f"Error: job {job.name}: {bundle.path} has no model" in result.stderr
+    assert f"Error: job {job.name}: {bundle.path / 'model.onnx'} cannot be loaded" in result.stderr
     assert job.state is State.FAILED
     assert not Path("report").exists()
 
@@ -199,7 +199,7 @@ def test_a_worker_with_nothing_to_drain_ends_well(queue):
 
 def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, films, monkeypatch):
     engines = [SerialEngine(1, KeyboardInterrupt()), SerialEngine()]
-    monkeypatch.setattr(workshop, "LocalEngine", lambda _readers: engines.pop(0))
+    monkeypatch.setattr(workshop, "LocalEngine", lambda *_arguments: engines.pop(0))
     result = screening("run", films, "--batch", "1", "--out", "report")
     assert result.exit_code == exit_codes.INTERRUPTED
     assert "Interrupted" in result.stderr
@@ -211,7 +211,7 @@ def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, film
 
 def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
     class Terminated(SerialEngine):
-        def __init__(self, _readers):
+        def __init__(self, *_arguments):
             super().__init__()
 
         def screen(self, *_arguments):

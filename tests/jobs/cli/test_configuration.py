@@ -42,11 +42,11 @@ def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
     (home / "labels.csv").write_text("film,label\n0.png,1\n")
     (home / "screening.toml").write_text(
         "[submit]\n"
-        'model = "bundle"\nout = "out"\nlabels = "labels.csv"\nruntime = "litert"\nkey = "a.key"\n'
+        'model = "bundle"\nout = "out"\nlabels = "labels.csv"\nruntime = "auto"\nkey = "a.key"\n'
     )
     job = submitted(store, films, SCREENING_CONFIG="screening.toml")
     assert (job.model, job.report) == (bundle.path, home / "out")
-    assert (job.options.labels, job.options.runtime) == (home / "labels.csv", "litert")
+    assert (job.options.labels, job.options.runtime) == (home / "labels.csv", "auto")
     assert job.options.key == home / "a.key"
 
 
