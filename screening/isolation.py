@@ -5,6 +5,7 @@ child reads the file and answers with a JSON head and the tensor's bytes. Nothin
 a child is unpickled, and its size is known beforehand.
 """
 
+import fcntl
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Final, Self
@@ -38,7 +40,7 @@ _ENVIRONMENT: Final = {
 }
 
 #: Bytes that a pipe holds: an answer, so that a child need not wait until it is taken.
-_PIPE: Final = 1 << 20
+_PIPE: Final = 1 << 18
 
 #: Bytes from which on a PNG keeps a thread busy for longer than it takes to ask a child.
 _LARGE: Final = 200_000
@@ -178,12 +180,14 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                pipesize=_PIPE,
                 env=_ENVIRONMENT | os.environ,
             )
         except OSError as error:
             raise DecoderError(f"no decoder process can be started: {error.strerror}") from error
         self.fit = True
+        # Users may have so much in pipes and no more, and not every system can; it goes without.
+        with suppress(OSError, AttributeError):
+            fcntl.fcntl(_pipe(self._process.stdout), fcntl.F_SETPIPE_SZ, _PIPE)
         self._deadline = time.monotonic() + _BEGIN
         try:
             begun = self._receive(len(READY)) == READY
