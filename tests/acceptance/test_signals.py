@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C finish the films in hand and give the job back; a second one stops at once."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -47,6 +48,8 @@ def signalled(films, tmp_path, screening, environment):
             stderr=subprocess.PIPE,
             text=True,
         ) as worker:
+            # One core, one thread: batches are read one after the other.
+            os.sched_setaffinity(worker.pid, {min(os.sched_getaffinity(0))})
             while not (before := committed(queue)) and worker.poll() is None:
                 time.sleep(0.02)
             for number in signals:
@@ -88,5 +91,6 @@ def test_a_second_signal_stops_at_once(signalled, tmp_path, screening):
     before, after, code = signalled(40, signal.SIGTERM, signal.SIGINT)
     assert code == 130
     # Those in hand would have been another forty.
-    assert after == before == 40
+    assert after == before
+    assert after + 40 <= FILMS
     goes_on(tmp_path, screening)
