@@ -9,9 +9,9 @@ def dask_setup(_worker):
     """Called by Dask when the worker starts."""
     opened = Reader._opened
 
-    def deadly(self, name, sha256, data):
+    def deadly(self, name, sha256, *more):
         if sha256 == os.environ.get("POISON"):
             os.abort()
-        return opened(self, name, sha256, data)
+        return opened(self, name, sha256, *more)
 
     Reader._opened = deadly
