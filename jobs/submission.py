@@ -8,7 +8,7 @@ from pathlib import Path
 from exports.bundle import Bundle
 from exports.runtimes.choose import AUTO, choose, quickest
 from exports.runtimes.load import check_map, load_target
-from exports.targets import ONNX, Target
+from exports.targets import Target
 from exports.targets import target as target_called
 from jobs.errors import JobFailed, ReportInTheWay
 from jobs.job import Job, identity_of, new_name
@@ -115,8 +115,7 @@ def _checked(request: Request) -> tuple[Request, Bundle]:
         Labels.read(options.labels, Policy(options.labels_policy))
     bundle = Bundle.open(request.model, request.public_key)
     # What is installed here does not matter: it may be screened elsewhere.
-    runtime = ONNX if options.runtime == AUTO else options.runtime
-    target = choose(bundle.path, runtime, options.precision)
+    target = choose(bundle.path, options.runtime, options.precision)
     if options.heatmaps:
         check_map(load_target(bundle.path, target), bundle.path)
     return replace(request, model=bundle.path, options=options), bundle
@@ -195,15 +194,14 @@ class Opener:
     def _predictor(self, job: Job, bundle: Bundle) -> tuple[Predictor, str]:
         """The job's model; and why it is this one, if that was found out just now."""
         options, measured = job.options, ""
-        chosen = [event.subject for event in self._history(job) if event.event == CHOSEN]
-        if options.runtime == AUTO and not chosen:
+        if options.runtime != AUTO:
+            target = choose(bundle.path, options.runtime, options.precision)
+        elif chosen := [one.subject for one in self._history(job) if one.event == CHOSEN]:
+            target = target_called(chosen[-1])
+        else:
             shape = bundle.card.preprocessing.shape
             target, predictor, measured = quickest(bundle.path, options.precision, shape)
             self._loaded = ((bundle.sha256, target), predictor)
-        elif chosen:
-            target = target_called(chosen[-1])
-        else:
-            target = choose(bundle.path, options.runtime, options.precision)
         wanted = (bundle.sha256, target)
         if self._loaded is None or self._loaded[0] != wanted:
             # The engine has a thread for each core.

@@ -8,7 +8,7 @@ import numpy as np
 
 from exports.errors import BundleError
 from exports.runtimes.load import is_installed, load_target
-from exports.targets import ONNX, TARGETS, Target
+from exports.targets import TARGETS, Target
 from screening.predictor import Predictor
 
 #: The quickest of all runtimes that are installed.
@@ -22,17 +22,19 @@ _MEASURED: Final = 24
 def choose(bundle: Path, runtime: str, precision: str) -> Target:
     """The most exact model of the bundle for a runtime, among those of a precision.
 
+    Args:
+        runtime: :data:`AUTO` for any.
+
     Raises:
         BundleError: if it holds none.
     """
     held = [target for target in TARGETS.values() if (bundle / target.file).exists()]
     for target in held:
-        if (target.runtime, target.precision) == (runtime, precision):
+        if target.precision == precision and runtime in (AUTO, target.runtime):
             return target
     names = ", ".join(target.name for target in held) or "none"
-    raise BundleError(
-        f"{bundle} has no model for the runtime {runtime} in {precision}; it has {names}"
-    )
+    wanted = "" if runtime == AUTO else f" for the runtime {runtime}"
+    raise BundleError(f"{bundle} has no model{wanted} in {precision}; it has {names}")
 
 
 def quickest(
@@ -60,7 +62,7 @@ def quickest(
             candidates.append((_seconds(predictor, shape), target, predictor))
     if not candidates:
         # Says what the bundle has, or what is not installed.
-        load_target(bundle, choose(bundle, ONNX, precision))
+        load_target(bundle, choose(bundle, AUTO, precision))
     candidates.sort(key=lambda candidate: candidate[0])
     said = ", ".join(f"{target.name} {1e3 * spent:.1f} ms" for spent, target, _ in candidates)
     _spent, target, predictor = candidates[0]

@@ -187,3 +187,15 @@ def test_heat_maps_wait_beside_the_report_of_their_job(request_job, tmp_path):
 def test_a_job_without_heat_maps_has_no_place_for_them(request_job, tmp_path):
     model = write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
     assert open_screener(request_job(model=model)).gallery is None
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model-float32.tflite"])
+def test_auto_does_with_a_bundle_that_has_a_model_for_one_runtime(request_job, bundle, file):
+    (bundle.path / "model.onnx").rename(bundle.path / file)
+    seal(bundle.path)
+    assert request_job(runtime="auto").state is State.QUEUED
+
+
+def test_auto_without_any_model_of_the_precision_is_an_error_at_once(request_job):
+    with pytest.raises(BundleError, match="has no model in int8; it has onnx"):
+        request_job(runtime="auto", precision="int8")
