@@ -24,6 +24,7 @@ from screening.errors import DecoderError, NotAFilm, UnreadableFilm
 from screening.films import Found, film_path
 from screening.limits import Limits
 from screening.pixels.plain import FIRST_BYTES, is_plain
+from screening.pixels.png import is_installed
 from screening.preprocess import Preprocessing
 from screening.reading import Reader, ReadFilm, failed, hash_of, read_file
 from screening.wire import Garbled, unpack
@@ -96,7 +97,7 @@ class IsolatedReader:
         Raises:
             DecoderError: if no child process can be started.
         """
-        if not found.is_file or (self._is_plain(found) and not self._is_worth_a_child(found)):
+        if not found.is_file or (not self._is_worth_a_child(found) and self._is_plain(found)):
             return self._read_here(found)
         child = self._take()
         film = child.read(found)
@@ -143,7 +144,7 @@ class IsolatedReader:
 
     def _is_worth_a_child(self, found: Found) -> bool:
         """True for large PNG, after some of them: the quickest decoder lets no other thread run."""
-        if found.size < _LARGE or not found.film.lower().endswith(".png"):
+        if found.size < _LARGE or not found.film.lower().endswith(".png") or not is_installed():
             return False
         with self._lock:
             self._large += 1

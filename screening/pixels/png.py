@@ -29,6 +29,11 @@ _EXIF: Final = b"Raw profile"
 _KINDS: Final = {(8, 0): ("u8", "mono"), (8, 2): ("u8", "rgb"), (16, 0): ("u16", "mono")}
 
 
+def is_installed() -> bool:
+    """True if the quick decoder is there."""
+    return _quick is not None
+
+
 def decode_quickly(data: bytes) -> npt.NDArray[Any] | None:
     """The samples of a PNG, shape (rows, columns) or (rows, columns, 3), uint8 or uint16.
 
@@ -36,7 +41,7 @@ def decode_quickly(data: bytes) -> npt.NDArray[Any] | None:
         None if the decoder is not installed, or for a file that is damaged, interlaced, or holds more
         than grey or colour of 8 bits or grey of 16.
     """
-    if _quick is None or not _is_plain(data):
+    if not is_installed() or not _is_plain(data):
         return None
     columns, rows = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
     depth, mode = _KINDS[data[24], data[25]]

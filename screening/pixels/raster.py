@@ -63,7 +63,7 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tupl
         with Image.open(BytesIO(data), formats=formats) as image:
             check_size(image.height, image.width, max_pixels)
             warnings = _check_tiff(image) if image.format == "TIFF" else ()
-            if (cells := _plain_png(image, data)) is not None:
+            if (cells := decode_quickly(data)) is not None:
                 return _grey_of_plain(cells), ()
             image.load()
             grey = _turned(_grey(image, data), _orientation(image))
@@ -118,9 +118,10 @@ def _small_jpeg(image: Image.Image, data: bytes, power: int) -> Grey | None:
 
 
 def _averaged_png(image: Image.Image, data: bytes, power: int) -> Grey | None:
-    cells = _plain_png(image, data)
+    cells = decode_quickly(data)
     if cells is None:
-        if data[24] > 8 or image.mode not in ("L", "RGB") or image.has_transparency_data:
+        modes = _SIXTEEN_BIT if data[24] == 16 else ("L", "RGB")
+        if image.mode not in modes or image.has_transparency_data:
             return None
         image.load()
         if _orientation(image) != 1:
@@ -130,11 +131,6 @@ def _averaged_png(image: Image.Image, data: bytes, power: int) -> Grey | None:
     if cells.ndim == 3:
         return grey_of_colour(means, 8)
     return means / np.float32(np.iinfo(cells.dtype).max)
-
-
-def _plain_png(image: Image.Image, data: bytes) -> npt.NDArray[Any] | None:
-    """The samples of a PNG that needs nothing but to be unpacked, if there is a quick way."""
-    return decode_quickly(data) if image.format == "PNG" else None
 
 
 def _grey_of_plain(cells: npt.NDArray[Any]) -> Grey:

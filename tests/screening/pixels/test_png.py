@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from screening.pixels import png
 from screening.pixels.png import decode_quickly
-from screening.pixels.raster import decode_raster
+from screening.pixels.raster import decode_raster, reduce_raster
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (37, 53), np.uint8)
@@ -103,3 +103,13 @@ def test_samples_that_are_not_there_are_for_the_other_decoder():
     # Whole chunks, but half of the rows: only who unpacks them sees it.
     half, full = saved(GREY[:18]), saved(GREY)
     assert decode_quickly(full[:33] + half[33:]) is None
+
+
+@pytest.mark.parametrize("cells", [GREY, DEEP, COLOUR], ids=["grey", "16 bits", "colour"])
+def test_a_device_without_the_decoder_averages_the_same_films(cells, monkeypatch):
+    data = saved(np.tile(cells, (4, 4, 1) if cells.ndim == 3 else (4, 4)))
+    quick = reduce_raster(data, 64)
+    monkeypatch.setattr(png, "_quick", None)
+    slow = reduce_raster(data, 64)
+    assert quick.decoding == slow.decoding == "mean/2"
+    np.testing.assert_array_equal(quick.grey, slow.grey)
