@@ -1,12 +1,12 @@
-"""Make a queue's tables, or bring those of an older version up to date, with Alembic."""
+"""Make a queue's tables; or bring those of an older version up to date, with Alembic."""
 
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from jobs.errors import QueueError
-from jobs.sql.schema import SCHEMA_VERSION, schema_version
+from jobs.sql.schema import SCHEMA_VERSION, metadata, schema_version
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
@@ -23,14 +23,17 @@ def upgrade(connection: Connection, shown: str) -> None:
             a newer one, or one from before the first release.
     """
     tables = inspect(connection).get_table_names()
-    found = None
-    if tables:
-        if schema_version.name not in tables:
-            raise QueueError(f"{shown} is a database, but no queue of this program")
-        found = connection.scalar(select(schema_version.c.version_num))
+    if not tables:
+        metadata.create_all(connection)
+        schema_version.create(connection)
+        connection.execute(insert(schema_version).values(version_num=SCHEMA_VERSION))
+        return
+    if schema_version.name not in tables:
+        raise QueueError(f"{shown} is a database, but no queue of this program")
+    found = connection.scalar(select(schema_version.c.version_num))
     if found == SCHEMA_VERSION:
         return
-    # Only a queue that is new or old waits for Alembic to be imported.
+    # Only an old queue waits for Alembic to be imported.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -39,7 +42,7 @@ def upgrade(connection: Connection, shown: str) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if tables and found not in known:
+    if found not in known:
         raise QueueError(
             f"the queue {shown} has schema version {found}; this program uses {SCHEMA_VERSION} "
             f"and upgrades {min(known)} and later"

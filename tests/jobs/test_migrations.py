@@ -247,7 +247,15 @@ def assert_opened_at_once(queue, names):
     assert contents(queue)[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
 
 
-def test_the_migrations_lead_to_the_tables_that_the_store_uses(queue):
+def test_a_new_queue_has_the_tables_that_the_store_uses(queue):
+    assert_complete(queue)
+
+
+def test_the_migrations_lead_to_the_tables_that_the_store_uses(old_queue):
+    assert_complete(old_queue)
+
+
+def assert_complete(queue):
     with upgraded(queue):
         pass
     with connected(queue) as connection:
