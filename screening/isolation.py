@@ -49,6 +49,12 @@ _LARGE: Final = 200_000
 #: So many are read here at first: until a child has begun they would be done.
 _FEW: Final = 32
 
+#: Films that cost as much as to start a child: one more is started when so many have been read.
+_WORTH: Final = 16
+
+#: Seconds in which one more would have begun: nobody waits longer for one that is at work.
+_PATIENCE: Final = 0.5
+
 #: The child gets the parent's module path, so that a packed program finds itself.
 _START: Final = "import sys; sys.path[:] = sys.argv[2:]; from screening.decoder import main; main()"
 
@@ -72,11 +78,12 @@ class IsolatedReader:
     ) -> None:
         self.folder = folder
         self._reader = Reader(folder, preprocessing, limits or Limits(), exact)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []
         self._closed = False
         self._large = 0
+        self._isolated = 0
 
     @classmethod
     def of(cls, recipe: Reader) -> Self:
@@ -107,6 +114,7 @@ class IsolatedReader:
                 self._idle.append(child)
             else:
                 self._children.discard(child)
+            self._lock.notify()
         if not kept:
             child.end()
         return film
@@ -115,6 +123,7 @@ class IsolatedReader:
         """End all children, also those that are at work: nobody waits for their films any more."""
         with self._lock:
             self._closed = True
+            self._lock.notify_all()
             idle, busy = self._idle, self._children.difference(self._idle)
             self._idle, self._children = [], set()
         for child in idle:
@@ -133,6 +142,8 @@ class IsolatedReader:
 
     def _take(self) -> "_Child":
         with self._lock:
+            self._isolated += 1
+            self._lock.wait_for(self._may_go_on, _PATIENCE)
             if self._closed:
                 raise DecoderError("the films of this job are no longer read")
             if self._idle:
@@ -141,6 +152,11 @@ class IsolatedReader:
             child = _Child(self._reader)
             self._children.add(child)
             return child
+
+    def _may_go_on(self) -> bool:
+        """False while a child is worth waiting for: few films are read before one more has begun."""
+        few = self._isolated <= _WORTH * len(self._children)
+        return self._closed or bool(self._idle) or not few
 
     def _is_worth_a_child(self, found: Found) -> bool:
         """True for large PNG, after some of them: the quickest decoder lets no other thread run."""

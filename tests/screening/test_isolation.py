@@ -180,6 +180,36 @@ def test_films_that_kill_their_decoders_cost_those_of_other_threads_nothing(
     assert len({film.tensor_sha256 for film in read if film.tensor is not None}) == 14
 
 
+def test_few_films_of_several_threads_share_one_process(start: Start, folder: Path) -> None:
+    films = [write(folder, f"{seed}.dcm", seed=seed) for seed in range(8)]
+    reader = start()
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(reader.read, films))
+    assert {film.status for film in read} == {Status.SCORED}
+    assert len(children(os.getpid())) == 1
+
+
+@pytest.mark.usefixtures("sabotaged")
+@pytest.mark.parametrize(
+    ("worth", "patience"), [(0, 600), (16, 0.1)], ids=["many films", "few films"]
+)
+def test_a_decoder_that_hangs_is_not_waited_for_by_other_threads(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, worth: int, patience: float
+) -> None:
+    monkeypatch.setattr("screening.isolation._WORTH", worth)
+    monkeypatch.setattr("screening.isolation._PATIENCE", patience)
+    reader = start(seconds=600)
+    hanging, other = write(folder, "a.dcm", "hang"), write(folder, "b.dcm", seed=2)
+    thread = threading.Thread(target=reader.read, args=[hanging])
+    thread.start()
+    wait_until(lambda: children(os.getpid()), "no child is started")
+    assert reader.read(other).status is Status.SCORED
+    assert len(children(os.getpid())) == 2
+    reader.close()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
 @pytest.mark.usefixtures("sabotaged")
 def test_a_reader_that_is_closed_waits_for_no_decoder(start: Start, folder: Path) -> None:
     reader = start(seconds=600)
