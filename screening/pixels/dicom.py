@@ -146,17 +146,17 @@ def _averaged(
     """Grey values, warnings and what reduced them; None if it may not be averaged."""
     syntax, big_endian = _transfer_syntax(dataset), dataset.original_encoding[1] is False
     kind = np.dtype(f"{'i' if pixel.signed else 'u'}{pixel.allocated // 8}")
-    windowed = is_windowed(dataset, big_endian=big_endian)
-    line, warnings = line_of(dataset, kind, big_endian=big_endian) if windowed else (None, ())
+    bits, known = pixel.stored, is_windowed(dataset, big_endian=big_endian)
+    line, warnings = line_of(dataset, kind, bits, big_endian=big_endian) if known else (None, ())
     if line is not None:
         low = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
         if low is not None:
             return line.grey(low), warnings, "jpeg2000"
-    elif windowed:
+    elif known:
         return None  # before anything is decoded in vain
     stored = read_frame(dataset, syntax, pixel, max_pixels).values
     if line is None or stored.dtype != kind:
-        line, warnings = line_of(dataset, stored.dtype, stored, big_endian=big_endian)
+        line, warnings = line_of(dataset, stored.dtype, bits, stored, big_endian=big_endian)
     return None if line is None else (line.averaged(stored, power), warnings, "mean")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -99,7 +100,7 @@ class Decoded:
     decoding: str = FULL
     scale: int = 1
 
-    @property
+    @cached_property
     def deviation(self) -> float:
         """Standard deviation of the grey values: of every other row and column, which is as good."""
         return float(np.std(self.grey[::2, ::2]))

@@ -111,6 +111,7 @@ class Line:
 def line_of(
     dataset: Dataset,
     kind: np.dtype[Any],
+    bits: int,
     stored: npt.NDArray[Any] | None = None,
     *,
     big_endian: bool = False,
@@ -119,6 +120,7 @@ def line_of(
 
     Args:
         kind: of its stored values, integers of at most 16 bits.
+        bits: of these that are used, if they have as many.
         stored: these values, which tell the range of a film without a window.
 
     Returns:
@@ -130,8 +132,9 @@ def line_of(
     grey_of, warnings = _rendering(dataset, kind.kind == "i", sample, _STEP, big_endian)
     if grey_of is None:
         return None, warnings
-    ends = np.iinfo(kind)
-    grey = grey_of(np.arange(ends.min, ends.max + 1).astype(kind))
+    bits = min(bits, kind.itemsize * 8)
+    first = -(1 << bits - 1) if kind.kind == "i" else 0
+    grey = grey_of(np.arange(first, first + (1 << bits)).astype(kind))
     rising = np.flatnonzero(np.diff(grey))
     if not len(rising):
         return None, warnings
@@ -139,8 +142,7 @@ def line_of(
     straight = np.linspace(grey[low], grey[high], high - low + 1)
     if np.abs(grey[low : high + 1] - straight).max() > _BEND:
         return None, warnings
-    line = Line(ends.min + low, ends.min + high, float(grey[low]), float(grey[high]))
-    return line, warnings
+    return Line(first + low, first + high, float(grey[low]), float(grey[high])), warnings
 
 
 def _rendering(
