@@ -58,8 +58,14 @@ def train(place, elsewhere, architecture):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(train, place, environment):
-    """The same training without an interrupt, begun at the same time so that both slow each other."""
+def undisturbed(train, place, environment, request):
+    """The same training without an interrupt, begun at the same time so that both slow each other.
+
+    Only with --long: it takes as long as all else. That the networks are the same is a test of their own.
+    """
+    if not request.config.getoption("--long"):
+        yield None
+        return
     process = subprocess.Popen(
         [*train, str(place / "undisturbed")], env=environment, stderr=subprocess.DEVNULL
     )
@@ -102,6 +108,8 @@ def test_an_interrupted_training_goes_on_and_has_one_line_for_each_epoch(model):
 
 
 def test_the_same_training_without_an_interrupt_makes_the_same_model(model, undisturbed, place):
+    if undisturbed is None:
+        pytest.skip("trains once more, with --long")
     assert undisturbed.wait() == 0
     once, again = Card.read(model), Card.read(place / "undisturbed")
     assert once.weights_sha256 == again.weights_sha256

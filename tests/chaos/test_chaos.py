@@ -22,5 +22,5 @@ def kind(request):
 def test_no_fault_loses_or_doubles_a_film(kind, tmp_path, monkeypatch, capsys):
     # On one film, wherever there are more.
     monkeypatch.delenv("SCREENING_FILMS", raising=False)
-    complaints = campaign(tmp_path / kind, kind, films=240, rounds=8, jobs=4, seed=1)
+    complaints = campaign(tmp_path / kind, kind, films=160, rounds=6, jobs=4, seed=1)
     assert complaints == [], capsys.readouterr().out
