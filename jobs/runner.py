@@ -23,6 +23,7 @@ from jobs.store import NIGHTS, Store
 from screening.audit import CHOSEN, KEYED, WRITING, Event, is_report_of
 from screening.clock import now
 from screening.films import Found, discover
+from screening.memory import give_back
 from screening.pipeline import Screener, Seen
 from screening.reasons import reason
 from screening.report.join import join
@@ -150,6 +151,10 @@ class _Work:
             self._give_up(failures)
         elif self.tools.stop.asked:
             raise Stopped(f"job {job.name} was given back")
+        # The report takes as much memory as the screening did: first that is let go of.
+        del left, done
+        self.screener.close()
+        give_back()
         rows = self._reconciled()
         self.heartbeat.expect(_REPORT)
         began = time.perf_counter()

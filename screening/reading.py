@@ -112,21 +112,28 @@ class Reader:
             return refused(found.film, "not_followed")
         try:
             data = read_file(path)
-            sha256 = hashlib.sha256(data).hexdigest()
-            reading = watch.lap()
-            film = self._opened(found.film, sha256, data, watch)
         except NotAFilm:
             return refused(found.film, "not_followed")
         except UnreadableFilm as error:
             return failed(found.film, error)
+        sha256 = hashlib.sha256(data).hexdigest()
+        reading = watch.lap()
+        opened = self._opened(found.film, sha256, data)
+        del data  # as large as what is decoded
+        read = (
+            self._prepared(found.film, sha256, opened, watch)
+            if isinstance(opened, Film)
+            else opened
+        )
         # What is left was spent on a film that came to nothing.
-        cost = film.cost + Cost(reading=reading, decoding=watch.lap())
-        return replace(film, seconds=time.perf_counter() - started, cost=cost)
+        cost = read.cost + Cost(reading=reading, decoding=watch.lap())
+        return replace(read, seconds=time.perf_counter() - started, cost=cost)
 
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(self, name: str, sha256: str, data: bytes, watch: Stopwatch) -> ReadFilm:
+    def _opened(self, name: str, sha256: str, data: bytes) -> Film | ReadFilm:
+        """A film to decode, or what became of it."""
         try:
             film = open_film(data, name, max_pixels=self.limits.pixels)
         except NotAFilm as error:
@@ -138,13 +145,13 @@ class Reader:
         film = replace(film, header=film.header.without_text())
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
-        try:
-            return self._prepared(name, sha256, film, watch)
-        except UnreadableFilm as error:
-            return failed(name, error, sha256, film.header)
+        return film
 
     def _prepared(self, name: str, sha256: str, film: Film, watch: Stopwatch) -> ReadFilm:
-        decoded = film.decoded(None if self.exact else self.preprocessing.side)
+        try:
+            decoded = film.decoded(None if self.exact else self.preprocessing.side)
+        except UnreadableFilm as error:
+            return failed(name, error, sha256, film.header)
         cost = Cost(decoding=watch.lap())
         read = ReadFilm(
             name,

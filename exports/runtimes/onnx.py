@@ -1,8 +1,6 @@
 """ONNX Runtime."""
 
-import ctypes
 import os
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -10,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from screening.memory import give_back
 from screening.predictor import Prediction
 
 # Read when the library is loaded. Without it a device number and an event store are written into
@@ -36,15 +35,6 @@ def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return not _VNNI.isdisjoint(next(flags, ()))
 
 
-def _give_back() -> None:
-    """Let the system have the memory that loading a model needed: as much again as the model.
-
-    malloc_trim(3), of glibc; others keep less.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class OnnxPredictor:
     """A model in ONNX Runtime, on the processor.
 
@@ -66,7 +56,7 @@ class OnnxPredictor:
         self._session = onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"]
         )
-        _give_back()
+        give_back()  # loading a model takes as much again
         self._input = self._session.get_inputs()[0].name
         given = {output.name for output in self._session.get_outputs()}
         if lacking := {"score", "embedding"} - given:

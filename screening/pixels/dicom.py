@@ -64,6 +64,7 @@ def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
     try:
         _check_deflated(data, max_pixels)
         dataset = dcmread(BytesIO(data), force=True)
+        dataset.buffer = None  # All has been read: let go of the file.
         _check_kind(dataset)
         return Film(
             read_header(dataset),

@@ -24,6 +24,8 @@ from queue_makers import (
     table,
     write_films,
 )
+from screening.pipeline import Screener
+from screening.report.write import write_report
 from screening.row import Row, Status, read_rows
 from screening.verification import verify
 
@@ -339,3 +341,19 @@ def test_a_job_runs_under_a_user_without_a_name(store, claim, screener, folder, 
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
     assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK
+
+
+def test_decoders_have_ended_when_the_report_is_written(
+    store, claim, screener, folder, monkeypatch
+):
+    write_films(folder, 1)
+    order = []
+
+    def written(*arguments):
+        order.append("report")
+        return write_report(*arguments)
+
+    monkeypatch.setattr(Screener, "close", lambda _self: order.append("closed"))
+    monkeypatch.setattr("screening.report.write.write_report", written)
+    assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK
+    assert order[:2] == ["closed", "report"]
