@@ -85,6 +85,15 @@ def test_a_row_survives_json(row: Row) -> None:
     assert Row.from_dict(json.loads(json.dumps(row.as_dict()))) == row
 
 
+def test_rows_share_in_memory_what_they_have_in_common():
+    said = {"status": "scored", "model_sha256": "ab" * 32, "runtime": "onnx/onnxruntime 1.32.0"}
+    first, second = (
+        Row.from_dict(json.loads(json.dumps(said | {"film": name}))) for name in ("a", "b")
+    )
+    assert first.model_sha256 is second.model_sha256
+    assert first.runtime is second.runtime
+
+
 @QUICK
 @given(rows=st.lists(ROWS, max_size=5))
 @example([Row(film="scan\r1.png", status=Status.SCORED)])
