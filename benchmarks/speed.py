@@ -22,6 +22,7 @@ _NAMES: Final = {
     "dicom": "raw DICOM",
     "j2k": "JPEG 2000 DICOM",
     "small": "JPEG, 224 pixels",
+    "mixed": "PNG and raw DICOM",
 }
 _ARCHITECTURES: Final = {"efficientnet-lite0": "Lite0", "reference": "reference CNN"}
 _BESIDE: Final = ("tf.function", 8)
