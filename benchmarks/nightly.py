@@ -140,10 +140,10 @@ def _show(runs: Iterable[Run]) -> None:
             print(line)
         for own in [way for way in ways if way in SCREENING]:
             for other in [way for way in ways if way not in SCREENING]:
-                theirs = _median(ways[other], "cpu_seconds")
-                whole = theirs / _median(ways[own], "cpu_seconds")
-                rows = theirs / _median(ways[own], "cpu_seconds_to_last_row")
-                memory = _median(ways[own], "pss_mib_to_last_row") / _median(ways[other], "pss_mib")
+                pairs = list(zip(ways[own], ways[other], strict=True))  # round by round
+                whole = median(b.cpu_seconds / a.cpu_seconds for a, b in pairs)
+                rows = median(b.cpu_seconds / a.cpu_seconds_to_last_row for a, b in pairs)
+                memory = median(a.pss_mib_to_last_row / b.pss_mib for a, b in pairs)
                 print(
                     f"{own} beside {other}: {rows:.2f} x to the last row, {whole:.2f} x with the "
                     f"report; memory {memory:.2f} x"

@@ -92,21 +92,27 @@ def _nightly(frame: pd.DataFrame) -> Table:
 
 
 def _ratios(frame: pd.DataFrame) -> Table:
-    """How many times as much processor time a baseline needs, and the memory beside it."""
+    """How many times as much processor time a baseline needs, and the memory beside it.
+
+    Medians of what the ways of one round have to each other, for a round is over in minutes, and from one to the
+    next the machine may have become slower for all of them.
+    """
     yield "films", "way", "beside", "to the last row", "with the report", "memory to the last row"
-    medians = _medians(frame, "kind", "way")
-    for kind, runs in medians.groupby("kind", sort=False):
+    for kind, runs in frame.groupby("kind", sort=False):
         own = runs.way.str.startswith("screening")
-        for run in runs[own].itertuples():
-            for other in runs[~own].itertuples():
-                yield (
-                    _NAMES[str(kind)],
-                    run.way,
-                    other.way,
-                    f"{other.cpu_seconds / run.cpu_seconds_to_last_row:.2f} x",
-                    f"{other.cpu_seconds / run.cpu_seconds:.2f} x",
-                    f"{run.pss_mib_to_last_row / other.pss_mib:.2f}",
-                )
+        pairs = runs[own].merge(runs[~own], on="round", suffixes=("", "_beside"))
+        for (way, beside), pair in pairs.groupby(["way", "way_beside"], sort=False):
+            rows = pair.cpu_seconds_beside / pair.cpu_seconds_to_last_row
+            whole = pair.cpu_seconds_beside / pair.cpu_seconds
+            memory = pair.pss_mib_to_last_row / pair.pss_mib_beside
+            yield (
+                _NAMES[str(kind)],
+                way,
+                beside,
+                f"{rows.median():.2f} x",
+                f"{whole.median():.2f} x",
+                f"{memory.median():.2f}",
+            )
 
 
 def _limits(frame: pd.DataFrame) -> Table:
