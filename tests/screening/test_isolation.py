@@ -180,7 +180,11 @@ def test_films_that_kill_their_decoders_cost_those_of_other_threads_nothing(
     assert len({film.tensor_sha256 for film in read if film.tensor is not None}) == 14
 
 
-def test_few_films_of_several_threads_share_one_process(start: Start, folder: Path) -> None:
+def test_few_films_of_several_threads_share_one_process(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine the first film, which waits for imports, takes longer than one would wait.
+    monkeypatch.setattr("screening.isolation._PATIENCE", 60)
     films = [write(folder, f"{seed}.dcm", seed=seed) for seed in range(8)]
     reader = start()
     with ThreadPoolExecutor(4) as pool:
