@@ -143,7 +143,8 @@ def _real_film(chance: np.random.Generator) -> Dataset:
     shape = (dataset.Rows, dataset.Columns)
     cells = np.frombuffer(dataset.PixelData, "<u2", shape[0] * shape[1]).reshape(shape)
     left, upper, right, lower = map(round, _box((shape[1], shape[0]), chance))
-    for tag in (_PADDING, _PIXEL_DATA, "WindowCenter", "WindowWidth"):
+    # Of the whole film; the collimator's edges would be elsewhere.
+    for tag in (_PADDING, _PIXEL_DATA, "WindowCenter", "WindowWidth", *dataset.dir("Collimator")):
         del dataset[tag]
     _fill(dataset, np.ascontiguousarray(cells[upper:lower, left:right]))
     return dataset
