@@ -191,7 +191,7 @@ def _read(films: Iterable[LabelledFilm], preprocessing: Preprocessing) -> Iterat
             shown = open_film(data, film.path.name).decoded(preprocessing.side)
         except (OSError, NotAFilm, UnreadableFilm):
             continue
-        tensor = preprocessing.tensor(shown.grey, shown.extent)
+        tensor = preprocessing.normalise(preprocessing.shown(shown))
         yield _Read(film, hashlib.sha256(data).hexdigest(), tensor)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from screening.pixels.film import Grey
+from screening.pixels.film import Decoded, Grey
+from screening.resampling import resample
 
 #: Shape (rows, columns, channels), float32.
 Tensor = npt.NDArray[np.float32]
@@ -37,18 +38,20 @@ class Preprocessing:
         """Rows and columns of a film beyond which the model's input hardly changes any more."""
         return 2 * max(self.rows, self.columns)
 
-    def resize(self, grey: Grey, extent: tuple[float, float] | None = None) -> Grey:
-        """The film at the model's size, still 0..1.
-
-        Args:
-            extent: rows and columns of `grey` that the film reaches over; None for all.
-        """
+    def resize(self, grey: Grey) -> Grey:
+        """The film at the model's size, still 0..1."""
         if grey.shape == (self.rows, self.columns):
             return grey
-        rows, columns = extent or grey.shape
         image = Image.fromarray(np.ascontiguousarray(grey))
-        size, box = (self.columns, self.rows), (0, 0, columns, rows)
-        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box), dtype=np.float32)
+        small = image.resize((self.columns, self.rows), Image.Resampling.BILINEAR)
+        return np.asarray(small, dtype=np.float32)
+
+    def shown(self, film: Decoded) -> Grey:
+        """What the model is shown of a film, 0..1: about the same whether it was reduced or not."""
+        if not film.power:
+            return self.resize(film.grey)
+        size = (self.rows, self.columns)
+        return resample(film.grey, (film.rows, film.columns), size, film.power, film.low_pass)
 
     def normalise(self, grey: Grey) -> Tensor:
         """A film of the model's size, shape (..., rows, columns), in the model's number range."""
@@ -60,6 +63,6 @@ class Preprocessing:
         grey = (tensor[..., 0] - np.float32(self.offset)) / np.float32(self.scale)
         return np.asarray(np.clip(grey, 0, 1), np.float32)
 
-    def tensor(self, grey: Grey, extent: tuple[float, float] | None = None) -> Tensor:
-        """Decoded film to input tensor, shape :attr:`shape`; see :meth:`resize`."""
-        return self.normalise(self.resize(grey, extent))
+    def tensor(self, grey: Grey) -> Tensor:
+        """Grey values of all of a film to input tensor, shape :attr:`shape`; see :meth:`resize`."""
+        return self.normalise(self.resize(grey))

@@ -165,7 +165,7 @@ class Reader:
         refusal = refuse_by_pixels(decoded)
         if refusal is not None:
             return replace(read, status=Status.REFUSED, reason=refusal, warnings=(), cost=cost)
-        tensor = self.preprocessing.tensor(decoded.grey, decoded.extent)
+        tensor = self.preprocessing.normalise(self.preprocessing.shown(decoded))
         digest = hashlib.sha256(tensor.tobytes()).hexdigest()
         cost += Cost(preparing=watch.lap())
         return replace(read, tensor=tensor, tensor_sha256=digest, cost=cost)

@@ -1,9 +1,10 @@
-"""Which pixels are image: inside collimator and shutter, and not a burnt-in border.
+"""Which pixels are image: inside collimator and shutter, not a burnt-in border, and no padding.
 
 PS3.3 C.7.6.11 (display shutter), C.8.7.3 (X-ray collimator). Rows and columns count from 1; the
 edge itself is inside.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,38 @@ COLLIMATOR: Final = "Collimator"
 
 # Beyond any film; larger numbers would overflow the drawing.
 _FAR: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Stored values from `low` to `high` only fill up the rectangle (PS3.3 C.7.5.1.1.2)."""
+
+    low: float
+    high: float
+
+    def among(self, values: npt.NDArray[Any]) -> Mask:
+        """Where `values` are padding."""
+        found: Mask = (values >= self.low) & (values <= self.high)
+        return found
+
+
+def padding_of(dataset: Dataset, signed: bool) -> Padding | None:
+    """What a film says of its padding; None if it says nothing.
+
+    Args:
+        signed: what its stored values are.
+    """
+    said = numbers(dataset, "PixelPaddingValue")
+    if len(said) != 1:
+        return None
+    limit = numbers(dataset, "PixelPaddingRangeLimit")
+    ends = [said[0], limit[0] if len(limit) == 1 else said[0]]
+    # Some write it with the other sign, though it is to be read like a pixel.
+    if signed:
+        ends = [end - 65536 if end >= 32768 else end for end in ends]
+    else:
+        ends = [end + 65536 if end < 0 else end for end in ends]
+    return Padding(min(ends), max(ends))
 
 
 def opening(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None:

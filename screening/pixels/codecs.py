@@ -98,15 +98,19 @@ def decode(
 
 def decode_low(
     stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int, power: int
-) -> npt.NDArray[np.float32] | None:
-    """About the means of blocks of 2**power by 2**power cells, from the low resolutions of a wavelet.
+) -> tuple[npt.NDArray[np.float32], int] | None:
+    """A film without its finest wavelet coefficients; see :func:`screening.pixels.jpeg_2000.decode`.
+
+    Args:
+        power: how often it may be halved.
 
     Returns:
-        None for what is not grey lossless JPEG 2000, in one piece, whole, and as the data set says.
+        Stored values, and how often it was halved. None for what is not grey lossless JPEG 2000, in one piece, whole, and as the data set says.
     """
     header = read_stream_header(stream)
     _check(header, kinds, pixel, max_pixels)
-    if header.kind != streams.JPEG_2000 or header.lossy or header.halvings < power:
+    power = min(power, header.halvings)
+    if header.kind != streams.JPEG_2000 or header.lossy or not power:
         return None
     if header.samples != 1 or header.signed or pixel.signed:
         return None
@@ -115,9 +119,9 @@ def decode_low(
     # Of a stream that is cut off the low resolutions may be whole.
     if not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
         return None
-    means = jpeg_2000.decode(stream[header.start :], power, header.precision)
+    low = jpeg_2000.decode(stream[header.start :], power, header.precision)
     shape = tuple(-(-length >> power) for length in (pixel.rows, pixel.columns))
-    return means if means.shape == shape else None
+    return (low, power) if low.shape == shape else None
 
 
 def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int) -> None:

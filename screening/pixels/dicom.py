@@ -18,14 +18,16 @@ from pydicom.uid import (
 
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.pixels import quiet
+from screening.pixels.area import padding_of
 from screening.pixels.attributes import text, values
 from screening.pixels.colour import grey_of_colour
 from screening.pixels.film import Decoded, Film, Grey
 from screening.pixels.frames import Frame, read_frame, read_low_resolution, syntax_name
+from screening.pixels.grey_range import Cells, halvings_for_range
 from screening.pixels.header import read_header
 from screening.pixels.image_pixel import MONOCHROME, PALETTE, ImagePixel, read_image_pixel
 from screening.pixels.limits import MAX_PIXELS, check_size
-from screening.pixels.reduction import halvings
+from screening.pixels.reduction import LOW_PASS, MEANS, halvings
 from screening.pixels.rendering import applied, is_windowed, line_of, render, shade
 from screening.pixels.tables import TableError, read_palette
 from screening.reasons import reason
@@ -111,7 +113,7 @@ def decode_dicom(
 
 
 def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) -> Decoded | None:
-    """The first frame at a half, quarter or eighth of its size.
+    """The first frame averaged, or without its finest resolution.
 
     Args:
         side: see :func:`~screening.pixels.reduction.halvings`.
@@ -123,42 +125,61 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
     quiet.silence()
     try:
         pixel = read_image_pixel(dataset)
-        power = halvings(pixel.rows, pixel.columns, side)
-        if not power or pixel.photometric not in MONOCHROME or pixel.allocated not in (8, 16):
+        if pixel.photometric not in MONOCHROME or pixel.allocated not in (8, 16):
             return None
         check_size(pixel.rows, pixel.columns, max_pixels)
-        found = _averaged(dataset, pixel, power, max_pixels)
+        return _reduced(dataset, pixel, side, max_pixels)
     except MemoryError:
         raise
     # Whatever is wrong with it, decoding it in full says so.
     except Exception:  # noqa: BLE001
         return None
-    if found is None:
-        return None
-    grey, warnings, kind = found
-    warnings = _of_frames(pixel) + warnings
-    decoding = f"{kind}/{1 << power}"
-    return Decoded(grey, warnings, pixel.rows, pixel.columns, decoding, 1 << power)
 
 
-def _averaged(
-    dataset: FileDataset, pixel: ImagePixel, power: int, max_pixels: int
-) -> tuple[Grey, tuple[str, ...], str] | None:
-    """Grey values, warnings and what reduced them; None if it may not be averaged."""
+def _reduced(dataset: FileDataset, pixel: ImagePixel, side: int, max_pixels: int) -> Decoded | None:
     syntax, big_endian = _transfer_syntax(dataset), dataset.original_encoding[1] is False
     kind = np.dtype(f"{'i' if pixel.signed else 'u'}{pixel.allocated // 8}")
-    bits, known = pixel.stored, is_windowed(dataset, big_endian=big_endian)
-    line, warnings = line_of(dataset, kind, bits, big_endian=big_endian) if known else (None, ())
-    if line is not None:
-        low = read_low_resolution(dataset, syntax, pixel, max_pixels, power)
-        if low is not None:
-            return line.grey(low), warnings, "jpeg2000"
-    elif known:
-        return None  # before anything is decoded in vain
-    stored = read_frame(dataset, syntax, pixel, max_pixels).values
-    if line is None or stored.dtype != kind:
-        line, warnings = line_of(dataset, stored.dtype, bits, stored, big_endian=big_endian)
-    return None if line is None else (line.averaged(stored, power), warnings, "mean")
+    line, warnings = None, tuple[str, ...]()
+    windowed = is_windowed(dataset, big_endian=big_endian)
+    if windowed:
+        line, warnings = line_of(dataset, kind, pixel.stored, big_endian=big_endian)
+        if line is None:
+            return None  # before anything is decoded in vain
+    low = _low_resolution(dataset, syntax, pixel, side, max_pixels, windowed)
+    power = low.power if low else halvings(pixel.rows, pixel.columns, side, MEANS)
+    if not power:
+        return None
+    cells = low or Cells.of(read_frame(dataset, syntax, pixel, max_pixels).values)
+    if not low and cells.values.dtype != kind:
+        line, kind = None, cells.values.dtype
+    if line is None:
+        line, warnings = line_of(dataset, kind, pixel.stored, cells, big_endian=big_endian)
+    if line is None:
+        return None
+    grey = line.grey(cells.values) if low else line.averaged(cells.values, power)
+    decoding = f"{'jpeg2000' if low else 'mean'}/{1 << power}"
+    warnings = _of_frames(pixel) + warnings
+    return Decoded(grey, warnings, pixel.rows, pixel.columns, decoding, power, low is not None)
+
+
+def _low_resolution(
+    dataset: FileDataset,
+    syntax: str,
+    pixel: ImagePixel,
+    side: int,
+    max_pixels: int,
+    windowed: bool,
+) -> Cells | None:
+    """What is decoded of a film if the finest resolution is left out; None if it has to be there."""
+    power = halvings(pixel.rows, pixel.columns, side, LOW_PASS)
+    if not windowed:
+        power = min(power, halvings_for_range(pixel.rows, pixel.columns))
+        # Where both are mixed, padding is not told from image any more.
+        if padding_of(dataset, pixel.signed) is not None:
+            return None
+    if not power:
+        return None
+    return read_low_resolution(dataset, syntax, pixel, max_pixels, power)
 
 
 def _of_frames(pixel: ImagePixel) -> tuple[str, ...]:

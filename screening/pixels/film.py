@@ -90,7 +90,8 @@ class Decoded:
         columns: likewise.
         decoding: :data:`FULL`; or what reduced it and by how much: ``jpeg/2``, ``jpeg2000/4``,
             ``mean/4``.
-        scale: rows and columns of the film that one of `grey` stands for.
+        power: a value of `grey` stands for 2**power rows and columns of the film.
+        low_pass: it was halved by a wavelet, see :mod:`screening.pixels.jpeg_2000`; else by means.
     """
 
     grey: Grey
@@ -98,17 +99,13 @@ class Decoded:
     rows: int
     columns: int
     decoding: str = FULL
-    scale: int = 1
+    power: int = 0
+    low_pass: bool = False
 
     @cached_property
     def deviation(self) -> float:
         """Standard deviation of the grey values: of every other row and column, which is as good."""
         return float(np.std(self.grey[::2, ::2]))
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """Rows and columns of `grey` that the film reaches over: the last may be cut."""
-        return self.rows / self.scale, self.columns / self.scale
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pydicom.uid import UID
 from screening.errors import UnreadableFilm
 from screening.pixels import codecs, streams
 from screening.pixels.fragments import first_frame
+from screening.pixels.grey_range import Cells
 from screening.pixels.image_pixel import ImagePixel
 from screening.pixels.streams import StreamHeader
 
@@ -99,8 +100,11 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
 
 def read_low_resolution(
     dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int, power: int
-) -> npt.NDArray[np.float32] | None:
-    """About the means of blocks of a grey film's stored values; see :func:`codecs.decode_low`.
+) -> Cells | None:
+    """A grey film's stored values at a low resolution; see :func:`codecs.decode_low`.
+
+    Args:
+        power: how often the film may be halved.
 
     Returns:
         None if it is not stored in resolutions.
@@ -112,7 +116,11 @@ def read_low_resolution(
     if streams.JPEG_2000 not in kinds:
         return None
     stream = bytes(_fragment(dataset, pixel, syntax))
-    return codecs.decode_low(stream, kinds, pixel, max_pixels, power)
+    found = codecs.decode_low(stream, kinds, pixel, max_pixels, power)
+    if found is None:
+        return None
+    low, power = found
+    return Cells(low, pixel.rows, pixel.columns, power)
 
 
 def _value(dataset: FileDataset) -> bytes:

@@ -27,19 +27,18 @@ class _Halved(Jpeg2KImagePlugin.Jpeg2KImageFile):
 
 
 def decode(code: bytes, power: int, precision: int) -> npt.NDArray[np.float32]:
-    """About the means of blocks of 2**power by 2**power cells of a lossless code stream.
+    """A film without its finest wavelet coefficients: the low pass, of every 2**power-th cell.
 
-    What is left of a film by the 5/3 wavelet's low pass (ISO/IEC 15444-1, F.4.8.1) stands for the first
-    cells of the blocks. Brought to their middle by linear interpolation, it has the blur of a mean, too:
-    the low pass sharpens by as much as this blurs more.
+    That is the 5/3 wavelet's (ISO/IEC 15444-1, F.4.8.1), which sharpens a little. The cells are the
+    first ones of blocks, not their means.
 
     Args:
-        code: with one unsigned component of at most 16 bits.
+        code: with one unsigned component of at most 16 bits, lossless.
         power: how often the film is halved.
         precision: bits of a sample; Pillow widens them to 8 or 16.
 
     Returns:
-        Shape (rows, columns), rounded up.
+        Stored values, shape (rows, columns) by 2**power, rounded up.
 
     Raises:
         Exception: whatever Pillow stumbled over.
@@ -48,9 +47,6 @@ def decode(code: bytes, power: int, precision: int) -> npt.NDArray[np.float32]:
         image.halve(power)
         cells = np.asarray(image)
     widened = 1 << cells.dtype.itemsize * 8 - precision
-    means = cells.astype(np.float32) / np.float32(widened)
-    offset = np.float32((1 - 1 / (1 << power)) / 2)
-    for axis in (0, 1):
-        after = np.diff(means, axis=axis, append=np.take(means, [-1], axis))
-        means += offset * after
-    return means
+    low = cells.astype(np.float32) / np.float32(widened)
+    # Each halving rounds up by half a step on the whole, a quarter along either axis.
+    return low - np.float32(power / 2)

@@ -13,7 +13,7 @@ from screening.pixels.colour import grey_of_colour
 from screening.pixels.film import Decoded, Film, Grey, Header
 from screening.pixels.limits import MAX_PIXELS, check_size
 from screening.pixels.png import decode_quickly
-from screening.pixels.reduction import averaged, halvings
+from screening.pixels.reduction import JPEG, MEANS, averaged, halvings
 from screening.reasons import reason
 
 # The limit is checked from the image header; Pillow's own would warn at a lower one.
@@ -92,10 +92,11 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
     try:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
             columns, rows = image.size
-            power = halvings(rows, columns, side)
+            packed = image.format == "JPEG"
+            power = halvings(rows, columns, side, JPEG if packed else MEANS)
             if not power or rows * columns > max_pixels:
                 return None
-            if image.format == "JPEG":
+            if packed:
                 kind, grey = "jpeg", _small_jpeg(image, data, power)
             else:
                 kind, grey = "mean", _averaged_png(image, data, power)
@@ -106,7 +107,7 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
         return None
     if grey is None or grey.shape != (-(-rows >> power), -(-columns >> power)):
         return None
-    return Decoded(grey, (), rows, columns, f"{kind}/{1 << power}", 1 << power)
+    return Decoded(grey, (), rows, columns, f"{kind}/{1 << power}", power)
 
 
 def _small_jpeg(image: Image.Image, data: bytes, power: int) -> Grey | None:

@@ -4,6 +4,7 @@ Averaging commutes with whatever is a straight line, so a film may be averaged b
 and brought to the model's size. By how much the answer may change is held by a test.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,17 +16,38 @@ from screening.pixels.film import Grey
 _MOST: Final = 3
 
 
-def halvings(rows: int, columns: int, side: int) -> int:
+@dataclass(frozen=True)
+class Least:
+    """What has to be left of a film, in multiples of twice the model's side.
+
+    Attributes:
+        once: when it is halved.
+        again: when it is halved more often.
+    """
+
+    once: float
+    again: float
+
+
+#: Means of blocks.
+MEANS: Final = Least(1, 1)
+#: A JPEG's decoder takes means, too, of what it has rounded.
+JPEG: Final = Least(9 / 8, 1)
+#: The low pass of a wavelet is sharper than means; and the pixels of a film that has so many of them
+#: that it may be halved twice are less so.
+LOW_PASS: Final = Least(7 / 8, 3 / 4)
+
+
+def halvings(rows: int, columns: int, side: int, least: Least) -> int:
     """How often a film may be halved, 0 to 3.
 
-    Blocks of two by two cells blur a film that is twice as large as the model's input by a tenth
-    as much as its triangle filter does. Larger blocks blur more, so more has to be left of it.
-
     Args:
-        side: rows and columns that are left at least, by half as much again after more than one.
+        side: twice the model's; see :attr:`~screening.preprocess.Preprocessing.side`.
     """
     power = 0
-    while power < _MOST and min(rows, columns) >> (power + 1) >= (side * 3 // 2 if power else side):
+    while power < _MOST and min(rows, columns) >> (power + 1) >= side * (
+        least.again if power else least.once
+    ):
         power += 1
     return power
 
@@ -34,22 +56,26 @@ def averaged(cells: npt.NDArray[Any], power: int, most: int | None = None) -> Gr
     """Means of blocks of 2**power by 2**power cells; what is left over at the ends is a block, too.
 
     Args:
-        cells: integers of at most 16 bits, shape (rows, columns, ...).
+        cells: integers of at most 16 bits, or float32, shape (rows, columns, ...).
         most: none is larger, nor smaller than its negative; by default what the cells can hold.
 
     Returns:
         Shape (rows', columns', ...), float32: exact but for a last bit.
     """
-    # As narrow as sums may be: adding is quickest where nothing has to be widened.
-    most = (most or 1 << 8 * cells.dtype.itemsize) << 2 * power
-    kind = cells.dtype.kind
-    wide = np.dtype(f"{kind}{2 if most < 1 << (16 if kind == 'u' else 15) else 4}")
+    wide = _wide(cells.dtype, (most or 1 << 8 * cells.dtype.itemsize) << 2 * power)
     sums = _sums(_sums(cells, power, wide).swapaxes(0, 1), power, wide).swapaxes(0, 1)
     means: Grey = np.multiply(sums, 1 / (1 << 2 * power), dtype=np.float32)
     return means
 
 
-def _sums(cells: npt.NDArray[Any], power: int, wide: npt.DTypeLike) -> npt.NDArray[Any]:
+def _wide(cells: np.dtype[Any], most: int) -> np.dtype[Any]:
+    """As narrow as sums up to `most` may be: adding is quickest where nothing has to be widened."""
+    if cells.kind == "f":
+        return cells
+    return np.dtype(f"{cells.kind}{2 if most < 1 << (16 if cells.kind == 'u' else 15) else 4}")
+
+
+def _sums(cells: npt.NDArray[Any], power: int, wide: np.dtype[Any]) -> npt.NDArray[Any]:
     """Sums of 2**power rows each; of fewer at the end, as much as of so many."""
     factor = 1 << power
     full = len(cells) // factor * factor
@@ -59,4 +85,5 @@ def _sums(cells: npt.NDArray[Any], power: int, wide: npt.DTypeLike) -> npt.NDArr
     if full == len(cells):
         return sums
     rest = cells[full:].mean(axis=0, keepdims=True) * factor
-    return np.concatenate([sums, np.rint(rest).astype(wide)])
+    rest = rest if wide.kind == "f" else np.rint(rest)
+    return np.concatenate([sums, rest.astype(wide)])

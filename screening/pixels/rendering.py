@@ -14,38 +14,19 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from screening.errors import UnreadableFilm
-from screening.pixels.area import COLLIMATOR, SHUTTER, Mask, opening, within_borders
+from screening.pixels.area import SHUTTER, opening, padding_of
 from screening.pixels.attributes import code, items, numbers, whole
 from screening.pixels.colour import blocks
 from screening.pixels.film import Grey
-from screening.pixels.histogram import Histogram, count, mapped
+from screening.pixels.grey_range import Cells, grey_range
 from screening.pixels.reduction import averaged
 from screening.pixels.tables import TableError, Values, read_table
 from screening.reasons import reason
-
-#: Without a window, this share of the values at each end is left out of the grey range.
-TAIL_PERCENT: Final = 0.5
-
-#: Every so many rows and columns of a film have the range of all.
-_STEP: Final = 2
 
 #: Grey values that are no further from a straight line than this are on it: half a step of 8 bits.
 _BEND: Final = 0.002
 
 Step = Callable[[Values], Values]
-
-
-@dataclass(frozen=True)
-class _Padding:
-    """Stored values from `low` to `high` only fill up the rectangle (PS3.3 C.7.5.1.1.2)."""
-
-    low: float
-    high: float
-
-    def among(self, values: npt.NDArray[Any]) -> Mask:
-        """Where `values` are padding."""
-        found: Mask = (values >= self.low) & (values <= self.high)
-        return found
 
 
 def render(
@@ -61,7 +42,8 @@ def render(
     Raises:
         UnreadableFilm: if the modality transformation makes no sense.
     """
-    grey_of, warnings = _rendering(dataset, stored.dtype.kind == "i", stored, 1, big_endian)
+    signed, cells = stored.dtype.kind == "i", Cells.of(stored)
+    grey_of, warnings = _rendering(dataset, signed, cells, big_endian)
     if grey_of is None:  # an even film
         return np.zeros(stored.shape, np.float32), warnings
     grey = applied(grey_of, stored)
@@ -96,9 +78,9 @@ class Line:
         ]
         return np.concatenate(grey)
 
-    def grey(self, means: npt.NDArray[np.float32]) -> Grey:
-        """Of means of values that nobody has any more."""
-        return self._grey(np.clip(means, self.low, self.high))
+    def grey(self, low_pass: npt.NDArray[np.float32]) -> Grey:
+        """Of a film at a low resolution, whose other values nobody has."""
+        return self._grey(np.clip(low_pass, self.low, self.high))
 
     def _grey(self, within: npt.NDArray[np.float32]) -> Grey:
         """To the last bit, so that equal films are seen to be equal."""
@@ -112,7 +94,7 @@ def line_of(
     dataset: Dataset,
     kind: np.dtype[Any],
     bits: int,
-    stored: npt.NDArray[Any] | None = None,
+    cells: Cells | None = None,
     *,
     big_endian: bool = False,
 ) -> tuple[Line | None, tuple[str, ...]]:
@@ -121,15 +103,14 @@ def line_of(
     Args:
         kind: of its stored values, integers of at most 16 bits.
         bits: of these that are used, if they have as many.
-        stored: these values, which tell the range of a film without a window.
+        cells: these values, or means of them, which tell the range of a film without a window.
 
     Returns:
         None if it is not rendered by one line, or if that cannot be told.
     """
     if f"{SHUTTER}Shape" in dataset:
         return None, ()
-    sample = None if stored is None else stored[::_STEP, ::_STEP]
-    grey_of, warnings = _rendering(dataset, kind.kind == "i", sample, _STEP, big_endian)
+    grey_of, warnings = _rendering(dataset, kind.kind == "i", cells, big_endian)
     if grey_of is None:
         return None, warnings
     bits = min(bits, kind.itemsize * 8)
@@ -146,24 +127,23 @@ def line_of(
 
 
 def _rendering(
-    dataset: Dataset, signed: bool, sample: npt.NDArray[Any] | None, step: int, big_endian: bool
+    dataset: Dataset, signed: bool, cells: Cells | None, big_endian: bool
 ) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
     """What turns stored values into grey ones, and warnings.
 
     Args:
-        sample: values of every `step`-th row and column, which tell the range of a film without a
-            window; None if that cannot be told.
+        cells: tell the range of a film without a window; None if that cannot be told.
 
     Returns:
         None for an even film, and for one whose range cannot be told.
     """
-    padding = _padding(dataset, signed)
+    padding = padding_of(dataset, signed)
     modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
     voi, more = _voi(dataset, may_be_negative, big_endian)
     present, still_more = _presentation(dataset, big_endian)
     warnings += more + still_more
     if voi is None:
-        ends = None if sample is None else _range(dataset, sample, step, padding, modality)
+        ends = None if cells is None else grey_range(dataset, cells, padding, modality)
         if ends is None:
             return None, warnings
         voi = _spread(*ends)
@@ -284,57 +264,6 @@ def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[str, 
     if shape == "INVERSE":
         return lambda grey: 1 - grey, warnings
     return lambda grey: grey, warnings
-
-
-def _padding(dataset: Dataset, signed: bool) -> _Padding | None:
-    said = numbers(dataset, "PixelPaddingValue")
-    if len(said) != 1:
-        return None
-    limit = numbers(dataset, "PixelPaddingRangeLimit")
-    ends = [said[0], limit[0] if len(limit) == 1 else said[0]]
-    # Some write it with the other sign, though it is to be read like a pixel.
-    if signed:
-        ends = [end - 65536 if end >= 32768 else end for end in ends]
-    else:
-        ends = [end + 65536 if end < 0 else end for end in ends]
-    return _Padding(min(ends), max(ends))
-
-
-def _range(
-    dataset: Dataset,
-    stored: npt.NDArray[Any],
-    step: int,
-    padding: _Padding | None,
-    modality: Step,
-) -> tuple[float, float] | None:
-    """Both ends of the modality values that count, tails left out; None if there is but one value.
-
-    What counts is inside collimator and shutter and the burnt-in borders, and no padding; where
-    that leaves nothing to tell apart, the whole film counts.
-    """
-    rows, columns = (length * step for length in stored.shape)
-    mask: Mask | None = None
-    for kind in (COLLIMATOR, SHUTTER):
-        seen = opening(dataset, kind, rows, columns)
-        if seen is not None:
-            seen = seen[::step, ::step]
-            mask = seen if mask is None else np.logical_and(mask, seen, out=mask)
-    box = within_borders(stored)
-    for where, select in ((box, mask), ((slice(None), slice(None)), None)):
-        histogram = count(stored[where], None if select is None else select[where])
-        if padding is not None:
-            kept = ~padding.among(histogram.values)
-            histogram = Histogram(histogram.values[kept], histogram.counts[kept])
-        if not len(histogram.values):
-            continue
-        seen_values = mapped(histogram, modality(histogram.values))
-        tail = TAIL_PERCENT / 100
-        low, high = seen_values.quantiles(tail, 1 - tail)
-        if low == high:  # nearly all pixels have the same value
-            low, high = float(seen_values.values[0]), float(seen_values.values[-1])
-        if low < high:
-            return low, high
-    return None
 
 
 def _spread(low: float, high: float) -> Step:

@@ -56,7 +56,7 @@ def test_a_film_is_read_as_a_night_would_read_it(collection):
     preprocessing = collection.card.preprocessing
     night = open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
     assert night.decoding == "mean/2"
-    expected = preprocessing.tensor(night.grey, night.extent)
+    expected = preprocessing.normalise(preprocessing.shown(night))
     np.testing.assert_array_equal(films.tensors[0], expected)
 
 

@@ -128,7 +128,7 @@ def _read(path: Path, preprocessing: Preprocessing) -> tuple[Bytes, Source] | st
         return error.strerror or "it cannot be opened"
     except (NotAFilm, UnreadableFilm) as error:
         return str(error)
-    grey = preprocessing.resize(film.grey, film.extent)
+    grey = preprocessing.shown(film)
     sha256, kind = hashlib.sha256(data).hexdigest(), kind_of(data[:132], path.name) or ""
     source = Source(sha256, kind, len(data), film.rows, film.columns)
     return np.rint(grey * 255).astype(np.uint8), source
@@ -167,7 +167,7 @@ def read_grey(path: Path, preprocessing: Preprocessing) -> Grey:
         film = open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
     except (OSError, NotAFilm, UnreadableFilm) as error:
         raise TrainingDataError(f"{path} cannot be used for training: {error}") from error
-    return preprocessing.resize(film.grey, film.extent)
+    return preprocessing.shown(film)
 
 
 def read_folder(

@@ -36,6 +36,9 @@ Samples = npt.NDArray[np.uint16]
 #: Rows and columns that are cut off at both ends: each gives another film, and other blocks.
 CROPS = ((0, 0), (31, 17), (9, 4))
 
+#: Rows of about the smallest films that are brought down, where it costs most of what is on them.
+SMALL, SMALL_JPEG, SMALL_LOW, QUARTERED = 938, 1062, 822, 1400
+
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
@@ -59,13 +62,14 @@ def screen(bundle: Bundle, predictor: Predictor, folder: Path) -> Callable[[bool
     return screened
 
 
-def crops() -> Iterator[Dataset]:
-    """RG1 at about the smallest size that is brought down, where it costs most of what is on it."""
+def crops(size: int) -> Iterator[Dataset]:
+    """RG1 with so many rows."""
     for rows, columns in CROPS:
         film = dcmread(get_testdata_file("RG1_UNCR.dcm", download=False))
-        # To 938 rows and more than 896 columns, by the nearest of its own.
-        at = np.linspace(rows, film.Rows - rows - 1, 938).astype(int)
-        along = np.linspace(columns, film.Columns - columns - 1, 905 + rows % 7).astype(int)
+        # By the nearest of its own.
+        width = size * 27 // 28 + rows % 7
+        at = np.linspace(rows, film.Rows - rows - 1, size).astype(int)
+        along = np.linspace(columns, film.Columns - columns - 1, width).astype(int)
         cells = film.pixel_array[np.ix_(at, along)]
         # Where the collimator was is no matter here.
         for keyword in [name for name in film.dir("Collimator") if name in film]:
@@ -97,6 +101,11 @@ def jpeg_2000(film: Dataset) -> bytes:
     return as_bytes(film)
 
 
+def jpeg_2000_without_window(film: Dataset) -> bytes:
+    del film.WindowCenter, film.WindowWidth
+    return jpeg_2000(film)
+
+
 def jpeg_ls(film: Dataset) -> bytes:
     film.file_meta.TransferSyntaxUID = uid.JPEGLSLossless
     film.PixelData = encapsulate([imagecodecs.jpegls_encode(cells_of(film))])
@@ -122,23 +131,28 @@ def image(film: Dataset, kind: str, top: int, mode: str | None = None) -> bytes:
     return buffer.getvalue()
 
 
-WAYS: dict[str, tuple[Callable[[Dataset], bytes], str]] = {
-    "raw": (raw, "mean/2"),
-    "raw without a window": (without_window, "mean/2"),
-    "raw in a narrow window": (narrow, "mean/2"),
-    "JPEG-LS": (jpeg_ls, "mean/2"),
-    "JPEG 2000": (jpeg_2000, "jpeg2000/2"),
-    "PNG": (lambda film: image(film, "PNG", 255), "mean/2"),
-    "PNG of 16 bits": (lambda film: image(film, "PNG", 65535), "mean/2"),
-    "PNG in colour": (lambda film: image(film, "PNG", 255, "RGB"), "mean/2"),
-    "JPEG": (lambda film: image(film, "JPEG", 255), "jpeg/2"),
-    "JPEG in colour": (lambda film: image(film, "JPEG", 255, "RGB"), "jpeg/2"),
+WAYS: dict[str, tuple[Callable[[Dataset], bytes], int, str]] = {
+    "raw": (raw, SMALL, "mean/2"),
+    "raw without a window": (without_window, SMALL, "mean/2"),
+    "raw in a narrow window": (narrow, SMALL, "mean/2"),
+    "raw at a quarter": (raw, 1872, "mean/4"),
+    "JPEG-LS": (jpeg_ls, SMALL, "mean/2"),
+    "JPEG 2000": (jpeg_2000, SMALL_LOW, "jpeg2000/2"),
+    "JPEG 2000 without a window": (jpeg_2000_without_window, SMALL_LOW, "jpeg2000/2"),
+    "JPEG 2000 at a quarter": (jpeg_2000, QUARTERED, "jpeg2000/4"),
+    "PNG": (lambda film: image(film, "PNG", 255), SMALL, "mean/2"),
+    "PNG of 16 bits": (lambda film: image(film, "PNG", 65535), SMALL, "mean/2"),
+    "PNG in colour": (lambda film: image(film, "PNG", 255, "RGB"), SMALL, "mean/2"),
+    "JPEG": (lambda film: image(film, "JPEG", 255), SMALL_JPEG, "jpeg/2"),
+    "JPEG in colour": (lambda film: image(film, "JPEG", 255, "RGB"), SMALL_JPEG, "jpeg/2"),
 }
 
 
-@pytest.mark.parametrize(("encode", "decoding"), WAYS.values(), ids=WAYS)
-def test_a_real_film_has_the_answer_that_it_has_in_full(screen, folder, bundle, encode, decoding):
-    for number, film in enumerate(crops()):
+@pytest.mark.parametrize(("encode", "size", "decoding"), WAYS.values(), ids=WAYS)
+def test_a_real_film_has_the_answer_that_it_has_in_full(
+    screen, folder, bundle, encode, size, decoding
+):
+    for number, film in enumerate(crops(size)):
         (folder / f"{number}").write_bytes(encode(film))
     reduced, full = screen(False), screen(True)
     assert {row.decoding for row in reduced} == {decoding}
@@ -177,7 +191,7 @@ def test_films_that_may_only_be_rendered_whole_are_decoded_in_full(screen, folde
         "padding": {},
     }
     for name, change in changes.items():
-        film = next(crops())
+        film = next(crops(SMALL))
         for keyword, value in change.items():
             setattr(film, keyword, value)
         if name == "padding":
@@ -188,9 +202,12 @@ def test_films_that_may_only_be_rendered_whole_are_decoded_in_full(screen, folde
     )
 
 
-def test_jpeg_2000_whose_range_nobody_states_is_decoded_in_full(screen, folder):
-    film = next(crops())
+def test_jpeg_2000_whose_padding_would_be_mixed_with_the_image_is_decoded_in_full(screen, folder):
+    film = next(crops(SMALL))
     film.WindowCenter = film.WindowWidth = None
+    # Black, as what is below the range is.
+    film.PhotometricInterpretation = "MONOCHROME2"
+    film.add_new("PixelPaddingValue", "US", 0)
     (folder / "film").write_bytes(jpeg_2000(film))
     (row,) = screen(False)
     # Its values are there, and may be averaged.
@@ -199,7 +216,8 @@ def test_jpeg_2000_whose_range_nobody_states_is_decoded_in_full(screen, folder):
 
 @pytest.mark.parametrize("way", ["raw", "JPEG 2000", "PNG", "JPEG"])
 def test_a_damaged_film_has_the_status_that_it_has_in_full(screen, folder, way):
-    data = WAYS[way][0](next(crops()))
+    encode, size, _decoding = WAYS[way]
+    data = encode(next(crops(size)))
     rng = np.random.default_rng(0)
     for number in range(6):
         damaged = bytearray(data)

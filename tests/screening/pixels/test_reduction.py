@@ -5,25 +5,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.pixels.reduction import averaged, halvings
+from screening.pixels.reduction import JPEG, LOW_PASS, MEANS, averaged, halvings
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "side", "power"),
+    ("rows", "columns", "least", "power"),
     [
-        (447, 447, 448, 0),
-        (895, 2000, 448, 0),
-        (896, 2000, 448, 1),
-        (2000, 896, 448, 1),
-        (2687, 2687, 448, 1),
-        (2688, 2688, 448, 2),
-        (5376, 6000, 448, 3),
-        (40_000, 40_000, 448, 3),
-        (0, 0, 448, 0),
+        (0, 0, MEANS, 0),
+        (447, 447, MEANS, 0),
+        (895, 2000, MEANS, 0),
+        (896, 2000, MEANS, 1),
+        (2000, 896, MEANS, 1),
+        (1791, 1791, MEANS, 1),
+        (1792, 1792, MEANS, 2),
+        (3584, 4000, MEANS, 3),
+        (40_000, 40_000, MEANS, 3),
+        (1007, 2000, JPEG, 0),
+        (1008, 2000, JPEG, 1),
+        (1792, 2000, JPEG, 2),
+        (783, 2000, LOW_PASS, 0),
+        (784, 2000, LOW_PASS, 1),
+        (1343, 2000, LOW_PASS, 1),
+        (1344, 2000, LOW_PASS, 2),
+        (2688, 3000, LOW_PASS, 3),
     ],
 )
-def test_a_film_is_halved_while_enough_is_left_three_times_at_most(rows, columns, side, power):
-    assert halvings(rows, columns, side) == power
+def test_a_film_is_halved_while_enough_is_left_three_times_at_most(rows, columns, least, power):
+    assert halvings(rows, columns, 448, least) == power
 
 
 @settings(deadline=None, database=None, max_examples=60)
