@@ -196,6 +196,30 @@ def _efficiency(frame: pd.DataFrame) -> Table:
         )
 
 
+def _reduction(frame: pd.DataFrame) -> Table:
+    yield (
+        "films",
+        "reduced",
+        "unsure",
+        "moved by more than 0.02",
+        "95 % of the unsure by at most",
+        "largest move",
+        "tensor, 255ths at most",
+        "other status or finding",
+    )
+    for row in frame.itertuples():
+        yield (
+            f"{row.films} {_NAMES[row.kind]}",
+            row.reduced,
+            row.unsure,
+            row.moved,
+            f"{row.percentile:.3f}",
+            f"{row.largest:.3f}",
+            f"{row.tensor:.2f}",
+            row.other,
+        )
+
+
 _TABLES: Final[dict[str, Callable[[pd.DataFrame], Table]]] = {
     "machine": _machine,
     "nightly": _nightly,
@@ -206,6 +230,7 @@ _TABLES: Final[dict[str, Callable[[pd.DataFrame], Table]]] = {
     "growth": _growth,
     "scaling": _scaling,
     "efficiency": _efficiency,
+    "reduction": _reduction,
 }
 
 
