@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from screening.pixels.area import COLLIMATOR, SHUTTER, Mask, Padding, opening, within_borders
-from screening.pixels.reduction import MEANS, halvings
+from screening.pixels.reduction import Least, halvings
 from screening.pixels.tables import Values
 
 #: This share of the values at each end is left out.
@@ -56,7 +56,7 @@ class Cells:
 
 def halvings_for_range(rows: int, columns: int) -> int:
     """How often a film may be halved for its range to be told."""
-    return halvings(rows, columns, _LEAST, MEANS)
+    return halvings(rows, columns, _LEAST, Least(1, 1))
 
 
 def grey_range(

@@ -29,10 +29,10 @@ class Least:
     again: float
 
 
-#: Means of blocks.
-MEANS: Final = Least(1, 1)
+#: Means of blocks, of which larger ones blur more.
+MEANS: Final = Least(1, 3 / 2)
 #: A JPEG's decoder takes means, too, of what it has rounded.
-JPEG: Final = Least(9 / 8, 1)
+JPEG: Final = Least(9 / 8, 3 / 2)
 #: The low pass of a wavelet is sharper than means; and the pixels of a film that has so many of them
 #: that it may be halved twice are less so.
 LOW_PASS: Final = Least(7 / 8, 3 / 4)

@@ -15,12 +15,12 @@ def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(scr
     }
     assert rows.reason["RG3_UNCR.dcm"].startswith("not_chest: ")
     p = rows.probability.replace("", None).astype(float)
-    assert abs(p["RG1_J2KR.dcm"] - p["RG1_UNCR.dcm"]) <= 0.001
+    assert abs(p["RG1_J2KR.dcm"] - p["RG1_UNCR.dcm"]) <= 0.002
     assert abs(p["RG1_J2KI.dcm"] - p["RG1_UNCR.dcm"]) <= 0.02
     # Each is brought down in the way that costs least for its encoding.
     assert dict(rows.decoding) == {
         "RG1_J2KI.dcm": "mean/2",
-        "RG1_J2KR.dcm": "jpeg2000/2",
+        "RG1_J2KR.dcm": "jpeg2000/4",
         "RG1_UNCR.dcm": "mean/2",
         "RG3_UNCR.dcm": "",
     }

@@ -19,11 +19,11 @@ from screening.row import read_rows
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Two of 224 pixels, and one that is four times as large."""
+    """Two of 224 pixels, and one that is five times as large."""
     folder = tmp_path_factory.mktemp("films")
     for number in (1, 2):
         Image.fromarray(chest_film(number)).save(folder / f"{number}.png")
-    large = Image.fromarray(chest_film(3)).resize((1200, 1000), Image.Resampling.BICUBIC)
+    large = Image.fromarray(chest_film(3)).resize((1320, 1100), Image.Resampling.BICUBIC)
     large.save(folder / "large.jpeg", quality=95)
     return folder
 

@@ -281,5 +281,5 @@ def test_a_film_is_blank_under_a_hundredth_of_deviation(deviation: float, blank:
 
 def test_the_size_of_a_reduced_film_is_that_of_its_file() -> None:
     half = grey(48, 256)
-    assert refuse_by_pixels(Decoded(half, (), 96, 512, "mean/2", 2)) is None
-    assert refuse_by_pixels(Decoded(half, (), 95, 512, "mean/2", 2)) is not None
+    assert refuse_by_pixels(Decoded(half, (), 96, 512, "mean/2", 1)) is None
+    assert refuse_by_pixels(Decoded(half, (), 95, 512, "mean/2", 1)) is not None

@@ -135,7 +135,6 @@ WAYS: dict[str, tuple[Callable[[Dataset], bytes], int, str]] = {
     "raw": (raw, SMALL, "mean/2"),
     "raw without a window": (without_window, SMALL, "mean/2"),
     "raw in a narrow window": (narrow, SMALL, "mean/2"),
-    "raw at a quarter": (raw, 1872, "mean/4"),
     "JPEG-LS": (jpeg_ls, SMALL, "mean/2"),
     "JPEG 2000": (jpeg_2000, SMALL_LOW, "jpeg2000/2"),
     "JPEG 2000 without a window": (jpeg_2000_without_window, SMALL_LOW, "jpeg2000/2"),
