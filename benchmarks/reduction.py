@@ -69,6 +69,7 @@ def main() -> None:
             kind, folder = word.split("=", 1)
             line = (kind, *_compared(Path(folder)))
             writer.writerow(line)
+            file.flush()
             print(*line, flush=True)
 
 
@@ -79,7 +80,7 @@ def _compared(folder: Path) -> Line:
         read = pool.imap(partial(_read, folder), found, chunksize=4)
         pairs = [pair for pair in read if pair[0].decoding not in ("", "full")]
     other = sum(sooner.status is not full.status for sooner, full in pairs)
-    scored = iter([pair for pair in pairs if None not in (pair[0].tensor, pair[1].tensor)])
+    scored = iter([pair for pair in pairs if all(read.tensor is not None for read in pair)])
     moves: list[npt.NDArray[np.float64]] = []
     while some := list(islice(scored, _BATCH)):
         both = [np.stack([pair[way].tensor for pair in some]) for way in (0, 1)]
