@@ -105,7 +105,8 @@ def decode_low(
         power: how often it may be halved.
 
     Returns:
-        Stored values, and how often it was halved. None for what is not grey lossless JPEG 2000, in one piece, whole, and as the data set says.
+        Stored values, and how often it was halved. None for what is not grey lossless JPEG 2000, in
+        one piece, whole, and as the data set says.
     """
     header = read_stream_header(stream)
     _check(header, kinds, pixel, max_pixels)

@@ -22,7 +22,13 @@ from screening.pixels.area import padding_of
 from screening.pixels.attributes import text, values
 from screening.pixels.colour import grey_of_colour
 from screening.pixels.film import Decoded, Film, Grey
-from screening.pixels.frames import Frame, read_frame, read_low_resolution, syntax_name
+from screening.pixels.frames import (
+    Frame,
+    has_resolutions,
+    read_frame,
+    read_low_resolution,
+    syntax_name,
+)
 from screening.pixels.grey_range import Cells, halvings_for_range
 from screening.pixels.header import read_header
 from screening.pixels.image_pixel import MONOCHROME, PALETTE, ImagePixel, read_image_pixel
@@ -139,14 +145,19 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
 def _reduced(dataset: FileDataset, pixel: ImagePixel, side: int, max_pixels: int) -> Decoded | None:
     syntax, big_endian = _transfer_syntax(dataset), dataset.original_encoding[1] is False
     kind = np.dtype(f"{'i' if pixel.signed else 'u'}{pixel.allocated // 8}")
+    shape = (pixel.rows, pixel.columns)
+    power = halvings(*shape, side, MEANS)
+    low_power = halvings(*shape, side, LOW_PASS) if has_resolutions(syntax) else 0
+    if not (power or low_power):
+        return None
     line, warnings = None, tuple[str, ...]()
     windowed = is_windowed(dataset, big_endian=big_endian)
     if windowed:
         line, warnings = line_of(dataset, kind, pixel.stored, big_endian=big_endian)
         if line is None:
             return None  # before anything is decoded in vain
-    low = _low_resolution(dataset, syntax, pixel, side, max_pixels, windowed)
-    power = low.power if low else halvings(pixel.rows, pixel.columns, side, MEANS)
+    low = _low_resolution(dataset, syntax, pixel, low_power, max_pixels, windowed)
+    power = low.power if low else power
     if not power:
         return None
     cells = low or Cells.of(read_frame(dataset, syntax, pixel, max_pixels).values)
@@ -166,12 +177,11 @@ def _low_resolution(
     dataset: FileDataset,
     syntax: str,
     pixel: ImagePixel,
-    side: int,
+    power: int,
     max_pixels: int,
     windowed: bool,
 ) -> Cells | None:
     """What is decoded of a film if the finest resolution is left out; None if it has to be there."""
-    power = halvings(pixel.rows, pixel.columns, side, LOW_PASS)
     if not windowed:
         power = min(power, halvings_for_range(pixel.rows, pixel.columns))
         # Where both are mixed, padding is not told from image any more.

@@ -98,25 +98,28 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
     return _settled(cells, pixel, header)
 
 
+def has_resolutions(syntax: str) -> bool:
+    """True for a transfer syntax whose films may be decoded at a lower resolution."""
+    return streams.JPEG_2000 in codecs.STREAMS.get(syntax, frozenset())
+
+
 def read_low_resolution(
     dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int, power: int
 ) -> Cells | None:
     """A grey film's stored values at a low resolution; see :func:`codecs.decode_low`.
 
     Args:
+        syntax: one that :func:`has_resolutions`.
         power: how often the film may be halved.
 
     Returns:
-        None if it is not stored in resolutions.
+        None if the film cannot be read so.
 
     Raises:
         UnreadableFilm: like :func:`read_frame`; and the errors of the decoder.
     """
-    kinds = codecs.STREAMS.get(syntax, frozenset())
-    if streams.JPEG_2000 not in kinds:
-        return None
     stream = bytes(_fragment(dataset, pixel, syntax))
-    found = codecs.decode_low(stream, kinds, pixel, max_pixels, power)
+    found = codecs.decode_low(stream, codecs.STREAMS[syntax], pixel, max_pixels, power)
     if found is None:
         return None
     low, power = found
