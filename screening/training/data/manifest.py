@@ -38,6 +38,11 @@ class LabelledFilm:
         label: index in :data:`screening.findings.CLASSES`.
         patient: films with the same value never sit on two sides of a split.
         split: ``train``, ``val``, ``test`` as the data say, or empty.
+        source: the hospital or collection that the film comes from; empty if there is only one.
+        view: ``AP``, ``PA`` or empty.
+        age: of the patient, in years; None if it is not known.
+        sex: ``F``, ``M`` or empty.
+        confidence: how likely the label is right, 0.5 to 1.
     """
 
     path: Path
@@ -45,6 +50,11 @@ class LabelledFilm:
     label: int
     patient: str
     split: str = ""
+    source: str = ""
+    view: str = ""
+    age: float | None = None
+    sex: str = ""
+    confidence: float = 1.0
 
 
 def read_manifest(data: Path, patient_pattern: str = PATIENT_PATTERN) -> list[LabelledFilm]:
