@@ -23,8 +23,11 @@ class Recipe:
         architecture: one of :data:`screening.training.network.networks.ARCHITECTURES`.
         epochs: passes over the training films; the last one's averaged weights are the model.
         balanced: a pass has all films of the smaller class and as many of the larger one, chosen
-            anew each time; otherwise it has all films, weighted so that both classes count the
-            same.
+            anew each time; with several sources or views these count the same, too. Otherwise it
+            has all films, weighted so that both classes count the same.
+        films_per_epoch: films of a balanced pass; 0 for twice the smaller class.
+        most_repeats: how often a film of a rare source and view is drawn in one pass, on average,
+            at most.
         augmentation: ``hospitals`` or ``geometry``.
         learning_rate: at its highest, after the first epoch; it falls to zero as a half cosine.
         multipliers: factor on the learning rate by layer-name prefix; layers with 0 stay as they
@@ -43,6 +46,8 @@ class Recipe:
     epochs: int = 12
     batch: int = 32
     balanced: bool = True
+    films_per_epoch: int = 0
+    most_repeats: int = 6
     augmentation: str = HOSPITALS
     learning_rate: float = 5e-4
     weight_decay: float = 0.02
