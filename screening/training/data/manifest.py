@@ -70,7 +70,7 @@ def read_manifest(data: Path, patient_pattern: str = PATIENT_PATTERN) -> list[La
     Raises:
         TrainingDataError: if there is nothing to learn from.
     """
-    pattern = _compiled(patient_pattern)
+    pattern = compiled_pattern(patient_pattern)
     if data.is_dir():
         films = _from_folders(data, pattern)
     elif data.is_file():
@@ -97,7 +97,12 @@ def fingerprint(films: list[LabelledFilm], sha256: Sequence[str] | None = None) 
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _compiled(patient_pattern: str) -> re.Pattern[str]:
+def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
+    """The pattern, which must have a group.
+
+    Raises:
+        TrainingDataError: if it is no such regular expression.
+    """
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -117,7 +122,7 @@ def _from_folders(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
             for path in sorted((data / folder / name).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
                     relative = path.relative_to(data).as_posix()
-                    patient = _patient(path.name, relative, pattern)
+                    patient = patient_of(path.name, relative, pattern)
                     films.append(LabelledFilm(path, relative, label, patient, split))
     return films
 
@@ -158,7 +163,7 @@ def _from_row(
         raise TrainingDataError(
             f"{where}: the split is {split!r}, expected train, val or test, or nothing"
         )
-    patient = row.get("patient") or _patient(path.name, name, pattern)
+    patient = row.get("patient") or patient_of(path.name, name, pattern)
     return LabelledFilm(path, name, _TRUE[label], patient, SPLITS[split])
 
 
@@ -169,6 +174,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _patient(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+def patient_of(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+    """The patient in a file name; a film whose name does not match is its own patient."""
     match = pattern.search(file_name)
     return (match and match[1]) or relative
