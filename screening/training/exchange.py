@@ -56,7 +56,7 @@ def soft_mask(mask: Mask) -> Alpha:
         return np.ones(mask.shape, np.float32)
     image = Image.fromarray(dilate(mask).astype(np.uint8) * 255)
     soft = image.filter(ImageFilter.GaussianBlur(_SOFTNESS * max(mask.shape)))
-    return np.asarray(soft, np.float32) / 255
+    return np.asarray(soft, np.float32) / np.float32(255)
 
 
 def exchange_outside(film: Film, alpha: Alpha, donor: Film) -> Film:
