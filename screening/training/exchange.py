@@ -91,3 +91,20 @@ def exchange_outside(film: Film, alpha: Alpha, donor: Film) -> Film:
     if whole:
         np.rint(mixed, out=mixed)
     return mixed.astype(film.dtype)
+
+
+def exchange_lungs(film: Film, donor: Film, donor_alpha: Alpha) -> Film:
+    """The lungs of `donor` on the outside of `film`: the reverse of :func:`exchange_outside`.
+
+    Args:
+        film: shape (rows, columns), uint8 0..255 or float32 0..1.
+        donor: another film of the same shape and type.
+        donor_alpha: of the donor, from :func:`soft_mask`.
+
+    Returns:
+        A new film of the same shape and type.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    return exchange_outside(donor, donor_alpha, film)

@@ -52,7 +52,7 @@ def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None
         film = expose_like(film, lender)
     image = Image.fromarray(film)
     if rng.random() < _LETTERED:
-        image = _letter(image, rng)
+        image = burn_in_letters(image, rng)
     image = _move(image, rng)
     if rng.random() < _PROCESSED:
         image = _process(image, rng)
@@ -99,8 +99,8 @@ def _move(image: Image.Image, rng: np.random.Generator, strength: float = 1.0) -
     )
 
 
-def _letter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Side markers, positions or times near the edges: which ones a film has says who took it."""
+def burn_in_letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The film with side markers, positions or times near the edges; they say who took it."""
     image = image.copy()
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 3)):
