@@ -28,7 +28,13 @@ from screening.training.data.films import read_grey
 from screening.training.data.manifest import compiled_pattern, patient_of
 from screening.training.gate.examples import FRONTAL, read_examples
 from screening.training.network.archive import save_network
-from screening.training.network.augment import LUNG_VIEWS, change_look, geometry, moved
+from screening.training.network.augment import (
+    LUNG_VIEWS,
+    change_look,
+    geometry,
+    lend_exposure,
+    moved,
+)
 from screening.training.network.fold import fold
 
 Bytes = npt.NDArray[np.uint8]
@@ -343,9 +349,10 @@ def _changed(
 ) -> tuple[Floats, Floats]:
     """A view of a film as the network is given it, and its mask, shape (128, 128, 1) each."""
     rng = np.random.default_rng(seed)
-    image, drawn = Image.fromarray(film), Image.fromarray(mask.astype(np.uint8) * 255)
+    image = Image.fromarray(lend_exposure(film, lender, rng))
+    drawn = Image.fromarray(mask.astype(np.uint8) * 255)
     place = geometry(image.size, rng, LUNG_VIEWS)
-    changed = change_look(moved(image, place), rng, Image.fromarray(lender))
+    changed = change_look(moved(image, place), rng)
     drawn = moved(drawn, place.on_black())
     if rng.random() < 0.5:
         changed, drawn = changed[:, ::-1], drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -89,9 +89,10 @@ def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None
     if rng.random() < _LIGHT:
         # Films as they are have to be among those that are learnt from.
         return move(film, rng)
+    if lender is not None:
+        film = lend_exposure(film, lender, rng)
     image = Image.fromarray(film)
-    image = moved(image, geometry(image.size, rng, HOSPITAL_VIEWS))
-    return change_look(image, rng, None if lender is None else Image.fromarray(lender))
+    return change_look(moved(image, geometry(image.size, rng, HOSPITAL_VIEWS)), rng)
 
 
 def move(film: Pixels, rng: np.random.Generator) -> Pixels:
@@ -100,14 +101,15 @@ def move(film: Pixels, rng: np.random.Generator) -> Pixels:
     return _cover(np.array(moved(image, geometry(image.size, rng, LIGHT_VIEWS))), rng)
 
 
-def change_look(
-    image: Image.Image, rng: np.random.Generator, lender: Image.Image | None = None
-) -> Pixels:
+def lend_exposure(film: Pixels, lender: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film, often with the exposure of another film, so that it cannot tell the classes apart."""
+    return expose_like(film, lender) if rng.random() < _LENT else film
+
+
+def change_look(image: Image.Image, rng: np.random.Generator) -> Pixels:
     """Another exposure, processing, noise, compression and other letters; the place stays."""
-    if lender is not None and rng.random() < _LENT:
-        image = Image.fromarray(expose_like(np.asarray(image), np.asarray(lender)))
     if rng.random() < _LETTERED:
-        image = _letter(image, rng)
+        image = burn_in_letters(image, rng)
     if rng.random() < _PROCESSED:
         image = _process(image, rng)
     image = _expose(image, rng)
@@ -153,8 +155,8 @@ def moved(image: Image.Image, placement: Placement) -> Image.Image:
     )
 
 
-def _letter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Side markers, positions or times near the edges: which ones a film has says who took it."""
+def burn_in_letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The film with side markers, positions or times near the edges; they say who took it."""
     image = image.copy()
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 3)):
