@@ -97,7 +97,7 @@ def read_manifest(
         TrainingDataError: if there is nothing to learn from, or two DATA have the same name.
     """
     places = [data] if isinstance(data, Path) else list(data)
-    pattern = _compiled(patient_pattern)
+    pattern = compiled_pattern(patient_pattern)
     names = [data_name(place) for place in places] if names is None else names
     listed = [_listed(place, name, pattern) for place, name in zip(places, names, strict=True)]
     if len(places) > 1:
@@ -156,7 +156,12 @@ def _below(name: str, film: LabelledFilm) -> LabelledFilm:
     return replace(film, name=own, patient=patient)
 
 
-def _compiled(patient_pattern: str) -> re.Pattern[str]:
+def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
+    """The pattern, which must have a group.
+
+    Raises:
+        TrainingDataError: if it is no such regular expression.
+    """
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -192,7 +197,7 @@ def _from_folders(data: Path, source: str, pattern: re.Pattern[str]) -> list[Lab
             for path in sorted((data / folder / name).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
                     relative = path.relative_to(data).as_posix()
-                    patient = _patient(path.name, relative, pattern)
+                    patient = patient_of(path.name, relative, pattern)
                     films.append(LabelledFilm(path, relative, label, patient, split, source))
     return films
 
@@ -237,7 +242,7 @@ def _from_row(
         path,
         name,
         _TRUE[label],
-        row.get("patient") or _patient(path.name, name, pattern),
+        row.get("patient") or patient_of(path.name, name, pattern),
         SPLITS[split],
         _source(row, where) or source,
         _one_of(row, "view", VIEWS, where),
@@ -291,6 +296,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _patient(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+def patient_of(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+    """The patient in a file name; a film whose name does not match is its own patient."""
     match = pattern.search(file_name)
     return (match and match[1]) or relative

@@ -1,5 +1,6 @@
 """Change a film as another scanner, another workstation or another export would have."""
 
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from typing import Final
@@ -19,6 +20,46 @@ _LENT: Final = 0.4
 _LETTERED: Final = 0.3
 _PROCESSED: Final = 0.3
 _SHADED: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How far a film may be moved.
+
+    Attributes:
+        rotation: degrees to either side.
+        zoom: logarithms of the smallest and the largest factor.
+        aspect: largest logarithm of the factor of the width; the height gets its inverse.
+        shift: share of the film's sides, in each direction.
+    """
+
+    rotation: float
+    zoom: tuple[float, float]
+    aspect: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a film lies in its picture.
+
+    Attributes:
+        matrix: of the affine map from the picture to the film, as Pillow takes it.
+        border: grey value beside the film, 0..255.
+    """
+
+    matrix: tuple[float, float, float, float, float, float]
+    border: int
+
+    def on_black(self) -> "Placement":
+        """The same with a black border, for masks."""
+        return replace(self, border=0)
+
+
+#: Films for the classifier, those that are only moved, and films for the lung network.
+HOSPITAL_VIEWS: Final = Ranges(11, (-0.3, 0.2), 0.18, 0.07)
+LIGHT_VIEWS: Final = Ranges(5.5, (-0.15, 0.1), 0.09, 0.035)
+LUNG_VIEWS: Final = Ranges(20, (-0.45, 0.3), 0.22, 0.1)
 
 _LETTERS: Final = (
     "R",
@@ -48,23 +89,33 @@ def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None
     if rng.random() < _LIGHT:
         # Films as they are have to be among those that are learnt from.
         return move(film, rng)
-    if lender is not None and rng.random() < _LENT:
-        film = expose_like(film, lender)
+    if lender is not None:
+        film = lend_exposure(film, lender, rng)
     image = Image.fromarray(film)
+    return change_look(moved(image, geometry(image.size, rng, HOSPITAL_VIEWS)), rng)
+
+
+def move(film: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film moved a little, shape as before, with up to three patches erased."""
+    image = Image.fromarray(film)
+    return _cover(np.array(moved(image, geometry(image.size, rng, LIGHT_VIEWS))), rng)
+
+
+def lend_exposure(film: Pixels, lender: Pixels, rng: np.random.Generator) -> Pixels:
+    """The film, often with the exposure of another film, so that it cannot tell the classes apart."""
+    return expose_like(film, lender) if rng.random() < _LENT else film
+
+
+def change_look(image: Image.Image, rng: np.random.Generator) -> Pixels:
+    """Another exposure, processing, noise, compression and other letters; the place stays."""
     if rng.random() < _LETTERED:
-        image = _letter(image, rng)
-    image = _move(image, rng)
+        image = burn_in_letters(image, rng)
     if rng.random() < _PROCESSED:
         image = _process(image, rng)
     image = _expose(image, rng)
     if rng.random() < _SHADED:
         image = _shade(image, rng)
     return _cover(np.array(_degrade(image, rng)), rng)
-
-
-def move(film: Pixels, rng: np.random.Generator) -> Pixels:
-    """The film moved a little, shape as before, with up to three patches erased."""
-    return _cover(np.array(_move(Image.fromarray(film), rng, strength=0.5)), rng)
 
 
 def expose_like(film: Pixels, lender: Pixels) -> Pixels:
@@ -75,32 +126,37 @@ def expose_like(film: Pixels, lender: Pixels) -> Pixels:
     return levels.astype(np.uint8)[film]
 
 
-def _move(image: Image.Image, rng: np.random.Generator, strength: float = 1.0) -> Image.Image:
-    """Rotation up to 11 degrees, zoom by a quarter, aspect by a sixth, shift up to 7 %.
+def geometry(size: tuple[int, int], rng: np.random.Generator, ranges: Ranges) -> Placement:
+    """Draw a placement of a film of `size`, as width and height.
 
     What comes into view beside the film is mostly black, as it is around collimated films.
     """
-    width, height = image.size
-    angle = strength * np.deg2rad(rng.uniform(-11, 11))
-    zoom = np.exp(strength * rng.uniform(-0.3, 0.2))
-    aspect = np.exp(strength * rng.uniform(-0.18, 0.18))
-    shift = strength * rng.uniform(-0.07, 0.07, 2) * (width, height)
+    width, height = size
+    angle = np.deg2rad(rng.uniform(-ranges.rotation, ranges.rotation))
+    zoom = np.exp(rng.uniform(*ranges.zoom))
+    aspect = np.exp(rng.uniform(-ranges.aspect, ranges.aspect))
+    shift = rng.uniform(-ranges.shift, ranges.shift, 2) * (width, height)
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     a, b, d, e = cos * aspect, sin * aspect, -sin / aspect, cos / aspect
     centre = np.array([width, height]) / 2
     c, f = centre + shift - np.array([[a, b], [d, e]]) @ centre
     border = 0 if rng.random() < 0.6 else min(255, int(rng.integers(340)))
+    return Placement((a, b, float(c), d, e, float(f)), border)
+
+
+def moved(image: Image.Image, placement: Placement) -> Image.Image:
+    """The film, or its mask, at another place."""
     return image.transform(
         image.size,
         Image.Transform.AFFINE,
-        (a, b, float(c), d, e, float(f)),
+        placement.matrix,
         Image.Resampling.BILINEAR,
-        fillcolor=border,
+        fillcolor=placement.border,
     )
 
 
-def _letter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Side markers, positions or times near the edges: which ones a film has says who took it."""
+def burn_in_letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The film with side markers, positions or times near the edges; they say who took it."""
     image = image.copy()
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 3)):
