@@ -11,6 +11,7 @@ import pandas as pd
 
 from screening.card import WEIGHTS, Card, sha256_of
 from screening.heatmap import overlay
+from screening.training.data.sources import reliable
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
 from screening.training.network.archive import save_network
 from screening.training.network.checkpoint import History, remove_checkpoints
@@ -35,8 +36,8 @@ def write_model(
     """Write the folder; the weights come last under their name, so they mark it as complete.
 
     Args:
-        sides: training, validation and, where there is one, test; the last one's worst mistakes
-            are shown.
+        sides: training, validation and, where there is one, test. Figures show films with reliable
+            labels, as the card does; the lists name all films, so that they are found again.
         greys: films of the last side, shape (n, rows, columns), 0..1.
 
     Returns:
@@ -54,9 +55,11 @@ def write_model(
     figures.mkdir(exist_ok=True)
     draw_learning(figures, history)
     metrics = {VALIDATION: card.metrics, TEST: card.test}
-    draw_performance(figures, held_out, card.operating_point.threshold, metrics)
+    measured = [side.at(reliable(side.films)) for side in held_out if metrics[side.name]]
+    draw_performance(figures, measured, card.operating_point.threshold, metrics)
     draw_elsewhere(figures, card.elsewhere)
-    _draw_mistakes(figures, network, card, sides[-1], greys)
+    sure = reliable(sides[-1].films)
+    _draw_mistakes(figures, network, card, sides[-1].at(sure), greys[sure])
     write_page(model, card)
     aside.rename(model / WEIGHTS)
     remove_checkpoints(model)
