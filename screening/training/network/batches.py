@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from screening.findings import CLASSES
 from screening.preprocess import Preprocessing, Tensor
 from screening.training.data.films import Bytes, Labels
 from screening.training.exchange import exchange_outside
 from screening.training.network.augment import change_contrast, change_look, move, view_of
 from screening.training.network.recipe import CONTRAST, GEOMETRY, Recipe
+from screening.training.network.sampling import draw_epoch
 
 # Batches that are augmented while the network is busy with one.
 _AHEAD: Final = 4
@@ -50,6 +52,33 @@ def order_of_epoch(
         chosen = np.concatenate(sides)
     order = rng.permutation(chosen)
     return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+
+def batches_of_epoch(
+    recipe: Recipe, labels: Labels, strata: npt.NDArray[np.int64], epoch: int
+) -> list[npt.NDArray[np.int64]]:
+    """Indices of the films of each batch of one epoch, as the recipe says.
+
+    Films of one source and view are drawn by :func:`order_of_epoch`, others, and where the recipe
+    gives the length of an epoch, by :func:`screening.training.network.sampling.draw_epoch`.
+
+    Args:
+        labels: class indices, shape (n,).
+        strata: source and view of each film, shape (n,).
+    """
+    seed = (recipe.seed, epoch)
+    if not recipe.balanced or (not recipe.films_per_epoch and len(np.unique(strata)) == 1):
+        return order_of_epoch(labels, recipe.batch, recipe.balanced, seed)
+    drawn = draw_epoch(labels, strata, recipe.films_per_epoch, recipe.most_repeats, seed)
+    order = np.random.default_rng(seed).permutation(drawn)
+    return [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
+
+
+def soft_targets(labels: Labels, confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The probability of each class, shape (n, 2): that of the label is its confidence."""
+    one_hot = np.eye(len(CLASSES), dtype=np.float32)[labels]
+    sure = confidence[:, np.newaxis].astype(np.float32)
+    return np.asarray(one_hot * sure + (1 - one_hot) * (1 - sure), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

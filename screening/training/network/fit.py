@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import keras
 import numpy as np
@@ -21,8 +21,9 @@ from screening.training.exchange import soft_mask
 from screening.training.network.batches import (
     Material,
     augmented_batches,
+    batches_of_epoch,
     class_weights,
-    order_of_epoch,
+    soft_targets,
 )
 from screening.training.network.checkpoint import History, load_checkpoint, save_checkpoint
 from screening.training.network.determinism import compute_in_order
@@ -46,11 +47,35 @@ class FilmSet(Generic[Pixels]):
             exactly what a night would show the network.
         lungs: lung fields of films for training, shape (n, rows, columns), 0 or 255; None if they
             are not known.
+        strata: source and view of each film, see
+            :func:`screening.training.data.sources.strata_of`; by default all are 0.
+        confidence: how likely each label is right, 0.5 to 1; by default all are 1.
     """
 
     greys: Pixels
     labels: Labels
     lungs: Bytes | None = None
+    strata: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    confidence: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        if not len(self.strata):
+            object.__setattr__(self, "strata", np.zeros(len(self.labels), np.int64))
+        if not len(self.confidence):
+            object.__setattr__(self, "confidence", np.ones(len(self.labels), np.float32))
+
+    def only(self, indices: npt.NDArray[np.int64]) -> Self:
+        """Some of the films; itself if these are all of them in their order."""
+        if np.array_equal(indices, np.arange(len(self.labels))):
+            return self
+        return replace(
+            self,
+            greys=self.greys[indices],
+            labels=self.labels[indices],
+            lungs=None if self.lungs is None else self.lungs[indices],
+            strata=self.strata[indices],
+            confidence=self.confidence[indices],
+        )
 
 
 class Progress(Protocol):
@@ -88,7 +113,7 @@ def fit(
     """
     if not compute_in_order():
         progress.say("TensorFlow is in use already: the same seed may give slightly other figures")
-    steps = len(order_of_epoch(training.labels, recipe.batch, recipe.balanced, (recipe.seed, 0)))
+    steps = len(batches_of_epoch(recipe, training.labels, training.strata, 0))
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
     # As it will be deployed: with averaged weights, and in float32 whatever it is fitted in.
@@ -218,9 +243,9 @@ def _train_epoch(
     weights = np.ones(len(CLASSES), np.float32)
     if not recipe.balanced:
         weights = class_weights(training.labels)
-    one_hot = np.eye(len(CLASSES), dtype=np.float32)
+    expected = soft_targets(training.labels, training.confidence)
     seed = (recipe.seed, epoch)
-    order = order_of_epoch(training.labels, recipe.batch, recipe.balanced, seed)
+    order = batches_of_epoch(recipe, training.labels, training.strata, epoch)
     batches = augmented_batches(material, preprocessing, order, recipe, epoch, pool)
     _reseed(network, seed)
     sums = np.zeros(3)
@@ -229,7 +254,7 @@ def _train_epoch(
         # Outputs that have no loss need a target and a weight all the same.
         targets = dict.fromkeys(network.output_names, weights[own])
         each = dict.fromkeys(network.output_names, weights[own])
-        targets["score"] = one_hot[own]
+        targets["score"] = expected[indices]
         if coverage is not None:
             targets["map"] = coverage
         answer = network.train_on_batch(tensors, targets, each, return_dict=True)

@@ -24,9 +24,12 @@ class Recipe:
         architecture: one of :data:`screening.training.network.networks.ARCHITECTURES`.
         epochs: passes over the training films; the last one's averaged weights are the model.
         balanced: a pass has all films of the smaller class and as many of the larger one, chosen
-            anew each time; otherwise it has all films, weighted so that both classes count the
-            same.
+            anew each time; with several sources or views these count the same, too. Otherwise it
+            has all films, weighted so that both classes count the same.
         size: rows and columns of the network's input, in pixels.
+        films_per_epoch: films of a balanced pass; 0 for twice the smaller class.
+        most_repeats: how often a film of a rare source and view is drawn in one pass, on average,
+            at most.
         augmentation: ``hospitals``, ``contrast`` or ``geometry``.
         flip: share of the views that are mirrored.
         exchange: share of the views in which everything outside the lungs is that of another film.
@@ -50,6 +53,8 @@ class Recipe:
     batch: int = 32
     balanced: bool = True
     size: int = 224
+    films_per_epoch: int = 0
+    most_repeats: int = 6
     augmentation: str = HOSPITALS
     flip: float = 0.0
     exchange: float = 0.0
