@@ -1,7 +1,5 @@
 """Which films an epoch draws where they come from several sources or in several views."""
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -45,18 +43,6 @@ def draw_epoch(
             members = own[strata[own] == name]
             drawn.append(_in_turn(members, int(number), (seed[0], label, int(name)), seed[1]))
     return np.concatenate(drawn)
-
-
-def repeats(batches: Iterable[_Indices]) -> list[list[int]]:
-    """How often each film of each batch was drawn before in the same epoch."""
-    drawn: Counter[int] = Counter()
-    before: list[list[int]] = []
-    for batch in batches:
-        before.append([])
-        for index in map(int, batch):
-            before[-1].append(drawn[index])
-            drawn[index] += 1
-    return before
 
 
 def _shares(names: _Indices, sizes: _Indices, most: float) -> _Floats:
