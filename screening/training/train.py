@@ -180,8 +180,8 @@ def _to_learn_from(collection: Collection, sides: Sides) -> FilmSet[Bytes]:
     return FilmSet(
         collection.greys[collection.indices(films)],
         labels_of(films),
-        strata_of(films),
-        confidence_of(films),
+        strata=strata_of(films),
+        confidence=confidence_of(films),
     )
 
 
