@@ -127,7 +127,7 @@ def _training_data(model: Path, card: Card, given: Sequence[Path]) -> list[Path]
     recorded = card.training.get("data") or []
     places = [recorded] if isinstance(recorded, str) else list(recorded)
     if given:
-        if len(places) > 1 and len(given) != len(places):
+        if places and len(given) != len(places):
             raise ExportError(
                 f"{model} was trained with {len(places)} DATA: "
                 f"{', '.join(_data_names(card) or places)}; give --training-films once for each, "

@@ -292,6 +292,11 @@ def test_data_that_were_moved_must_all_be_named(several):
         several.compared(training=[several.data / "one"])
 
 
+def test_more_data_than_there_were_are_refused(collection):
+    with pytest.raises(ExportError, match=r"was trained with 1 DATA: .*data; give"):
+        collection.compared(training=[collection.data, collection.model])
+
+
 def test_every_data_that_is_gone_is_named(several):
     for name in ("one", "two"):
         (several.data / name).rename(several.data / f"moved {name}")
