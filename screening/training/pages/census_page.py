@@ -7,7 +7,7 @@ from typing import Final
 from screening.findings import CLASSES
 from screening.report.pages.page import render
 from screening.report.pages.words import DASH
-from screening.training.data.census import BETRAYED, Census, Twins
+from screening.training.data.census import BETRAYED, TELLING, Census, Twins
 from screening.training.data.duplicates import NEAR, Duplicates
 from screening.training.data.films import Collection
 from screening.training.data.sources import RELIABLE
@@ -55,6 +55,7 @@ def write_census(
         near=NEAR,
         betrayed=BETRAYED,
         reliable=RELIABLE,
+        telling=TELLING,
         classes=CLASSES,
         sides=_sides(census),
         strata=_strata(census),
