@@ -90,7 +90,9 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
         group is weak) and ``share_called``; groups with both classes also have ``auroc``,
         ``sensitivity`` and ``specificity``. Figures are ``{value, ci_low, ci_high, n, note}``,
         intervals by patient. Where no film of a source has a view or an age, it has no such rows.
-        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. Empty if there are no films.
+        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. ``infants``: films of patients
+        under one year. ``adults_with_opacity``: films of adults with a reliable label PNEUMONIA.
+        Empty if there are no films.
     """
     if not side.films:
         return {}
@@ -99,6 +101,10 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
         "source_view": _rows(side, "view", lambda film: film.view),
         "source_age": _rows(side, "age", lambda film: age_band(film.age)),
         "adult_sensitivity": adult_sensitivity(side, mixture),
+        "infants": sum(film.age is not None and film.age < 1 for film in side.films),
+        "adults_with_opacity": sum(
+            is_adult(film) and film.label == POSITIVE and not is_weak(film) for film in side.films
+        ),
     }
 
 
