@@ -117,7 +117,7 @@ TESTS: Final[dict[str, Change]] = {
     "lungs_hidden": lambda films, k, _rng: hide_lungs(films.greys[k], films.masks[k]),
     "outside_hidden": lambda films, k, _rng: hide_outside(films.greys[k], films.alphas[k]),
     "markers_pasted": lambda films, k, rng: paste_markers(films.greys[k], rng),
-    "markers_removed": lambda films, k, _rng: remove_markers(films.greys[k], films.masks[k]),
+    "markers_removed": lambda films, k, _rng: remove_markers(films.greys[k], films.alphas[k]),
 }
 
 
@@ -128,7 +128,7 @@ def measure_reasons(
 
     AUROCs are those of reliable labels in sources with both classes; other sources have the share
     of their decisions that change, and the share that is called. A film's donor is of the other
-    class and, where there is one, of the same source.
+    class and, where there is one, of the same source, or else an adult for an adult.
 
     Args:
         side: films that the model was not fitted on, with its answers.
@@ -219,17 +219,21 @@ def _prepare(side: Evaluated, greys: Greys, masks: Mask) -> _Films | None:
 
 
 def _donors(side: Evaluated) -> npt.NDArray[np.int64] | None:
-    """For each film one of the other class, of the same source if it has any; None if none has."""
+    """For each film one of the other class; None if there is only one class.
+
+    It is of the same source if it can be, or else of an adult for an adult.
+    """
     rng = np.random.default_rng(0)
     sources = np.array([film.source for film in side.films], object)
+    adults = np.array([is_adult(film) for film in side.films], bool)
+    if not side.positive.any() or side.positive.all():
+        return None
     donors = []
-    for own, source in zip(side.positive, sources, strict=True):
-        others = np.flatnonzero(side.positive != own)
-        if not len(others):
-            return None
-        near = others[sources[others] == source]
-        donors.append(rng.choice(near if len(near) else others))
-    return np.array(donors, np.int64) if donors else None
+    for own, source, adult in zip(side.positive, sources, adults, strict=True):
+        other = side.positive != own
+        alike = (other & (sources == source), other & (adults == adult), other)
+        donors.append(rng.choice(np.flatnonzero(next(each for each in alike if each.any()))))
+    return np.array(donors, np.int64)
 
 
 def _figures(

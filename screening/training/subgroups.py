@@ -165,7 +165,8 @@ def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]
         are two: ``view``, ``n`` (weak positives), ``normals``, ``called`` and ``called_normals``
         (the shares c and f), ``sensitivity`` (``{value, ci_low, ci_high, n, note}``; 95 % interval
         from resampling patients and the mixture), ``if_other_as_opacity`` and
-        ``if_other_as_normal`` (the bounds). Values are limited to 0..1.
+        ``if_other_as_normal`` (the bounds). Values are limited to 0..1; ``consistent`` is False if
+        the estimate was outside, so that the films cannot be such a mixture.
     """
     positive = np.array([_weak_positive(film) for film in side.films], bool)
     normal = np.array([_reliable_normal(film) for film in side.films], bool)
@@ -211,12 +212,13 @@ def _estimate(
     patients = len(sums)
     shares = np.array([mixture.opacity, mixture.normal, mixture.other])
     c, f = _shares_called(sums.sum(axis=0)[np.newaxis])
-    value, as_opacity, as_normal = (float(x[0]) for x in _sensitivities(c, f, shares[np.newaxis]))
+    estimates = [float(x[0]) for x in _sensitivities(c, f, shares[np.newaxis])]
+    value, as_opacity, as_normal = np.clip(estimates, 0, 1).tolist()
     rng = np.random.default_rng(0)
     drawn = []
     for times in draws(patients, int(used.sum())):
         counted = rng.multinomial(mixture.films, shares, len(times)) / mixture.films
-        drawn.append(_sensitivities(*_shares_called(times @ sums), counted)[0])
+        drawn.append(np.clip(_sensitivities(*_shares_called(times @ sums), counted)[0], 0, 1))
     n = int(sum(positives.sum() for positives, _ in groups))
     return {
         "n": n,
@@ -226,6 +228,7 @@ def _estimate(
         "sensitivity": asdict(percentiles(value, np.concatenate(drawn), patients, n)),
         "if_other_as_opacity": as_opacity,
         "if_other_as_normal": as_normal,
+        "consistent": bool(0 <= estimates[0] <= 1),
     }
 
 
@@ -243,13 +246,13 @@ def _shares_called(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def _sensitivities(c: Floats, f: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
-    """The sensitivity s for o half-way between f and s, for o = s and for o = f; in 0..1."""
+    """The sensitivity s for o half-way between f and s, for o = s and for o = f, of any size."""
     opacity, normal, other = shares.T
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = (c - (normal + other / 2) * f) / (opacity + other / 2)
         as_opacity = (c - normal * f) / (opacity + other)
         as_normal = (c - (normal + other) * f) / opacity
-    return np.clip(middle, 0, 1), np.clip(as_opacity, 0, 1), np.clip(as_normal, 0, 1)
+    return middle, as_opacity, as_normal
 
 
 def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:

@@ -168,8 +168,9 @@ def _group_row(row: Mapping[str, Any], key: str) -> Row:
 
 
 def _adult_row(row: Mapping[str, Any]) -> Row:
+    view = "All views" if row["view"] == "all" else row["view"]
     return [
-        "All views" if row["view"] == "all" else row["view"],
+        view if row["consistent"] else f"{view} (no such mixture)",
         count(row["n"]),
         number(row["called"], 2),
         count(row["normals"]),

@@ -167,6 +167,20 @@ def test_children_and_reliable_labels_have_no_estimate():
         assert adult_sensitivity(side, NIH_PNEUMONIA) == []
 
 
+def test_estimate_says_when_films_cannot_be_such_a_mixture():
+    weak = described([1] * 40, source="reports", view="AP", age=50.0, confidence=0.8)
+    normals = described([0] * 40, source="adults", view="AP", age=50.0)
+    (row,) = adult_sensitivity(side_of((weak, [0.9] * 40), (normals, [0.1] * 40)), NIH_PNEUMONIA)
+    assert row["sensitivity"]["value"] == row["if_other_as_normal"] == 1
+    assert not row["consistent"]
+    (row,) = adult_sensitivity(
+        side_of((weak, [0.9] * 20 + [0.1] * 20), (normals, [0.1] * 40)), NIH_PNEUMONIA
+    )
+    # c = 0.5 and f = 0, so s = 0.5 / (0.43 + 0.16).
+    assert row["sensitivity"]["value"] == pytest.approx(0.5 / 0.59)
+    assert row["consistent"]
+
+
 def test_one_patient_has_no_interval():
     assert percentiles(0.5, np.array([0.5]), 1, 3).ci_low is None
     assert percentiles(0.5, np.array([np.nan]), 9, 3).note == "one_patient"

@@ -90,7 +90,7 @@ def test_groups_say_what_they_have_and_mark_weak_labels(tmp_path, card):
     assert page.row("adults, 65-79")[0] == "10"
     assert page.row("reports (weak labels)")[:2] == ["10", "5"]
     assert len(page.all_rows("children")) == 2  # here and among the left out
-    assert page.row("AP")[0] == "5"
+    assert page.row("AP (no such mixture)")[0] == "5"
 
 
 def test_page_says_what_no_source_can_show(tmp_path, card):
