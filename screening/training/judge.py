@@ -127,7 +127,7 @@ def judge(
         ),
         metrics=validation.metrics(),
         test={} if last is validation else last.metrics(),
-        **measure_generalisation(judged[1:], pictures, model, getattr(sides, "left_out", [])),
+        **measure_generalisation(judged[1:], pictures, model, sides.left_out),
         results={side.name: side.results() for side in judged},
         results_at_half={side.name: side.results_at_half() for side in judged},
         operating_points=[
