@@ -15,6 +15,7 @@ from screening.preprocess import Preprocessing
 from screening.report.operating_points import operating_points
 from screening.training.data.films import Bytes
 from screening.training.data.manifest import LabelledFilm
+from screening.training.data.sources import reliable
 from screening.training.data.split import Sides
 from screening.training.gate.examples import Example
 from screening.training.gate.recognise import Frontal, fit_recogniser
@@ -26,7 +27,7 @@ from screening.training.network.fit import FilmSet, predict
 from screening.training.network.recipe import Recipe
 from screening.training.robustness import Mask, ModelUnderTest, measure_reasons
 from screening.training.selection import selection
-from screening.training.subgroups import subgroups, two_class_films
+from screening.training.subgroups import subgroups
 
 Greys = npt.NDArray[np.float32]
 
@@ -186,7 +187,7 @@ def _simulated_sites(
     They are those of reliable labels in sources with both classes; without such sources those of
     all films, which tell sources apart as well as classes.
     """
-    films = two_class_films(validation.films)
+    films = reliable(validation.films)
     comparable = len(films) > 0
     if comparable:
         validation, greys = validation.at(films), greys[films]

@@ -18,11 +18,12 @@ from screening.decision import Calibration, OperatingPoint, logits
 from screening.findings import CLASSES, POSITIVE
 from screening.report.intervals import Booleans, Figure, Floats, draws, share
 from screening.report.metrics import Scored, auroc
+from screening.training.data.sources import reliable
 from screening.training.exchange import Alpha, exchange_lungs, exchange_outside, soft_mask
 from screening.training.film_edits import hide_lungs, hide_outside, paste_markers, remove_markers
 from screening.training.measure.evaluation import Evaluated
 from screening.training.measure.travel import sample_films
-from screening.training.subgroups import is_adult, is_weak, percentiles, two_class_films
+from screening.training.subgroups import is_adult, is_weak, percentiles
 
 #: Shape (rows, columns), 0..1.
 Grey = npt.NDArray[np.float32]
@@ -201,7 +202,7 @@ def view_of_normals(side: Evaluated) -> dict[str, Any]:
 
 def _sample(side: Evaluated) -> npt.NDArray[np.int64]:
     """Indices of enough films: mostly those of sources with both classes, some of the others."""
-    measured = two_class_films(side.films)
+    measured = reliable(side.films)
     others = np.setdiff1d(np.arange(len(side.films)), measured)
     few = others[sample_films(side.at(others), min(_MOST_OF_OTHERS, len(others)))]
     most = measured[sample_films(side.at(measured), _MOST - len(few))]
@@ -213,7 +214,7 @@ def _prepare(side: Evaluated, greys: Greys, masks: Mask) -> _Films | None:
     if donors is None:
         return None
     measured = np.zeros(len(greys), bool)
-    measured[two_class_films(side.films)] = True
+    measured[reliable(side.films)] = True
     alphas = np.stack([soft_mask(mask) for mask in masks])
     return _Films(side, greys, masks, alphas, donors, measured)
 

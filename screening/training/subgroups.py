@@ -9,16 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from screening.findings import POSITIVE
 from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, share
 from screening.report.metrics import performance
 from screening.training.data.manifest import LabelledFilm
+from screening.training.data.sources import RELIABLE
 from screening.training.measure.evaluation import Evaluated
-
-#: Labels that are right less often than this are weak.
-RELIABLE: Final = 0.95
 
 #: Age from which a patient is an adult, in years.
 ADULT: Final = 18
@@ -121,28 +118,8 @@ def is_adult(film: LabelledFilm) -> bool:
 
 
 def is_weak(film: LabelledFilm) -> bool:
-    """True if the label is less certain than :data:`RELIABLE`."""
+    """True if the label is less certain than :data:`screening.training.data.sources.RELIABLE`."""
     return film.confidence < RELIABLE
-
-
-def two_class_films(films: Sequence[LabelledFilm]) -> npt.NDArray[np.int64]:
-    """Indices of the films with reliable labels whose source has such films of both classes.
-
-    Only these can say how well a model tells the classes apart: an AUROC of normal films of one
-    source and pneumonias of another may only tell the sources apart.
-    """
-    labels: dict[str, set[int]] = {}
-    for film in films:
-        if not is_weak(film):
-            labels.setdefault(film.source, set()).add(film.label)
-    return np.array(
-        [
-            index
-            for index, film in enumerate(films)
-            if not is_weak(film) and len(labels[film.source]) > 1
-        ],
-        np.int64,
-    )
 
 
 def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]:

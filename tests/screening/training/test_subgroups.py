@@ -14,7 +14,6 @@ from screening.training.subgroups import (
     age_band,
     percentiles,
     subgroups,
-    two_class_films,
 )
 
 
@@ -82,11 +81,6 @@ def test_group_with_a_weak_label_is_marked(side):
 
 def test_no_films_have_no_subgroups():
     assert subgroups(Evaluated("left out", [], np.zeros(0), np.zeros(0, bool))) == {}
-
-
-def test_only_reliable_films_of_sources_with_both_classes_are_measured(side):
-    assert [*two_class_films(side.films)] == [*range(8)]
-    assert len(two_class_films([])) == 0
 
 
 @pytest.mark.parametrize(
