@@ -17,7 +17,14 @@ from screening.training.network.archive import save_network
 from screening.training.network.checkpoint import History, remove_checkpoints
 from screening.training.network.gradcam import activation
 from screening.training.pages.card_page import FIGURES, write_page
-from screening.training.pages.figures import draw_elsewhere, draw_learning, draw_performance
+from screening.training.pages.card_sections import last_side
+from screening.training.pages.figures import (
+    draw_elsewhere,
+    draw_learning,
+    draw_performance,
+    draw_reasons,
+    draw_share_called,
+)
 from screening.training.pages.mistakes import draw_mistakes, worst_mistakes
 
 HISTORY: Final = "history.csv"
@@ -58,6 +65,8 @@ def write_model(
     measured = [side.at(reliable(side.films)) for side in held_out if metrics[side.name]]
     draw_performance(figures, measured, card.operating_point.threshold, metrics)
     draw_elsewhere(figures, card.elsewhere)
+    draw_reasons(figures, last_side(card.reasons)[1])
+    draw_share_called(figures, last_side(card.subgroups)[1])
     sure = reliable(sides[-1].films)
     _draw_mistakes(figures, network, card, sides[-1].at(sure), greys[sure])
     write_page(model, card)

@@ -106,6 +106,7 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
             _as_at_night(sides.test, preprocessing, pool),
             others,
             read_examples(preprocessing),
+            left_out=_as_at_night(sides.left_out, preprocessing, pool) if sides.left_out else None,
         )
         # Weak labels do not say how good a model is, so no figure of an epoch is taken from them.
         validation = pictures.validation.only(reliable(sides.validation))

@@ -94,6 +94,16 @@ def test_weak_labels_choose_nothing_and_are_no_figure(model):
     assert (sick.probability >= card.operating_point.threshold).mean() >= 0.95
 
 
+def test_a_left_out_source_is_evaluated_whole(model):
+    card = Card.read(model)
+    (row,) = card.left_out["source"]
+    assert (row["source"], row["n"], row["positives"]) == ("clinic", 12, 0)
+    assert row["share_called"]["n"] == 12
+    assert "auroc" not in row
+    rows = {row["source"]: row for row in card.subgroups["validation"]["source"]}
+    assert {name: row["weak"] for name, row in rows.items()} == {"adults": True, "children": False}
+
+
 def test_the_data_report_counts_sources_and_views(model):
     data = json.loads((model / "data.json").read_text())
     counted = {(row["source"], row["view"]): row for row in data["strata"]}
