@@ -20,7 +20,7 @@ from jobs.cli.train import need_training_extra
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write the lung network to, such as lungs.keras.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 3000]")
+@click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 5000]")
 @click.option(
     "--seed", type=click.IntRange(0), help="Same seed, same split and same order of films."
 )
