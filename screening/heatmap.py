@@ -54,9 +54,9 @@ _TO_OKLAB: Final = np.array(
 )
 
 #: Of the scale of colours below a heat map.
-SCALE_ROWS: Final = 26
+_SCALE_ROWS: Final = 26
 #: Of the line on the lungs below it.
-LUNG_ROWS: Final = 14
+_LUNG_ROWS: Final = 14
 _TEXT: Final = (200, 200, 200)
 _SCALE_COLUMNS: Final = 180
 _TICKS: Final = (0, 5, 10, 15)
@@ -109,7 +109,7 @@ class Lungs:
 
 def strip_rows(*, lungs: bool) -> int:
     """Pixel rows below the film in a heat map, with or without a line on the lungs."""
-    return SCALE_ROWS + LUNG_ROWS * lungs
+    return _SCALE_ROWS + _LUNG_ROWS * lungs
 
 
 def heatmap_png(
@@ -130,7 +130,7 @@ def heatmap_png(
     sheet = Image.new("RGB", (scale.width, picture.height + rows))
     if lungs is not None:
         picture = outlined(picture, lungs.mask)
-        _write_lungs(sheet, picture.height + SCALE_ROWS, lungs.evidence)
+        _write_lungs(sheet, picture.height + _SCALE_ROWS, lungs.evidence)
     sheet.paste(picture, ((scale.width - picture.width) // 2, 0))
     sheet.paste(scale, (0, picture.height))
     buffer = BytesIO()
@@ -170,7 +170,7 @@ def _colours() -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=64)
 def _scale(width: int) -> Image.Image:
     """The colours on middle grey with their log odds, right-aligned below a picture."""
-    strip = Image.new("RGB", (width, SCALE_ROWS))
+    strip = Image.new("RGB", (width, _SCALE_ROWS))
     bar_width = _SCALE_COLUMNS - 60
     steps = np.linspace(0, 1, bar_width, dtype=np.float32)
     bar = _tinted(Image.new("L", (bar_width, 8), 110), np.tile(steps, (8, 1)))
