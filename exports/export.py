@@ -8,7 +8,9 @@ from exports import documents
 from exports.bundle import Bundle, seal
 from exports.convert.convert import Converter, converters
 from exports.convert.keras import KerasPredictor
+from exports.convert.lungs import KerasLungs
 from exports.errors import BundleError, ExportError
+from exports.lung_parity import LungParity, original_lungs, write_lungs
 from exports.outcome import Outcome, table
 from exports.parity import BATCH, PARITY, Answers, answers, compare, write_parity
 from exports.runtimes.load import load_target
@@ -55,6 +57,7 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
     if sha256_of(model / WEIGHTS) != card.weights_sha256:
         raise ExportError(f"{model / WEIGHTS} does not have the hash in its card")
     original = KerasPredictor(model / WEIGHTS)
+    lungs = original_lungs(model, card)
     films = films_to_compare(model, card, request.films, request.training_films)
     calibration = None
     if any(target.has_8_bits for target in request.targets):
@@ -76,7 +79,10 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
                 say(outcomes[-1].summary)
             say(table(outcomes))
             _refuse_failures(outcomes)
-            _write(aside, request, card, outcomes, films, calibration)
+            parities = [] if lungs is None else _lungs(aside, request, card, lungs, films)
+            for parity in parities:
+                say(f"{parity.file}: {parity.size / 1e6:.2f} MB, Dice {parity.dice:.5f}")
+            _write(aside, request, card, outcomes, parities, films, calibration)
     except OSError as error:
         raise ExportError(
             f"the bundle {request.bundle} cannot be written: {error.strerror}"
@@ -111,18 +117,26 @@ def _refuse_failures(outcomes: Sequence[Outcome]) -> None:
         raise ExportError(f"no bundle was written; {named}")
 
 
+def _lungs(
+    folder: Path, request: Request, card: Card, original: KerasLungs, films: Films
+) -> list[LungParity]:
+    greys = [card.preprocessing.grey(tensor) for tensor in films.tensors]
+    return write_lungs(folder, original, request.targets, greys)
+
+
 def _write(
     folder: Path,
     request: Request,
     card: Card,
     outcomes: Sequence[Outcome],
+    lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,
 ) -> None:
     """All of a bundle but the models, which are there already."""
     parities = [outcome.parity for outcome in outcomes if outcome.parity is not None]
     write_parity(folder / PARITY, films.sha256, parities)
-    bundled = _bundled(request, card, outcomes, films, calibration)
+    bundled = _bundled(request, card, outcomes, lungs, films, calibration)
     bundled.write(folder)
     write_selftest(folder, bundled, request.targets)
     documents.write_documents(folder, bundled, request.targets)
@@ -133,6 +147,7 @@ def _bundled(
     request: Request,
     card: Card,
     outcomes: Sequence[Outcome],
+    lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,
 ) -> Card:
@@ -143,6 +158,7 @@ def _bundled(
         + "".join(f" --target {target.name}" for target in request.targets)
         + (" --integer-io" if request.integer_io else ""),
         "targets": {outcome.target.name: outcome.as_dict() for outcome in outcomes},
+        **({"lungs": {one.file: one.as_dict() for one in lungs}} if lungs else {}),
         "compared_on": films.as_dict(),
         "calibrated_on": calibration and calibration.as_dict(),
         "software": converters(),
