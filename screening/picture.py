@@ -59,9 +59,10 @@ def outlined(picture: Image.Image, mask: Mask) -> Image.Image:
     Returns:
         A picture of the same size, in RGB.
     """
-    smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(
-        picture.size, Image.Resampling.BICUBIC
-    )
+    lungs = Image.fromarray(mask.astype(np.uint8) * 255)
+    smooth = lungs.resize(picture.size, Image.Resampling.BICUBIC)
+    # The pixels of the mask are not to be seen as steps.
+    smooth = smooth.filter(ImageFilter.GaussianBlur(0.6 * max(picture.size) / max(mask.shape)))
     inside = smooth.point(lambda value: 255 * (value >= 128))
     line = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
     edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
