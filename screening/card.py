@@ -44,6 +44,13 @@ class Card:
         metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
         test: the same on films that nothing was chosen with; empty if none were held out.
         elsewhere: what is left of it at each simulated hospital, by its name.
+        reasons: by side of the data, the tests of whether the model reads the lungs, from
+            :func:`screening.training.robustness.measure_reasons`; empty where no lungs were known.
+        subgroups: by side of the data, the figures by source, view and age, from
+            :func:`screening.training.subgroups.subgroups`.
+        left_out: the same for the sources that the training left out; empty without one.
+        selection: the figures by which models are compared, from
+            :func:`screening.training.selection.selection`.
         results: by side of the data, loss and accuracy, precision, recall and F1 of each class, at
             the operating point.
         results_at_half: the same where each film is given the likelier class.
@@ -66,6 +73,10 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)
     test: dict[str, Any] = field(default_factory=dict)
     elsewhere: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, Any] = field(default_factory=dict)
+    subgroups: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, Any] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     results_at_half: dict[str, Any] = field(default_factory=dict)
     operating_points: list[dict[str, Any]] = field(default_factory=list)
@@ -157,6 +168,10 @@ _KEPT: Final = (
     "metrics",
     "test",
     "elsewhere",
+    "reasons",
+    "subgroups",
+    "left_out",
+    "selection",
     "results",
     "results_at_half",
     "training",

@@ -20,6 +20,7 @@ from jobs.cli.schedule import schedule
 from jobs.cli.screen import run, submit
 from jobs.cli.sign import sign
 from jobs.cli.train import train
+from jobs.cli.train_lungs import train_lungs
 from jobs.cli.verify import verify
 from jobs.cli.watch import watch
 from screening import __version__
@@ -88,7 +89,7 @@ def cli() -> None:
 
 
 for command in (
-    *(train, export, sign),
+    *(train, train_lungs, export, sign),
     *(run, submit, worker, schedule, watch, jobs),
     *(verify, evaluate, compare, drift),
     demo,

@@ -102,7 +102,7 @@ def train(
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _rule(target_sensitivity, target_specificity, youden)
     with native_logs_filtered():
-        _need_training_extra()
+        need_training_extra()
         from screening.training.data.manifest import PATIENT_PATTERN
         from screening.training.network.recipe import default_recipe
         from screening.training.train import Request
@@ -151,7 +151,8 @@ def _in_words(figures: dict[str, Any]) -> str:
     return ", ".join(shown) + f", n = {figures['auroc']['n']}"
 
 
-def _need_training_extra() -> None:
+def need_training_extra() -> None:
+    """Stop with the command that installs what training needs."""
     try:
         import keras  # noqa: F401  # only asked whether it is there
     except ImportError as error:

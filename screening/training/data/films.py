@@ -1,8 +1,9 @@
 """Labelled films as arrays."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
 from screening.findings import CLASSES
-from screening.pixels.film import Grey
+from screening.pixels.film import Decoded, Film, Grey
 from screening.pixels.readers import open_film
 from screening.pixels.signature import kind_of
 from screening.preprocess import Preprocessing
@@ -22,6 +23,12 @@ Labels = npt.NDArray[np.int64]
 
 #: Shape (n, rows, columns) or (rows, columns), 0..255: what is augmented, a quarter of the memory.
 Bytes = npt.NDArray[np.uint8]
+
+#: Rows and columns that a film for training, validation or test is reduced to before it is brought
+#: to the model's size. Collections come at different sizes: if a model smaller than this took large
+#: films directly, those would be sharper than films that were stored at this size, and sharpness
+#: would name the source, and so the class.
+COMMON_SIDE: Final = 224
 
 # Films of other places that the gate looks at.
 _ENOUGH: Final = 1200
@@ -123,15 +130,32 @@ def _read(path: Path, preprocessing: Preprocessing) -> tuple[Bytes, Source] | st
     """A film at the model's size and its source, or why it cannot be read."""
     try:
         data = path.read_bytes()
-        film = open_film(data, path.name).decoded(preprocessing.side)
+        grey, film = _reduced_first(open_film(data, path.name), preprocessing)
     except OSError as error:
         return error.strerror or "it cannot be opened"
     except (NotAFilm, UnreadableFilm) as error:
         return str(error)
-    grey = preprocessing.shown(film)
     sha256, kind = hashlib.sha256(data).hexdigest(), kind_of(data[:132], path.name) or ""
     source = Source(sha256, kind, len(data), film.rows, film.columns)
     return np.rint(grey * 255).astype(np.uint8), source
+
+
+def _reduced_first(film: Film, preprocessing: Preprocessing) -> tuple[Grey, Decoded]:
+    """A film at the model's size, by way of :data:`COMMON_SIDE` if it is larger; and its original.
+
+    Raises:
+        UnreadableFilm: if it does not decode.
+    """
+    original = film.decoded(preprocessing.side)
+    rows, columns = (min(side, COMMON_SIDE) for side in (original.rows, original.columns))
+    if (rows, columns) in {
+        (original.rows, original.columns),
+        (preprocessing.rows, preprocessing.columns),
+    }:
+        return preprocessing.shown(original), original
+    common = Preprocessing(rows, columns)
+    reduced = common.shown(film.decoded(common.side))
+    return preprocessing.resize(reduced), original
 
 
 def _refuse_what_is_left(kept: list[LabelledFilm], unreadable: list[Unreadable]) -> None:
@@ -163,11 +187,24 @@ def read_grey(path: Path, preprocessing: Preprocessing) -> Grey:
     Raises:
         TrainingDataError: naming the film, if it cannot be read.
     """
+    with _named(path):
+        return preprocessing.shown(
+            open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
+        )
+
+
+def _read_reduced(path: Path, preprocessing: Preprocessing) -> Grey:
+    with _named(path):
+        return _reduced_first(open_film(path.read_bytes(), path.name), preprocessing)[0]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what makes a film unreadable into an error that names it."""
     try:
-        film = open_film(path.read_bytes(), path.name).decoded(preprocessing.side)
+        yield
     except (OSError, NotAFilm, UnreadableFilm) as error:
         raise TrainingDataError(f"{path} cannot be used for training: {error}") from error
-    return preprocessing.shown(film)
 
 
 def read_folder(
@@ -201,9 +238,15 @@ def _is_image(path: Path) -> bool:
 def read_films(
     films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor
 ) -> npt.NDArray[np.float32]:
-    """All films at the model's size, shape (n, rows, columns), 0..1; there may be none."""
+    """All films at the model's size, shape (n, rows, columns), 0..1; there may be none.
+
+    They are reduced first, as films for training are, see :data:`COMMON_SIDE`.
+
+    Raises:
+        TrainingDataError: naming the film, if one cannot be read.
+    """
     greys = np.empty((len(films), preprocessing.rows, preprocessing.columns), np.float32)
-    reads = pool.map(read_grey, [film.path for film in films], [preprocessing] * len(films))
+    reads = pool.map(_read_reduced, [film.path for film in films], [preprocessing] * len(films))
     for index, grey in enumerate(reads):
         greys[index] = grey
     return greys

@@ -1,10 +1,12 @@
-"""Labelled films: class folders or a CSV manifest, as one list."""
+"""Labelled films: class folders or CSV manifests, as one list."""
 
 import csv
 import hashlib
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -25,7 +27,19 @@ SPLITS: Final = {
     "validation": "val",
     "test": "test",
 }
+
+#: The name of a manifest that is found in a folder without class folders.
+MANIFEST: Final = "films.csv"
+
+#: What the columns ``view`` and ``sex`` may say, in upper or lower case.
+VIEWS: Final = ("", "AP", "PA")
+SEXES: Final = ("", "F", "M")
+
 _TRUE: Final = {"1": 1, "0": 0} | {name: index for index, name in enumerate(CLASSES)}
+_OLDEST: Final = 120
+_EXPECTED: Final = (
+    f"it needs sub-folders {' and '.join(CLASSES)}, or a CSV with the columns film,label"
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +48,13 @@ class LabelledFilm:
 
     Attributes:
         path: where it is.
-        name: its path relative to the data, with POSIX slashes.
+        name: its path relative to the data, with POSIX slashes; below the name of its DATA if there
+            are several.
         label: index in :data:`screening.findings.CLASSES`.
         patient: films with the same value never sit on two sides of a split.
         split: ``train``, ``val``, ``test`` as the data say, or empty.
-        source: the hospital or collection that the film comes from; empty if there is only one.
+        source: the hospital or collection that the film comes from: what the manifest says, or the
+            name of the folder.
         view: ``AP``, ``PA`` or empty.
         age: of the patient, in years; None if it is not known.
         sex: ``F``, ``M`` or empty.
@@ -57,47 +73,95 @@ class LabelledFilm:
     confidence: float = 1.0
 
 
-def read_manifest(data: Path, patient_pattern: str = PATIENT_PATTERN) -> list[LabelledFilm]:
+def read_manifest(
+    data: Path | Sequence[Path],
+    patient_pattern: str = PATIENT_PATTERN,
+    names: Sequence[str] | None = None,
+) -> list[LabelledFilm]:
     """List the labelled films of `data`, sorted by name.
 
+    With several DATA the name of a film begins with that of its DATA, and its patient with the
+    source, because two hospitals may use the same numbers.
+
     Args:
-        data: a folder with one sub-folder for each class, optionally below ``train``, ``val``
-            and ``test``; or a CSV with the columns film and label, and optionally patient, split.
-            ``valid`` and ``validation`` mean ``val``.
+        data: one or several of: a folder with one sub-folder for each class, optionally below
+            ``train``, ``val`` and ``test`` (``valid`` and ``validation`` mean ``val``); a CSV with
+            the columns film and label, and optionally patient, split, source, view, age, sex and
+            confidence; or a folder without class folders that holds such a CSV as ``films.csv``.
         patient_pattern: a regular expression whose first group is the patient in a file name;
             a film whose name does not match is its own patient.
+        names: what each DATA is called, if not by :func:`data_name`: films that were moved keep
+            their names.
 
     Raises:
-        TrainingDataError: if there is nothing to learn from.
+        TrainingDataError: if there is nothing to learn from, or two DATA have the same name.
     """
-    pattern = _compiled(patient_pattern)
-    if data.is_dir():
-        films = _from_folders(data, pattern)
-    elif data.is_file():
-        films = _from_csv(data, pattern)
-    else:
-        raise TrainingDataError(f"{data} is neither a folder nor a CSV manifest")
-    for index, name in enumerate(CLASSES):
+    places = [data] if isinstance(data, Path) else list(data)
+    pattern = compiled_pattern(patient_pattern)
+    names = [data_name(place) for place in places] if names is None else names
+    listed = [_listed(place, name, pattern) for place, name in zip(places, names, strict=True)]
+    if len(places) > 1:
+        _refuse_same_names(names)
+        for place, own in zip(places, listed, strict=True):
+            if not own:
+                raise TrainingDataError(f"{place} has no labelled film; {_EXPECTED}")
+        listed = [
+            [_below(name, film) for film in own] for name, own in zip(names, listed, strict=True)
+        ]
+    films = [film for own in listed for film in own]
+    for index, finding in enumerate(CLASSES):
         if not any(film.label == index for film in films):
+            have = "has" if len(places) == 1 else "have"
             raise TrainingDataError(
-                f"{data} has no film labelled {name}; it needs sub-folders "
-                f"{' and '.join(CLASSES)}, or a CSV with the columns film,label"
+                f"{' and '.join(map(str, places))} {have} no film labelled {finding}; {_EXPECTED}"
             )
     return sorted(films, key=lambda film: film.name)
+
+
+def data_name(data: Path) -> str:
+    """The name of a folder, or of the folder that holds a manifest: its last part, never a path."""
+    place = data.resolve()
+    return (place.parent if place.is_file() else place).name
 
 
 def fingerprint(films: list[LabelledFilm], sha256: Sequence[str] | None = None) -> str:
     """SHA-256 over the content and label of every film, whatever the files are called.
 
+    The confidence of a label counts where it is not 1.
+
     Args:
         sha256: of each film's file, in hex, where they are known; they are read otherwise.
     """
     digests = sha256 or [hashlib.sha256(film.path.read_bytes()).hexdigest() for film in films]
-    lines = sorted(f"{digest} {film.label}" for film, digest in zip(films, digests, strict=True))
+    lines = sorted(
+        f"{digest} {film.label}" + (f" {film.confidence:g}" if film.confidence != 1 else "")
+        for film, digest in zip(films, digests, strict=True)
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _compiled(patient_pattern: str) -> re.Pattern[str]:
+def _refuse_same_names(names: Sequence[str]) -> None:
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise TrainingDataError(
+            f"two DATA are named {twice[0]}; films are named after the folder of their DATA, so "
+            "rename one of the folders, or join the manifests into one"
+        )
+
+
+def _below(name: str, film: LabelledFilm) -> LabelledFilm:
+    """The film as one of several DATA; one without a patient is still its own patient."""
+    own = f"{name}/{film.name}"
+    patient = own if film.patient == film.name else f"{film.source}/{film.patient}"
+    return replace(film, name=own, patient=patient)
+
+
+def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
+    """The pattern, which must have a group.
+
+    Raises:
+        TrainingDataError: if it is no such regular expression.
+    """
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -110,19 +174,35 @@ def _compiled(patient_pattern: str) -> re.Pattern[str]:
     return pattern
 
 
-def _from_folders(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
+def _listed(data: Path, name: str, pattern: re.Pattern[str]) -> list[LabelledFilm]:
+    """The films of one DATA, whose name is their source unless the manifest has another one."""
+    if data.is_dir():
+        manifest = data / MANIFEST
+        if manifest.is_file() and not _has_class_folders(data):
+            return _from_csv(manifest, name, pattern)
+        return _from_folders(data, name, pattern)
+    if data.is_file():
+        return _from_csv(data, name, pattern)
+    raise TrainingDataError(f"{data} is neither a folder nor a CSV manifest")
+
+
+def _has_class_folders(data: Path) -> bool:
+    return any((data / split / finding).is_dir() for split in SPLITS for finding in CLASSES)
+
+
+def _from_folders(data: Path, source: str, pattern: re.Pattern[str]) -> list[LabelledFilm]:
     films = []
     for folder, split in SPLITS.items():
         for label, name in enumerate(CLASSES):
             for path in sorted((data / folder / name).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
                     relative = path.relative_to(data).as_posix()
-                    patient = _patient(path.name, relative, pattern)
-                    films.append(LabelledFilm(path, relative, label, patient, split))
+                    patient = patient_of(path.name, relative, pattern)
+                    films.append(LabelledFilm(path, relative, label, patient, split, source))
     return films
 
 
-def _from_csv(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
+def _from_csv(data: Path, source: str, pattern: re.Pattern[str]) -> list[LabelledFilm]:
     try:
         text = data.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,7 +215,7 @@ def _from_csv(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
             raise TrainingDataError(f"{data} lacks the column {' and '.join(sorted(missing))}")
         for row in reader:
             where = f"{data}, line {reader.line_num}"
-            film = _from_row(data, row, where, pattern)
+            film = _from_row(data, row, where, source, pattern)
             if film.name in films:
                 raise TrainingDataError(f"{where}: the film {film.name} is listed already")
             films[film.name] = film
@@ -145,7 +225,7 @@ def _from_csv(data: Path, pattern: re.Pattern[str]) -> list[LabelledFilm]:
 
 
 def _from_row(
-    data: Path, row: dict[str, str | None], where: str, pattern: re.Pattern[str]
+    data: Path, row: dict[str, str | None], where: str, source: str, pattern: re.Pattern[str]
 ) -> LabelledFilm:
     name, label = row["film"] or "", row["label"]
     path = data.parent / name
@@ -158,8 +238,55 @@ def _from_row(
         raise TrainingDataError(
             f"{where}: the split is {split!r}, expected train, val or test, or nothing"
         )
-    patient = row.get("patient") or _patient(path.name, name, pattern)
-    return LabelledFilm(path, name, _TRUE[label], patient, SPLITS[split])
+    return LabelledFilm(
+        path,
+        name,
+        _TRUE[label],
+        row.get("patient") or patient_of(path.name, name, pattern),
+        SPLITS[split],
+        _source(row, where) or source,
+        _one_of(row, "view", VIEWS, where),
+        _number(row, "age", 0, _OLDEST, where),
+        _one_of(row, "sex", SEXES, where),
+        1.0 if (sure := _number(row, "confidence", 0.5, 1, where)) is None else sure,
+    )
+
+
+def _source(row: dict[str, str | None], where: str) -> str:
+    source = row.get("source") or ""
+    if "/" in source or "\\" in source:
+        raise TrainingDataError(
+            f"{where}: the source is {source!r}; give it a name without / and \\"
+        )
+    return source
+
+
+def _one_of(row: dict[str, str | None], column: str, allowed: tuple[str, ...], where: str) -> str:
+    value = row.get(column) or ""
+    if value.upper() not in allowed:
+        raise TrainingDataError(
+            f"{where}: the {column} is {value!r}, expected {' or '.join(filter(None, allowed))}, "
+            "or nothing"
+        )
+    return value.upper()
+
+
+def _number(
+    row: dict[str, str | None], column: str, low: float, high: float, where: str
+) -> float | None:
+    """The number in an optional column; None where the column or the value is missing."""
+    if not (value := row.get(column)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:
+        raise TrainingDataError(
+            f"{where}: the {column} is {value!r}, expected a number from {low:g} to {high:g}, "
+            "or nothing"
+        )
+    return number
 
 
 def _is_file(path: Path) -> bool:
@@ -169,6 +296,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _patient(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+def patient_of(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
+    """The patient in a file name; a film whose name does not match is its own patient."""
     match = pattern.search(file_name)
     return (match and match[1]) or relative

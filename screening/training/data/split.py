@@ -1,7 +1,8 @@
 """Divide films into training, validation and test."""
 
-from collections.abc import ItemsView, Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Container, ItemsView, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -20,15 +21,22 @@ _GIVEN: Final = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Sides:
-    """The films of each side, sorted by name; `test` is empty where there is none."""
+    """The films of each side, sorted by name; `test` is empty where there is none.
+
+    Attributes:
+        left_out: films of the sources that the user left out. They are on no side, so a model can
+            be evaluated on all of them.
+    """
 
     training: list[LabelledFilm]
     validation: list[LabelledFilm]
     test: list[LabelledFilm]
+    left_out: list[LabelledFilm] = field(default_factory=list)
 
     def items(self) -> ItemsView[str, list[LabelledFilm]]:
-        """Name and films of each side, also of an empty one."""
-        return vars(self).items()
+        """Name and films of each side, also of an empty one; not of what was left out."""
+        sides = {"training": self.training, "validation": self.validation, "test": self.test}
+        return sides.items()
 
 
 def split(
@@ -37,14 +45,15 @@ def split(
     validation_share: float,
     test_share: float,
     seed: int,
+    left_out: Container[str] = (),
 ) -> Sides:
     """Divide films by a protocol.
 
     ``patient``
-        Whole patients, drawn within each class (a patient counts for the class of most of their
-        films) until the class has given its share.
+        Whole patients, drawn within each source and class (a patient counts for the class and the
+        source of most of their films) until the class has given its share.
     ``film``
-        Films, drawn within each class. Patients sit on several sides, so what is measured is better
+        Films, drawn within each source and class. Patients sit on several sides, so what is measured is better
         than what new patients will see.
     ``given``
         As the data say: folders, or the column ``split``. Nothing is drawn.
@@ -57,7 +66,9 @@ def split(
         protocol: one of :data:`PROTOCOLS`.
         validation_share: share of the films that goes to validation, 0 < share < 1.
         test_share: likewise for the test, where the data name no test films; 0 for none.
-        seed: the same seed and the same films give the same sides.
+        seed: the same seed and the same films give the same sides. A source gives the same films
+            whatever other sources there are.
+        left_out: sources whose films are on no side.
 
     Raises:
         TrainingDataError: if a patient is in two given splits (except under ``film``), if a film
@@ -68,16 +79,20 @@ def split(
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol {protocol!r}, expected {', '.join(PROTOCOLS)}")
     films = sorted(films, key=lambda film: film.name)
+    aside = [film for film in films if film.source in left_out]
+    films = [film for film in films if film.source not in left_out]
     if protocol == "given":
         sides = _as_given(films)
     else:
         sides = _drawn(films, protocol, validation_share, test_share, seed)
+    sides = replace(sides, left_out=aside)
     for name, side in sides.items():
         for label, finding in enumerate(CLASSES):
             if not any(film.label == label for film in side) and (side or name != "test"):
                 raise TrainingDataError(
                     f"the {name} set has no {finding} film; add films or patients"
                     + (", or choose --protocol patient" if protocol == "given" else "")
+                    + (", or leave out fewer sources" if aside else "")
                 )
     return sides
 
@@ -88,11 +103,13 @@ def divide(
     validation_share: float,
     test_share: float,
     seed: int,
+    left_out: Container[str] = (),
 ) -> tuple[Sides, Duplicates]:
     """:func:`split` films so that no copy of one is on another side, and say which are copies."""
     duplicates = find_duplicates(collection.greys, collection.sha256)
     films = joined(collection.films, duplicates.pairs)
-    return split(films, protocol, validation_share, test_share, seed), duplicates
+    sides = split(films, protocol, validation_share, test_share, seed, left_out)
+    return sides, duplicates
 
 
 def joined(films: Iterable[LabelledFilm], pairs: Iterable[tuple[int, int]]) -> list[LabelledFilm]:
@@ -155,9 +172,21 @@ def _drawn(
 def _draw(
     groups: dict[str, list[LabelledFilm]], shares: dict[str, float], seed: int
 ) -> dict[str, str]:
-    """The side of each group that was drawn."""
+    """The side of each group that was drawn, within each source and class."""
+    by_source: dict[str, dict[str, list[LabelledFilm]]] = {}
+    for name, own in groups.items():
+        by_source.setdefault(_main_source(own), {})[name] = own
     side_of: dict[str, str] = {}
-    rng = np.random.default_rng(seed)
+    for own_groups in by_source.values():
+        # Each source begins with the same seed, so it is divided alike with others and alone.
+        side_of |= _draw_source(own_groups, shares, np.random.default_rng(seed))
+    return side_of
+
+
+def _draw_source(
+    groups: dict[str, list[LabelledFilm]], shares: dict[str, float], rng: np.random.Generator
+) -> dict[str, str]:
+    side_of: dict[str, str] = {}
     for label in range(len(CLASSES)):
         names = [name for name, own in groups.items() if _majority(own) == label]
         films = sum(len(groups[name]) for name in names)
@@ -191,3 +220,9 @@ def _refuse_torn_patients(films: list[LabelledFilm], parts: frozenset[str]) -> N
 
 def _majority(films: list[LabelledFilm]) -> int:
     return int(np.bincount([film.label for film in films]).argmax())
+
+
+def _main_source(films: list[LabelledFilm]) -> str:
+    """The source of most films; copies of a film may make patients of two sources one."""
+    counts = Counter(film.source for film in films)
+    return min(counts, key=lambda source: (-counts[source], source))

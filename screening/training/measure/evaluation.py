@@ -1,6 +1,6 @@
 """A side of the split, scored: what metrics, figures and the CSV files are made from."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -60,6 +60,16 @@ class Evaluated:
         """
         probabilities = calibration.probabilities(scores)
         return cls(name, films, probabilities, point.positive(probabilities))
+
+    def at(self, indices: npt.NDArray[np.int64]) -> Self:
+        """The side with these films alone, in this order."""
+        films = [self.films[index] for index in indices]
+        return replace(
+            self,
+            films=films,
+            probabilities=self.probabilities[indices],
+            called=self.called[indices],
+        )
 
     @property
     def labels(self) -> Labels:

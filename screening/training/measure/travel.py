@@ -52,10 +52,9 @@ def travel(
         By hospital: metrics with their intervals at the threshold in use; `auroc_normals` is that of
         normal films from there among pneumonias from here, the usual way to fail.
     """
-    chosen = _some(side)
-    films = [side.films[index] for index in chosen]
+    chosen = sample_films(side)
     greys = greys[chosen]
-    here = Evaluated(side.name, films, side.probabilities[chosen], side.called[chosen]).scored()
+    here = side.at(chosen).scored()
     figures = {}
     for name, delivered in _delivered(greys, here.positive.astype(np.int64)):
         probabilities = calibration.probabilities(predict(delivered))
@@ -69,13 +68,13 @@ def travel(
     return figures
 
 
-def _some(side: Evaluated) -> npt.NDArray[np.int64]:
-    """Indices of enough films, with as many of both classes as there are, in their order."""
+def sample_films(side: Evaluated, most: int = _MOST) -> npt.NDArray[np.int64]:
+    """Indices of at most `most` films, of both classes as equally as possible, in their order."""
     rng = np.random.default_rng(0)
     by_class = [rng.permutation(np.flatnonzero(side.positive == is_one)) for is_one in (0, 1)]
     fewer, more = sorted(by_class, key=len)
-    fewer = fewer[: _MOST // 2]
-    return np.sort(np.concatenate([fewer, more[: _MOST - len(fewer)]]))
+    fewer = fewer[: most // 2]
+    return np.sort(np.concatenate([fewer, more[: most - len(fewer)]]))
 
 
 def _delivered(greys: Greys, labels: npt.NDArray[np.int64]) -> Iterator[tuple[str, Greys]]:

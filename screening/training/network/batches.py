@@ -3,18 +3,29 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from screening.findings import CLASSES
 from screening.preprocess import Preprocessing, Tensor
 from screening.training.data.films import Bytes, Labels
-from screening.training.network.augment import augment, move
-from screening.training.network.recipe import HOSPITALS
+from screening.training.exchange import exchange_outside
+from screening.training.network.augment import change_contrast, change_look, move, view_of
+from screening.training.network.recipe import CONTRAST, GEOMETRY, Recipe
+from screening.training.network.sampling import draw_epoch
 
 # Batches that are augmented while the network is busy with one.
 _AHEAD: Final = 4
+
+# Apart from the numbers of batches in the seeds.
+_DONORS: Final = 2**32 - 1
+
+#: A changed film, and the share of each cell of the map that is lung.
+_View = tuple[Bytes, npt.NDArray[np.float32] | None]
 
 
 def class_weights(labels: Labels) -> npt.NDArray[np.float32]:
@@ -43,35 +54,130 @@ def order_of_epoch(
     return [order[start : start + batch] for start in range(0, len(order), batch)]
 
 
-def augmented_batches(
-    films: Bytes,
-    preprocessing: Preprocessing,
-    batches: Sequence[npt.NDArray[np.int64]],
-    augmentation: str,
-    seed: tuple[int, int],
-    pool: Executor,
-) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
-    """The films of each batch and their augmented tensors, a few batches ahead of use.
+def batches_of_epoch(
+    recipe: Recipe, labels: Labels, strata: npt.NDArray[np.int64], epoch: int
+) -> list[npt.NDArray[np.int64]]:
+    """Indices of the films of each batch of one epoch, as the recipe says.
+
+    Films of one source and view are drawn by :func:`order_of_epoch`, others, and where the recipe
+    gives the length of an epoch, by :func:`screening.training.network.sampling.draw_epoch`.
 
     Args:
+        labels: class indices, shape (n,).
+        strata: source and view of each film, shape (n,).
+    """
+    seed = (recipe.seed, epoch)
+    if not recipe.balanced or (not recipe.films_per_epoch and len(np.unique(strata)) == 1):
+        return order_of_epoch(labels, recipe.batch, recipe.balanced, seed)
+    drawn = draw_epoch(labels, strata, recipe.films_per_epoch, recipe.most_repeats, seed)
+    order = np.random.default_rng(seed).permutation(drawn)
+    return [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
+
+
+def soft_targets(labels: Labels, confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The probability of each class, shape (n, 2): that of the label is its confidence."""
+    one_hot = np.eye(len(CLASSES), dtype=np.float32)[labels]
+    sure = confidence[:, np.newaxis].astype(np.float32)
+    return np.asarray(one_hot * sure + (1 - one_hot) * (1 - sure), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What views for training are made of.
+
+    Attributes:
         films: shape (n, rows, columns), 0..255.
-        augmentation: how, see :mod:`screening.training.network.recipe`.
-        seed: the run's seed and the epoch; the same pair gives the same changes.
+        lungs: their lung fields, shape (n, rows, columns), 0 or 255; None if they are not known.
+        alphas: how much of each pixel belongs to the lungs, from
+            :func:`screening.training.exchange.soft_mask`, times 255; None without lungs.
+        cells: rows and columns of the network's map; None without lungs, or without a map.
     """
 
-    def begin(indices: npt.NDArray[np.int64]) -> list[Future[Bytes]]:
-        return [pool.submit(_changed, films, int(i), augmentation, seed) for i in indices]
+    films: Bytes
+    lungs: Bytes | None = None
+    alphas: Bytes | None = None
+    cells: tuple[int, int] | None = None
 
-    coming = deque(begin(indices) for indices in batches[:_AHEAD])
+
+class Batch(NamedTuple):
+    """Films as a network is fitted on them.
+
+    Attributes:
+        indices: which films they are, shape (n,).
+        tensors: shape (n, rows, columns, channels).
+        coverage: share of each cell of the map that is lung, shape (n, r, c, 1), 0..1; 1 in all
+            cells of a film in which no lungs are known. None if the material has no cells.
+    """
+
+    indices: npt.NDArray[np.int64]
+    tensors: Tensor
+    coverage: npt.NDArray[np.float32] | None
+
+
+def augmented_batches(
+    material: Material,
+    preprocessing: Preprocessing,
+    batches: Sequence[npt.NDArray[np.int64]],
+    recipe: Recipe,
+    epoch: int,
+    pool: Executor,
+) -> Iterator[Batch]:
+    """The films of each batch and their augmented tensors, a few batches ahead of use.
+
+    The donor of a film whose outside is exchanged is another film of the same epoch, so donors are
+    balanced as the films are.
+
+    Args:
+        epoch: with the seed of the recipe it decides all changes.
+    """
+    seed = (recipe.seed, epoch)
+    rng = np.random.default_rng((*seed, _DONORS))
+    donors = [rng.choice(np.concatenate(batches), len(indices)) for indices in batches]
+
+    def begin(number: int) -> list[Future[_View]]:
+        pairs = zip(batches[number], donors[number], strict=True)
+        return [
+            pool.submit(_changed, material, int(i), int(donor), recipe, (*seed, number, place))
+            for place, (i, donor) in enumerate(pairs)
+        ]
+
+    coming = deque(begin(number) for number in range(min(_AHEAD, len(batches))))
     for number, indices in enumerate(batches):
-        greys = np.stack([future.result() for future in coming.popleft()])
+        views = [future.result() for future in coming.popleft()]
         if number + _AHEAD < len(batches):
-            coming.append(begin(batches[number + _AHEAD]))
-        yield indices, preprocessing.normalise(greys.astype(np.float32) / np.float32(255))
+            coming.append(begin(number + _AHEAD))
+        greys = np.stack([film for film, _coverage in views]).astype(np.float32)
+        covered = [coverage for _film, coverage in views if coverage is not None]
+        yield Batch(
+            indices,
+            preprocessing.normalise(greys / np.float32(255)),
+            np.stack(covered)[..., np.newaxis] if covered else None,
+        )
 
 
-def _changed(films: Bytes, index: int, augmentation: str, seed: tuple[int, int]) -> Bytes:
-    rng = np.random.default_rng((*seed, index))
-    if augmentation != HOSPITALS:
-        return move(films[index], rng)
-    return augment(films[index], rng, lender=films[rng.integers(len(films))])
+def _changed(
+    material: Material, index: int, donor: int, recipe: Recipe, seed: tuple[int, ...]
+) -> _View:
+    rng = np.random.default_rng(seed)
+    films = material.films
+    film = films[index]
+    if recipe.augmentation == GEOMETRY:
+        return move(film, rng), None
+    if material.alphas is not None and rng.random() < recipe.exchange:
+        alpha = material.alphas[index].astype(np.float32) / np.float32(255)
+        film = exchange_outside(film, alpha, films[donor])
+    lungs = None if material.lungs is None else material.lungs[index]
+    lender = films[rng.integers(len(films))]
+    look = change_contrast if recipe.augmentation == CONTRAST else change_look
+    view, moved_lungs = view_of(film, lungs, rng, lender, flip=recipe.flip, look=look)
+    if material.cells is None or moved_lungs is None:
+        return view, None
+    return view, _coverage(moved_lungs, material.cells)
+
+
+def _coverage(lungs: Bytes, cells: tuple[int, int]) -> npt.NDArray[np.float32]:
+    if not lungs.any():
+        return np.ones(cells, np.float32)
+    rows, columns = cells
+    small = Image.fromarray(lungs).resize((columns, rows), Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / np.float32(255)

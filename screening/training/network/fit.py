@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import keras
 import numpy as np
@@ -17,7 +17,14 @@ from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_sco
 from screening.findings import CLASSES, POSITIVE
 from screening.preprocess import Preprocessing
 from screening.training.data.films import Bytes, Labels
-from screening.training.network.batches import augmented_batches, class_weights, order_of_epoch
+from screening.training.exchange import soft_mask
+from screening.training.network.batches import (
+    Material,
+    augmented_batches,
+    batches_of_epoch,
+    class_weights,
+    soft_targets,
+)
 from screening.training.network.checkpoint import History, load_checkpoint, save_checkpoint
 from screening.training.network.determinism import compute_in_order
 from screening.training.network.imagenet import load_imagenet_weights
@@ -38,10 +45,37 @@ class FilmSet(Generic[Pixels]):
     Attributes:
         greys: 0..255 for training, where they are changed anyway; for validation 0..1 in float32,
             exactly what a night would show the network.
+        lungs: lung fields of films for training, shape (n, rows, columns), 0 or 255; None if they
+            are not known.
+        strata: source and view of each film, see
+            :func:`screening.training.data.sources.strata_of`; by default all are 0.
+        confidence: how likely each label is right, 0.5 to 1; by default all are 1.
     """
 
     greys: Pixels
     labels: Labels
+    lungs: Bytes | None = None
+    strata: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    confidence: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        if not len(self.strata):
+            object.__setattr__(self, "strata", np.zeros(len(self.labels), np.int64))
+        if not len(self.confidence):
+            object.__setattr__(self, "confidence", np.ones(len(self.labels), np.float32))
+
+    def only(self, indices: npt.NDArray[np.int64]) -> Self:
+        """Some of the films; itself if these are all of them in their order."""
+        if np.array_equal(indices, np.arange(len(self.labels))):
+            return self
+        return replace(
+            self,
+            greys=self.greys[indices],
+            labels=self.labels[indices],
+            lungs=None if self.lungs is None else self.lungs[indices],
+            strata=self.strata[indices],
+            confidence=self.confidence[indices],
+        )
 
 
 class Progress(Protocol):
@@ -79,15 +113,18 @@ def fit(
     """
     if not compute_in_order():
         progress.say("TensorFlow is in use already: the same seed may give slightly other figures")
-    steps = len(order_of_epoch(training.labels, recipe.batch, recipe.balanced, (recipe.seed, 0)))
+    steps = len(batches_of_epoch(recipe, training.labels, training.strata, 0))
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
     # As it will be deployed: with averaged weights, and in float32 whatever it is fitted in.
     deployed = build(recipe.architecture, preprocessing.shape)
+    material = _material(training, network, recipe, pool)
     for epoch in range(len(history), recipe.epochs):
         started = time.perf_counter()
         report = partial(progress.batch, epoch, steps)
-        figures = _train_epoch(network, recipe, preprocessing, training, epoch, pool, report)
+        figures = _train_epoch(
+            network, recipe, preprocessing, training, material, epoch, pool, report
+        )
         deployed.set_weights(_averaged_weights(network))
         figures |= _evaluate(deployed, preprocessing, validation)
         seconds = round(time.perf_counter() - started, 1)
@@ -145,10 +182,40 @@ def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> ke
     )
     losses = dict.fromkeys(network.output_names)
     losses["score"] = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    if recipe.outside_evidence and "map" in losses:
+        losses["map"] = _outside_evidence(recipe.outside_evidence)
     # TensorFlow's XLA on a CPU is eleven times slower here than its ordinary kernels.
     jit = keras.backend.backend() == "jax"
     network.compile(optimizer, losses, metrics={"score": ["accuracy"]}, jit_compile=jit)
     return network
+
+
+def _outside_evidence(weight: float) -> Callable[[Any, Any], Any]:
+    """A penalty on what the map says, for or against pneumonia, where there is no lung.
+
+    A network whose score is the mean of its map then has to find its reasons in the lungs.
+    """
+
+    def penalty(coverage: Any, cells: Any) -> Any:
+        evidence = keras.ops.abs(cells[..., POSITIVE] - cells[..., 1 - POSITIVE])
+        outside = keras.ops.cast(1 - coverage[..., 0], evidence.dtype)
+        return weight * keras.ops.mean(evidence * outside, axis=(1, 2))
+
+    return penalty
+
+
+def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Executor) -> Material:
+    """The films, with what the recipe needs of their lungs."""
+    if training.lungs is None or not (recipe.exchange or recipe.outside_evidence):
+        return Material(training.greys)
+    alphas = None
+    if recipe.exchange:
+        softened = pool.map(lambda lungs: np.rint(255 * soft_mask(lungs > 0)), training.lungs)
+        alphas = np.stack([alpha.astype(np.uint8) for alpha in softened])
+    cells = None
+    if recipe.outside_evidence and "map" in network.output_names:
+        cells = tuple(network.output_shape["map"][1:3])
+    return Material(training.greys, training.lungs, alphas, cells)
 
 
 @contextmanager
@@ -167,6 +234,7 @@ def _train_epoch(
     recipe: Recipe,
     preprocessing: Preprocessing,
     training: FilmSet[Bytes],
+    material: Material,
     epoch: int,
     pool: Executor,
     report: Callable[[int, float], None],
@@ -175,20 +243,20 @@ def _train_epoch(
     weights = np.ones(len(CLASSES), np.float32)
     if not recipe.balanced:
         weights = class_weights(training.labels)
-    one_hot = np.eye(len(CLASSES), dtype=np.float32)
+    expected = soft_targets(training.labels, training.confidence)
     seed = (recipe.seed, epoch)
-    order = order_of_epoch(training.labels, recipe.batch, recipe.balanced, seed)
-    batches = augmented_batches(
-        training.greys, preprocessing, order, recipe.augmentation, seed, pool
-    )
+    order = batches_of_epoch(recipe, training.labels, training.strata, epoch)
+    batches = augmented_batches(material, preprocessing, order, recipe, epoch, pool)
     _reseed(network, seed)
     sums = np.zeros(3)
-    for done, (indices, tensors) in enumerate(batches, start=1):
+    for done, (indices, tensors, coverage) in enumerate(batches, start=1):
         own = training.labels[indices]
         # Outputs that have no loss need a target and a weight all the same.
         targets = dict.fromkeys(network.output_names, weights[own])
         each = dict.fromkeys(network.output_names, weights[own])
-        targets["score"] = one_hot[own]
+        targets["score"] = expected[indices]
+        if coverage is not None:
+            targets["map"] = coverage
         answer = network.train_on_batch(tensors, targets, each, return_dict=True)
         sums += len(own) * np.array([answer["loss"], answer["score_accuracy"], 1.0])
         report(done, float(sums[0] / sums[2]))

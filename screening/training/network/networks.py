@@ -33,6 +33,12 @@ _LITE0_STAGES: Final = (
     (1, 3, 1, 6, 320),
 )
 
+#: The stage whose first block halves the feature map for the last time.
+_LAST_STRIDE: Final = 6
+
+#: Pixels of the film for each cell of the default network's map.
+MAP_STRIDE: Final = 16
+
 #: Stages that are the embedding: means over the film, and of the first one over its thirds. What a
 #: picture shows and where it may come from is seen here better than in the head, which was fitted
 #: to tell two classes apart; and which way up it is shows in what lies where.
@@ -55,12 +61,21 @@ _EMBEDDED_BLOCKS: Final = (4, 5)
 _RELU: Final[dict[str, Any]] = {"activation": "relu", "kernel_initializer": "he_normal"}
 
 
-def efficientnet_lite0(shape: tuple[int, int, int]) -> keras.Model:
-    """EfficientNet-Lite0: ReLU6 instead of swish and no squeeze-excite, made for quantisation."""
+def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE) -> keras.Model:
+    """EfficientNet-Lite0: ReLU6 instead of swish and no squeeze-excite, made for quantisation.
+
+    Args:
+        map_stride: pixels of the film for each cell of the map, 32 as published or 16. With 16 the
+            last stride is left out, so that the map has four times as many cells.
+    """
+    if map_stride not in {16, 32}:
+        raise ValueError(f"the map has {map_stride} pixels a cell, expected 16 or 32")
     inputs = layers.Input(shape, name="film")
     x = _conv_bn(inputs, 32, 3, 2, "stem")
     block, embedded = 0, []
     for stage, (repeats, kernel, stride, expansion, filters) in enumerate(_LITE0_STAGES, start=1):
+        if stage == _LAST_STRIDE and map_stride == MAP_STRIDE:
+            stride = 1  # noqa: PLW2901  # the published one is for the published map
         for repeat in range(repeats):
             x = _mbconv(x, kernel, stride if repeat == 0 else 1, expansion, filters, block)
             block += 1

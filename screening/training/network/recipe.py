@@ -8,6 +8,7 @@ from screening.training.network.networks import DEFAULT
 #: How films are changed before they are learnt from: as other hospitals would have them, for a
 #: network that is to travel; or only moved, for one that is to be compared on its own films.
 HOSPITALS: Final = "hospitals"
+CONTRAST: Final = "contrast"
 GEOMETRY: Final = "geometry"
 
 #: What layers may compute in.
@@ -23,9 +24,17 @@ class Recipe:
         architecture: one of :data:`screening.training.network.networks.ARCHITECTURES`.
         epochs: passes over the training films; the last one's averaged weights are the model.
         balanced: a pass has all films of the smaller class and as many of the larger one, chosen
-            anew each time; otherwise it has all films, weighted so that both classes count the
-            same.
-        augmentation: ``hospitals`` or ``geometry``.
+            anew each time; with several sources or views these count the same, too. Otherwise it
+            has all films, weighted so that both classes count the same.
+        size: rows and columns of the network's input, in pixels.
+        films_per_epoch: films of a balanced pass; 0 for twice the smaller class.
+        most_repeats: how often a film of a rare source and view is drawn in one pass, on average,
+            at most.
+        augmentation: ``hospitals``, ``contrast`` or ``geometry``.
+        flip: share of the views that are mirrored.
+        exchange: share of the views in which everything outside the lungs is that of another film.
+        outside_evidence: weight of the penalty on evidence, for or against pneumonia, in cells of
+            the map that lie outside the lungs; 0 for none.
         learning_rate: at its highest, after the first epoch; it falls to zero as a half cosine.
         multipliers: factor on the learning rate by layer-name prefix; layers with 0 stay as they
             are, which halves the time of a step where these are the first ones.
@@ -43,7 +52,13 @@ class Recipe:
     epochs: int = 12
     batch: int = 32
     balanced: bool = True
+    size: int = 224
+    films_per_epoch: int = 0
+    most_repeats: int = 6
     augmentation: str = HOSPITALS
+    flip: float = 0.0
+    exchange: float = 0.0
+    outside_evidence: float = 0.0
     learning_rate: float = 5e-4
     weight_decay: float = 0.02
     label_smoothing: float = 0.05

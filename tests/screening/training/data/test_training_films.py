@@ -1,4 +1,7 @@
-"""Films of a training are read once, in this process, exactly as a night would read them."""
+"""Films of a training are read once, in this process, as a night would read them.
+
+Only films of more than 224 pixels are reduced in two steps, see COMMON_SIDE.
+"""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +52,34 @@ def test_every_film_is_there_at_the_models_size(folder, pool) -> None:
     assert exact.dtype == np.float32
     assert np.abs(exact * 255 - collection.greys).max() <= 0.5001
     assert read_films([], PREPROCESSING, pool).shape == (0, 24, 32)
+
+
+def sharpness(grey: np.ndarray) -> float:
+    return float(np.abs(np.diff(grey, axis=0)).mean())
+
+
+@pytest.mark.parametrize("size", [(512, 512), (900, 700), (512, 100)])
+def test_a_large_film_is_reduced_to_224_pixels_first(folder, pool, size) -> None:
+    preprocessing = Preprocessing(rows=160, columns=192)
+    noise = np.random.default_rng(1).integers(0, 256, size).astype(np.uint8)
+    (folder / "large.png").write_bytes(encoded(noise))
+    common = Preprocessing(min(size[0], 224), min(size[1], 224))
+    small = read_grey(folder / "large.png", common)
+    expected = preprocessing.resize(small)
+    films = [labelled(folder / "large.png", 0)]
+    (exact,) = read_films(films, preprocessing, pool)
+    np.testing.assert_array_equal(exact, expected)
+    collection = read_collection(films, preprocessing, pool)
+    np.testing.assert_array_equal(collection.greys[0], np.rint(expected * 255))
+    assert (collection.sources[0].rows, collection.sources[0].columns) == size
+    # At night it is read directly, and would be sharper than films that were stored small.
+    assert sharpness(read_grey(folder / "large.png", preprocessing)) > 1.1 * sharpness(exact)
+
+
+def test_a_large_film_is_read_directly_at_the_common_size(folder, pool) -> None:
+    (folder / "large.png").write_bytes(encoded(grey_film(1, side=700)))
+    (exact,) = read_films([labelled(folder / "large.png", 0)], Preprocessing(), pool)
+    np.testing.assert_array_equal(exact, read_grey(folder / "large.png", Preprocessing()))
 
 
 def test_what_each_file_is_like_is_kept(folder, pool) -> None:

@@ -9,11 +9,11 @@ from screening.training.network.augment import (
     _cover,
     _degrade,
     _expose,
-    _letter,
     _move,
     _process,
     _shade,
     augment,
+    burn_in_letters,
     expose_like,
     move,
 )
@@ -117,7 +117,7 @@ def test_what_comes_into_view_beside_a_film_has_one_grey_and_mostly_it_is_black(
 def test_letters_stand_near_the_edges_and_are_bright() -> None:
     film = np.zeros((120, 120), np.uint8)
     for seed in SEEDS:
-        lettered = np.asarray(_letter(Image.fromarray(film), rng(seed)))
+        lettered = np.asarray(burn_in_letters(Image.fromarray(film), rng(seed)))
         assert lettered.max() >= 100
         # A word may reach inwards from the fifth where its middle is at most.
         assert (lettered[40:80, 40:80] > 0).mean() < 0.5
@@ -126,7 +126,7 @@ def test_letters_stand_near_the_edges_and_are_bright() -> None:
 
 def test_a_film_is_not_written_on_itself() -> None:
     film = np.zeros((120, 120), np.uint8)
-    _letter(Image.fromarray(film), rng(0))
+    burn_in_letters(Image.fromarray(film), rng(0))
     assert film.max() == 0
 
 

@@ -1,0 +1,294 @@
+"""A model's figures by source, view and age, and what weak labels say about sensitivity.
+
+One figure for all films hides where a model fails. A source whose films are of one class only has
+no AUROC; only its share of films that are called pneumonia means anything.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from screening.findings import POSITIVE
+from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, share
+from screening.report.metrics import performance
+from screening.training.data.manifest import LabelledFilm
+from screening.training.measure.evaluation import Evaluated
+
+#: Labels that are right less often than this are weak.
+RELIABLE: Final = 0.95
+
+#: Age from which a patient is an adult, in years.
+ADULT: Final = 18
+
+#: Views that figures are given for.
+VIEWS: Final = ("AP", "PA")
+
+#: First and last age in years of each band; a patient of 17.9 years is 17.
+AGE_BANDS: Final = {
+    "0-4": (0, 4),
+    "5-17": (5, 17),
+    "18-39": (18, 39),
+    "40-64": (40, 64),
+    "65-79": (65, 79),
+    "80+": (80, 150),
+}
+
+#: What the pooled estimate over all views has as its view.
+ALL_VIEWS: Final = "all"
+
+_METRICS: Final = {"auroc": "auroc", "sensitivity": "recall", "specificity": "specificity"}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What films with a positive weak label really show, as radiologists read a sample of them.
+
+    Attributes:
+        opacity: share with lung opacity, 0..1.
+        normal: share that is normal, 0..1.
+        other: share with another finding, 0..1; the three sum to 1.
+        films: how many films the shares were counted on.
+        origin: where the shares come from.
+    """
+
+    opacity: float
+    normal: float
+    other: float
+    films: int
+    origin: str
+
+    def __post_init__(self) -> None:
+        shares = (self.opacity, self.normal, self.other)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or not self.opacity or self.films < 1:
+            raise ValueError(f"shares {shares} of {self.films} films are no mixture with opacity")
+
+
+#: Films whose report was text-mined as pneumonia.
+NIH_PNEUMONIA: Final = Mixture(
+    opacity=0.43,
+    normal=0.25,
+    other=0.32,
+    films=143,
+    origin="NIH ChestX-ray14 films labelled Pneumonia (Wang et al., CVPR 2017) that have a "
+    "radiologist's class in the RSNA Pneumonia Detection Challenge 2018",
+)
+
+
+def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, Any]:
+    """The figures of one side by source, source and view, source and age band.
+
+    Args:
+        side: films with their answers; there may be none.
+        mixture: what positive weak labels stand for.
+
+    Returns:
+        ``source``, ``source_view`` and ``source_age``: lists of rows with ``source``, ``view`` or
+        ``age`` (empty if it is not known), ``n``, ``positives``, ``weak`` (True if a label of the
+        group is weak) and ``share_called``; groups with both classes also have ``auroc``,
+        ``sensitivity`` and ``specificity``. Figures are ``{value, ci_low, ci_high, n, note}``,
+        intervals by patient. Where no film of a source has a view or an age, it has no such rows.
+        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. Empty if there are no films.
+    """
+    if not side.films:
+        return {}
+    return {
+        "source": _rows(side),
+        "source_view": _rows(side, "view", lambda film: film.view),
+        "source_age": _rows(side, "age", lambda film: age_band(film.age)),
+        "adult_sensitivity": adult_sensitivity(side, mixture),
+    }
+
+
+def age_band(age: float | None) -> str:
+    """The key of :data:`AGE_BANDS` for an age in years; empty if it is unknown or impossible."""
+    if age is None:
+        return ""
+    return next((name for name, (low, high) in AGE_BANDS.items() if low <= age < high + 1), "")
+
+
+def is_adult(film: LabelledFilm) -> bool:
+    """True if the patient's age is known and at least :data:`ADULT`."""
+    return film.age is not None and film.age >= ADULT
+
+
+def is_weak(film: LabelledFilm) -> bool:
+    """True if the label is less certain than :data:`RELIABLE`."""
+    return film.confidence < RELIABLE
+
+
+def two_class_films(films: Sequence[LabelledFilm]) -> npt.NDArray[np.int64]:
+    """Indices of the films with reliable labels whose source has such films of both classes.
+
+    Only these can say how well a model tells the classes apart: an AUROC of normal films of one
+    source and pneumonias of another may only tell the sources apart.
+    """
+    labels: dict[str, set[int]] = {}
+    for film in films:
+        if not is_weak(film):
+            labels.setdefault(film.source, set()).add(film.label)
+    return np.array(
+        [
+            index
+            for index, film in enumerate(films)
+            if not is_weak(film) and len(labels[film.source]) > 1
+        ],
+        np.int64,
+    )
+
+
+def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]:
+    """The sensitivity for lung opacity in adults, estimated from weak labels.
+
+    Films with a weak label of pneumonia are taken for a mixture: of the share c of them that is
+    called, ``c = opacity * s + normal * f + other * o``. The sensitivity s is what is asked for; f
+    is the share called among adults with a reliable label NORMAL and the same view; o, the share
+    called among films with another finding, is not known. The estimate assumes ``o = (f + s) / 2``;
+    its bounds are those for ``o = s`` and ``o = f``. It also assumes that the mixture's shares hold
+    for these films and both views, and that normal films among the weak positives are called as
+    often as other normal films.
+
+    Args:
+        side: adults are films of patients with a known age from 18 years.
+        mixture: its shares; that they were counted on few films is part of the interval.
+
+    Returns:
+        A row for each view with such films of both kinds, and one with the view ``all`` if there
+        are two: ``view``, ``n`` (weak positives), ``normals``, ``called`` and ``called_normals``
+        (the shares c and f), ``sensitivity`` (``{value, ci_low, ci_high, n, note}``; 95 % interval
+        from resampling patients and the mixture), ``if_other_as_opacity`` and
+        ``if_other_as_normal`` (the bounds). Values are limited to 0..1.
+    """
+    positive = np.array([_weak_positive(film) for film in side.films], bool)
+    normal = np.array([_reliable_normal(film) for film in side.films], bool)
+    view = np.array([film.view for film in side.films], object)
+    views = [v for v in VIEWS if (positive & (view == v)).any() and (normal & (view == v)).any()]
+    groups = [[v] for v in views] + ([views] if len(views) > 1 else [])
+    return [
+        _estimate(side, [(positive & (view == v), normal & (view == v)) for v in group], mixture)
+        | {"view": group[0] if len(group) == 1 else ALL_VIEWS}
+        for group in groups
+    ]
+
+
+def _weak_positive(film: LabelledFilm) -> bool:
+    return is_weak(film) and is_adult(film) and film.label == POSITIVE
+
+
+def _reliable_normal(film: LabelledFilm) -> bool:
+    return not is_weak(film) and is_adult(film) and film.label != POSITIVE
+
+
+def _estimate(
+    side: Evaluated, groups: Sequence[tuple[Booleans, Booleans]], mixture: Mixture
+) -> dict[str, Any]:
+    """The estimate over views, each with its own normal films.
+
+    Args:
+        groups: for each view, True for weak positives, and for reliable normals, shape (n,).
+    """
+    used = np.any([each for pair in groups for each in pair], axis=0)
+    _patients, patient = np.unique(np.array(side.patients)[used], return_inverse=True)
+    called = side.called[used]
+    # Of each patient for each view: weak positives, those called, normals, those called.
+    sums = np.stack(
+        [
+            np.bincount(patient[which[used]], weights, int(patient.max()) + 1)
+            for pair in groups
+            for which in pair
+            for weights in (None, called[which[used]].astype(np.float64))
+        ],
+        axis=1,
+    )
+    patients = len(sums)
+    shares = np.array([mixture.opacity, mixture.normal, mixture.other])
+    c, f = _shares_called(sums.sum(axis=0)[np.newaxis])
+    value, as_opacity, as_normal = (float(x[0]) for x in _sensitivities(c, f, shares[np.newaxis]))
+    rng = np.random.default_rng(0)
+    drawn = []
+    for times in draws(patients, int(used.sum())):
+        counted = rng.multinomial(mixture.films, shares, len(times)) / mixture.films
+        drawn.append(_sensitivities(*_shares_called(times @ sums), counted)[0])
+    n = int(sum(positives.sum() for positives, _ in groups))
+    return {
+        "n": n,
+        "normals": int(sum(normals.sum() for _, normals in groups)),
+        "called": float(c[0]),
+        "called_normals": float(f[0]),
+        "sensitivity": asdict(percentiles(value, np.concatenate(drawn), patients, n)),
+        "if_other_as_opacity": as_opacity,
+        "if_other_as_normal": as_normal,
+    }
+
+
+def _shares_called(sums: Floats) -> tuple[Floats, Floats]:
+    """Shares called among weak positives and among normals of the same views, each (draws,).
+
+    Args:
+        sums: for each view weak positives, those called, normals, those called: (draws, 4 views).
+    """
+    weak, weak_called, normals, normals_called = (sums[:, k::4] for k in range(4))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        all_weak = weak.sum(axis=1)
+        f = (weak * normals_called / normals).sum(axis=1) / all_weak
+        return weak_called.sum(axis=1) / all_weak, f
+
+
+def _sensitivities(c: Floats, f: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
+    """The sensitivity s for o half-way between f and s, for o = s and for o = f; in 0..1."""
+    opacity, normal, other = shares.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (c - (normal + other / 2) * f) / (opacity + other / 2)
+        as_opacity = (c - normal * f) / (opacity + other)
+        as_normal = (c - (normal + other) * f) / opacity
+    return np.clip(middle, 0, 1), np.clip(as_opacity, 0, 1), np.clip(as_normal, 0, 1)
+
+
+def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:
+    """A figure with the percentile interval of its values on resampled patients.
+
+    Args:
+        drawn: values on the draws, NaN where it is undefined, shape (draws,).
+        patients: how many were drawn from; fewer than two have no interval.
+    """
+    defined = drawn[np.isfinite(drawn)]
+    if patients < 2 or not len(defined):
+        return Figure(value, None, None, n, "one_patient")
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Figure(value, float(low), float(high), n, "few" if patients < 10 or n < 100 else "")
+
+
+def _rows(
+    side: Evaluated, key: str = "", of: Callable[[LabelledFilm], str] = lambda _film: ""
+) -> list[dict[str, Any]]:
+    """A row for each source, or for each source and value of `of`, sorted."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, film in enumerate(side.films):
+        groups.setdefault((film.source, of(film)), []).append(index)
+    known = {source for source, value in groups if value or not key}
+    order = {name: place for place, name in enumerate(("", *AGE_BANDS))}
+    ranked = sorted(groups, key=lambda group: (group[0], order.get(group[1], 0), group[1]))
+    return [
+        {"source": source}
+        | ({key: value} if key else {})
+        | _figures(side.at(np.array(groups[source, value], np.int64)))
+        for source, value in ranked
+        if source in known
+    ]
+
+
+def _figures(side: Evaluated) -> dict[str, Any]:
+    scored = side.scored()
+    positives = int(scored.positive.sum())
+    row: dict[str, Any] = {
+        "n": len(side.films),
+        "positives": positives,
+        "weak": any(map(is_weak, side.films)),
+        "share_called": asdict(share(scored.called, scored.patient)),
+    }
+    if 0 < positives < len(side.films):
+        measured = performance(scored)
+        row |= {name: asdict(measured[metric]) for name, metric in _METRICS.items()}
+    return row
