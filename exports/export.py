@@ -8,9 +8,8 @@ from exports import documents
 from exports.bundle import Bundle, seal
 from exports.convert.convert import Converter, converters
 from exports.convert.keras import KerasPredictor
-from exports.convert.lungs import KerasLungs
 from exports.errors import BundleError, ExportError
-from exports.lung_parity import LungParity, original_lungs, write_lungs
+from exports.lung_parity import ExpectedLungs, LungParity, original_lungs, write_lungs
 from exports.outcome import Outcome, table
 from exports.parity import BATCH, PARITY, Answers, answers, compare, write_parity
 from exports.runtimes.load import load_target
@@ -18,6 +17,7 @@ from exports.samples import Films, films_to_calibrate, films_to_compare
 from exports.selftest import write_selftest
 from exports.targets import Target
 from screening.card import WEIGHTS, Card, sha256_of
+from screening.model.mask_parts import Mask
 from screening.whole import whole
 
 
@@ -70,16 +70,20 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
         integer_io=request.integer_io,
     )
     say(f"comparing on {len(films.sha256)} films")
-    expected = answers(original, list(films.tensors), card, BATCH)
+    found = None
+    if lungs is not None:
+        found = ExpectedLungs.on(lungs, map(card.preprocessing.grey, films.tensors))
+    masks = None if found is None else found.masks
+    expected = answers(original, list(films.tensors), card, BATCH, masks)
     try:
         with whole(request.bundle) as aside:
             outcomes = []
             for target in request.targets:
-                outcomes.append(_outcome(target, converter, aside, expected, films, card))
+                outcomes.append(_outcome(target, converter, aside, expected, films, card, masks))
                 say(outcomes[-1].summary)
             say(table(outcomes))
             _refuse_failures(outcomes)
-            parities = [] if lungs is None else _lungs(aside, request, card, lungs, films)
+            parities = [] if found is None else write_lungs(aside, found, request.targets)
             for parity in parities:
                 say(f"{parity.file}: {parity.size / 1e6:.2f} MB, Dice {parity.dice:.5f}")
             _write(aside, request, card, outcomes, parities, films, calibration)
@@ -97,12 +101,15 @@ def _outcome(
     expected: Answers,
     films: Films,
     card: Card,
+    masks: Sequence[Mask] | None,
 ) -> Outcome:
     """What became of one target; a failure does not keep the others from being tried."""
     try:
         path = converter.write(target, folder)
         predictor = load_target(folder, target)
-        parity = compare(target, predictor, expected, list(films.tensors), films.labels, card)
+        parity = compare(
+            target, predictor, expected, list(films.tensors), films.labels, card, masks
+        )
     except (ExportError, BundleError) as error:
         return Outcome(target, failure=str(error))
     return Outcome(target, path.stat().st_size, parity)
@@ -115,13 +122,6 @@ def _refuse_failures(outcomes: Sequence[Outcome]) -> None:
             f"{outcome.target.name}: {' and '.join(outcome.failures)}" for outcome in failed
         )
         raise ExportError(f"no bundle was written; {named}")
-
-
-def _lungs(
-    folder: Path, request: Request, card: Card, original: KerasLungs, films: Films
-) -> list[LungParity]:
-    greys = [card.preprocessing.grey(tensor) for tensor in films.tensors]
-    return write_lungs(folder, original, request.targets, greys)
 
 
 def _write(

@@ -1,9 +1,9 @@
 """The lung network of a bundle: converted, reopened, and compared with the original."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -90,26 +90,38 @@ def original_lungs(model: Path, card: Card) -> KerasLungs | None:
     return KerasLungs(path)
 
 
+@dataclass(frozen=True, eq=False)
+class ExpectedLungs:
+    """The original lung network and what it finds on n films.
+
+    Attributes:
+        inputs: shape (n, 128, 128, 1), from :func:`~screening.model.lungs.lung_input`.
+        masks: of each film, shape (128, 128).
+    """
+
+    original: KerasLungs
+    inputs: npt.NDArray[np.float32]
+    masks: Sequence[Mask]
+
+    @classmethod
+    def on(cls, original: KerasLungs, films: Iterable[npt.NDArray[np.float32]]) -> Self:
+        """Find the lungs of films, each shape (rows, columns), 0..1."""
+        inputs = np.stack([lung_input(film) for film in films])
+        return cls(original, inputs, _masks(original, inputs))
+
+
 def write_lungs(
-    folder: Path,
-    original: KerasLungs,
-    targets: Sequence[Target],
-    films: Sequence[npt.NDArray[np.float32]],
+    folder: Path, expected: ExpectedLungs, targets: Sequence[Target]
 ) -> list[LungParity]:
     """Write the lung network into a bundle for each runtime of its targets.
 
     Weights are stored in float16 if the masks stay the same, else in float32.
 
-    Args:
-        films: to compare on, each shape (rows, columns), 0..1.
-
     Raises:
         ExportError: if a conversion fails, is too large, or gives other masks.
     """
-    inputs = np.stack([lung_input(film) for film in films])
-    expected = _masks(original, inputs)
     runtimes = dict.fromkeys(target.runtime for target in targets)
-    return [_written(folder, runtime, original, inputs, expected) for runtime in runtimes]
+    return [_written(folder, runtime, expected) for runtime in runtimes]
 
 
 def compare(
@@ -132,19 +144,13 @@ def compare(
     )
 
 
-def _written(
-    folder: Path,
-    runtime: str,
-    original: KerasLungs,
-    inputs: npt.NDArray[np.float32],
-    expected: Sequence[Mask],
-) -> LungParity:
+def _written(folder: Path, runtime: str, expected: ExpectedLungs) -> LungParity:
     path = folder / LUNGS[runtime]
     found: list[str] = []
     for weights in ("float16", "float32"):
-        convert_lungs(original.network, path, half=weights == "float16")
-        given = _masks(load_lung_network(path, runtime), inputs)
-        parity = compare(path.name, path.stat().st_size, weights, expected, given)
+        convert_lungs(expected.original.network, path, half=weights == "float16")
+        given = _masks(load_lung_network(path, runtime), expected.inputs)
+        parity = compare(path.name, path.stat().st_size, weights, expected.masks, given)
         if not parity.breaches:
             return parity
         found += [f"with {weights} {breach}" for breach in parity.breaches]

@@ -12,6 +12,7 @@ from screening.model.lungs import (
     LungFields,
     LungNetwork,
     clean,
+    is_low,
     lung_evidence,
     lung_input,
     quality,
@@ -76,7 +77,7 @@ class LungReader:
         flaws = quality(lungs)
         refusals = [reason(code, detail) for code, detail in flaws if code in self.refused]
         warnings = [reason(code, detail) for code, detail in flaws if code not in self.refused]
-        if called and share is not None and share < self.card.low_evidence:
+        if share is not None and is_low(share, self.card, called=called):
             detail = f"{share:.2f} lies inside, {self.card.low_evidence:g} is expected"
             warnings.append(reason(LOW_EVIDENCE, detail))
         return LungFindings(

@@ -236,6 +236,16 @@ def lung_evidence(evidence: Floats, mask: Mask) -> float | None:
     return round(min(inside / total, 1.0), 4)
 
 
+def is_low(share: float | None, card: LungCard, *, called: bool) -> bool:
+    """Whether a film has the warning `low_lung_evidence`.
+
+    Args:
+        share: its lung evidence; None if it has none.
+        called: whether it is called pneumonia: no other film has this warning.
+    """
+    return called and share is not None and share < card.low_evidence
+
+
 def _sides(mask: Mask) -> tuple[Mask, Mask]:
     """The lung on the left of the picture and the one on the right; one may be empty."""
     lungs = parts_of(mask).each()

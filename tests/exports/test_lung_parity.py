@@ -12,7 +12,7 @@ from exports.bundle import Bundle
 from exports.convert.lungs import KerasLungs
 from exports.errors import ExportError
 from exports.export import Request, export
-from exports.lung_parity import LARGEST, compare, original_lungs, write_lungs
+from exports.lung_parity import LARGEST, ExpectedLungs, compare, original_lungs, write_lungs
 from exports.runtimes.load import load_lung_network, load_lungs
 from exports.selftest import check_selftest
 from exports.targets import TARGETS
@@ -49,7 +49,7 @@ def card_of(model):
 @pytest.mark.parametrize("target", BOTH, ids=lambda one: one.runtime)
 def test_a_converted_network_finds_the_same_lungs(model, tmp_path, target):
     original = original_lungs(model, card_of(model))
-    (parity,) = write_lungs(tmp_path, original, [target], FILMS)
+    (parity,) = write_lungs(tmp_path, ExpectedLungs.on(original, FILMS), [target])
     assert (parity.weights, parity.films, parity.flips) == ("float16", len(FILMS), 0)
     assert parity.dice >= 0.999
     assert parity.size == (tmp_path / parity.file).stat().st_size
@@ -65,7 +65,9 @@ def test_a_converted_network_finds_the_same_lungs(model, tmp_path, target):
 def test_only_the_runtimes_of_the_targets_get_a_file(model, tmp_path):
     original = original_lungs(model, card_of(model))
     two = [TARGETS["onnx"], TARGETS["onnx-int8"]]
-    assert [one.file for one in write_lungs(tmp_path, original, two, FILMS)] == ["lungs.onnx"]
+    assert [one.file for one in write_lungs(tmp_path, ExpectedLungs.on(original, FILMS), two)] == [
+        "lungs.onnx"
+    ]
     assert not (tmp_path / "lungs.tflite").exists()
 
 
@@ -73,7 +75,7 @@ def test_weights_are_stored_in_half_precision(tmp_path):
     network = lung_network(channels=64)
     path = tmp_path / "lungs.keras"
     network.save(path)
-    write_lungs(tmp_path, KerasLungs(path), BOTH, FILMS)
+    write_lungs(tmp_path, ExpectedLungs.on(KerasLungs(path), FILMS), BOTH)
     stored = onnx.load(tmp_path / "lungs.onnx").graph.initializer
     kinds = {one.data_type for one in stored if np.prod(one.dims) >= 64}
     assert kinds == {onnx.TensorProto.FLOAT16}
@@ -91,7 +93,7 @@ def test_where_half_precision_moves_masks_weights_are_float32(tmp_path, target, 
         return replace(parity, dice=0.9989) if weights == "float16" else parity
 
     monkeypatch.setattr(lung_parity, "compare", strict)
-    (parity,) = write_lungs(tmp_path, KerasLungs(path), [target], FILMS)
+    (parity,) = write_lungs(tmp_path, ExpectedLungs.on(KerasLungs(path), FILMS), [target])
     assert parity.weights == "float32"
     load_lung_network(tmp_path / parity.file, target.runtime).find(np.zeros((1, 128, 128, 1), "f"))
 
@@ -113,9 +115,10 @@ def test_other_masks_and_a_large_file_are_breaches():
 def test_a_network_that_is_too_large_leaves_no_bundle(tmp_path, monkeypatch):
     path = tmp_path / "lungs.keras"
     lung_network().save(path)
+    expected = ExpectedLungs.on(KerasLungs(path), FILMS[:1])
     monkeypatch.setattr(lung_parity, "LARGEST", 100)
     with pytest.raises(ExportError, match=r"lungs\.onnx: with float16 .* bytes, at most 100 are"):
-        write_lungs(tmp_path, KerasLungs(path), BOTH[:1], FILMS[:1])
+        write_lungs(tmp_path, expected, BOTH[:1])
 
 
 def test_a_model_without_lungs_has_none(tmp_path):
