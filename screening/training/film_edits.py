@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import find_objects, label, median_filter
 
-from screening.training.exchange import Alpha, dilate
+from screening.training.exchange import Alpha
 from screening.training.network.augment import burn_in_letters
 
 #: Shape (rows, columns), 0..1.
@@ -57,17 +57,17 @@ def paste_markers(film: Grey, rng: np.random.Generator) -> Grey:
     return np.asarray(burn_in_letters(image, rng), np.float32) / np.float32(255)
 
 
-def remove_markers(film: Grey, mask: Mask) -> Grey:
+def remove_markers(film: Grey, alpha: Alpha) -> Grey:
     """The film with its four corners replaced by local medians, except in and near the lungs.
 
     Args:
         film: shape (rows, columns), 0..1.
-        mask: its lung fields, of the same shape.
+        alpha: from :func:`screening.training.exchange.soft_mask`; above 0.5 the film is kept.
     """
     rows, columns = film.shape
     height, width = max(1, int(rows * _CORNER)), max(1, int(columns * _CORNER))
     step = max(1, round(max(rows, columns) * _CELL))
-    outside = ~dilate(mask)
+    outside = alpha <= 0.5
     removed = film.copy()
     for down in (slice(0, height), slice(rows - height, rows)):
         for across in (slice(0, width), slice(columns - width, columns)):

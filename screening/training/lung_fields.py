@@ -237,6 +237,19 @@ def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
     return np.concatenate(parts) if parts else np.empty((0, SIDE, SIDE), bool)
 
 
+def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
+    """The lung fields of films at the films' own size, shape as `greys`, 0 or 255."""
+    size = (greys.shape[2], greys.shape[1])
+    masks = np.empty(greys.shape, np.uint8)
+    for start in range(0, len(greys), 256):
+        found = find_lungs(network, greys[start : start + 256])
+        for index, mask in enumerate(found, start=start):
+            image = Image.fromarray(mask.astype(np.uint8) * 255)
+            grown = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+            masks[index] = (grown >= 128).astype(np.uint8) * 255
+    return masks
+
+
 def save_lungs(network: keras.Model, path: Path) -> None:
     """Write the network as one file whose bytes follow from the network alone."""
     save_network(network, path)

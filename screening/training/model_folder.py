@@ -16,7 +16,14 @@ from screening.training.network.archive import save_network
 from screening.training.network.checkpoint import History, remove_checkpoints
 from screening.training.network.gradcam import activation
 from screening.training.pages.card_page import FIGURES, write_page
-from screening.training.pages.figures import draw_elsewhere, draw_learning, draw_performance
+from screening.training.pages.card_sections import last_side
+from screening.training.pages.figures import (
+    draw_elsewhere,
+    draw_learning,
+    draw_performance,
+    draw_reasons,
+    draw_share_called,
+)
 from screening.training.pages.mistakes import draw_mistakes, worst_mistakes
 
 HISTORY: Final = "history.csv"
@@ -56,6 +63,8 @@ def write_model(
     metrics = {VALIDATION: card.metrics, TEST: card.test}
     draw_performance(figures, held_out, card.operating_point.threshold, metrics)
     draw_elsewhere(figures, card.elsewhere)
+    draw_reasons(figures, last_side(card.reasons)[1])
+    draw_share_called(figures, last_side(card.subgroups)[1])
     _draw_mistakes(figures, network, card, sides[-1], greys)
     write_page(model, card)
     aside.rename(model / WEIGHTS)

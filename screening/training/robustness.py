@@ -18,11 +18,12 @@ from screening.decision import Calibration, OperatingPoint, logits
 from screening.findings import CLASSES, POSITIVE
 from screening.report.intervals import Booleans, Figure, Floats, draws, share
 from screening.report.metrics import Scored, auroc
+from screening.training.data.sources import reliable
 from screening.training.exchange import Alpha, exchange_lungs, exchange_outside, soft_mask
 from screening.training.film_edits import hide_lungs, hide_outside, paste_markers, remove_markers
 from screening.training.measure.evaluation import Evaluated
 from screening.training.measure.travel import sample_films
-from screening.training.subgroups import is_adult, is_weak, percentiles, two_class_films
+from screening.training.subgroups import is_adult, is_weak, percentiles
 
 #: Shape (rows, columns), 0..1.
 Grey = npt.NDArray[np.float32]
@@ -117,7 +118,7 @@ TESTS: Final[dict[str, Change]] = {
     "lungs_hidden": lambda films, k, _rng: hide_lungs(films.greys[k], films.masks[k]),
     "outside_hidden": lambda films, k, _rng: hide_outside(films.greys[k], films.alphas[k]),
     "markers_pasted": lambda films, k, rng: paste_markers(films.greys[k], rng),
-    "markers_removed": lambda films, k, _rng: remove_markers(films.greys[k], films.masks[k]),
+    "markers_removed": lambda films, k, _rng: remove_markers(films.greys[k], films.alphas[k]),
 }
 
 
@@ -128,7 +129,7 @@ def measure_reasons(
 
     AUROCs are those of reliable labels in sources with both classes; other sources have the share
     of their decisions that change, and the share that is called. A film's donor is of the other
-    class and, where there is one, of the same source.
+    class and, where there is one, of the same source, or else an adult for an adult.
 
     Args:
         side: films that the model was not fitted on, with its answers.
@@ -201,7 +202,7 @@ def view_of_normals(side: Evaluated) -> dict[str, Any]:
 
 def _sample(side: Evaluated) -> npt.NDArray[np.int64]:
     """Indices of enough films: mostly those of sources with both classes, some of the others."""
-    measured = two_class_films(side.films)
+    measured = reliable(side.films)
     others = np.setdiff1d(np.arange(len(side.films)), measured)
     few = others[sample_films(side.at(others), min(_MOST_OF_OTHERS, len(others)))]
     most = measured[sample_films(side.at(measured), _MOST - len(few))]
@@ -213,23 +214,27 @@ def _prepare(side: Evaluated, greys: Greys, masks: Mask) -> _Films | None:
     if donors is None:
         return None
     measured = np.zeros(len(greys), bool)
-    measured[two_class_films(side.films)] = True
+    measured[reliable(side.films)] = True
     alphas = np.stack([soft_mask(mask) for mask in masks])
     return _Films(side, greys, masks, alphas, donors, measured)
 
 
 def _donors(side: Evaluated) -> npt.NDArray[np.int64] | None:
-    """For each film one of the other class, of the same source if it has any; None if none has."""
+    """For each film one of the other class; None if there is only one class.
+
+    It is of the same source if it can be, or else of an adult for an adult.
+    """
     rng = np.random.default_rng(0)
     sources = np.array([film.source for film in side.films], object)
+    adults = np.array([is_adult(film) for film in side.films], bool)
+    if not side.positive.any() or side.positive.all():
+        return None
     donors = []
-    for own, source in zip(side.positive, sources, strict=True):
-        others = np.flatnonzero(side.positive != own)
-        if not len(others):
-            return None
-        near = others[sources[others] == source]
-        donors.append(rng.choice(near if len(near) else others))
-    return np.array(donors, np.int64) if donors else None
+    for own, source, adult in zip(side.positive, sources, adults, strict=True):
+        other = side.positive != own
+        alike = (other & (sources == source), other & (adults == adult), other)
+        donors.append(rng.choice(np.flatnonzero(next(each for each in alike if each.any()))))
+    return np.array(donors, np.int64)
 
 
 def _figures(

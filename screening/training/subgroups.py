@@ -9,16 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from screening.findings import POSITIVE
 from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, share
 from screening.report.metrics import performance
 from screening.training.data.manifest import LabelledFilm
+from screening.training.data.sources import RELIABLE
 from screening.training.measure.evaluation import Evaluated
-
-#: Labels that are right less often than this are weak.
-RELIABLE: Final = 0.95
 
 #: Age from which a patient is an adult, in years.
 ADULT: Final = 18
@@ -90,7 +87,9 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
         group is weak) and ``share_called``; groups with both classes also have ``auroc``,
         ``sensitivity`` and ``specificity``. Figures are ``{value, ci_low, ci_high, n, note}``,
         intervals by patient. Where no film of a source has a view or an age, it has no such rows.
-        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. Empty if there are no films.
+        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. ``infants``: films of patients
+        under one year. ``adults_with_opacity``: films of adults with a reliable label PNEUMONIA.
+        Empty if there are no films.
     """
     if not side.films:
         return {}
@@ -99,6 +98,10 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
         "source_view": _rows(side, "view", lambda film: film.view),
         "source_age": _rows(side, "age", lambda film: age_band(film.age)),
         "adult_sensitivity": adult_sensitivity(side, mixture),
+        "infants": sum(film.age is not None and film.age < 1 for film in side.films),
+        "adults_with_opacity": sum(
+            is_adult(film) and film.label == POSITIVE and not is_weak(film) for film in side.films
+        ),
     }
 
 
@@ -115,28 +118,8 @@ def is_adult(film: LabelledFilm) -> bool:
 
 
 def is_weak(film: LabelledFilm) -> bool:
-    """True if the label is less certain than :data:`RELIABLE`."""
+    """True if the label is less certain than :data:`screening.training.data.sources.RELIABLE`."""
     return film.confidence < RELIABLE
-
-
-def two_class_films(films: Sequence[LabelledFilm]) -> npt.NDArray[np.int64]:
-    """Indices of the films with reliable labels whose source has such films of both classes.
-
-    Only these can say how well a model tells the classes apart: an AUROC of normal films of one
-    source and pneumonias of another may only tell the sources apart.
-    """
-    labels: dict[str, set[int]] = {}
-    for film in films:
-        if not is_weak(film):
-            labels.setdefault(film.source, set()).add(film.label)
-    return np.array(
-        [
-            index
-            for index, film in enumerate(films)
-            if not is_weak(film) and len(labels[film.source]) > 1
-        ],
-        np.int64,
-    )
 
 
 def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]:
@@ -159,7 +142,8 @@ def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]
         are two: ``view``, ``n`` (weak positives), ``normals``, ``called`` and ``called_normals``
         (the shares c and f), ``sensitivity`` (``{value, ci_low, ci_high, n, note}``; 95 % interval
         from resampling patients and the mixture), ``if_other_as_opacity`` and
-        ``if_other_as_normal`` (the bounds). Values are limited to 0..1.
+        ``if_other_as_normal`` (the bounds). Values are limited to 0..1; ``consistent`` is False if
+        the estimate was outside, so that the films cannot be such a mixture.
     """
     positive = np.array([_weak_positive(film) for film in side.films], bool)
     normal = np.array([_reliable_normal(film) for film in side.films], bool)
@@ -205,12 +189,13 @@ def _estimate(
     patients = len(sums)
     shares = np.array([mixture.opacity, mixture.normal, mixture.other])
     c, f = _shares_called(sums.sum(axis=0)[np.newaxis])
-    value, as_opacity, as_normal = (float(x[0]) for x in _sensitivities(c, f, shares[np.newaxis]))
+    estimates = [float(x[0]) for x in _sensitivities(c, f, shares[np.newaxis])]
+    value, as_opacity, as_normal = np.clip(estimates, 0, 1).tolist()
     rng = np.random.default_rng(0)
     drawn = []
     for times in draws(patients, int(used.sum())):
         counted = rng.multinomial(mixture.films, shares, len(times)) / mixture.films
-        drawn.append(_sensitivities(*_shares_called(times @ sums), counted)[0])
+        drawn.append(np.clip(_sensitivities(*_shares_called(times @ sums), counted)[0], 0, 1))
     n = int(sum(positives.sum() for positives, _ in groups))
     return {
         "n": n,
@@ -220,6 +205,7 @@ def _estimate(
         "sensitivity": asdict(percentiles(value, np.concatenate(drawn), patients, n)),
         "if_other_as_opacity": as_opacity,
         "if_other_as_normal": as_normal,
+        "consistent": bool(0 <= estimates[0] <= 1),
     }
 
 
@@ -237,13 +223,13 @@ def _shares_called(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def _sensitivities(c: Floats, f: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
-    """The sensitivity s for o half-way between f and s, for o = s and for o = f; in 0..1."""
+    """The sensitivity s for o half-way between f and s, for o = s and for o = f, of any size."""
     opacity, normal, other = shares.T
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = (c - (normal + other / 2) * f) / (opacity + other / 2)
         as_opacity = (c - normal * f) / (opacity + other)
         as_normal = (c - (normal + other) * f) / opacity
-    return np.clip(middle, 0, 1), np.clip(as_opacity, 0, 1), np.clip(as_normal, 0, 1)
+    return middle, as_opacity, as_normal
 
 
 def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:

@@ -192,6 +192,10 @@ REMEMBERED: dict[str, Any] = {
     "elsewhere": {"soft": {"auroc": 0.75}},
     "results": {"training": {"loss": 0.125, "confusion": {"NORMAL": {"NORMAL": 3}}}},
     "results_at_half": {"training": {"accuracy": 0.75}},
+    "reasons": {"validation": {"tests": {"original": {"auroc": {"value": 0.9, "n": 7}}}}},
+    "subgroups": {"test": {"source": [{"source": "children", "n": 7, "weak": False}]}},
+    "left_out": {"source": [{"source": "adults", "n": 3}]},
+    "selection": {"worst": {"value": 0.75, "of": "normals_ap"}},
     "operating_points": [{"threshold": 0.5, "marks": ["chosen"]}, {"threshold": 0.75}],
 }
 
@@ -203,6 +207,18 @@ def test_what_a_card_remembers_is_read_back(tmp_path: Path) -> None:
     assert Card.read(tmp_path).operating_points[0]["marks"] == ["chosen"]
 
 
+NEW_FIELDS = ("reasons", "subgroups", "left_out", "selection")
+
+
+def test_card_from_before_reasons_and_groups_is_read(tmp_path: Path) -> None:
+    make_card().write(tmp_path)
+    path = tmp_path / "card.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    old = {name: value for name, value in fields.items() if name not in NEW_FIELDS}
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert [getattr(Card.read(tmp_path), name) for name in NEW_FIELDS] == [{}] * 4
+
+
 def test_a_new_card_remembers_nothing() -> None:
     card = make_card()
     assert [card.test, card.elsewhere, card.results, card.results_at_half] == [{}, {}, {}, {}]
@@ -212,7 +228,16 @@ def test_a_new_card_remembers_nothing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["metrics", "test", "elsewhere", "results", "results_at_half", "training", "exports"],
+    [
+        "metrics",
+        "test",
+        "elsewhere",
+        *NEW_FIELDS,
+        "results",
+        "results_at_half",
+        "training",
+        "exports",
+    ],
 )
 @pytest.mark.parametrize("value", [[], None, "text", 0], ids=repr)
 def test_what_is_kept_by_name_has_names(tmp_path: Path, name: str, value: object) -> None:

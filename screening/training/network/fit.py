@@ -214,7 +214,7 @@ def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Exec
         alphas = np.stack([alpha.astype(np.uint8) for alpha in softened])
     cells = None
     if recipe.outside_evidence and "map" in network.output_names:
-        cells = tuple(network.output_shape["map"][1:3])
+        cells = tuple(network.get_layer("map").output.shape[1:3])
     return Material(training.greys, training.lungs, alphas, cells)
 
 

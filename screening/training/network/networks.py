@@ -74,7 +74,7 @@ def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE
     x = _conv_bn(inputs, 32, 3, 2, "stem")
     block, embedded = 0, []
     for stage, (repeats, kernel, stride, expansion, filters) in enumerate(_LITE0_STAGES, start=1):
-        if stage == _LAST_STRIDE and map_stride == MAP_STRIDE:
+        if stage == _LAST_STRIDE and map_stride == 16:
             stride = 1  # noqa: PLW2901  # the published one is for the published map
         for repeat in range(repeats):
             x = _mbconv(x, kernel, stride if repeat == 0 else 1, expansion, filters, block)

@@ -13,6 +13,12 @@ from screening.report.pages.points import point_rows
 from screening.report.pages.words import DASH, between, count, number
 from screening.training.measure.evaluation import SIDES, TEST, VALIDATION
 from screening.training.measure.evaluation import number as value_of
+from screening.training.pages.card_sections import (
+    groups_section,
+    left_out_section,
+    reasons_section,
+    selection_section,
+)
 
 PAGE: Final = "card.html"
 FIGURES: Final = "figures"
@@ -80,6 +86,10 @@ def write_page(model: Path, card: Card) -> None:
         points=point_rows(card.operating_points),
         points_side=_side_of(card.operating_points, measured),
         elsewhere=_elsewhere(card.elsewhere),
+        groups_of_films=groups_section(card),
+        left_out=left_out_section(card),
+        reasons=reasons_section(card),
+        selection=selection_section(card),
         gate=_gate(card),
         reference=card.reference and _reference(card.reference),
         made=_made(card),

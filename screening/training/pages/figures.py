@@ -21,6 +21,7 @@ from screening.report.pages.performance import (
     draw_thresholds,
 )
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated, number
+from screening.training.pages.card_sections import TESTS
 
 # Dashes and markers tell apart what colours do not on paper.
 _SIDES: Final[dict[str, dict[str, Any]]] = {
@@ -34,6 +35,15 @@ _ELSEWHERE: Final = (
     ("auroc_normals", "AUROC, its normals among pneumonias from here", "^", GREEN),
     ("auroc", "AUROC", "o", BLUE),
 )
+_DRAWN_TESTS: Final = (
+    "original",
+    "outside_exchanged",
+    "lungs_hidden",
+    "markers_pasted",
+    "markers_removed",
+)
+# Colour and marker of films of each class.
+_LABELS: Final = ((BLUE, "o"), (VERMILION, "^"))
 _LOSSES: Final = {
     "loss": ("training (augmented films)", _SIDES[TRAINING]),
     "val_loss": ("validation", _SIDES[VALIDATION]),
@@ -96,6 +106,89 @@ def draw_elsewhere(folder: Path, elsewhere: Mapping[str, Mapping[str, Any]]) -> 
         with drawn(folder / "elsewhere.png", 6.2, 1.6 + 0.3 * len(names)) as figure:
             _elsewhere(figure.subplots(), names[::-1], elsewhere)
             figure.legend(loc="outside lower center", ncols=2)
+
+
+def draw_reasons(folder: Path, reasons: Mapping[str, Any]) -> None:
+    """``reasons.png``: the AUROC on films as they are and on changed films.
+
+    Nothing is drawn without such tests.
+
+    Args:
+        reasons: of one side, from :func:`screening.training.robustness.measure_reasons`.
+    """
+    figures = {
+        TESTS[name][0]: reasons["tests"][name]["auroc"]
+        for name in _DRAWN_TESTS
+        if number(reasons.get("tests", {}).get(name, {}).get("auroc")) is not None
+    }
+    if figures:
+        with drawn(folder / "reasons.png", 6.2, 1.2 + 0.3 * len(figures)) as figure:
+            own = figure.subplots()
+            for row, each in enumerate(reversed(figures.values())):
+                _with_interval(own, each, row, BLUE, "o")
+            own.set_yticks(range(len(figures)), [*reversed(figures)])
+            own.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
+            own.set(xlim=(-0.02, 1.02), xlabel="AUROC", title="Changed films")
+
+
+def draw_share_called(folder: Path, groups: Mapping[str, Any]) -> None:
+    """``share_called.png``: the share of films that are called, by source, view and label.
+
+    Nothing is drawn for a single group.
+
+    Args:
+        groups: of one side, from :func:`screening.training.subgroups.subgroups`.
+    """
+    views = groups.get("source_view", [])
+    with_views = {row["source"] for row in views}
+    rows = [row for row in groups.get("source", []) if row["source"] not in with_views] + views
+    if len(rows) < 2:
+        return
+    with drawn(folder / "share_called.png", 6.2, 1.4 + 0.36 * len(rows)) as figure:
+        own = figure.subplots()
+        for place, row in enumerate(rows[::-1]):
+            for label, shift in ((0, 0.12), (1, -0.12)):
+                share = _share_called(row, label)
+                if share is not None:
+                    _with_interval(own, share, place + shift, *_LABELS[label], hollow=row["weak"])
+        for name, (color, marker) in zip(CLASSES, _LABELS, strict=True):
+            own.plot([], [], marker, color=color, label=f"labelled {name}")
+        names = [", ".join(filter(None, (row["source"], row.get("view")))) for row in rows[::-1]]
+        own.set_yticks(
+            range(len(rows)), [printable(name or "no source given") for name in names],
+            parse_math=False,
+        )  # fmt: skip
+        own.set(xlim=(-0.02, 1.02), xlabel="share called pneumonia", title="By source and view")
+        figure.legend(loc="outside lower center", ncols=2)
+
+
+def _share_called(row: Mapping[str, Any], label: int) -> Mapping[str, Any] | None:
+    """The share called of the films with this label, as a figure; None if there are none."""
+    if row["positives"] == (row["n"] if label else 0):
+        return dict(row["share_called"])
+    if label:
+        return row.get("sensitivity")
+    specificity = row.get("specificity")
+    if specificity is None:
+        return None
+    ends = {"value": "value", "ci_low": "ci_high", "ci_high": "ci_low"}
+    known = {name: specificity[end] for name, end in ends.items()}
+    return {name: None if end is None else 1 - end for name, end in known.items()}
+
+
+def _with_interval(
+    axes: Axes,
+    figure: Mapping[str, Any],
+    row: float,
+    color: str,
+    marker: str,
+    hollow: bool = False,
+) -> None:
+    """A figure as a marker with its interval as a line."""
+    face = "none" if hollow else color
+    axes.plot(figure["value"], row, marker, color=color, markersize=7, markerfacecolor=face)
+    if figure["ci_low"] is not None:
+        axes.plot([figure["ci_low"], figure["ci_high"]], [row, row], color=color, zorder=1)
 
 
 def _side(side: Evaluated, metrics: Mapping[str, Any]) -> Side:

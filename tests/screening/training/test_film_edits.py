@@ -45,7 +45,7 @@ def test_pasted_markers_are_near_the_edges_and_bright(film):
 
 
 def test_removed_markers_leave_their_surroundings(film):
-    removed = remove_markers(film, lung_mask())
+    removed = remove_markers(film, soft_mask(lung_mask()))
     assert film[2:8, 2:8].min() > 0.9
     assert removed[2:8, 2:8] == pytest.approx(0.3, abs=0.1)
     assert (removed[lung_mask()] == film[lung_mask()]).all()
@@ -55,4 +55,4 @@ def test_removed_markers_leave_their_surroundings(film):
 def test_lungs_in_a_corner_are_not_filled(film):
     mask = np.zeros_like(film, bool)
     mask[:16, :16] = True
-    assert (remove_markers(film, mask)[:16, :16] == film[:16, :16]).all()
+    assert (remove_markers(film, soft_mask(mask))[:16, :16] == film[:16, :16]).all()

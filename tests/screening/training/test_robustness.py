@@ -11,6 +11,7 @@ from screening.training.measure.evaluation import Evaluated
 from screening.training.robustness import (
     TESTS,
     ModelUnderTest,
+    _donors,
     coverage,
     lung_evidence,
     measure_reasons,
@@ -155,6 +156,20 @@ def test_one_class_source_has_flips_and_share_called_but_no_auroc():
     # With the outside of a child's pneumonia this model calls every normal adult.
     assert adults["share_called"]["NORMAL"]["value"] == 1
     assert "auroc" in tests["sources"]["children"]
+
+
+def test_donor_is_of_the_same_source_or_an_adult_for_an_adult():
+    films = [
+        *described([0, 1], source="children"),
+        *described([0], source="adults", age=50.0),
+        *described([1, 1], source="reports", age=60.0, confidence=0.8),
+    ]
+    side = side_of(films, as_scores([0, 0, 0, 0, 0]))
+    donors = _donors(side)
+    assert [*donors[:2]] == [1, 0]
+    assert donors[2] in {3, 4}
+    assert [*donors[3:]] == [2, 2]
+    assert _donors(side.at(np.array([0, 2]))) is None
 
 
 def test_weak_labels_are_marked_and_not_in_the_auroc():

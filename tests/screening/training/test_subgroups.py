@@ -14,7 +14,6 @@ from screening.training.subgroups import (
     age_band,
     percentiles,
     subgroups,
-    two_class_films,
 )
 
 
@@ -82,11 +81,6 @@ def test_group_with_a_weak_label_is_marked(side):
 
 def test_no_films_have_no_subgroups():
     assert subgroups(Evaluated("left out", [], np.zeros(0), np.zeros(0, bool))) == {}
-
-
-def test_only_reliable_films_of_sources_with_both_classes_are_measured(side):
-    assert [*two_class_films(side.films)] == [*range(8)]
-    assert len(two_class_films([])) == 0
 
 
 @pytest.mark.parametrize(
@@ -165,6 +159,20 @@ def test_children_and_reliable_labels_have_no_estimate():
     for films in (children, reliable, lateral):
         side = side_of((films, [0.9] * 9), (normals, [0.1] * 9))
         assert adult_sensitivity(side, NIH_PNEUMONIA) == []
+
+
+def test_estimate_says_when_films_cannot_be_such_a_mixture():
+    weak = described([1] * 40, source="reports", view="AP", age=50.0, confidence=0.8)
+    normals = described([0] * 40, source="adults", view="AP", age=50.0)
+    (row,) = adult_sensitivity(side_of((weak, [0.9] * 40), (normals, [0.1] * 40)), NIH_PNEUMONIA)
+    assert row["sensitivity"]["value"] == row["if_other_as_normal"] == 1
+    assert not row["consistent"]
+    (row,) = adult_sensitivity(
+        side_of((weak, [0.9] * 20 + [0.1] * 20), (normals, [0.1] * 40)), NIH_PNEUMONIA
+    )
+    # c = 0.5 and f = 0, so s = 0.5 / (0.43 + 0.16).
+    assert row["sensitivity"]["value"] == pytest.approx(0.5 / 0.59)
+    assert row["consistent"]
 
 
 def test_one_patient_has_no_interval():
