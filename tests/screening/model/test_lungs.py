@@ -141,6 +141,13 @@ def test_a_cell_that_is_half_lung_counts_half() -> None:
     assert lung_evidence(evidence, mask) == 0.25
 
 
+def test_lung_evidence_counts_positive_cells_by_coverage() -> None:
+    mask = np.zeros((8, 8), np.bool_)
+    mask[:4, :6] = True  # one of four cells, and half of another
+    assert coverage(mask, 2, 2).tolist() == [[1, 0.5], [0, 0]]
+    assert lung_evidence(np.array([[3, 2], [-100, 5]], np.float32), mask) == 0.4
+
+
 @QUICK
 @given(evidence=EVIDENCE, mask=SMALL_MASKS)
 def test_lung_evidence_is_a_share(evidence: np.ndarray, mask: np.ndarray) -> None:
