@@ -10,7 +10,7 @@ import exports
 import screening
 from exports.bundle import seal
 from exports.selftest import targets_of
-from exports.targets import ONNX, Target
+from exports.targets import LUNGS, ONNX, Target
 from screening.card import Card
 
 PROGRAM: Final = "screen.pyz"
@@ -23,6 +23,7 @@ _LEFT_OUT: Final = (
     "export.py",
     "samples.py",
     "parity.py",
+    "lung_parity.py",
     "change.py",
     "outcome.py",
     "documents.py",
@@ -58,7 +59,7 @@ Differences are of the probability, from the network as it was trained, on {film
 | file | what |
 | --- | --- |
 | `card.json` | architecture, preprocessing, calibration, threshold, figures on validation, training data |
-| `parity.csv` | each model beside the original, film by film (films by hash) |
+{lungs}| `parity.csv` | each model beside the original, film by film (films by hash) |
 | `selftest/` | made-up films and the answers that must come out |
 | `SHA256SUMS` | hash of every file; check with `sha256sum -c SHA256SUMS` |
 
@@ -84,6 +85,7 @@ def write_documents(folder: Path, card: Card, targets: Sequence[Target]) -> None
     text = _README.format(
         model=card.model,
         files=files,
+        lungs=_lungs(folder),
         films=next((figures["films"] for figures in compared.values()), "no"),
         threshold=card.operating_point.threshold,
         rule=card.operating_point.rule,
@@ -96,6 +98,12 @@ def write_documents(folder: Path, card: Card, targets: Sequence[Target]) -> None
 def _line(target: Target, figures: dict[str, Any]) -> str:
     largest, flips = figures.get("largest_difference", ""), figures.get("flips", "")
     return f"| `{target.file}` | {target.name} | {largest} | {flips} |"
+
+
+def _lungs(folder: Path) -> str:
+    """The line on the lung network; empty if the bundle has none."""
+    files = ", ".join(f"`{file}`" for file in LUNGS.values() if (folder / file).exists())
+    return f"| {files} | finds the lungs of a film; each for one runtime |\n" if files else ""
 
 
 def refresh(bundle: Path) -> None:

@@ -9,6 +9,7 @@ from exports.bundle import Bundle, seal
 from exports.convert.convert import Converter, converters
 from exports.convert.keras import KerasPredictor
 from exports.errors import BundleError, ExportError
+from exports.lung_parity import ExpectedLungs, LungParity, original_lungs, write_lungs
 from exports.outcome import Outcome, table
 from exports.parity import BATCH, PARITY, Answers, answers, compare, write_parity
 from exports.runtimes.load import load_target
@@ -16,6 +17,7 @@ from exports.samples import Films, films_to_calibrate, films_to_compare
 from exports.selftest import write_selftest
 from exports.targets import Target
 from screening.card import WEIGHTS, Card, sha256_of
+from screening.model.mask_parts import Mask
 from screening.whole import whole
 
 
@@ -55,6 +57,7 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
     if sha256_of(model / WEIGHTS) != card.weights_sha256:
         raise ExportError(f"{model / WEIGHTS} does not have the hash in its card")
     original = KerasPredictor(model / WEIGHTS)
+    lungs = original_lungs(model, card)
     films = films_to_compare(model, card, request.films, request.training_films)
     calibration = None
     if any(target.has_8_bits for target in request.targets):
@@ -67,16 +70,23 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
         integer_io=request.integer_io,
     )
     say(f"comparing on {len(films.sha256)} films")
-    expected = answers(original, list(films.tensors), card, BATCH)
+    found = None
+    if lungs is not None:
+        found = ExpectedLungs.on(lungs, map(card.preprocessing.grey, films.tensors))
+    masks = None if found is None else found.masks
+    expected = answers(original, list(films.tensors), card, BATCH, masks)
     try:
         with whole(request.bundle) as aside:
             outcomes = []
             for target in request.targets:
-                outcomes.append(_outcome(target, converter, aside, expected, films, card))
+                outcomes.append(_outcome(target, converter, aside, expected, films, card, masks))
                 say(outcomes[-1].summary)
             say(table(outcomes))
             _refuse_failures(outcomes)
-            _write(aside, request, card, outcomes, films, calibration)
+            parities = [] if found is None else write_lungs(aside, found, request.targets)
+            for parity in parities:
+                say(f"{parity.file}: {parity.size / 1e6:.2f} MB, Dice {parity.dice:.5f}")
+            _write(aside, request, card, outcomes, parities, films, calibration)
     except OSError as error:
         raise ExportError(
             f"the bundle {request.bundle} cannot be written: {error.strerror}"
@@ -91,12 +101,15 @@ def _outcome(
     expected: Answers,
     films: Films,
     card: Card,
+    masks: Sequence[Mask] | None,
 ) -> Outcome:
     """What became of one target; a failure does not keep the others from being tried."""
     try:
         path = converter.write(target, folder)
         predictor = load_target(folder, target)
-        parity = compare(target, predictor, expected, list(films.tensors), films.labels, card)
+        parity = compare(
+            target, predictor, expected, list(films.tensors), films.labels, card, masks
+        )
     except (ExportError, BundleError) as error:
         return Outcome(target, failure=str(error))
     return Outcome(target, path.stat().st_size, parity)
@@ -116,13 +129,14 @@ def _write(
     request: Request,
     card: Card,
     outcomes: Sequence[Outcome],
+    lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,
 ) -> None:
     """All of a bundle but the models, which are there already."""
     parities = [outcome.parity for outcome in outcomes if outcome.parity is not None]
     write_parity(folder / PARITY, films.sha256, parities)
-    bundled = _bundled(request, card, outcomes, films, calibration)
+    bundled = _bundled(request, card, outcomes, lungs, films, calibration)
     bundled.write(folder)
     write_selftest(folder, bundled, request.targets)
     documents.write_documents(folder, bundled, request.targets)
@@ -133,6 +147,7 @@ def _bundled(
     request: Request,
     card: Card,
     outcomes: Sequence[Outcome],
+    lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,
 ) -> Card:
@@ -143,6 +158,7 @@ def _bundled(
         + "".join(f" --target {target.name}" for target in request.targets)
         + (" --integer-io" if request.integer_io else ""),
         "targets": {outcome.target.name: outcome.as_dict() for outcome in outcomes},
+        **({"lungs": {one.file: one.as_dict() for one in lungs}} if lungs else {}),
         "compared_on": films.as_dict(),
         "calibrated_on": calibration and calibration.as_dict(),
         "software": converters(),

@@ -17,6 +17,8 @@ from screening.card import Card
 from screening.decision import Floats
 from screening.findings import CLASSES, PNEUMONIA, POSITIVE
 from screening.heatmap import evidence
+from screening.model.lungs import LOW_EVIDENCE, LungCard, is_low, lung_evidence
+from screening.model.mask_parts import Mask
 from screening.predictor import Predictor
 from screening.preprocess import Tensor
 from screening.recognition import Recognition
@@ -68,8 +70,18 @@ class Answers:
     maps: npt.NDArray[np.float32] | None = None
 
 
-def answers(predictor: Predictor, tensors: Sequence[Tensor], card: Card, batch: int) -> Answers:
-    """What `predictor` says of `tensors`, asked in batches of this size and a rest."""
+def answers(
+    predictor: Predictor,
+    tensors: Sequence[Tensor],
+    card: Card,
+    batch: int,
+    masks: Sequence[Mask] | None = None,
+) -> Answers:
+    """What `predictor` says of `tensors`, asked in batches of this size and a rest.
+
+    Args:
+        masks: lung fields of the films, so that `low_lung_evidence` is compared, too.
+    """
     parts = [
         predictor.predict(np.stack(tensors[start : start + batch]))
         for start in range(0, len(tensors), batch)
@@ -77,23 +89,34 @@ def answers(predictor: Predictor, tensors: Sequence[Tensor], card: Card, batch: 
     scores = np.concatenate([part.scores for part in parts])
     embeddings = np.concatenate([part.embeddings for part in parts])
     maps = [evidence(part.maps) for part in parts if part.maps is not None]
+    cells = np.concatenate(maps) if maps else None
     probabilities = card.calibration.probabilities(scores)
     recognised = card.gate.recognise(embeddings) if card.gate else [Recognition()] * len(scores)
+    shares = (
+        [None] * len(scores)
+        if masks is None or cells is None
+        else list(map(lung_evidence, cells, masks))
+    )
     verdicts = [
-        _verdict(float(p), recognition, card)
-        for p, recognition in zip(probabilities, recognised, strict=True)
+        _verdict(float(p), recognition, share, card)
+        for p, recognition, share in zip(probabilities, recognised, shares, strict=True)
     ]
-    return Answers(probabilities, verdicts, np.concatenate(maps) if maps else None)
+    return Answers(probabilities, verdicts, cells)
 
 
-def _verdict(probability: float, recognition: Recognition, card: Card) -> Verdict:
-    """As :mod:`screening.pipeline` would decide."""
+def _verdict(
+    probability: float, recognition: Recognition, share: float | None, card: Card
+) -> Verdict:
+    """As :mod:`screening.pipeline` would decide; `share` is the film's lung evidence."""
     if not 0 <= probability <= 1:
         return Verdict(Status.FAILED)
     if recognition.refusal:
         return Verdict(Status.REFUSED)
     codes = tuple(warning.partition(":")[0] for warning in recognition.warnings)
-    return Verdict(Status.SCORED, card.operating_point.finding(probability), codes)
+    finding = card.operating_point.finding(probability)
+    if is_low(share, card.lungs or LungCard(), called=finding == PNEUMONIA):
+        codes += (LOW_EVIDENCE,)
+    return Verdict(Status.SCORED, finding, codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +217,10 @@ def compare(
     tensors: Sequence[Tensor],
     labels: npt.NDArray[np.int64],
     card: Card,
+    masks: Sequence[Mask] | None = None,
 ) -> Parity:
     """`target`, opened in its own runtime, beside the original's answers to the same films."""
-    given = tuple(answers(predictor, tensors, card, batch) for batch in (BATCH, 1))
+    given = tuple(answers(predictor, tensors, card, batch, masks) for batch in (BATCH, 1))
     return Parity(target, expected, given, labels)
 
 

@@ -10,10 +10,14 @@ import numpy.typing as npt
 
 from exports.bundle import Bundle
 from exports.errors import BundleError
-from exports.runtimes.load import load_target
+from exports.runtimes.load import load_lungs, load_target
 from exports.targets import TARGETS, Target
 from screening.card import Card
-from screening.predictor import Predictor
+from screening.heatmap import evidence
+from screening.model.lung_reading import LungReader
+from screening.model.lungs import LungFields, lung_evidence
+from screening.pixels.film import Grey
+from screening.predictor import Prediction
 from screening.preprocess import Tensor
 
 FOLDER: Final = "selftest"
@@ -23,7 +27,20 @@ _COUNT: Final = 4
 
 #: What is compared, and how far it may differ for each allowed difference of a probability. A
 #: distance is not between 0 and 1, and these films are far from any training film.
-_DRIFTS: Final = {"probability": 1, "frontal": 10, "domain_distance": 10, "threshold": 0}
+_DRIFTS: Final = {
+    "probability": 1,
+    "frontal": 10,
+    "domain_distance": 10,
+    "threshold": 0,
+    "lung_area": 0,
+    "lung_evidence": 10,
+}
+
+#: How far it may differ in any case: pixels at the rim of a lung fall to either side.
+_ALWAYS: Final = {"lung_area": 0.01, "lung_evidence": 0.01}
+
+#: Stands for a film without evidence for pneumonia.
+_NO_EVIDENCE: Final = -1.0
 
 
 def write_selftest(folder: Path, card: Card, targets: Sequence[Target]) -> None:
@@ -36,9 +53,7 @@ def write_selftest(folder: Path, card: Card, targets: Sequence[Target]) -> None:
     place.mkdir()
     films = phantoms(card.preprocessing.rows, card.preprocessing.columns)
     np.save(place / _FILMS, films, allow_pickle=False)
-    answers = {
-        target.name: _answers(load_target(folder, target), films, card) for target in targets
-    }
+    answers = {target.name: _answers(folder, target, films, card) for target in targets}
     text = json.dumps(answers, indent=2)
     (place / _ANSWERS).write_text(text + "\n", encoding="utf-8")
 
@@ -53,12 +68,12 @@ def check_selftest(bundle: Bundle, target: Target) -> float:
     try:
         films = np.load(place / _FILMS, allow_pickle=False)
         expected = json.loads((place / _ANSWERS).read_text(encoding="utf-8"))[target.name]
-        given = _answers(load_target(bundle.path, target), films, bundle.card)
+        given = _answers(bundle.path, target, films, bundle.card)
         differences = {name: _largest(given[name], expected[name]) for name in given}
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise BundleError(f"{place} holds no answers for {target.name}: {error!r}") from error
     for name, largest in differences.items():
-        allowed = target.drift * _DRIFTS[name]
+        allowed = max(target.drift * _DRIFTS[name], _ALWAYS.get(name, 0))
         if not largest <= allowed:
             raise BundleError(
                 f"{bundle.path}: {target.name} differs by {largest:.2g} from the right answers "
@@ -89,10 +104,11 @@ def phantoms(rows: int, columns: int) -> npt.NDArray[np.uint8]:
 
 
 def _answers(
-    predictor: Predictor, films: npt.NDArray[np.uint8], card: Card
+    folder: Path, target: Target, films: npt.NDArray[np.uint8], card: Card
 ) -> dict[str, list[float]]:
-    """What a model says of `films`, by what is measured."""
-    prediction = predictor.predict(np.stack(_tensors(films, card)))
+    """What a model of a bundle says of `films`, by what is measured."""
+    tensors = _tensors(films, card)
+    prediction = load_target(folder, target).predict(np.stack(tensors))
     said: dict[str, list[float]] = {
         "probability": card.calibration.probabilities(prediction.scores).tolist(),
         "threshold": [card.operating_point.threshold],
@@ -101,6 +117,20 @@ def _answers(
         recognised = card.gate.recognise(prediction.embeddings)
         said["frontal"] = [_number(one.frontal) for one in recognised]
         said["domain_distance"] = [_number(one.distance) for one in recognised]
+    lungs = load_lungs(folder, card, target.runtime)
+    if lungs is not None:
+        said |= _of_lungs(lungs, [card.preprocessing.grey(one) for one in tensors], prediction)
+    return said
+
+
+def _of_lungs(
+    lungs: LungReader, films: Sequence[Grey], prediction: Prediction
+) -> dict[str, list[float]]:
+    masks = lungs.masks(films)
+    said = {"lung_area": [round(LungFields.of(mask).area, 4) for mask in masks]}
+    if prediction.maps is not None:
+        shares = map(lung_evidence, evidence(prediction.maps), masks)
+        said["lung_evidence"] = [_NO_EVIDENCE if share is None else share for share in shares]
     return said
 
 

@@ -8,6 +8,9 @@ from exports.errors import ExportError
 ONNX: Final = "onnx"
 LITERT: Final = "litert"
 
+#: Files of the lung network in a bundle, by what runs them.
+LUNGS: Final = {ONNX: "lungs.onnx", LITERT: "lungs.tflite"}
+
 FLOAT32: Final = "float32"
 INT8: Final = "int8"
 

@@ -29,6 +29,7 @@ class Options:
         hash_names: name films by keyed hashes in the report.
         heatmaps: show on each scored film where the model sees pneumonia.
         thumbnails: keep a small picture of each scored film.
+        refuse: codes of image quality for which a film is refused; for the others it gets a warning.
         settle: seconds for which nothing in the folder must have changed before it is listed.
         new_only: leave out what a finished job of the same folder and bundle has scored.
         quarantine: folder that failed and refused films are copied to, absolute, or None.
@@ -48,6 +49,7 @@ class Options:
     hash_names: bool = False
     heatmaps: bool = False
     thumbnails: bool = False
+    refuse: tuple[str, ...] = ()
     settle: float = 5.0
     new_only: bool = False
     quarantine: Path | None = None
@@ -64,4 +66,5 @@ class Options:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of :meth:`as_dict`; what an older version did not know has its default."""
         paths = {name: Path(values[name]) for name in _PATHS if values.get(name) is not None}
-        return cls(**values | paths | {"limits": Limits(**values["limits"])})
+        lists = {"refuse": tuple(values.get("refuse", ()))}
+        return cls(**values | paths | lists | {"limits": Limits(**values["limits"])})

@@ -63,6 +63,8 @@ class Profile(Quiet):
             "decoding": self._cost.decoding,
             "preparing": self._cost.preparing,
             "inference": self._cost.inference,
+            # Without a lung network there is no such stage.
+            **({"lungs": self._cost.lungs} if self._cost.lungs else {}),
             "answering": self._cost.answering,
             "rows": self._rows,
             "commits": self._commits,

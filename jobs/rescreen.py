@@ -3,15 +3,17 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from exports.bundle import Bundle
-from exports.runtimes.load import load_target
+from exports.runtimes.load import load_lungs, load_target
 from exports.targets import TARGETS
 from screening.films import Found, discover
 from screening.isolation import IsolatedReader
+from screening.model.lung_reading import LungReader
+from screening.model.lungs import QUALITY
 from screening.pipeline import Screener, Seen
 from screening.pixels.film import FULL
 from screening.predictor import Predictor
@@ -82,7 +84,11 @@ def rescreen(
             )
             problems.append(Problem(PREDICTIONS, "other_model", why))
             continue
-        problems += _answers(same, present, folder, bundle, load_target(bundle.path, target))
+        predictor = load_target(bundle.path, target)
+        lungs = load_lungs(bundle.path, bundle.card, target.runtime)
+        if lungs is not None:
+            lungs = replace(lungs, refused=_refused_for(rows))
+        problems += _answers(same, present, folder, bundle, predictor, lungs)
     return Again(len(chosen), problems)
 
 
@@ -92,11 +98,18 @@ def _answers(
     folder: Path,
     bundle: Bundle,
     predictor: Predictor,
+    lungs: LungReader | None,
 ) -> Iterator[Problem]:
     # Older reports do not say how: all of every film was decoded.
     for exact in (False, True):
         same = [row for row in rows if (row.decoding in ("", FULL)) == exact]
-        yield from _answered(same, present, folder, bundle, predictor, exact=exact)
+        yield from _answered(same, present, folder, bundle, predictor, lungs, exact=exact)
+
+
+def _refused_for(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The codes of image quality that films of a report were refused for."""
+    codes = {row.reason.partition(":")[0] for row in rows if row.status is Status.REFUSED}
+    return tuple(code for code in QUALITY if code in codes)
 
 
 def _answered(
@@ -105,11 +118,13 @@ def _answered(
     folder: Path,
     bundle: Bundle,
     predictor: Predictor,
+    lungs: LungReader | None,
     *,
     exact: bool,
 ) -> Iterator[Problem]:
     reader = IsolatedReader(folder, bundle.card.preprocessing, exact=exact)
-    with closing(Screener(reader, bundle.card, bundle.sha256, predictor, _NO_KEY)) as screener:
+    plain = Screener(reader, bundle.card, bundle.sha256, predictor, _NO_KEY, lungs=lungs)
+    with closing(plain) as screener:
         for row in rows:
             found = present.get(row.film)
             if found is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exports.bundle import Bundle
 from exports.runtimes.choose import AUTO, choose, quickest
-from exports.runtimes.load import check_map, load_target
+from exports.runtimes.load import check_lungs, check_map, load_lungs, load_target
 from exports.targets import Target
 from exports.targets import target as target_called
 from jobs.errors import JobFailed, ReportInTheWay
@@ -18,6 +18,7 @@ from screening.audit import CHOSEN, Event
 from screening.clock import now
 from screening.films import is_inside
 from screening.isolation import IsolatedReader
+from screening.model.lung_reading import LungReader
 from screening.pipeline import Screener
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
@@ -63,7 +64,7 @@ def new_job(
     Raises:
         ReportInTheWay: if the report would lie in the folder, or something is there already.
         BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
-            asked for or what heat maps are made of.
+            asked for, or what heat maps or refusals are made of.
         LabelsError: if the labels cannot be read.
     """
     request, bundle = _checked(request)
@@ -97,7 +98,7 @@ def checked(request: Request) -> Request:
 
     Raises:
         BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
-            asked for or what heat maps are made of.
+            asked for, or what heat maps or refusals are made of.
         LabelsError: if the labels cannot be read.
     """
     return _checked(request)[0]
@@ -118,6 +119,7 @@ def _checked(request: Request) -> tuple[Request, Bundle]:
     target = choose(bundle.path, options.runtime, options.precision)
     if options.heatmaps:
         check_map(load_target(bundle.path, target), bundle.path)
+    check_lungs(bundle.path, target.runtime, options.refuse)
     return replace(request, model=bundle.path, options=options), bundle
 
 
@@ -157,6 +159,7 @@ class Opener:
         self._public_key = public_key
         self._history = history
         self._loaded: tuple[tuple[str, Target], Predictor] | None = None
+        self._lungs: tuple[tuple[str, str], LungReader | None] | None = None
 
     def open(self, job: Job) -> Screener:
         """All that is needed to screen the job's films.
@@ -178,7 +181,7 @@ class Opener:
         )
         if options.new_only:
             reader = NewOnly(reader, lambda sha256: self._scored_before(job, sha256))
-        predictor, measured = self._predictor(job, bundle)
+        target, predictor, measured = self._predictor(job, bundle)
         return Screener(
             reader=reader,
             card=bundle.card,
@@ -189,9 +192,18 @@ class Opener:
             gallery=job.gallery,
             bundle=bundle.path,
             measured=measured,
+            lungs=self._lung_reader(job, bundle, target),
         )
 
-    def _predictor(self, job: Job, bundle: Bundle) -> tuple[Predictor, str]:
+    def _lung_reader(self, job: Job, bundle: Bundle, target: Target) -> LungReader | None:
+        wanted = (bundle.sha256, target.runtime)
+        if self._lungs is None or self._lungs[0] != wanted:
+            self._lungs = (wanted, load_lungs(bundle.path, bundle.card, target.runtime))
+        check_lungs(bundle.path, target.runtime, job.options.refuse)
+        reader = self._lungs[1]
+        return None if reader is None else replace(reader, refused=job.options.refuse)
+
+    def _predictor(self, job: Job, bundle: Bundle) -> tuple[Target, Predictor, str]:
         """The job's model; and why it is this one, if that was found out just now."""
         options, measured = job.options, ""
         if options.runtime != AUTO:
@@ -209,4 +221,4 @@ class Opener:
         predictor = self._loaded[1]
         if options.heatmaps:
             check_map(predictor, bundle.path)
-        return predictor, measured
+        return target, predictor, measured

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from screening.decision import Calibration, OperatingPoint
 from screening.errors import CardError
 from screening.findings import CLASSES
+from screening.model.lungs import LungCard
 from screening.preprocess import Preprocessing
 from screening.recognition import Recogniser
 from screening.reference import Reference
@@ -20,6 +21,9 @@ CARD: Final = "card.json"
 
 #: What a MODEL keeps its Keras network in.
 WEIGHTS: Final = "model.keras"
+
+#: What a MODEL may keep its lung network in.
+LUNG_WEIGHTS: Final = "lungs.keras"
 
 #: Raised when a card's fields change their meaning; a card of another format is refused.
 FORMAT: Final = 3
@@ -54,6 +58,7 @@ class Card:
         reference: what a night is held against, to see whether its films are still alike.
         training: data, split, recipe, software and the command, as recorded while training.
         weights_sha256: SHA-256 of ``model.keras``.
+        lungs: its lung network; None if it has none.
         exports: in a bundle, what was converted and how well it agrees; empty in a model.
     """
 
@@ -77,6 +82,7 @@ class Card:
     operating_points: list[dict[str, Any]] = field(default_factory=list)
     reference: Reference | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    lungs: LungCard | None = None
     exports: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -142,6 +148,7 @@ class Card:
                     "reference": None
                     if (reference := fields["reference"]) is None
                     else Reference.from_dict(reference),
+                    "lungs": None if (lungs := fields.get("lungs")) is None else LungCard(**lungs),
                     "classes": tuple(fields["classes"]),
                 }
             )

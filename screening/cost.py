@@ -14,6 +14,7 @@ class Cost:
         decoding: its header and its pixels.
         preparing: what becomes the input tensor, and its hash.
         inference: its share of the network's time.
+        lungs: finding and measuring the lungs; 0 without a lung network.
         answering: what is made of the network's outputs: recognition, statistics, pictures.
     """
 
@@ -21,6 +22,7 @@ class Cost:
     decoding: float = 0.0
     preparing: float = 0.0
     inference: float = 0.0
+    lungs: float = 0.0
     answering: float = 0.0
 
     def __add__(self, other: Self) -> Self:

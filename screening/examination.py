@@ -10,8 +10,11 @@ import numpy.typing as npt
 from screening.card import Card
 from screening.cost import Cost, Stopwatch
 from screening.films import Found
+from screening.findings import PNEUMONIA
 from screening.gallery import HEATMAPS, THUMBNAILS
-from screening.heatmap import evidence, heatmap_png
+from screening.heatmap import Lungs, evidence, heatmap_png
+from screening.model.lung_reading import LungFindings, LungReader
+from screening.model.mask_parts import Mask
 from screening.picture import thumbnail_jpeg
 from screening.pixels.film import Grey
 from screening.predictor import Predictor
@@ -32,6 +35,7 @@ class Examined:
         runtime: what the model was run with; empty if no model was there.
         probability: calibrated P(pneumonia); None unless the film is scored.
         recognition: what was recognised; nothing without a gate.
+        lungs: what the lungs say; nothing without a lung network, and of films that the gate refuses.
         inputs: what the model was shown looks like, by column; of scored films.
         pictures: those that were asked for, by kind.
     """
@@ -40,6 +44,7 @@ class Examined:
     runtime: str = ""
     probability: float | None = None
     recognition: Recognition = field(default_factory=Recognition)
+    lungs: LungFindings = field(default_factory=LungFindings)
     inputs: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -51,12 +56,20 @@ class _Answer:
     Attributes:
         activation: for each cell the log odds beyond those at which a film is called, shape
             (r, c); None if the model gives no map, or none is wanted.
+        mask: where the lungs are, shape (128, 128); None if nobody looked.
     """
 
     probability: float
     recognition: Recognition
     cost: Cost
     activation: npt.NDArray[np.float32] | None = None
+    lungs: LungFindings = field(default_factory=LungFindings)
+    mask: Mask | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """True if the probability is one."""
+        return 0 <= self.probability <= 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +79,14 @@ class Examiner:
     Attributes:
         heatmaps: whether each scored film is to have a heat map.
         thumbnails: whether it is to have a thumbnail.
+        lungs: finds the lungs of films; None if the bundle has no lung network.
     """
 
     card: Card
     predictor: Predictor
     heatmaps: bool = False
     thumbnails: bool = False
+    lungs: LungReader | None = None
 
     def read(
         self, reader: FilmReader, films: Sequence[Found], known: Collection[str] = frozenset()
@@ -118,15 +133,48 @@ class Examiner:
         recognitions = (
             gate.recognise(prediction.embeddings) if gate else [Recognition()] * len(batch)
         )
-        maps = prediction.maps if self.heatmaps else None
+        logits = None if prediction.maps is None else evidence(prediction.maps)
         activations = (
             [None] * len(batch)
-            if maps is None
-            else list(self.card.beyond_threshold(evidence(maps)))
+            if logits is None or not self.heatmaps
+            else list(self.card.beyond_threshold(logits))
         )
         triples = zip(probabilities, recognitions, activations, strict=True)
         cost = Cost(inference=inference, answering=watch.lap() / len(batch))
-        return [_Answer(float(p), recognition, cost, cells) for p, recognition, cells in triples]
+        answers = [_Answer(float(p), recognition, cost, cells) for p, recognition, cells in triples]
+        return self._with_lungs(answers, batch, logits, watch)
+
+    def _with_lungs(
+        self,
+        answers: list[_Answer],
+        batch: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32] | None,
+        watch: Stopwatch,
+    ) -> list[_Answer]:
+        """The same answers with the lungs of the films that have a probability and pass the gate.
+
+        Args:
+            logits: evidence of each cell as the network gives it, shape (n, r, c).
+        """
+        asked = [
+            index
+            for index, answer in enumerate(answers)
+            if answer.is_valid and not answer.recognition.refusal
+        ]
+        if self.lungs is None or not asked:
+            return answers
+        masks = self.lungs.masks([self.card.preprocessing.grey(batch[index]) for index in asked])
+        found = {}
+        for index, mask in zip(asked, masks, strict=True):
+            cells = None if logits is None else logits[index]
+            finding = self.card.operating_point.finding(answers[index].probability)
+            lungs = self.lungs.findings(mask, cells, called=finding == PNEUMONIA)
+            found[index] = replace(answers[index], lungs=lungs, mask=mask)
+        cost = Cost(lungs=watch.lap() / len(asked))
+        return [
+            replace(found[index], cost=answer.cost + cost) if index in found else answer
+            for index, answer in enumerate(answers)
+        ]
 
     def _examined(
         self, film: ReadFilm, answer: _Answer | None, share: float, *, is_first: bool
@@ -138,32 +186,33 @@ class Examiner:
         if is_first:
             plain = replace(plain, seconds=film.seconds + share, cost=film.cost + answer.cost)
         recognition = answer.recognition
-        if not 0 <= answer.probability <= 1:
+        if not answer.is_valid:
             why = reason("no_score")
             failed = replace(plain, status=Status.FAILED, reason=why)
             return Examined(failed, runtime, recognition=recognition)
-        if recognition.refusal:
-            refused = replace(plain, status=Status.REFUSED, reason=recognition.refusal)
-            return Examined(refused, runtime, recognition=recognition)
+        if refusal := recognition.refusal or answer.lungs.refusal:
+            refused = replace(plain, status=Status.REFUSED, reason=refusal)
+            return Examined(refused, runtime, recognition=recognition, lungs=answer.lungs)
         grey = self.card.preprocessing.grey(film.tensor)
         # A copy will be a duplicate, and that is shown once.
-        pictures = self._pictures(plain, grey, answer.activation) if is_first else {}
+        pictures = self._pictures(plain, grey, answer) if is_first else {}
         inputs = _inputs(grey)
         plain = replace(plain, cost=plain.cost + Cost(answering=watch.lap()))
-        return Examined(plain, runtime, answer.probability, recognition, inputs, pictures)
+        return Examined(
+            plain, runtime, answer.probability, recognition, answer.lungs, inputs, pictures
+        )
 
-    def _pictures(
-        self, film: ReadFilm, grey: Grey, activation: npt.NDArray[np.float32] | None
-    ) -> dict[str, bytes]:
+    def _pictures(self, film: ReadFilm, grey: Grey, answer: _Answer) -> dict[str, bytes]:
         """What is asked for of one film, by kind."""
         # Where the pixels say who it is, they are not shown once more.
         if film.header.burned_in_annotation == "YES":
             return {}
         shape, pictures = (film.rows, film.columns), {}
-        if self.heatmaps and activation is not None:
-            pictures[HEATMAPS] = heatmap_png(grey, activation, shape)
+        if self.heatmaps and answer.activation is not None:
+            said = None if answer.mask is None else Lungs(answer.mask, answer.lungs.evidence)
+            pictures[HEATMAPS] = heatmap_png(grey, answer.activation, shape, said)
         if self.thumbnails:
-            pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape)
+            pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape, answer.mask)
         return pictures
 
 

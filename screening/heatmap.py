@@ -5,6 +5,7 @@ have if all of it looked like this cell, so cells of different films can be comp
 and with the threshold.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from typing import Final
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from screening.findings import POSITIVE
-from screening.picture import film_picture
+from screening.picture import OUTLINE, Mask, film_picture, outlined
 from screening.pixels.film import Grey
 
 Floats = npt.NDArray[np.float32]
@@ -53,7 +54,10 @@ _TO_OKLAB: Final = np.array(
 )
 
 #: Of the scale of colours below a heat map.
-SCALE_ROWS: Final = 26
+_SCALE_ROWS: Final = 26
+#: Of the line on the lungs below it.
+_LUNG_ROWS: Final = 14
+_TEXT: Final = (200, 200, 200)
 _SCALE_COLUMNS: Final = 180
 _TICKS: Final = (0, 5, 10, 15)
 
@@ -89,11 +93,44 @@ def overlay(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None
     return _tinted(film, steps)
 
 
-def heatmap_png(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None) -> bytes:
-    """:func:`overlay` above a scale of its colours, as a PNG file without any text chunk."""
+@dataclass(frozen=True, eq=False)
+class Lungs:
+    """The lungs of a film, for its heat map.
+
+    Attributes:
+        mask: where they are, any shape (r, c).
+        evidence: share of the evidence for pneumonia that lies inside them, 0..1; None if there is
+            no evidence.
+    """
+
+    mask: Mask
+    evidence: float | None
+
+
+def strip_rows(*, lungs: bool) -> int:
+    """Pixel rows below the film in a heat map, with or without a line on the lungs."""
+    return _SCALE_ROWS + _LUNG_ROWS * lungs
+
+
+def heatmap_png(
+    grey: Grey,
+    activation: Floats,
+    shape: tuple[int, int] | None = None,
+    lungs: Lungs | None = None,
+) -> bytes:
+    """:func:`overlay` above a scale of its colours, as a PNG file without any text chunk.
+
+    Args:
+        lungs: they are outlined, and a line below the scale says how much of the evidence lies
+            inside them; None for neither.
+    """
     picture = overlay(grey, activation, shape)
     scale = _scale(max(picture.width, _SCALE_COLUMNS))
-    sheet = Image.new("RGB", (scale.width, picture.height + scale.height))
+    rows = strip_rows(lungs=lungs is not None)
+    sheet = Image.new("RGB", (scale.width, picture.height + rows))
+    if lungs is not None:
+        picture = outlined(picture, lungs.mask)
+        _write_lungs(sheet, picture.height + _SCALE_ROWS, lungs.evidence)
     sheet.paste(picture, ((scale.width - picture.width) // 2, 0))
     sheet.paste(scale, (0, picture.height))
     buffer = BytesIO()
@@ -133,15 +170,27 @@ def _colours() -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=64)
 def _scale(width: int) -> Image.Image:
     """The colours on middle grey with their log odds, right-aligned below a picture."""
-    strip = Image.new("RGB", (width, SCALE_ROWS))
+    strip = Image.new("RGB", (width, _SCALE_ROWS))
     bar_width = _SCALE_COLUMNS - 60
     steps = np.linspace(0, 1, bar_width, dtype=np.float32)
     bar = _tinted(Image.new("L", (bar_width, 8), 110), np.tile(steps, (8, 1)))
     left = width - bar_width - 15
     strip.paste(bar, (left, 3))
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default()
-    draw.text((left - 8, 12), "log odds", fill=(200, 200, 200), font=font, anchor="ra")
+    draw.text((left - 8, 12), "log odds", fill=_TEXT, font=font, anchor="ra")
     for tick in _TICKS:
         x = left + (tick - FAINTEST) / (STRONGEST - FAINTEST) * (bar_width - 1)
-        draw.text((x, 12), str(tick), fill=(200, 200, 200), font=font, anchor="ma")
+        draw.text((x, 12), str(tick), fill=_TEXT, font=font, anchor="ma")
     return strip
+
+
+def _write_lungs(sheet: Image.Image, top: int, evidence: float | None) -> None:
+    """Name the outline and give the evidence inside it, right-aligned as the scale is."""
+    said = "lung evidence none" if evidence is None else f"lung evidence {evidence:.2f}"
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    right = sheet.width - 8
+    draw.text((right, top), said, fill=_TEXT, font=font, anchor="ra")
+    left = right - int(draw.textlength(said, font=font)) - 12
+    draw.text((left, top), "lungs", fill=_TEXT, font=font, anchor="ra")
+    left -= int(draw.textlength("lungs", font=font)) + 4
+    draw.line((left - 12, top + 6, left, top + 6), fill=OUTLINE)

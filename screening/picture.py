@@ -4,9 +4,16 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageFilter
 
 from screening.pixels.film import Grey
+
+Mask = npt.NDArray[np.bool_]
+
+#: Of lungs: sky blue for colour-blind readers (Okabe and Ito, 2008), far from all colours of a heat
+#: map, which have no blue.
+OUTLINE: Final = (86, 180, 233)
 
 #: A film that is narrower is shown as this share of its length.
 _NARROWEST: Final = 0.25
@@ -29,11 +36,41 @@ def film_picture(grey: Grey, shape: tuple[int, int] | None, longest: int) -> Ima
     return film.resize(_size(rows, columns, longest), Image.Resampling.BICUBIC)
 
 
-def thumbnail_jpeg(grey: Grey, shape: tuple[int, int] | None = None) -> bytes:
-    """:func:`film_picture` as a small JPEG file, without any comment."""
-    buffer = BytesIO()
-    film_picture(grey, shape, _THUMBNAIL).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+def thumbnail_jpeg(
+    grey: Grey, shape: tuple[int, int] | None = None, lungs: Mask | None = None
+) -> bytes:
+    """:func:`film_picture` as a small JPEG file, without any comment.
+
+    Args:
+        lungs: what is outlined, see :func:`outlined`; None for nothing.
+    """
+    buffer, film = BytesIO(), film_picture(grey, shape, _THUMBNAIL)
+    picture = film if lungs is None else outlined(film, lungs)
+    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return buffer.getvalue()
+
+
+def outlined(picture: Image.Image, mask: Mask) -> Image.Image:
+    """A picture with a thin line around the lungs; none where they end at an edge of the film.
+
+    Args:
+        mask: where the lungs are, any shape (r, c); it spans the picture.
+
+    Returns:
+        A picture of the same size, in RGB.
+    """
+    lungs = Image.fromarray(mask.astype(np.uint8) * 255)
+    smooth = lungs.resize(picture.size, Image.Resampling.BICUBIC)
+    # The pixels of the mask are not to be seen as steps.
+    smooth = smooth.filter(ImageFilter.GaussianBlur(0.6 * max(picture.size) / max(mask.shape)))
+    inside = smooth.point(lambda value: 255 * (value >= 128))
+    line = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
+    edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
+    drawn = picture.convert("RGB")
+    # A dark edge lets the line be seen on a bright film, too.
+    drawn.paste((0, 0, 0), mask=edge.point(lambda value: value // 2))
+    drawn.paste(OUTLINE, mask=line)
+    return drawn
 
 
 def _size(rows: int, columns: int, longest: int) -> tuple[int, int]:

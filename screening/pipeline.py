@@ -10,6 +10,7 @@ from screening.clock import now
 from screening.examination import Examined, Examiner
 from screening.films import Found
 from screening.gallery import HEATMAPS, THUMBNAILS, Gallery, place_of
+from screening.model.lung_reading import LungReader
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
 from screening.reading import FilmReader
@@ -44,6 +45,7 @@ class Screener:
         shown_name: how one film is named in the row of another.
         gallery: where pictures go; None if none are asked for.
         measured: why this model of the bundle; empty if it was asked for.
+        lungs: finds the lungs of films; None if the bundle has no lung network.
         bundle: where the model is, for those who load it elsewhere; None if it is in none.
     """
 
@@ -56,6 +58,7 @@ class Screener:
     gallery: Gallery | None = None
     measured: str = ""
     bundle: Path | None = None
+    lungs: LungReader | None = None
 
     @property
     def folder(self) -> Path:
@@ -67,7 +70,7 @@ class Screener:
         """What puts films to the model, with the pictures that are asked for."""
         gallery = self.gallery
         heatmaps, thumbnails = (gallery.heatmaps, gallery.thumbnails) if gallery else (False, False)
-        return Examiner(self.card, self.predictor, heatmaps, thumbnails)
+        return Examiner(self.card, self.predictor, heatmaps, thumbnails, self.lungs)
 
     def close(self) -> None:
         """Let go of what reading needed; films still being read are given up."""
@@ -106,7 +109,7 @@ class Screener:
         return rows
 
     def _decided(self, examined: Examined, seen: Seen) -> Row:
-        film, recognition = examined.film, examined.recognition
+        film, recognition, lungs = examined.film, examined.recognition, examined.lungs
         first = seen.files.get(film.sha256)
         if first is not None and film.status is Status.SCORED:
             sentence = reason("same_bytes", self.shown_name(first))
@@ -116,6 +119,7 @@ class Screener:
             "frontal": recognition.frontal,
             "domain_distance": recognition.distance,
             "tensor_sha256": film.tensor_sha256,
+            "lung_area": lungs.area,
         }
         if film.status is not Status.SCORED or examined.probability is None:
             return self._row(examined, **measured, warnings="; ".join(film.warnings))
@@ -129,7 +133,8 @@ class Screener:
             probability=examined.probability,
             prediction=point.finding(examined.probability),
             threshold=point.threshold,
-            warnings="; ".join(film.warnings + recognition.warnings + same),
+            lung_evidence=lungs.evidence,
+            warnings="; ".join(film.warnings + recognition.warnings + lungs.warnings + same),
         )
 
     def _row(self, examined: Examined, **scored: object) -> Row:

@@ -2,6 +2,15 @@
 
 from typing import Final
 
+#: What is wrong with the lung fields of a film: a warning, or with --refuse a refusal.
+_LUNGS: Final = {
+    "lungs_not_found": "No lungs were found on the film",
+    "lungs_cut_off": "The lungs are cut off at an edge of the film",
+    "lungs_small": "The lungs are small on the film",
+    "lungs_tilted": "The lungs are tilted",
+    "lungs_asymmetric": "One lung is much smaller than the other",
+}
+
 #: The file is no film that this model may read. That is an answer, not a fault.
 REFUSALS: Final = {
     "not_image": "The file is not an image",
@@ -11,6 +20,7 @@ REFUSALS: Final = {
     "too_small": "The film is too small to be read",
     "blank": "The film is blank",
     "not_frontal_chest": "The picture does not look like a frontal chest film",
+    **_LUNGS,
 }
 
 #: The file should be a film but could not be read.
@@ -42,6 +52,8 @@ WARNINGS: Final = {
     "out_of_domain": "The film is unlike those that the model was trained on",
     "inverted": "The film looks like a negative: black and white seem to be exchanged",
     "rotated": "The film does not look upright",
+    **_LUNGS,
+    "low_lung_evidence": "Most of the evidence for pneumonia lies outside the lungs",
 }
 
 _SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES | WARNINGS

@@ -53,6 +53,10 @@ class Row:
         sharpness: mean absolute Laplacian.
         decoding: ``full``, or what reduced a large film sooner, and by how much: ``jpeg/2``,
             ``jpeg2000/4``, ``mean/4``; empty if it was not decoded.
+        lung_evidence: share of the evidence for pneumonia that lies inside the lungs, 0 to 1, four
+            decimals; of scored films, if the model has a lung network and a map, and the map has
+            evidence for pneumonia at all.
+        lung_area: share of the film that is lung, 0 to 1, four decimals.
     """
 
     film: str
@@ -89,6 +93,8 @@ class Row:
     white: float | None = None
     sharpness: float | None = None
     decoding: str = ""
+    lung_evidence: float | None = None
+    lung_area: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -123,10 +129,11 @@ INPUT_COLUMNS: Final = {
 _NUMBERS: Final = (
     *("probability", "threshold", "seconds", "frontal", "domain_distance"),
     *INPUT_COLUMNS.values(),
+    *("lung_evidence", "lung_area"),
 )
 
 # Older reports end with these, the newest first.
-_ENDS: Final = ("sharpness", "heatmap")
+_ENDS: Final = ("decoding", "sharpness", "heatmap")
 _KNOWN: Final = (COLUMNS, *(COLUMNS[: COLUMNS.index(end) + 1] for end in _ENDS))
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").

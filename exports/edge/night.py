@@ -77,6 +77,7 @@ class Night:
             # Two keys would give one patient two names.
             "key": screener.key.hash("journal", "key"),
             "heatmaps": screener.gallery is not None,
+            "refuse": [] if screener.lungs is None else list(screener.lungs.refused),
             "watch": self.watch,
             LISTED: [] if self.watch else [asdict(found) for found in discover(screener.folder)],
         }

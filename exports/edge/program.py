@@ -12,13 +12,14 @@ from types import FrameType
 from exports.bundle import Bundle
 from exports.edge.night import Night, gallery_of, is_whole, journal_of, screen_film
 from exports.errors import BundleError
-from exports.runtimes.load import check_map, is_installed, load, load_target
+from exports.runtimes.load import check_map, is_installed, load, load_lungs, load_target
 from exports.selftest import check_selftest, targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from screening.errors import ReportError, ScreeningError
 from screening.gallery import Gallery
 from screening.isolation import IsolatedReader
 from screening.limits import Limits
+from screening.model.lungs import QUALITY
 from screening.pipeline import Screener
 from screening.predictor import Predictor
 from screening.privacy import PatientKey
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--heatmaps", action="store_true", help=about)
     about = "decode all of every film, also where less of a large one comes to nearly the same"
     parser.add_argument("--exact", action="store_true", help=about)
+    about = "refuse films with this flaw instead of giving them a warning; may be repeated"
+    parser.add_argument("--refuse", action="append", choices=QUALITY, default=[], help=about)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
     about = "a model of the bundle (default: the most exact one of the runtime)"
@@ -133,10 +136,15 @@ def _screener(
     bundle: Bundle, arguments: argparse.Namespace, folder: Path, gallery: Gallery | None
 ) -> Screener:
     predictor = _predictor(bundle, arguments)
+    refused = tuple(sorted(set(arguments.refuse)))
+    target = TARGETS[predictor.runtime.partition("/")[0]]
+    lungs = load_lungs(bundle.path, bundle.card, target.runtime, refused)
     key = PatientKey.load_or_create(arguments.key)
     limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
     reader = IsolatedReader(folder, bundle.card.preprocessing, limits, exact=arguments.exact)
-    return Screener(reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery)
+    return Screener(
+        reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery, lungs=lungs
+    )
 
 
 def _predictor(bundle: Bundle, arguments: argparse.Namespace) -> Predictor:

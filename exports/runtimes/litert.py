@@ -27,14 +27,10 @@ class LiteRTPredictor:
     """
 
     def __init__(self, path: Path, target: str, threads: int = 1) -> None:
-        self._path = path
-        self._threads = max(1, threads)
-        self._lock = threading.Lock()
-        runner = self._new_runner()
-        # An interpreter is for one thread at a time.
-        self._idle = [runner]
-        self._film = runner.get_input_details()["film"]
-        self._outputs = runner.get_output_details()
+        self._runners = _Runners(path, threads)
+        with self._runners.taken() as runner:
+            self._film = runner.get_input_details()["film"]
+            self._outputs = runner.get_output_details()
         if lacking := {"score", "embedding"} - self._outputs.keys():
             raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
         self.has_map = "map" in self._outputs
@@ -42,17 +38,51 @@ class LiteRTPredictor:
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         """Scores for `tensors`, shape (n, rows, columns, channels)."""
-        runner = self._take()
-        given = runner(film=_as_integers(tensors, self._film))
-        self._idle.append(runner)
+        with self._runners.taken() as runner:
+            given = runner(film=_as_integers(tensors, self._film))
         outputs = {name: _as_floats(values, self._outputs[name]) for name, values in given.items()}
         return Prediction(outputs["score"], outputs["embedding"], outputs.get("map"))
 
-    def _take(self) -> Any:
-        with self._lock:
-            return self._idle.pop() if self._idle else self._new_runner()
 
-    def _new_runner(self) -> Any:
+class LiteRTLungs:
+    """A lung network in LiteRT, on the processor; see :class:`~screening.model.lungs.LungNetwork`.
+
+    Args:
+        path: ``lungs.tflite``, with one input and one output in float32.
+        threads: processor threads.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        self._runners = _Runners(path, threads)
+        with self._runners.taken() as runner:
+            (self._input,) = runner.get_input_details()
+            (self._output,) = runner.get_output_details()
+
+    def find(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probability of lung, shape (n, 128, 128), for `inputs`, shape (n, 128, 128, 1)."""
+        with self._runners.taken() as runner:
+            given = runner(**{self._input: inputs})
+        return np.asarray(given[self._output][..., 0])
+
+
+class _Runners:
+    """Interpreters of one file: each is for one thread at a time."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path = path
+        self._threads = max(1, threads)
+        self._lock = threading.Lock()
+        self._idle: list[Any] = []
+
+    @contextmanager
+    def taken(self) -> Iterator[Any]:
+        """A signature runner that no other thread has; one that failed is not used again."""
+        with self._lock:
+            runner = self._idle.pop() if self._idle else self._new()
+        yield runner
+        self._idle.append(runner)
+
+    def _new(self) -> Any:
         with _greeting_dropped():
             interpreter = Interpreter(str(self._path), num_threads=self._threads)
             interpreter.allocate_tensors()

@@ -1,11 +1,16 @@
 """Load one of a bundle's models in the runtime that it was made for."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from exports.errors import BundleError, RuntimeMissing
-from exports.targets import LITERT, ONNX, TARGETS, Target
+from exports.targets import LITERT, LUNGS, ONNX, TARGETS, Target
+from screening.card import Card
+from screening.model.lung_reading import LungReader
+from screening.model.lungs import LungCard, LungNetwork
 from screening.predictor import Predictor
 
 _MODULES: Final = {ONNX: "onnxruntime", LITERT: "ai_edge_litert"}
@@ -64,7 +69,7 @@ def load_target(bundle: Path, target: Target, threads: int | None = None) -> Pre
             f"the target {target.name} needs {package}; run: pip install {package}"
         )
     path = bundle / target.file
-    try:
+    with _loading(path):
         if target.runtime == ONNX:
             from exports.runtimes.onnx import OnnxPredictor
 
@@ -72,6 +77,63 @@ def load_target(bundle: Path, target: Target, threads: int | None = None) -> Pre
         from exports.runtimes.litert import LiteRTPredictor
 
         return LiteRTPredictor(path, target.name, threads or 1)
+
+
+def load_lungs(
+    bundle: Path, card: Card, runtime: str, refused: Sequence[str] = (), threads: int = 1
+) -> LungReader | None:
+    """What finds the lungs of films; None if the bundle has no lung network for this runtime.
+
+    Args:
+        runtime: that of the model; it is installed.
+        refused: codes of image quality for which a film is refused.
+        threads: processor threads that run it.
+
+    Raises:
+        BundleError: if the runtime cannot read the file, or films are to be refused by it and it is
+            not there.
+    """
+    check_lungs(bundle, runtime, refused)
+    path = bundle / LUNGS[runtime]
+    if not path.exists():
+        return None
+    return LungReader(
+        load_lung_network(path, runtime, threads), card.lungs or LungCard(), tuple(refused)
+    )
+
+
+def load_lung_network(path: Path, runtime: str, threads: int = 1) -> LungNetwork:
+    """The lung network in a file.
+
+    Raises:
+        BundleError: if the runtime cannot read the file.
+    """
+    with _loading(path):
+        if runtime == ONNX:
+            from exports.runtimes.onnx import OnnxLungs
+
+            return OnnxLungs(path, threads)
+        from exports.runtimes.litert import LiteRTLungs
+
+        return LiteRTLungs(path, threads)
+
+
+def check_lungs(bundle: Path, runtime: str, refused: Sequence[str]) -> None:
+    """Refuse a bundle without a lung network if films are to be refused by it.
+
+    Raises:
+        BundleError: saying so.
+    """
+    if refused and not (bundle / LUNGS[runtime]).exists():
+        raise BundleError(
+            f"the bundle {bundle} has no lung network for the runtime {runtime}; run without --refuse"
+        )
+
+
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    try:
+        yield
     # ONNX Runtime's errors have no root but Exception; LiteRT raises ValueError and others.
     except Exception as error:
         raise BundleError(f"{path} cannot be loaded: {error}") from error

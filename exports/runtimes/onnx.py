@@ -45,18 +45,7 @@ class OnnxPredictor:
     """
 
     def __init__(self, path: Path, target: str, threads: int = 0) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Spinning threads would take the cores that decode the next films.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if not has_vnni():
-            # Without these instructions sums of 8-bit products overflow: log odds moved by up to
-            # 1.5. So they are widened first, which takes twice as long and is exact to the bit.
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        self._session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
-        give_back()  # loading a model takes as much again
+        self._session = _session(path, threads)
         self._input = self._session.get_inputs()[0].name
         given = {output.name for output in self._session.get_outputs()}
         if lacking := {"score", "embedding"} - given:
@@ -72,3 +61,39 @@ class OnnxPredictor:
             for start in range(0, len(tensors), _TOGETHER)
         ]
         return Prediction(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+class OnnxLungs:
+    """A lung network in ONNX Runtime, on the processor; see :class:`~screening.model.lungs.LungNetwork`.
+
+    Args:
+        path: ``lungs.onnx``, with one output.
+        threads: processor threads; 0 for one a core.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._session = _session(path, threads)
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+
+    def find(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probability of lung, shape (n, 128, 128), for `inputs`, shape (n, 128, 128, 1)."""
+        parts = [
+            self._session.run([self._output], {self._input: inputs[start : start + _TOGETHER]})[0]
+            for start in range(0, len(inputs), _TOGETHER)
+        ]
+        return np.asarray(np.concatenate(parts)[..., 0])
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would take the cores that decode the next films.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not has_vnni():
+        # Without these instructions sums of 8-bit products overflow: log odds moved by up to
+        # 1.5. So they are widened first, which takes twice as long and is exact to the bit.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    give_back()  # loading a model takes as much again
+    return session

@@ -16,6 +16,7 @@ from exports.targets import FLOAT32, INT8, LITERT, ONNX
 from jobs.job import Job
 from jobs.options import Options
 from screening.limits import Limits
+from screening.model.lungs import QUALITY
 from screening.report.labels import Policy
 
 if TYPE_CHECKING:
@@ -197,6 +198,12 @@ _SCREENING_OPTIONS: Final = (
         help="Show each scored film, small; its pixels may hold text.",
     ),
     click.option(
+        "--refuse",
+        type=click.Choice(QUALITY),
+        multiple=True,
+        help="Refuse films with this flaw instead of giving them a warning; may be repeated.",
+    ),
+    click.option(
         "--settle",
         type=click.FloatRange(0),
         default=Options.settle,
@@ -270,6 +277,7 @@ def request_of(
     priority: int = 0,
     not_before: datetime | None = None,
     tags: tuple[str, ...] = (),
+    refuse: tuple[str, ...] = (),
     **options: Any,
 ) -> Request:
     """What these options ask for."""
@@ -280,7 +288,7 @@ def request_of(
         folder=folder,
         model=model,
         report=out,
-        options=Options(limits=limits, **options),
+        options=Options(limits=limits, refuse=tuple(sorted(set(refuse))), **options),
         priority=priority,
         not_before=not_before.timestamp() if not_before else 0.0,
         tags=tags,

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from screening.decision import Calibration, OperatingPoint, logits
 from screening.findings import CLASSES, POSITIVE
+from screening.model.lungs import lung_evidence
 from screening.report.intervals import Booleans, Figure, Floats, draws, share
 from screening.report.metrics import Scored, auroc
 from screening.training.data.sources import reliable
@@ -60,28 +60,6 @@ class ModelUnderTest:
     calibration: Calibration
     point: OperatingPoint
     evidence: Callable[[Greys], npt.NDArray[np.float32]] | None = None
-
-
-def coverage(mask: Mask, rows: int, columns: int) -> Grey:
-    """The share of each of `rows` x `columns` cells that the mask covers, 0..1."""
-    image = Image.fromarray(np.asarray(mask, np.float32))
-    return np.asarray(image.resize((columns, rows), Image.Resampling.BOX), np.float32)
-
-
-def lung_evidence(evidence: npt.NDArray[np.float32], mask: Mask) -> float:
-    """The share of the evidence for pneumonia that lies in the lungs.
-
-    Args:
-        evidence: logits of each cell, shape (rows', columns'); what is below 0 does not count.
-        mask: lung fields, shape (rows, columns).
-
-    Returns:
-        0..1; NaN if no cell has evidence for pneumonia.
-    """
-    positive = np.maximum(evidence, 0)
-    total = float(positive.sum())
-    inside = float((positive * coverage(mask, *evidence.shape)).sum())
-    return inside / total if total > 0 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,9 +291,8 @@ def _evidence(films: _Films, model: ModelUnderTest) -> list[dict[str, Any]]:
     if model.evidence is None or not len(called):
         return []
     maps = model.evidence(films.greys[called])
-    shares = np.array(
-        [lung_evidence(each, mask) for each, mask in zip(maps, films.masks[called], strict=True)]
-    )
+    # A film without evidence for pneumonia has no share.
+    shares = np.array(list(map(lung_evidence, maps, films.masks[called])), np.float64)
     seen = np.flatnonzero(np.isfinite(shares))
     side, shares = films.side.at(called[seen]), shares[seen]
     groups: dict[tuple[str, str], list[int]] = {}

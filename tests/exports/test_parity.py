@@ -198,6 +198,29 @@ def test_verdicts_are_those_of_a_report():
     assert scored == Verdict(Status.SCORED, "PNEUMONIA", ("out_of_domain", "rotated"))
 
 
+def test_evidence_that_moves_out_of_the_lungs_is_a_flip():
+    class Sided(BrightnessPredictor):
+        """All evidence of a bright film lies on one side."""
+
+        def __init__(self, left):
+            super().__init__()
+            self.map = np.zeros((1, 2, 2, 2), np.float32)
+            self.map[0, :, 0 if left else 1, 1] = 5
+
+        def predict(self, given):
+            maps = np.repeat(self.map, len(given), axis=0)
+            return replace(super().predict(given), maps=maps)
+
+    mask = np.zeros((128, 128), np.bool_)
+    mask[:, :64] = True
+    tensors = [np.full((32, 32, 1), grey, np.float32) for grey in (0.7, 0.3)]
+    inside, outside = (
+        answers(Sided(left), tensors, make_card(), 8, [mask] * 2).verdicts for left in (True, False)
+    )
+    assert [one.warnings for one in inside] == [(), ()]
+    assert [one.warnings for one in outside] == [("low_lung_evidence",), ()]
+
+
 def test_a_target_is_asked_in_batches_and_film_by_film():
     predictor = BrightnessPredictor()
     tensors = [np.full((32, 32, 1), grey, np.float32) for grey in np.linspace(0, 1, 9)]

@@ -15,6 +15,7 @@ from exports.targets import TARGETS
 from makers import make_card
 from recogniser_makers import make_recogniser
 from screening.card import Card
+from screening.model.lungs import LungCard
 from screening.recognition import Recogniser
 
 SIDE = 32
@@ -73,6 +74,28 @@ def write_model(
     return path
 
 
+def write_lungs(path: Path, sign: float = -1.0) -> Path:
+    """A lung network that takes what is darker than the film's mean for lung.
+
+    Args:
+        sign: 1 for what is brighter.
+    """
+    steep = helper.make_tensor("steep", TensorProto.FLOAT, [1], [8.0 * sign])
+    nodes = [
+        helper.make_node("Mul", ["film", "steep"], ["odds"]),
+        helper.make_node("Sigmoid", ["odds"], ["lungs"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 128, 128, 1])
+        for name in ("film", "lungs")
+    ]
+    graph = helper.make_graph(nodes, "darkness", ends[:1], ends[1:], [steep])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return path
+
+
 def brightness_gate() -> Recogniser:
     """Takes pictures whose first row is brighter than 0.48 for frontal chest films."""
     frontal = np.zeros(SIDE + 1, np.float32)
@@ -87,11 +110,18 @@ def write_bundle(
     shift: float = 0.0,
     gate: Recogniser | None = None,
     outputs: Sequence[str] = ("score", "embedding"),
+    lungs: float = 0.0,
 ) -> Bundle:
-    """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly."""
+    """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly.
+
+    Args:
+        lungs: sign of its lung network; 0 for none.
+    """
     folder.mkdir(parents=True)
-    card = replace(make_card(), gate=gate)
+    card = replace(make_card(), gate=gate, lungs=LungCard() if lungs else None)
     card.write(folder)
+    if lungs:
+        write_lungs(folder / "lungs.onnx", lungs)
     write_model(folder / "model.onnx", outputs=outputs)
     write_selftest(folder, card, [TARGETS["onnx"]])
     write_model(folder / "model.onnx", shift, outputs)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from distributed import LocalCluster
 
-from exports.runtimes.load import load
+from exports.runtimes.load import load, load_lungs
 from jobs.engines.cluster import link, remote
 from jobs.engines.cluster.access import Access
 from jobs.engines.cluster.engine import ClusterEngine
@@ -21,13 +21,14 @@ from jobs.engines.local import LocalEngine
 from jobs.errors import ClusterUnavailable, JobFailed, Stopped
 from jobs.new_only import NewOnly
 from jobs.stop import Stop
-from makers import write_film
+from lung_makers import lung_film, two_lungs
+from makers import encoded, write_film
 from screening.films import Found, discover
 from screening.gallery import Gallery
 from screening.isolation import IsolatedReader
 from screening.pipeline import Screener, Seen
 from screening.row import Status
-from tiny_model import write_bundle
+from tiny_model import WITH_MAP, write_bundle
 
 #: Dask leaves some connections that were broken off to the garbage collector.
 SOCKETS = "unclosed <socket"
@@ -132,6 +133,24 @@ def test_the_rows_are_those_of_the_local_engine(engine, bright, films, batch):
     expected = screened(LocalEngine(2), bright, films)
     assert screened(engine, bright, films, batch) == expected
     assert {row.status for row in expected} == set(Status)
+
+
+@pytest.mark.parametrize("refuse", [(), ("lungs_small",)], ids=["warn", "refuse"])
+def test_what_is_said_of_lungs_comes_with_the_rows(engine, folder, key, tmp_path, refuse):
+    bundle = write_bundle(tmp_path / "lungs", outputs=WITH_MAP, lungs=-1)
+    for number, width in enumerate((0.14, 0.08, 0.1)):
+        film = lung_film(two_lungs(width=width, height=2 * width))
+        (folder / f"{number}.png").write_bytes(encoded(film))
+    reader = IsolatedReader(folder, bundle.card.preprocessing)
+    lungs = load_lungs(bundle.path, bundle.card, "onnx", refuse)
+    predictor = load(bundle.path)
+    plain = Screener(reader, bundle.card, bundle.sha256, predictor, key, bundle=bundle.path)
+    with closing(reader):
+        screener, films = replace(plain, lungs=lungs), discover(folder)
+        expected = screened(LocalEngine(2), screener, films)
+        assert screened(engine, screener, films) == expected
+    assert {row.lung_area is None for row in expected} == {False}
+    assert [row.status for row in expected].count(Status.REFUSED) == 2 * len(refuse)
 
 
 def test_pictures_come_with_the_rows(engine, bright, films, tmp_path):

@@ -36,5 +36,14 @@ def test_stages_are_given_a_film_and_as_shares_of_all_that_was_spent():
     assert apart == "start-up 1.5 s, report 2.0 s"
 
 
+def test_lungs_are_a_stage_of_their_own_if_they_were_looked_for():
+    profile, clock = profiled()
+    profile.told([Cost(inference=0.009)], 0.0)
+    clock.seconds += 1
+    assert "lungs" not in table(profile)
+    profile.told([Cost(lungs=0.001)], 0.0)
+    assert table(profile)["lungs"] == ["0.50", "10%"]
+
+
 def test_a_job_without_a_film_has_no_stages():
     assert list(profiled()[0].lines()) == ["No film was screened."]

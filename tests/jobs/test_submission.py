@@ -1,5 +1,6 @@
 """What is checked before a job is queued, and again before it is carried out."""
 
+import json
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -50,6 +51,32 @@ def test_a_new_job_waits_and_names_its_bundle_by_hash(request_job, folder, bundl
     assert (job.folder, job.report) == (folder, tmp_path / "report")
     assert (job.model, job.model_sha256) == (bundle.path, bundle.sha256)
     assert job.submitted_at.endswith("+00:00")
+
+
+def test_films_can_be_refused_only_by_a_bundle_with_a_lung_network(request_job, tmp_path):
+    with pytest.raises(BundleError, match="has no lung network for the runtime onnx"):
+        request_job(refuse=("lungs_small",))
+    lungs = write_bundle(tmp_path / "lungs", lungs=-1)
+    job = request_job(model=lungs.path, refuse=("lungs_small",))
+    assert Options.from_dict(json.loads(json.dumps(job.options.as_dict()))) == job.options
+    assert open_screener(job).lungs.refused == ("lungs_small",)
+
+
+def test_options_of_an_older_version_refuse_nothing(request_job):
+    values = request_job().options.as_dict()
+    del values["refuse"]
+    assert Options.from_dict(values).refuse == ()
+
+
+def test_lungs_are_loaded_once_and_refuse_what_each_job_asks_for(request_job, tmp_path):
+    lungs = write_bundle(tmp_path / "lungs", lungs=-1)
+    opener = Opener(lambda _job, _sha256: "")
+    first, second = (
+        opener.open(request_job(model=lungs.path, report=tmp_path / name, refuse=refuse)).lungs
+        for name, refuse in (("a", ("lungs_small",)), ("b", ()))
+    )
+    assert (first.refused, second.refused) == (("lungs_small",), ())
+    assert first.network is second.network
 
 
 def test_the_default_report_is_called_like_the_job(request_job, tmp_path):

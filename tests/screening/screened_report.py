@@ -10,7 +10,7 @@ from PIL import Image
 
 from screening.audit import Event
 from screening.gallery import Gallery, place_of
-from screening.heatmap import SCALE_ROWS
+from screening.heatmap import strip_rows
 from screening.privacy import PatientKey
 from screening.report.labels import Labels
 from screening.report.pages import drawing
@@ -60,7 +60,7 @@ ROWS = [
 def picture() -> bytes:
     """A PNG of a few bytes: of eight rows, and the scale of colours below them."""
     buffer = BytesIO()
-    Image.fromarray(np.zeros((8 + SCALE_ROWS, 8), np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.zeros((8 + strip_rows(lungs=False), 8), np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ from recogniser_makers import make_recogniser
 from screening.card import FORMAT, Card, sha256_of
 from screening.decision import Calibration
 from screening.errors import CardError
+from screening.model.lungs import LungCard
 from screening.reference import INPUTS, Reference, Spread, histogram, rising
 
 
@@ -50,6 +51,21 @@ def test_a_card_that_was_written_is_read_back(tmp_path: Path) -> None:
     card = make_card(0.375)
     card.write(tmp_path)
     assert Card.read(tmp_path) == card
+
+
+def test_a_card_keeps_what_it_says_of_lungs(tmp_path: Path) -> None:
+    card = replace(make_card(), lungs=LungCard("ab" * 32, 0.4, {"dice": 0.96}))
+    card.write(tmp_path)
+    assert Card.read(tmp_path) == card
+
+
+def test_a_card_of_before_says_nothing_of_lungs(tmp_path: Path) -> None:
+    make_card().write(tmp_path)
+    path = tmp_path / "card.json"
+    fields = json.loads(path.read_text())
+    del fields["lungs"]
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    assert Card.read(tmp_path).lungs is None
 
 
 def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
@@ -109,6 +125,9 @@ def test_a_card_of_another_format_is_refused(tmp_path: Path, number: object) -> 
         {"calibration": [1.0]},
         {"classes": None},
         {"colour": "blue"},
+        {"lungs": {"low_evidence": 2}},
+        {"lungs": {"figures": [1]}},
+        {"lungs": [0.5]},
     ],
     ids=str,
 )

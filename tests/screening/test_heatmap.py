@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lung_makers import two_lungs
 from makers import grey_film
 from screening.heatmap import (
     FAINTEST,
     STRONGEST,
+    Lungs,
     _colours,
     evidence,
     heatmap_png,
     overlay,
+    strip_rows,
 )
+from screening.picture import OUTLINE
 
 GREY = grey_film(1, side=64).astype(np.float32) / 255
 
@@ -160,3 +164,42 @@ def test_a_file_is_the_picture_above_the_scale_of_its_colours(shape: tuple[int, 
     strongest = overlay(np.full((9, 9), 110 / 255, np.float32), cells([STRONGEST])).getpixel((9, 9))
     assert (bar == strongest).all(axis=1).any()
     assert [110, 110, 110] in bar.tolist()
+
+
+@pytest.mark.parametrize("reader", [*DICHROMATS, "usual"])
+def test_the_outline_is_told_from_every_colour_of_the_map(reader: str) -> None:
+    cones = np.array(DICHROMATS.get(reader, np.eye(3)))
+    *colours, line = (linear(np.array([*_colours(), OUTLINE])) @ cones.T).clip(0, 1)
+    distances = np.abs(np.cbrt(colours) - np.cbrt(line)).max(axis=1)
+    assert distances.min() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (200, 100), (300, 20)], ids=str)
+@pytest.mark.parametrize("share", [0.8271, 0.0, None])
+def test_a_line_below_the_scale_says_what_lies_inside(shape, share) -> None:
+    hot = cells([8, 2], [0, -1])
+    with Image.open(BytesIO(heatmap_png(GREY, hot, shape))) as sheet:
+        plain = np.asarray(sheet)
+    said = heatmap_png(GREY, hot, shape, Lungs(two_lungs(), share))
+    with Image.open(BytesIO(said)) as sheet:
+        lines = np.asarray(sheet)
+    more = strip_rows(lungs=True) - strip_rows(lungs=False)
+    assert lines.shape == (plain.shape[0] + more, *plain.shape[1:])
+    scale = slice(-strip_rows(lungs=False), None)
+    np.testing.assert_array_equal(lines[:-more][scale], plain[scale])
+    below = lines[-more:]
+    assert below.any()
+    # Nothing is cut off at an edge.
+    assert not below[:, :2].any()
+    assert not below[:, -2:].any()
+    assert not below[-1].any()
+    assert {b"tEXt", b"zTXt", b"iTXt"}.isdisjoint(chunks(said))
+
+
+def test_the_line_names_the_share() -> None:
+    hot = cells([8, 2], [0, -1])
+    lines = [
+        heatmap_png(GREY, hot, None, Lungs(two_lungs(), share)) for share in (0.831, 0.829, 0.4)
+    ]
+    assert lines[0] == lines[1]
+    assert lines[0] != lines[2]

@@ -2,10 +2,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from lung_makers import two_lungs
 from makers import chest_film
-from screening.picture import film_picture, thumbnail_jpeg
+from screening.picture import OUTLINE, film_picture, outlined, thumbnail_jpeg
 
 CHEST = (chest_film(1) / 255).astype(np.float32)
 
@@ -40,3 +41,40 @@ def test_a_thumbnail_shows_the_film() -> None:
 
 def test_the_same_film_gives_the_same_bytes() -> None:
     assert thumbnail_jpeg(CHEST) == thumbnail_jpeg(CHEST.copy())
+
+
+def test_an_outline_follows_the_lungs_and_nothing_else() -> None:
+    mask = two_lungs()
+    drawn = np.asarray(outlined(film_picture(CHEST, (256, 256), 256), mask))
+    line = (drawn == OUTLINE).all(axis=-1)
+    inside = np.kron(mask, np.ones((2, 2), np.bool_))
+    ends = Image.fromarray(inside.astype(np.uint8))
+    largest, smallest = ends.filter(ImageFilter.MaxFilter(9)), ends.filter(ImageFilter.MinFilter(9))
+    rim = np.asarray(largest) > np.asarray(smallest)
+    assert 0.01 < line.mean() < 0.05
+    assert rim[line].all()
+    plain = np.asarray(film_picture(CHEST, (256, 256), 256))
+    changed = (drawn != plain[..., np.newaxis]).any(axis=-1)
+    assert changed.mean() < 0.1
+
+
+def test_lungs_that_are_cut_off_have_no_line_at_the_edge() -> None:
+    mask = np.zeros((128, 128), np.bool_)
+    mask[:64, 20:50] = True
+    drawn = np.asarray(outlined(Image.new("L", (128, 128), 90), mask))
+    line = (drawn == OUTLINE).all(axis=-1)
+    assert not line[0, 22:48].any()
+    assert line[63, 22:48].all()
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_an_outline_is_seen_on_dark_and_on_bright(grey: int) -> None:
+    drawn = np.asarray(outlined(Image.new("L", (128, 128), grey), two_lungs()).convert("L"))
+    # On white there is a dark line beside it.
+    assert np.abs(drawn.astype(int) - grey).max() >= 100
+
+
+def test_a_thumbnail_with_an_outline_has_the_same_size() -> None:
+    with Image.open(BytesIO(thumbnail_jpeg(CHEST, (200, 100), two_lungs()))) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (56, 112))
+    assert len(thumbnail_jpeg(CHEST, None, two_lungs())) <= 6000

@@ -29,6 +29,8 @@ ROWS = st.builds(
     warnings=TEXTS,
     grey_mean=SHARES,
     sharpness=SHARES,
+    lung_evidence=SHARES,
+    lung_area=SHARES,
 )
 
 
@@ -142,11 +144,16 @@ def test_a_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
         read_rows(path)
 
 
-def test_a_report_without_the_newest_columns_is_read(tmp_path: Path) -> None:
+def test_the_newest_columns_are_the_last() -> None:
+    assert COLUMNS[-3:] == ("decoding", "lung_evidence", "lung_area")
+
+
+@pytest.mark.parametrize("last", ["decoding", "sharpness", "heatmap"])
+def test_a_report_without_the_newest_columns_is_read(tmp_path: Path, last: str) -> None:
     path = tmp_path / "predictions.csv"
     row = Row(film="a.png", status=Status.SCORED, probability=0.25, domain_distance=0.5)
     write_rows(path, [row])
-    old = COLUMNS.index("heatmap") + 1
+    old = COLUMNS.index(last) + 1
     lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     path.write_text("".join(",".join(line[:old]) + "\n" for line in lines), encoding="utf-8")
     assert read_rows(path) == [row]

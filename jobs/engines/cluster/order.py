@@ -25,6 +25,7 @@ class Order:
         bundle: where the workers find it.
         model_sha256: its hash. Another bundle is an error, not another answer.
         target: the model of the bundle that is run.
+        refuse: codes of image quality for which a film is refused.
         version: of this package; every machine must have the same.
     """
 
@@ -35,6 +36,7 @@ class Order:
     target: str
     heatmaps: bool = False
     thumbnails: bool = False
+    refuse: tuple[str, ...] = ()
     version: str = __version__
     films: tuple[Found, ...] = ()
 
@@ -62,6 +64,7 @@ class Order:
             target=screener.predictor.runtime.partition("/")[0],
             heatmaps=examiner.heatmaps,
             thumbnails=examiner.thumbnails,
+            refuse=() if screener.lungs is None else screener.lungs.refused,
         )
 
     def for_films(self, films: tuple[Found, ...]) -> Self:

@@ -9,7 +9,7 @@ from socket import gethostname
 from typing import Final
 
 from exports.bundle import Bundle
-from exports.runtimes.load import load_target
+from exports.runtimes.load import load_lungs, load_target
 from exports.targets import target
 from jobs.engines.cluster.access import is_url
 from jobs.engines.cluster.order import Answer, Order
@@ -19,6 +19,7 @@ from screening.card import Card
 from screening.errors import DecoderError, ScreeningError
 from screening.examination import Examined, Examiner
 from screening.isolation import IsolatedReader
+from screening.model.lung_reading import LungReader
 from screening.predictor import Predictor
 from screening.reading import FilmReader, Reader
 
@@ -52,14 +53,16 @@ def _examined(order: Order) -> list[Examined]:
             f"screening {__version__} is installed, expected {order.version}; install the same"
         )
     with _LOADING:
-        card, predictor = _loaded(order.bundle, order.model_sha256, order.target)
-    examiner = Examiner(card, predictor, order.heatmaps, order.thumbnails)
+        card, predictor, lungs = _loaded(order.bundle, order.model_sha256, order.target)
+    if lungs is not None:
+        lungs = replace(lungs, refused=order.refuse)
+    examiner = Examiner(card, predictor, order.heatmaps, order.thumbnails, lungs)
     return examiner.read(_DESK.reader(order), order.films)
 
 
 @lru_cache(maxsize=2)
-def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor]:
-    """A model, once in each process: every file of its bundle was checked.
+def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor, LungReader | None]:
+    """A model and its lung network, once in each process: every file of its bundle was checked.
 
     Raises:
         BundleError: if it is no intact bundle.
@@ -72,7 +75,8 @@ def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor]
             f"{opened.sha256[:16]}, expected {model_sha256[:16]}"
         )
     # Each core has a process of its own.
-    return opened.card, load_target(opened.path, target(name), threads=1)
+    predictor = load_target(opened.path, target(name), threads=1)
+    return opened.card, predictor, load_lungs(opened.path, opened.card, target(name).runtime)
 
 
 class _Desk(threading.local):

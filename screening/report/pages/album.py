@@ -7,7 +7,7 @@ from typing import Final
 from PIL import Image
 
 from screening.gallery import HEATMAPS, THUMBNAILS
-from screening.heatmap import SCALE_ROWS
+from screening.heatmap import strip_rows
 from screening.report.pages.page import data_uri
 
 #: Pictures on one page.
@@ -34,14 +34,19 @@ class Album:
         path = self._take(THUMBNAILS, place)
         return data_uri(path.read_bytes(), "jpeg") if path else ""
 
-    def heat_map(self, place: str) -> str:
-        """A heat map likewise, smaller and without its scale of colours; empty if it is damaged."""
+    def heat_map(self, place: str, *, lungs: bool = False) -> str:
+        """A heat map likewise, smaller and without its scale of colours; empty if it is damaged.
+
+        Args:
+            lungs: whether there is a line on the lungs below the scale.
+        """
         path = self._take(HEATMAPS, place)
         if path is None:
             return ""
+        below = strip_rows(lungs=lungs)
         try:
             with Image.open(path) as sheet:
-                film = sheet.crop((0, 0, sheet.width, sheet.height - SCALE_ROWS)).convert("RGB")
+                film = sheet.crop((0, 0, sheet.width, sheet.height - below)).convert("RGB")
         except (OSError, SyntaxError):
             # Pillow's words for a damaged file; the report is worth more than this picture.
             return ""

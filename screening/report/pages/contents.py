@@ -1,9 +1,11 @@
 """What the page of a report shows."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from screening.findings import NORMAL, PNEUMONIA
 from screening.report.drift.lines import Drift
@@ -11,6 +13,8 @@ from screening.report.metrics import Scored
 from screening.report.operating_points import Point
 from screening.report.summary import Line
 from screening.row import Row, Status
+
+_CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,11 @@ class Contents:
             (row for row in self.answered if row.prediction == PNEUMONIA),
             key=lambda row: (-(row.probability or 0), row.film),
         )
+
+    @cached_property
+    def warnings(self) -> Counter[str]:
+        """How many films with a probability have which warning, by its code."""
+        return Counter(code for row in self.answered for code in set(_CODE.findall(row.warnings)))
 
     @property
     def called_normal(self) -> int:

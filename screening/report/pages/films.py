@@ -113,7 +113,7 @@ def _entry(rank: int, row: Row, album: Album, digits: int) -> Entry:
         about=", ".join(shown(part, 20) for part in about if part),
         warnings=shown(row.warnings, 300),
         thumbnail=album.picture(row.thumbnail),
-        heatmap=album.heat_map(row.heatmap),
+        heatmap=album.heat_map(row.heatmap, lungs=row.lung_area is not None),
     )
 
 

@@ -13,8 +13,8 @@ _FILES: Final = {
     "drift.csv": "The night beside what was expected of it.",
     "profile.json": "The night in figures, by which later nights are compared.",
     "audit.csv": "What happened, when and by whom: a chain of hashes that ends with those of all other files.",
-    "heatmaps": "Where the model sees pneumonia, one PNG for each scored film.",
-    "thumbnails": "Each scored film as the model saw it, small.",
+    "heatmaps": "Where the model sees pneumonia, one PNG for each scored film; a line around the lungs, if they were looked for.",
+    "thumbnails": "Each scored film as the model saw it, small; with the same line.",
     "figures": "The figures of this page.",
 }
 #: Written after the page.
@@ -55,6 +55,8 @@ MEANINGS: Final = {
     "white": "share of white pixels",
     "sharpness": "mean change from a pixel to its neighbours",
     "thumbnail": "path of the thumbnail",
+    "lung_evidence": "share of the evidence for pneumonia that lies inside the lungs, 0 to 1",
+    "lung_area": "share of the film that is lung, 0 to 1",
     "decoding": "full, or what brought a large film down sooner, and by how much",
 }
 

@@ -1,7 +1,5 @@
 """What a reader of a report must not overlook."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,7 +13,6 @@ from screening.row import Status
 _FEW: Final = 10
 
 _UNREACHED: Final = "not_screened"
-_CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
 _DRIFTED: Final = 10
 
 
@@ -64,7 +61,7 @@ def _drift(contents: Contents) -> Iterator[str]:
 
 
 def _warnings(contents: Contents) -> Iterator[str]:
-    codes = Counter(code for row in contents.answered for code in _CODE.findall(row.warnings))
+    codes = contents.warnings
     for code, sentence in WARNINGS.items():
         if codes[code]:
             yield (

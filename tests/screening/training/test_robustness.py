@@ -7,13 +7,12 @@ import pytest
 
 from lung_films import SIDE, as_scores, described, inside_only, lung_mask, made_films, outside_only
 from screening.decision import Calibration, OperatingPoint
+from screening.model.lungs import coverage
 from screening.training.measure.evaluation import Evaluated
 from screening.training.robustness import (
     TESTS,
     ModelUnderTest,
     _donors,
-    coverage,
-    lung_evidence,
     measure_reasons,
     spread,
     view_of_normals,
@@ -216,16 +215,6 @@ def test_view_among_normal_adults_is_told_by_source():
     assert not views["a"]["weak"]
     assert views["b"]["weak"]
     assert 0.3 < views["b"]["auroc"]["value"] < 0.7
-
-
-def test_lung_evidence_counts_positive_cells_by_coverage():
-    mask = np.zeros((8, 8), bool)
-    mask[:4, :4] = True  # one of four cells
-    mask[:4, 4:6] = True  # half of another one
-    assert coverage(mask, 2, 2) == pytest.approx(np.array([[1, 0.5], [0, 0]]))
-    evidence = np.array([[3, 2], [-100, 5]], np.float32)
-    assert lung_evidence(evidence, mask) == pytest.approx((3 + 1) / 10)
-    assert np.isnan(lung_evidence(-evidence * 0 - 1, mask))
 
 
 def test_lung_evidence_is_given_for_called_films_by_source_and_label():

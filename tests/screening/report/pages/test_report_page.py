@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
+from screening.reasons import reason
 from screening.report.pages.legend import MEANINGS
 from screening.report.pages.report_page import write_page
 from screening.row import COLUMNS, Status
@@ -190,6 +191,31 @@ def test_a_quiet_night_needs_no_attention(page_of):
     attention = section(page, "Needs attention")
     assert "Nothing: every film has an answer" in attention
     assert "nothing drifted" in attention
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_page_says_how_much_evidence_lies_inside_the_lungs(page_of):
+    flawed = f"{reason('lungs_small', '12 % of the film')}; {reason('low_lung_evidence', '0.2')}"
+    rows = [
+        scored("a.png", 0.9, lung_area=0.3, lung_evidence=0.9),
+        scored("b.png", 0.8, lung_area=0.12, lung_evidence=0.2, warnings=flawed),
+        scored("c.png", 0.7, lung_area=0.3, lung_evidence=0.75),
+        scored("d.png", 0.1, lung_area=0.3, lung_evidence=0.1),
+        scored("e.png", 0.6, lung_area=0.3),
+    ]
+    lungs = section(page_of(rows), "Lungs")
+    assert "The lungs were looked for on 5 films." in lungs
+    assert "the median lung evidence is 0.75 (3 films)" in " ".join(lungs.split())
+    assert "lungs_small 1" in " ".join(lungs.split())
+    assert "lungs_tilted 0" in " ".join(lungs.split())
+    assert "low_lung_evidence 1" in " ".join(lungs.split())
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_night_without_a_lung_network_has_no_such_section(page_of):
+    page = page_of([scored("a.png", 0.9)])
+    assert "The lungs were looked for" not in page.text
+    assert "Lung evidence is the share of all evidence" in " ".join(page.text.split())
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -1,0 +1,170 @@
+"""The lung network of a bundle: converted, reopened, and compared with the original."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from exports.convert.lungs import KerasLungs, convert_lungs
+from exports.errors import ExportError
+from exports.runtimes.load import load_lung_network
+from exports.targets import FLIPS, LUNGS, Target
+from screening.card import LUNG_WEIGHTS, Card, sha256_of
+from screening.model.lungs import LungFields, LungNetwork, clean, lung_input, quality
+from screening.model.mask_parts import Mask
+
+#: Largest size of a file, in bytes.
+LARGEST: Final = 1_000_000
+
+#: Least agreement with the original: Dice over the masks of all films that are compared.
+DICE: Final = 0.999
+
+_BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class LungParity:
+    """A converted lung network beside the original, on the same films.
+
+    Attributes:
+        file: in the bundle.
+        size: in bytes.
+        weights: as what they are stored: ``float16`` or ``float32``.
+        films: how many were compared.
+        dice: twice the pixels that are lung in both masks, of the pixels of both, over all films.
+        lowest_dice: of the film where it is lowest.
+        flips: films whose codes of image quality differ.
+    """
+
+    file: str
+    size: int
+    weights: str
+    films: int
+    dice: float
+    lowest_dice: float
+    flips: int
+
+    @property
+    def breaches(self) -> list[str]:
+        """What is wrong with it; empty if nothing is."""
+        found = []
+        if self.size > LARGEST:
+            found.append(f"{self.size:,} bytes, at most {LARGEST:,} are allowed")
+        if not self.dice >= DICE:
+            found.append(f"its masks agree by a Dice of {self.dice:.5f}, {DICE:g} is needed")
+        allowed = max(1, int(FLIPS * self.films))
+        if self.flips > allowed:
+            found.append(f"the quality codes of {self.flips} films differ, {allowed} may")
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the card records."""
+        return {
+            "bytes": self.size,
+            "weights": self.weights,
+            "films": self.films,
+            "dice": round(self.dice, 6),
+            "lowest_dice": round(self.lowest_dice, 6),
+            "flips": self.flips,
+        }
+
+
+def original_lungs(model: Path, card: Card) -> KerasLungs | None:
+    """The lung network of a MODEL; None if it has none.
+
+    Raises:
+        ExportError: if it is not the one that its card names.
+    """
+    path = model / LUNG_WEIGHTS
+    if card.lungs is None:
+        if path.exists():
+            raise ExportError(f"{path} is there, but the card of {model} names no lung network")
+        return None
+    if not path.is_file():
+        raise ExportError(f"{path} is missing; the card of {model} names it")
+    if sha256_of(path) != card.lungs.sha256:
+        raise ExportError(f"{path} does not have the hash in its card")
+    return KerasLungs(path)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedLungs:
+    """The original lung network and what it finds on n films.
+
+    Attributes:
+        inputs: shape (n, 128, 128, 1), from :func:`~screening.model.lungs.lung_input`.
+        masks: of each film, shape (128, 128).
+    """
+
+    original: KerasLungs
+    inputs: npt.NDArray[np.float32]
+    masks: Sequence[Mask]
+
+    @classmethod
+    def on(cls, original: KerasLungs, films: Iterable[npt.NDArray[np.float32]]) -> Self:
+        """Find the lungs of films, each shape (rows, columns), 0..1."""
+        inputs = np.stack([lung_input(film) for film in films])
+        return cls(original, inputs, _masks(original, inputs))
+
+
+def write_lungs(
+    folder: Path, expected: ExpectedLungs, targets: Sequence[Target]
+) -> list[LungParity]:
+    """Write the lung network into a bundle for each runtime of its targets.
+
+    Weights are stored in float16 if the masks stay the same, else in float32.
+
+    Raises:
+        ExportError: if a conversion fails, is too large, or gives other masks.
+    """
+    runtimes = dict.fromkeys(target.runtime for target in targets)
+    return [_written(folder, runtime, expected) for runtime in runtimes]
+
+
+def compare(
+    file: str, size: int, weights: str, expected: Sequence[Mask], given: Sequence[Mask]
+) -> LungParity:
+    """Compare masks of the same films."""
+    pairs = list(zip(expected, given, strict=True))
+    codes = [
+        tuple(tuple(code for code, _ in quality(LungFields.of(mask))) for mask in pair)
+        for pair in pairs
+    ]
+    return LungParity(
+        file=file,
+        size=size,
+        weights=weights,
+        films=len(pairs),
+        dice=_dice(np.stack(expected), np.stack(given)),
+        lowest_dice=min(_dice(one, other) for one, other in pairs),
+        flips=sum(before != after for before, after in codes),
+    )
+
+
+def _written(folder: Path, runtime: str, expected: ExpectedLungs) -> LungParity:
+    path = folder / LUNGS[runtime]
+    found: list[str] = []
+    for weights in ("float16", "float32"):
+        convert_lungs(expected.original.network, path, half=weights == "float16")
+        given = _masks(load_lung_network(path, runtime), expected.inputs)
+        parity = compare(path.name, path.stat().st_size, weights, expected.masks, given)
+        if not parity.breaches:
+            return parity
+        found += [f"with {weights} {breach}" for breach in parity.breaches]
+    raise ExportError(f"no bundle was written; {path.name}: {'; '.join(found)}")
+
+
+def _masks(network: LungNetwork, inputs: npt.NDArray[np.float32]) -> list[Mask]:
+    parts = [
+        network.find(inputs[start : start + _BATCH]) for start in range(0, len(inputs), _BATCH)
+    ]
+    return [clean(probability) for probability in np.concatenate(parts)]
+
+
+def _dice(one: Mask, other: Mask) -> float:
+    """Twice the pixels in both, of the pixels of each; 1 if neither has any."""
+    pixels = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / pixels if pixels else 1.0
