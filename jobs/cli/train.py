@@ -79,6 +79,14 @@ from jobs.cli.progress import TrainingProgress
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of frontal chest films from other places, for the gate; no labels needed.",
 )
+@click.option(
+    "--lungs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Lung network from `screening train-lungs`.  [default: the one in the package]",
+)
+@click.option(
+    "--size", type=click.IntRange(64, 1024), help="Rows and columns of the input.  [default: 224]"
+)
 @click.option("--patient-pattern", help="Regular expression; its first group is the patient.")
 @click.option(
     "--leave-out",
@@ -106,6 +114,7 @@ def train(
     youden: bool,
     leave_out: tuple[str, ...],
     confidence: tuple[str, ...],
+    lungs: Path | None,
     **settings: str | float | bool | None,
 ) -> None:
     """Train on the labelled films in DATA, and write a MODEL with its card.
@@ -124,6 +133,7 @@ def train(
     with native_logs_filtered():
         need_training_extra()
         from screening.training.data.manifest import PATIENT_PATTERN
+        from screening.training.lung_fields import SHIPPED_LUNGS
         from screening.training.network.recipe import default_recipe
         from screening.training.train import Request
         from screening.training.train import train as train_model
@@ -139,6 +149,7 @@ def train(
                     command=_command(data),
                     frontal=frontal,
                     prevalence=prevalence,
+                    lungs=lungs or SHIPPED_LUNGS,
                     leave_out=leave_out,
                     confidence=confidences,
                 )

@@ -53,7 +53,7 @@ def train_lungs(
                 films, masks, patient_pattern or PATIENT_PATTERN, pool
             )
             network, figures = lung_fields.train_lungs(read, recipe, pool, _say)
-        lung_fields.save_lungs(network, out)
+        lung_fields.save_lungs(network, figures, out)
     click.echo(
         f"held-out films: {figures['held_out_films']}, Dice {figures['dice']:.4f} "
         f"(5 % of them below {figures['dice_5_percent']:.4f}); pictures without lungs "

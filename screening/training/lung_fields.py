@@ -6,6 +6,7 @@ without lungs, for which the answer is an empty mask.
 """
 
 import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ import numpy.typing as npt
 from keras import layers
 from PIL import Image, ImageDraw, ImageFilter
 
+from screening.card import sha256_of
 from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
-from screening.model.lungs import SIDE, lung_input
+from screening.model.lungs import SIDE, LungCard, clean, lung_input
 from screening.pixels.raster import decode_raster
 from screening.preprocess import Preprocessing
 from screening.training.data.films import read_grey
@@ -44,6 +46,9 @@ Masks = npt.NDArray[np.bool_]
 
 #: The lung network that comes with the package.
 SHIPPED_LUNGS: Final = Path(__file__).parent / "lungs.keras"
+
+#: What a file with the figures of a lung network ends with.
+_FIGURES: Final = ".json"
 
 #: Name of the network's output.
 LUNGS: Final = "lungs"
@@ -209,7 +214,7 @@ def train_lungs(
 
 
 def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
-    """Dice and Jaccard of the raw answer against the drawn masks, over films; at 128 pixels."""
+    """Dice and Jaccard of the cleaned answer against the drawn masks, over films; at 128 pixels."""
     found = find_lungs(network, films.greys)
     drawn = _small_masks(films.masks)
     both = (found & drawn).sum(axis=(1, 2))
@@ -225,7 +230,7 @@ def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
 
 
 def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
-    """Where the network sees lungs with a probability of at least one half.
+    """The lung fields of films, cleaned as at night.
 
     Args:
         greys: films, shape (n, rows, columns), 0..255 in bytes or 0..1 in float32.
@@ -239,7 +244,8 @@ def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
         if greys.dtype == np.uint8:
             batch /= np.float32(255)
         inputs = np.stack([lung_input(grey) for grey in batch])
-        parts.append(np.asarray(network.predict_on_batch(inputs))[..., 0] >= 0.5)
+        answers = np.asarray(network.predict_on_batch(inputs))[..., 0]
+        parts.append(np.stack([clean(answer) for answer in answers]))
     return np.concatenate(parts) if parts else np.empty((0, SIDE, SIDE), bool)
 
 
@@ -256,9 +262,25 @@ def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
     return masks
 
 
-def save_lungs(network: keras.Model, path: Path) -> None:
-    """Write the network as one file whose bytes follow from the network alone."""
+def save_lungs(network: keras.Model, figures: dict[str, Any], path: Path) -> None:
+    """Write the network as one file whose bytes follow from it alone, and its figures beside it."""
     save_network(network, path)
+    text = json.dumps(figures, indent=2)
+    path.with_suffix(_FIGURES).write_text(text + "\n", encoding="utf-8")
+
+
+def lung_card(path: Path) -> LungCard:
+    """What a card says of the lung network in a file: its hash, and its figures if they are there.
+
+    Raises:
+        TrainingDataError: if the figures cannot be read.
+    """
+    beside = path.with_suffix(_FIGURES)
+    try:
+        figures = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    except (OSError, ValueError) as error:
+        raise TrainingDataError(f"{beside} cannot be read: {error}") from error
+    return LungCard(sha256_of(path), figures=figures)
 
 
 def load_lungs(path: Path) -> keras.Model:

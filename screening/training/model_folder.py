@@ -1,5 +1,6 @@
 """Write a MODEL: card, weights, history, what was said of each film, figures and the page."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from screening.card import WEIGHTS, Card, sha256_of
+from screening.card import LUNG_WEIGHTS, WEIGHTS, Card, sha256_of
 from screening.heatmap import overlay
 from screening.training.data.sources import reliable
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
@@ -39,6 +40,7 @@ def write_model(
     history: History,
     sides: Sequence[Evaluated],
     greys: Greys,
+    lungs: Path,
 ) -> Card:
     """Write the folder; the weights come last under their name, so they mark it as complete.
 
@@ -46,6 +48,7 @@ def write_model(
         sides: training, validation and, where there is one, test. Figures show films with reliable
             labels, as the card does; the lists name all films, so that they are found again.
         greys: films of the last side, shape (n, rows, columns), 0..1.
+        lungs: file of the lung network; the folder gets a copy of it.
 
     Returns:
         The card with the hash of the weights.
@@ -53,6 +56,7 @@ def write_model(
     aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
     save_network(network, aside)
     card = card.with_weights(sha256_of(aside))
+    shutil.copyfile(lungs, model / LUNG_WEIGHTS)
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)
     held_out = [side for side in sides if side.name != TRAINING]

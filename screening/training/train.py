@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -45,12 +45,12 @@ from screening.training.data.sources import (
 from screening.training.data.split import LEFT_OUT, Sides, divide
 from screening.training.gate.examples import read_examples
 from screening.training.judge import Pictures, judge
+from screening.training.lung_fields import SHIPPED_LUNGS, load_lungs, lung_card, lung_masks
 from screening.training.model_folder import write_model
 from screening.training.network.batches import class_weights
 from screening.training.network.fit import FilmSet, Progress, fit
 from screening.training.network.fold import fold
-from screening.training.network.networks import PREPROCESSING
-from screening.training.network.recipe import Recipe
+from screening.training.network.recipe import Recipe, preprocessing_of
 from screening.training.pages.census_page import write_census
 
 
@@ -66,6 +66,7 @@ class Request:
         frontal: frontal chest films of other places, which need no labels: they widen what the
             gate takes for one.
         prevalence: share of pneumonia where the model will work, for the table of thresholds.
+        lungs: lung network to use; by default the one that comes with the package.
         leave_out: sources that nothing is learnt from.
         confidence: how likely labels are right, 0.5 to 1, by ``SOURCE`` or ``SOURCE/CLASS``.
     """
@@ -76,6 +77,7 @@ class Request:
     command: str
     frontal: Path | None = None
     prevalence: float | None = None
+    lungs: Path = SHIPPED_LUNGS
     leave_out: Sequence[str] = ()
     confidence: Mapping[str, float] = field(default_factory=dict)
 
@@ -93,28 +95,33 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     films = read_manifest(request.data, request.patient_pattern)
     refuse_unknown(films, request.leave_out, "--leave-out")
     films = with_confidence(films, request.confidence)
-    preprocessing = PREPROCESSING[recipe.architecture]
+    preprocessing = preprocessing_of(recipe)
+    lungs = load_lungs(request.lungs)
     request.model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # What is wrong with these is said before hours of fitting.
         others = read_folder(request.frontal, preprocessing, pool)
         collection, sides = _divided(films, preprocessing, recipe, request, pool, progress)
         data = _fingerprint(collection, sides)
+        validation = _as_at_night(sides.validation, preprocessing, pool)
+        test = _as_at_night(sides.test, preprocessing, pool)
         pictures = Pictures(
-            _to_learn_from(collection, sides),
-            _as_at_night(sides.validation, preprocessing, pool),
-            _as_at_night(sides.test, preprocessing, pool),
+            _to_learn_from(collection, sides, recipe, lungs),
+            validation,
+            test,
             others,
             read_examples(preprocessing),
+            validation_masks=lung_masks(lungs, validation.greys) > 0,
+            test_masks=lung_masks(lungs, test.greys) > 0,
             left_out=_as_at_night(sides.left_out, preprocessing, pool) if sides.left_out else None,
         )
         # Weak labels do not say how good a model is, so no figure of an epoch is taken from them.
-        validation = pictures.validation.only(reliable(sides.validation))
+        measured = validation.only(reliable(sides.validation))
         network, history = fit(
             recipe,
             preprocessing,
             pictures.training,
-            validation,
+            measured,
             request.model,
             data,
             pool,
@@ -124,8 +131,11 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
     judged = judge(network, preprocessing, recipe, sides, pictures, provenance, request.prevalence)
-    last = pictures.test if sides.test else pictures.validation
-    return write_model(request.model, network, judged.card, history, judged.sides, last.greys)
+    card = replace(judged.card, lungs=lung_card(request.lungs))
+    last = test if sides.test else validation
+    return write_model(
+        request.model, network, card, history, judged.sides, last.greys, request.lungs
+    )
 
 
 def _divided(
@@ -176,11 +186,15 @@ def _fingerprint(collection: Collection, sides: Sides) -> str:
     return fingerprint(films, [collection.sha256[index] for index in collection.indices(films)])
 
 
-def _to_learn_from(collection: Collection, sides: Sides) -> FilmSet[Bytes]:
+def _to_learn_from(
+    collection: Collection, sides: Sides, recipe: Recipe, lungs: keras.Model
+) -> FilmSet[Bytes]:
     films = sides.training
+    greys = collection.greys[collection.indices(films)]
     return FilmSet(
-        collection.greys[collection.indices(films)],
+        greys,
         labels_of(films),
+        lung_masks(lungs, greys) if recipe.needs_lungs else None,
         strata=strata_of(films),
         confidence=confidence_of(films),
     )
