@@ -30,7 +30,7 @@ class Request:
         bundle: folder to write.
         targets: what to convert to.
         films: what to compare on; by default the validation films.
-        training_films: where the training films are, if they were moved.
+        training_films: where each DATA of the training is, if they were moved.
         integer_io: whether ``tflite-int8`` takes and gives integers.
     """
 
@@ -38,7 +38,7 @@ class Request:
     bundle: Path
     targets: Sequence[Target]
     films: Path | None = None
-    training_films: Path | None = None
+    training_films: Sequence[Path] = ()
     integer_io: bool = False
 
 
@@ -151,7 +151,7 @@ def _bundled(
     films: Films,
     calibration: Films | None,
 ) -> Card:
-    """The card as it travels: without the path of the training films."""
+    """The card as it travels: without the paths of the training films."""
     training = {name: value for name, value in card.training.items() if name != "data"}
     exports = {
         "command": "screening export MODEL --out BUNDLE"

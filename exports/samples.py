@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -58,38 +58,39 @@ class Films:
 
 
 def films_to_compare(
-    model: Path, card: Card, films: Path | None = None, training: Path | None = None
+    model: Path, card: Card, films: Path | None = None, training: Sequence[Path] = ()
 ) -> Films:
     """Films on which an export is held against the original.
 
     Args:
         films: a folder, or what a model can be trained on; by default the validation films of
             `model`, and as many other films of its data as are needed to have enough.
-        training: the training films, if they are no longer where `model` was trained.
+        training: each DATA of the training, in their order, if they are no longer where `model` was
+            trained.
 
     Raises:
         ExportError: if there are too few, or they are not there.
     """
     if films is not None:
-        data = films
+        places: Sequence[Path] = [films]
         others: list[list[LabelledFilm]] = []
         read = list(_read(_spread(_all_films(films, card), _MOST), card.preprocessing))
     else:
-        data = training or _training_data(model, card)
-        validation, *others = _by_side(model, data, card)
+        places = _training_data(model, card, training)
+        validation, *others = _by_side(model, places, card)
         read = list(_read(_spread(validation, _MOST), card.preprocessing))
     for side in others:
         more = _read(sorted(side, key=_drawn), card.preprocessing)
         read += islice(more, max(0, FEWEST - len(read)))
     if len(read) < FEWEST:
         raise ExportError(
-            f"{data} has {len(read)} readable films, at least {FEWEST} are needed "
+            f"{_named(places)} {len(read)} readable films, at least {FEWEST} are needed "
             "to compare decisions; name more with --films"
         )
     return _films(read)
 
 
-def films_to_calibrate(model: Path, card: Card, training: Path | None = None) -> Films:
+def films_to_calibrate(model: Path, card: Card, training: Sequence[Path] = ()) -> Films:
     """Training films of as many patients, half of them of each class where there are enough.
 
     Args:
@@ -98,8 +99,8 @@ def films_to_calibrate(model: Path, card: Card, training: Path | None = None) ->
     Raises:
         ExportError: if they are not there.
     """
-    data = training or _training_data(model, card)
-    *_held_out, side = _by_side(model, data, card)
+    places = _training_data(model, card, training)
+    *_held_out, side = _by_side(model, places, card)
     first: dict[str, LabelledFilm] = {}
     for film in sorted(side, key=_drawn):
         first.setdefault(film.patient, film)
@@ -110,25 +111,47 @@ def films_to_calibrate(model: Path, card: Card, training: Path | None = None) ->
     chosen = [film for films in by_label for film in films[: _CALIBRATION - fewest]]
     read = list(_read(chosen, card.preprocessing))
     if not read:
-        raise ExportError(f"{data} has no readable training film of {model}")
+        raise ExportError(f"{_named(places)} no readable training film of {model}")
     return _films(read)
 
 
-def _training_data(model: Path, card: Card) -> Path:
-    """Where the training films of `model` were, if they are still there.
+def _training_data(model: Path, card: Card, given: Sequence[Path]) -> list[Path]:
+    """Each DATA that `model` was trained with.
+
+    Args:
+        given: where they are now; by default where they were.
 
     Raises:
-        ExportError: if they are not.
+        ExportError: if they are no longer there, or others are given than there were.
     """
-    recorded = card.training.get("data", "")
-    data = Path(recorded)
-    if not recorded or not data.exists():
-        where = f"not at {data}" if recorded else "not named in its card"
+    recorded = card.training.get("data") or []
+    places = [recorded] if isinstance(recorded, str) else list(recorded)
+    if given:
+        if places and len(given) != len(places):
+            raise ExportError(
+                f"{model} was trained with {len(places)} DATA: "
+                f"{', '.join(_data_names(card) or places)}; give --training-films once for each, "
+                "in this order"
+            )
+        return list(given)
+    gone = [place for place in places if not Path(place).exists()]
+    if gone or not places:
+        where = f"not at {' and '.join(gone)}" if gone else "not named in its card"
         raise ExportError(
             f"the training films of {model} are {where}; name a folder of films with --films, "
             "and where the training films are with --training-films"
         )
-    return data
+    return [Path(place) for place in places]
+
+
+def _data_names(card: Card) -> list[str] | None:
+    """What each DATA was called in the training: films have these names wherever they are now."""
+    names = card.training.get("data_names")
+    return list(names) if names else None
+
+
+def _named(places: Sequence[Path]) -> str:
+    return f"{' and '.join(map(str, places))} {'has' if len(places) == 1 else 'have'}"
 
 
 def _all_films(data: Path, card: Card) -> list[LabelledFilm]:
@@ -143,10 +166,15 @@ def _all_films(data: Path, card: Card) -> list[LabelledFilm]:
 
 
 def _by_side(
-    model: Path, data: Path, card: Card
+    model: Path, places: Sequence[Path], card: Card
 ) -> tuple[list[LabelledFilm], list[LabelledFilm], list[LabelledFilm]]:
-    """The validation, test and training films of `model` among `data`."""
-    films = read_manifest(data, card.training.get("patient_pattern", PATIENT_PATTERN))
+    """The validation, test and training films of `model` among its DATA."""
+    pattern = card.training.get("patient_pattern", PATIENT_PATTERN)
+    names = _data_names(card)
+    if names and len(names) != len(places):
+        names = None
+    left_out = card.training.get("left_out", ())
+    films = [film for film in read_manifest(places, pattern, names) if film.source not in left_out]
     validation, test = (_listed(model / name) for name in _HELD_OUT)
     return (
         [film for film in films if film.name in validation],

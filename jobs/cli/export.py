@@ -18,8 +18,10 @@ from jobs.cli.native_logs import native_logs_filtered
 )
 @click.option(
     "--training-films",
+    multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Where MODEL's training films are, if they were moved: 8 bits are fitted to some of them.",
+    help="Where MODEL's training films are, if they were moved: 8 bits are fitted to some of them. "
+    "If MODEL was trained with several DATA, give the option once for each, in their order.",
 )
 @click.option(
     "--target",
@@ -37,7 +39,7 @@ def export(
     model: Path,
     out: Path,
     films: Path | None,
-    training_films: Path | None,
+    training_films: tuple[Path, ...],
     targets: tuple[str, ...],
     integer_io: bool,
 ) -> None:

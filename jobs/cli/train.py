@@ -12,7 +12,7 @@ from jobs.cli.progress import TrainingProgress
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="MODEL folder.")
 @click.option(
     "--architecture",
@@ -79,9 +79,31 @@ from jobs.cli.progress import TrainingProgress
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of frontal chest films from other places, for the gate; no labels needed.",
 )
+@click.option(
+    "--lungs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Lung network from `screening train-lungs`.  [default: the one in the package]",
+)
+@click.option(
+    "--size", type=click.IntRange(64, 1024), help="Rows and columns of the input.  [default: 224]"
+)
 @click.option("--patient-pattern", help="Regular expression; its first group is the patient.")
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="SOURCE",
+    help="Do not learn from this source, so that the model can be evaluated on all of it; may be "
+    "given several times.",
+)
+@click.option(
+    "--confidence",
+    multiple=True,
+    metavar="SOURCE[/CLASS]=C",
+    help="Labels of this source, or of one class of it, are right with probability C, 0.5 to 1; may "
+    "be given several times.",
+)
 def train(
-    data: Path,
+    data: tuple[Path, ...],
     out: Path,
     architecture: str,
     patient_pattern: str | None,
@@ -90,20 +112,28 @@ def train(
     target_sensitivity: float | None,
     target_specificity: float | None,
     youden: bool,
+    leave_out: tuple[str, ...],
+    confidence: tuple[str, ...],
+    lungs: Path | None,
     **settings: str | float | bool | None,
 ) -> None:
     """Train on the labelled films in DATA, and write a MODEL with its card.
 
-    DATA is a folder with the sub-folders NORMAL and PNEUMONIA, or a CSV with the
-    columns film and label, and optionally patient and split. What the data are
-    like is written first: MODEL/data.html. An interrupted training goes on when
-    the same command is given again.
+    DATA is a folder with the sub-folders NORMAL and PNEUMONIA; or a CSV with the
+    columns film and label, and optionally patient, split, source, view, age, sex
+    and confidence; or a folder with such a CSV, named films.csv. Without a column
+    source, the source of a film is the name of the folder. Several DATA are
+    trained on together, and one of them may have one class only. What the data
+    are like is written first: MODEL/data.html. An interrupted training goes on
+    when the same command is given again.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _rule(target_sensitivity, target_specificity, youden)
+    confidences = _confidences(confidence)
     with native_logs_filtered():
         need_training_extra()
         from screening.training.data.manifest import PATIENT_PATTERN
+        from screening.training.lung_fields import SHIPPED_LUNGS
         from screening.training.network.recipe import default_recipe
         from screening.training.train import Request
         from screening.training.train import train as train_model
@@ -112,7 +142,17 @@ def train(
         pattern = patient_pattern or PATIENT_PATTERN
         with TrainingProgress(recipe.epochs) as progress:
             try:
-                request = Request(data, out, pattern, _command(data), frontal, prevalence)
+                request = Request(
+                    data=data,
+                    model=out,
+                    patient_pattern=pattern,
+                    command=_command(data),
+                    frontal=frontal,
+                    prevalence=prevalence,
+                    lungs=lungs or SHIPPED_LUNGS,
+                    leave_out=leave_out,
+                    confidence=confidences,
+                )
                 card = train_model(request, recipe, progress)
             except KeyboardInterrupt:
                 progress.say("Interrupted. The same command goes on after the last whole epoch.")
@@ -140,6 +180,23 @@ def _rule(sensitivity: float | None, specificity: float | None, youden: bool) ->
     return {"rule": "youden"} if youden else {}
 
 
+def _confidences(given: tuple[str, ...]) -> dict[str, float]:
+    """By ``SOURCE`` or ``SOURCE/CLASS`` how likely labels are right."""
+    confidences = {}
+    for each in given:
+        key, _equals, value = each.rpartition("=")
+        try:
+            confidences[key] = float(value)
+        except ValueError:
+            confidences[key] = 0.0
+        if not key or not 0.5 <= confidences[key] <= 1:
+            raise click.BadParameter(
+                f"{each!r}; expected SOURCE=C or SOURCE/CLASS=C with C from 0.5 to 1",
+                param_hint="--confidence",
+            )
+    return confidences
+
+
 def _in_words(figures: dict[str, Any]) -> str:
     """Three figures of one side with their intervals; undefined ones are left out."""
     shown = []
@@ -161,10 +218,16 @@ def need_training_extra() -> None:
         ) from error
 
 
-def _command(data: Path) -> str:
-    """The command to make this model again, without any path of this machine."""
+def _command(data: tuple[Path, ...]) -> str:
+    """The command to make this model again, without any path of this machine.
+
+    A manifest is named with its folder, which is its source.
+    """
+    from screening.training.data.manifest import data_name
+
     context = click.get_current_context()
-    words = ["screening", "train", data.name, "--out", "MODEL"]
+    named = [data_name(one) + (f"/{one.name}" if one.is_file() else "") for one in data]
+    words = ["screening", "train", *named, "--out", "MODEL"]
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
         if name in ("data", "out") or source == click.core.ParameterSource.DEFAULT or value is None:
@@ -174,6 +237,8 @@ def _command(data: Path) -> str:
             words.append(option)
         elif isinstance(value, bool):
             words.append("--pretrained" if value else "--from-scratch")
+        elif isinstance(value, tuple):
+            words += [word for each in value for word in (option, each)]
         else:
             words += [option, value.name if isinstance(value, Path) else str(value)]
     return shlex.join(words)

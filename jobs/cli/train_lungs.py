@@ -20,7 +20,7 @@ from jobs.cli.train import need_training_extra
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write the lung network to, such as lungs.keras.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 3000]")
+@click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 5000]")
 @click.option(
     "--seed", type=click.IntRange(0), help="Same seed, same split and same order of films."
 )
@@ -53,7 +53,7 @@ def train_lungs(
                 films, masks, patient_pattern or PATIENT_PATTERN, pool
             )
             network, figures = lung_fields.train_lungs(read, recipe, pool, _say)
-        lung_fields.save_lungs(network, out)
+        lung_fields.save_lungs(network, figures, out)
     click.echo(
         f"held-out films: {figures['held_out_films']}, Dice {figures['dice']:.4f} "
         f"(5 % of them below {figures['dice_5_percent']:.4f}); pictures without lungs "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from screening.report.operating_points import operating_points
 from screening.training.data.films import Bytes
 from screening.training.data.manifest import LabelledFilm
 from screening.training.data.sources import reliable
-from screening.training.data.split import Sides
+from screening.training.data.split import LEFT_OUT, Sides
 from screening.training.gate.examples import Example
 from screening.training.gate.recognise import Frontal, fit_recogniser
 from screening.training.measure.calibrate import choose_threshold, fit_calibration
@@ -30,9 +30,6 @@ from screening.training.selection import selection
 from screening.training.subgroups import subgroups
 
 Greys = npt.NDArray[np.float32]
-
-#: The films of sources that the training leaves out.
-LEFT_OUT: Final = "left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +82,19 @@ def judge(
     """Everything that the card says about a finished network.
 
     Calibration, threshold and gate see training and validation films alone; the test side is only
-    measured.
+    measured. Calibration, threshold, figures and simulated hospitals are of reliable films alone,
+    see :func:`screening.training.data.sources.reliable`.
 
     Args:
         prevalence: share of pneumonia where the model will work, for the table of thresholds.
     """
     look = partial(predict, network, preprocessing)
     scores = look(pictures.validation.greys, output="score")
-    calibration = fit_calibration(scores, pictures.validation.labels)
-    probabilities = calibration.probabilities(scores)
-    point = choose_threshold(probabilities, pictures.validation.labels, recipe.target, recipe.rule)
+    sure = reliable(sides.validation)
+    labels = pictures.validation.labels[sure]
+    calibration = fit_calibration(scores[sure], labels)
+    probabilities = calibration.probabilities(scores[sure])
+    point = choose_threshold(probabilities, labels, recipe.target, recipe.rule)
 
     def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> Evaluated:
         return Evaluated.of(name, films, scores, calibration, point)
@@ -104,7 +104,8 @@ def judge(
     judged = [evaluated(TRAINING, sides.training, own), validation]
     if sides.test:
         judged.append(evaluated(TEST, sides.test, look(pictures.test.greys, output="score")))
-    last = judged[-1]
+    measured = [side for each in judged if (side := each.at(reliable(each.films))).films]
+    last = measured[-1]
     model = ModelUnderTest(
         partial(look, output="score"),
         calibration,
@@ -126,11 +127,11 @@ def judge(
             pictures.examples,
             recipe.seed,
         ),
-        metrics=validation.metrics(),
-        test={} if last is validation else last.metrics(),
+        metrics=validation.at(sure).metrics(),
+        test=last.metrics() if last.name == TEST else {},
         **measure_generalisation(judged[1:], pictures, model, sides.left_out),
-        results={side.name: side.results() for side in judged},
-        results_at_half={side.name: side.results_at_half() for side in judged},
+        results={side.name: side.results() for side in measured},
+        results_at_half={side.name: side.results_at_half() for side in measured},
         operating_points=[
             each.as_dict() for each in operating_points(last.scored(), point.threshold, prevalence)
         ],

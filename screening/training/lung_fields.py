@@ -6,6 +6,7 @@ without lungs, for which the answer is an empty mask.
 """
 
 import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
+from screening.card import sha256_of
 from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
-from screening.model.lungs import SIDE, lung_input
+from screening.model.lungs import SIDE, LungCard, clean, lung_input
 from screening.pixels.raster import decode_raster
 from screening.preprocess import Preprocessing
 from screening.training.data.films import read_grey
@@ -29,6 +31,7 @@ from screening.training.data.manifest import compiled_pattern, patient_of
 from screening.training.gate.examples import FRONTAL, read_examples
 from screening.training.network.archive import save_network
 from screening.training.network.augment import (
+    LIGHT_VIEWS,
     LUNG_VIEWS,
     change_look,
     geometry,
@@ -44,6 +47,9 @@ Masks = npt.NDArray[np.bool_]
 #: The lung network that comes with the package.
 SHIPPED_LUNGS: Final = Path(__file__).parent / "lungs.keras"
 
+#: What a file with the figures of a lung network ends with.
+_FIGURES: Final = ".json"
+
 #: Name of the network's output.
 LUNGS: Final = "lungs"
 
@@ -52,6 +58,11 @@ _FULL: Final = Preprocessing(rows=224, columns=224)
 
 #: Pictures without lungs in every batch, as a share.
 _NEGATIVES: Final = 0.125
+
+#: Share of the views that are only moved a little, so that films as they are get their due; and of
+#: those with gas below the diaphragm, which looks like lung.
+_LIGHT: Final = 0.25
+_BUBBLES: Final = 0.2
 
 #: Batches that are prepared while the network is busy with one.
 _AHEAD: Final = 6
@@ -75,7 +86,7 @@ class LungRecipe:
         seed: the same seed gives the same split and the same films in the same order.
     """
 
-    steps: int = 3000
+    steps: int = 5000
     batch: int = 16
     learning_rate: float = 3e-3
     averaging: float = 0.995
@@ -203,7 +214,7 @@ def train_lungs(
 
 
 def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
-    """Dice and Jaccard of the raw answer against the drawn masks, over films; at 128 pixels."""
+    """Dice and Jaccard of the cleaned answer against the drawn masks, over films; at 128 pixels."""
     found = find_lungs(network, films.greys)
     drawn = _small_masks(films.masks)
     both = (found & drawn).sum(axis=(1, 2))
@@ -219,7 +230,7 @@ def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
 
 
 def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
-    """Where the network sees lungs with a probability of at least one half.
+    """The lung fields of films, cleaned as at night.
 
     Args:
         greys: films, shape (n, rows, columns), 0..255 in bytes or 0..1 in float32.
@@ -233,7 +244,8 @@ def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
         if greys.dtype == np.uint8:
             batch /= np.float32(255)
         inputs = np.stack([lung_input(grey) for grey in batch])
-        parts.append(np.asarray(network.predict_on_batch(inputs))[..., 0] >= 0.5)
+        answers = np.asarray(network.predict_on_batch(inputs))[..., 0]
+        parts.append(np.stack([clean(answer) for answer in answers]))
     return np.concatenate(parts) if parts else np.empty((0, SIDE, SIDE), bool)
 
 
@@ -250,9 +262,25 @@ def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
     return masks
 
 
-def save_lungs(network: keras.Model, path: Path) -> None:
-    """Write the network as one file whose bytes follow from the network alone."""
+def save_lungs(network: keras.Model, figures: dict[str, Any], path: Path) -> None:
+    """Write the network as one file whose bytes follow from it alone, and its figures beside it."""
     save_network(network, path)
+    text = json.dumps(figures, indent=2)
+    path.with_suffix(_FIGURES).write_text(text + "\n", encoding="utf-8")
+
+
+def lung_card(path: Path) -> LungCard:
+    """What a card says of the lung network in a file: its hash, and its figures if they are there.
+
+    Raises:
+        TrainingDataError: if the figures cannot be read.
+    """
+    beside = path.with_suffix(_FIGURES)
+    try:
+        figures = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    except (OSError, ValueError) as error:
+        raise TrainingDataError(f"{beside} cannot be read: {error}") from error
+    return LungCard(sha256_of(path), figures=figures)
 
 
 def load_lungs(path: Path) -> keras.Model:
@@ -362,16 +390,34 @@ def _changed(
 ) -> tuple[Floats, Floats]:
     """A view of a film as the network is given it, and its mask, shape (128, 128, 1) each."""
     rng = np.random.default_rng(seed)
-    image = Image.fromarray(lend_exposure(film, lender, rng))
-    drawn = Image.fromarray(mask.astype(np.uint8) * 255)
-    place = geometry(image.size, rng, LUNG_VIEWS)
-    changed = change_look(moved(image, place), rng)
+    is_light = rng.random() < _LIGHT
+    if not is_light:
+        film = lend_exposure(film, lender, rng)
+    if mask.any() and rng.random() < _BUBBLES:
+        film = _with_bubble(film, mask, rng)
+    image, drawn = Image.fromarray(film), Image.fromarray(mask.astype(np.uint8) * 255)
+    place = geometry(image.size, rng, LIGHT_VIEWS if is_light else LUNG_VIEWS)
+    image = moved(image, place)
+    changed = np.asarray(image) if is_light else change_look(image, rng)
     drawn = moved(drawn, place.on_black())
     if rng.random() < 0.5:
         changed, drawn = changed[:, ::-1], drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     inputs = lung_input(changed.astype(np.float32) / np.float32(255))
     small = drawn.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return inputs, np.asarray(small, np.float32)[..., np.newaxis] / np.float32(255)
+
+
+def _with_bubble(film: Bytes, mask: Masks, rng: np.random.Generator) -> Bytes:
+    """The film with gas, as dark as lung, below the diaphragm: in the stomach or the bowel."""
+    below, across = np.nonzero(mask)
+    width, height = rng.uniform(0.05, 0.16) * mask.shape[1], rng.uniform(0.03, 0.1) * mask.shape[0]
+    x, y = rng.choice(across), below.max() + rng.uniform(-0.3, 1.2) * height
+    gas = Image.new("L", mask.shape[::-1])
+    ImageDraw.Draw(gas).ellipse((x - width, y - height, x + width, y + height), fill=255)
+    gas = gas.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 3)))
+    share = np.asarray(gas, np.float32) / np.float32(255) * rng.uniform(0.5, 1.0) * ~mask
+    grey = np.quantile(film[mask], rng.uniform(0.02, 0.5))
+    return np.asarray(film + share * np.minimum(grey - film, 0), np.uint8)
 
 
 def _divided(films: MaskedFilms, recipe: LungRecipe) -> tuple[MaskedFilms, MaskedFilms]:

@@ -1,5 +1,6 @@
 """Write a MODEL: card, weights, history, what was said of each film, figures and the page."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from screening.card import WEIGHTS, Card, sha256_of
+from screening.card import LUNG_WEIGHTS, WEIGHTS, Card, sha256_of
 from screening.heatmap import overlay
+from screening.training.data.sources import reliable
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
 from screening.training.network.archive import save_network
 from screening.training.network.checkpoint import History, remove_checkpoints
@@ -38,13 +40,15 @@ def write_model(
     history: History,
     sides: Sequence[Evaluated],
     greys: Greys,
+    lungs: Path,
 ) -> Card:
     """Write the folder; the weights come last under their name, so they mark it as complete.
 
     Args:
-        sides: training, validation and, where there is one, test; the last one's worst mistakes
-            are shown.
+        sides: training, validation and, where there is one, test. Figures show films with reliable
+            labels, as the card does; the lists name all films, so that they are found again.
         greys: films of the last side, shape (n, rows, columns), 0..1.
+        lungs: file of the lung network; the folder gets a copy of it.
 
     Returns:
         The card with the hash of the weights.
@@ -52,6 +56,7 @@ def write_model(
     aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
     save_network(network, aside)
     card = card.with_weights(sha256_of(aside))
+    shutil.copyfile(lungs, model / LUNG_WEIGHTS)
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)
     held_out = [side for side in sides if side.name != TRAINING]
@@ -61,11 +66,13 @@ def write_model(
     figures.mkdir(exist_ok=True)
     draw_learning(figures, history)
     metrics = {VALIDATION: card.metrics, TEST: card.test}
-    draw_performance(figures, held_out, card.operating_point.threshold, metrics)
+    measured = [side.at(reliable(side.films)) for side in held_out if metrics[side.name]]
+    draw_performance(figures, measured, card.operating_point.threshold, metrics)
     draw_elsewhere(figures, card.elsewhere)
     draw_reasons(figures, last_side(card.reasons)[1])
     draw_share_called(figures, last_side(card.subgroups)[1])
-    _draw_mistakes(figures, network, card, sides[-1], greys)
+    sure = reliable(sides[-1].films)
+    _draw_mistakes(figures, network, card, sides[-1].at(sure), greys[sure])
     write_page(model, card)
     aside.rename(model / WEIGHTS)
     remove_checkpoints(model)

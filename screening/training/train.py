@@ -1,9 +1,10 @@
-"""From a folder of labelled films to a MODEL: read, describe, divide, fit, judge, write."""
+"""From folders of labelled films to a MODEL: read, describe, divide, fit, judge, write."""
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -20,22 +21,36 @@ from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
 from screening.training.data.census import take_census
 from screening.training.data.films import (
+    Bytes,
     Collection,
     labels_of,
     read_collection,
     read_films,
     read_folder,
 )
-from screening.training.data.manifest import LabelledFilm, fingerprint, read_manifest
-from screening.training.data.split import Sides, divide
+from screening.training.data.manifest import (
+    LabelledFilm,
+    data_name,
+    fingerprint,
+    read_manifest,
+)
+from screening.training.data.sources import (
+    RELIABLE,
+    confidence_of,
+    refuse_unknown,
+    reliable,
+    strata_of,
+    with_confidence,
+)
+from screening.training.data.split import LEFT_OUT, Sides, divide
 from screening.training.gate.examples import read_examples
 from screening.training.judge import Pictures, judge
+from screening.training.lung_fields import SHIPPED_LUNGS, load_lungs, lung_card, lung_masks
 from screening.training.model_folder import write_model
 from screening.training.network.batches import class_weights
 from screening.training.network.fit import FilmSet, Progress, fit
 from screening.training.network.fold import fold
-from screening.training.network.networks import PREPROCESSING
-from screening.training.network.recipe import Recipe
+from screening.training.network.recipe import Recipe, preprocessing_of
 from screening.training.pages.census_page import write_census
 
 
@@ -44,21 +59,27 @@ class Request:
     """What the user asked for, beside the recipe.
 
     Attributes:
-        data: class folders or a CSV manifest.
+        data: one or several of class folders and CSV manifests.
         model: folder to write; must not hold a finished model.
         patient_pattern: where the patient is in a file name.
         command: how the user asked, for the card.
         frontal: frontal chest films of other places, which need no labels: they widen what the
             gate takes for one.
         prevalence: share of pneumonia where the model will work, for the table of thresholds.
+        lungs: lung network to use; by default the one that comes with the package.
+        leave_out: sources that nothing is learnt from.
+        confidence: how likely labels are right, 0.5 to 1, by ``SOURCE`` or ``SOURCE/CLASS``.
     """
 
-    data: Path
+    data: Sequence[Path]
     model: Path
     patient_pattern: str
     command: str
     frontal: Path | None = None
     prevalence: float | None = None
+    lungs: Path = SHIPPED_LUNGS
+    leave_out: Sequence[str] = ()
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
@@ -72,43 +93,64 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     if (request.model / WEIGHTS).exists():
         raise TrainingDataError(f"{request.model} already holds a model; choose another --out")
     films = read_manifest(request.data, request.patient_pattern)
-    preprocessing = PREPROCESSING[recipe.architecture]
+    refuse_unknown(films, request.leave_out, "--leave-out")
+    films = with_confidence(films, request.confidence)
+    preprocessing = preprocessing_of(recipe)
+    lungs = load_lungs(request.lungs)
     request.model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # What is wrong with these is said before hours of fitting.
         others = read_folder(request.frontal, preprocessing, pool)
-        collection, sides = _divided(films, preprocessing, recipe, request.model, pool, progress)
-        data = fingerprint(collection.films, collection.sha256)
+        collection, sides = _divided(films, preprocessing, recipe, request, pool, progress)
+        data = _fingerprint(collection, sides)
+        validation = _as_at_night(sides.validation, preprocessing, pool)
+        test = _as_at_night(sides.test, preprocessing, pool)
         pictures = Pictures(
-            FilmSet(
-                collection.greys[collection.indices(sides.training)], labels_of(sides.training)
-            ),
-            _as_at_night(sides.validation, preprocessing, pool),
-            _as_at_night(sides.test, preprocessing, pool),
+            _to_learn_from(collection, sides, recipe, lungs),
+            validation,
+            test,
             others,
             read_examples(preprocessing),
+            validation_masks=lung_masks(lungs, validation.greys) > 0,
+            test_masks=lung_masks(lungs, test.greys) > 0,
+            left_out=_as_at_night(sides.left_out, preprocessing, pool) if sides.left_out else None,
         )
-        training, validation = pictures.training, pictures.validation
+        # Weak labels do not say how good a model is, so no figure of an epoch is taken from them.
+        measured = validation.only(reliable(sides.validation))
         network, history = fit(
-            recipe, preprocessing, training, validation, request.model, data, pool, progress
+            recipe,
+            preprocessing,
+            pictures.training,
+            measured,
+            request.model,
+            data,
+            pool,
+            progress,
         )
     network = fold(network)
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
     judged = judge(network, preprocessing, recipe, sides, pictures, provenance, request.prevalence)
-    last = pictures.test if sides.test else pictures.validation
-    return write_model(request.model, network, judged.card, history, judged.sides, last.greys)
+    card = replace(judged.card, lungs=lung_card(request.lungs))
+    last = test if sides.test else validation
+    return write_model(
+        request.model, network, card, history, judged.sides, last.greys, request.lungs
+    )
 
 
 def _divided(
     films: list[LabelledFilm],
     preprocessing: Preprocessing,
     recipe: Recipe,
-    model: Path,
+    request: Request,
     pool: Executor,
     progress: Progress,
 ) -> tuple[Collection, Sides]:
-    """Read all films, divide them so that no copy is on two sides, and write what they are like."""
+    """Read all films, divide them so that no copy is on two sides, and write what they are like.
+
+    Raises:
+        TrainingDataError: if the films cannot be used, or no validation film can choose a threshold.
+    """
     collection = read_collection(films, preprocessing, pool)
     sides, duplicates = divide(
         collection,
@@ -116,15 +158,46 @@ def _divided(
         recipe.validation_share,
         recipe.test_share,
         recipe.seed,
+        request.leave_out,
     )
+    if not len(reliable(sides.validation)):
+        raise TrainingDataError(
+            "no threshold can be chosen: the validation set has no source with reliable labels "
+            f"(confidence {RELIABLE} or more) of both classes; add such films, or more of them"
+        )
     census = take_census(collection, sides, duplicates)
-    write_census(model, census, collection, duplicates, recipe.protocol, recipe.seed)
+    write_census(request.model, census, collection, duplicates, recipe.protocol, recipe.seed)
     for warning in census.warnings:
         progress.say(f"Warning: {warning}")
-    for name, side in sides.items():
+    for name, side in _named(sides).items():
         counts = ", ".join(f"{number} {what}" for what, number in _counts(side).items())
         progress.say(f"{name}: {counts}")
     return collection, sides
+
+
+def _named(sides: Sides) -> dict[str, list[LabelledFilm]]:
+    """All sides, and the films that were left out if there are any."""
+    return dict(sides.items()) | ({LEFT_OUT: sides.left_out} if sides.left_out else {})
+
+
+def _fingerprint(collection: Collection, sides: Sides) -> str:
+    """Of the films on any side; a checkpoint must not go on with films that were left out."""
+    films = [film for _name, side in sides.items() for film in side]
+    return fingerprint(films, [collection.sha256[index] for index in collection.indices(films)])
+
+
+def _to_learn_from(
+    collection: Collection, sides: Sides, recipe: Recipe, lungs: keras.Model
+) -> FilmSet[Bytes]:
+    films = sides.training
+    greys = collection.greys[collection.indices(films)]
+    return FilmSet(
+        greys,
+        labels_of(films),
+        lung_masks(lungs, greys) if recipe.needs_lungs else None,
+        strata=strata_of(films),
+        confidence=confidence_of(films),
+    )
 
 
 def _as_at_night(
@@ -135,12 +208,16 @@ def _as_at_night(
 
 def _provenance(request: Request, recipe: Recipe, data: str, sides: Sides) -> dict[str, Any]:
     weights = class_weights(labels_of(sides.training))
+    paths = [str(place.resolve()) for place in request.data]
+    named = _named(sides)
     return {
         "command": request.command,
-        "data": str(request.data.resolve()),
+        "data": paths[0] if len(paths) == 1 else paths,
+        "data_names": [data_name(place) for place in request.data],
+        "left_out": list(request.leave_out),
         "fingerprint": data,
-        "films": {name: _counts(side) for name, side in sides.items()},
-        "patients_sha256": {name: _patients_sha256(side) for name, side in sides.items()},
+        "films": {name: _counts(side) for name, side in named.items()},
+        "patients_sha256": {name: _patients_sha256(side) for name, side in named.items()},
         "class_weights": dict(zip(CLASSES, map(float, weights), strict=True)),
         "recipe": asdict(recipe),
         "patient_pattern": request.patient_pattern,

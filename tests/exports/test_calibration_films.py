@@ -71,13 +71,13 @@ def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
         manifest = collection.data / f"manifest{seed}.csv"
         lines = [f"{name},{name.partition('/')[0]}" for name in shuffled]
         manifest.write_text("\n".join(["film,label", *lines]))
-        assert collection.calibrated(training=manifest).sha256 == expected
+        assert collection.calibrated(training=[manifest]).sha256 == expected
     # Nor does it matter which file was written first.
     again = tmp_path / "again"
     for name in sorted(names, reverse=True):
         (again / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(collection.data / name, again / name)
-    assert collection.calibrated(training=again).sha256 == expected
+    assert collection.calibrated(training=[again]).sha256 == expected
 
 
 def test_training_films_that_cannot_be_read_are_passed_over(collection):

@@ -243,10 +243,65 @@ def test_training_films_that_were_moved_can_be_named(collection, choose):
     before = getattr(collection, choose)()
     moved = collection.data.with_name("archive")
     collection.data.rename(moved)
-    after = getattr(collection, choose)(training=moved)
+    after = getattr(collection, choose)(training=[moved])
     assert after.sha256 == before.sha256
     held_out = {sha256(moved / name) for name in validation}
     assert set(after.sha256).isdisjoint(held_out) is (choose == "calibrated")
+
+
+@pytest.fixture
+def several(tmp_path):
+    """A model of three DATA, one of which was left out."""
+    collection = Collection(tmp_path)
+    for source, number in (("left", 20), ("one", 10), ("two", 10)):
+        names = [f"{NORMAL}/{source}{n}.png" for n in range(number)]
+        if source != "two":
+            names += [f"PNEUMONIA/{source}{n}.jpg" for n in range(number)]
+        for name in names:
+            write_small(collection.data / source / name)
+    held_out = [f"{source}/{NORMAL}/{source}{n}.png" for source in ("one", "two") for n in range(6)]
+    write_list(collection.model / "validation.csv", held_out)
+    training = {
+        "data": [str(collection.data / source) for source in ("left", "one", "two")],
+        "data_names": ["left", "one", "two"],
+        "left_out": ["left"],
+    }
+    collection.card = replace(collection.card, training=training)
+    return collection
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_films_of_several_data_are_found_again(several, moved):
+    places = ()
+    if moved:
+        places = [
+            (several.data / name).rename(several.data / f"moved {name}")
+            for name in ("left", "one", "two")
+        ]
+    compared = several.names(several.compared(training=places))
+    assert len(compared) == 12
+    assert all(NORMAL in name for name in compared)
+    calibrated = several.names(several.calibrated(training=places))
+    assert len(calibrated) == 18
+    assert not any("left" in name for name in calibrated)
+    assert not {*calibrated} & {*compared}
+
+
+def test_data_that_were_moved_must_all_be_named(several):
+    with pytest.raises(ExportError, match=r"trained with 3 DATA: left, one, two; give --training"):
+        several.compared(training=[several.data / "one"])
+
+
+def test_more_data_than_there_were_are_refused(collection):
+    with pytest.raises(ExportError, match=r"was trained with 1 DATA: .*data; give"):
+        collection.compared(training=[collection.data, collection.model])
+
+
+def test_every_data_that_is_gone_is_named(several):
+    for name in ("one", "two"):
+        (several.data / name).rename(several.data / f"moved {name}")
+    with pytest.raises(ExportError, match=r"not at .*/one and .*/two; .*--training-films"):
+        several.compared()
 
 
 def films(sha256, patients=3):

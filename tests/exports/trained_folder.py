@@ -44,10 +44,10 @@ class Collection:
                 write_list(self.model / f"{listed}.csv", films_of_it)
         return names
 
-    def compared(self, films=None, training=None):
+    def compared(self, films=None, training=()):
         return films_to_compare(self.model, self.card, films, training)
 
-    def calibrated(self, training=None):
+    def calibrated(self, training=()):
         return films_to_calibrate(self.model, self.card, training)
 
     def names(self, films):

@@ -120,8 +120,8 @@ def read_manifest(
 
 def data_name(data: Path) -> str:
     """The name of a folder, or of the folder that holds a manifest: its last part, never a path."""
-    place = data.resolve()
-    return (place.parent if place.is_file() else place).name
+    folder = data.parent if data.is_file() else data
+    return (folder if folder.name not in {"", ".."} else folder.resolve()).name
 
 
 def fingerprint(films: list[LabelledFilm], sha256: Sequence[str] | None = None) -> str:

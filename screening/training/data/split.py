@@ -16,6 +16,9 @@ from screening.training.data.manifest import LabelledFilm
 #: How films are divided.
 PROTOCOLS: Final = ("patient", "film", "given")
 
+#: What pages and cards call the films of the sources that were left out.
+LEFT_OUT: Final = "left out"
+
 _GIVEN: Final = ("train", "val", "test")
 
 

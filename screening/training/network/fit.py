@@ -206,7 +206,7 @@ def _outside_evidence(weight: float) -> Callable[[Any, Any], Any]:
 
 def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Executor) -> Material:
     """The films, with what the recipe needs of their lungs."""
-    if training.lungs is None or not (recipe.exchange or recipe.outside_evidence):
+    if training.lungs is None or not recipe.needs_lungs:
         return Material(training.greys)
     alphas = None
     if recipe.exchange:

@@ -1,9 +1,10 @@
 """How a network is fitted: every number that changes the result, in one record."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from screening.training.network.networks import DEFAULT
+from screening.preprocess import Preprocessing
+from screening.training.network.networks import DEFAULT, PREPROCESSING
 
 #: How films are changed before they are learnt from: as other hospitals would have them, for a
 #: network that is to travel; or only moved, for one that is to be compared on its own films.
@@ -72,6 +73,17 @@ class Recipe:
     rule: str = "target-sensitivity"
     target: float = 0.95
     seed: int = 1
+
+    @property
+    def needs_lungs(self) -> bool:
+        """True if the lung fields of the training films are used."""
+        return self.exchange > 0 or self.outside_evidence > 0
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """How films are brought to the size and the number range that the recipe's network takes."""
+    own = PREPROCESSING[recipe.architecture]
+    return replace(own, rows=recipe.size, columns=recipe.size)
 
 
 _LITE0_MULTIPLIERS: Final = (

@@ -245,12 +245,14 @@ def _made(card: Card) -> list[Row]:
     training = {
         name: value
         for name, value in card.training.items()
-        if name not in {"command", "films", "protocol", "recipe"}
+        if name not in {"command", "data_names", "films", "protocol", "recipe"}
     }
     made = {_MADE.get(name, _words(name)): value for name, value in training.items()}
     made["seed"] = card.training.get("recipe", {}).get("seed")
     made["weights (SHA-256)"] = card.weights_sha256
-    return [[name, _plain(value)] for name, value in made.items() if value not in (None, "", {})]
+    return [
+        [name, _plain(value)] for name, value in made.items() if value not in (None, "", {}, [])
+    ]
 
 
 def _in_order(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

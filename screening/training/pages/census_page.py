@@ -6,9 +6,11 @@ from typing import Final
 
 from screening.findings import CLASSES
 from screening.report.pages.page import render
-from screening.training.data.census import BETRAYED, Census, Twins
+from screening.report.pages.words import DASH
+from screening.training.data.census import BETRAYED, TELLING, Census, Twins
 from screening.training.data.duplicates import NEAR, Duplicates
 from screening.training.data.films import Collection
+from screening.training.data.sources import RELIABLE
 from screening.training.pages.census_figures import NEAR_FIGURE, SHOWN_PAIRS, draw_census
 
 DATA: Final = "data.json"
@@ -52,8 +54,12 @@ def write_census(
         shown_pairs=SHOWN_PAIRS,
         near=NEAR,
         betrayed=BETRAYED,
+        reliable=RELIABLE,
+        telling=TELLING,
         classes=CLASSES,
         sides=_sides(census),
+        strata=_strata(census),
+        alone=_alone(census),
         patients=[[name, f"{number:,}"] for name, number in census.films_per_patient.items()],
         sizes=_sizes(census),
         betrayals=[
@@ -86,6 +92,30 @@ def _sides(census: Census) -> Rows:
                 f"{counts[finding]['patients']:,}",
             ]
         rows.append(row)
+    return rows
+
+
+def _strata(census: Census) -> Rows:
+    """A row for each source and view; none where there is one source, and nothing is known of it."""
+    known = any(stratum.view or stratum.weak for stratum in census.strata)
+    if len(census.strata) == 1 and not known:
+        return []
+    return [
+        [
+            stratum.source,
+            stratum.view or DASH,
+            *(f"{stratum.films[finding]:,}" for finding in CLASSES),
+            f"{stratum.weak:,}",
+        ]
+        for stratum in census.strata
+    ]
+
+
+def _alone(census: Census) -> Rows:
+    """How well the source, and the view within a source, tell the classes apart by themselves."""
+    rows = [[f"View, {source}", f"{auroc:.3f}"] for source, auroc in census.view_auroc.items()]
+    if len({stratum.source for stratum in census.strata}) > 1:
+        rows.insert(0, ["Source", f"{census.source_auroc:.3f}"])
     return rows
 
 

@@ -94,6 +94,29 @@ def test_the_same_seed_gives_the_same_network(films, once, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-3)
 
 
+def test_an_uncertain_label_is_learnt_as_uncertain(films, tmp_path):
+    training, validation = films
+    unsure = replace(training, confidence=np.full(24, 0.5, np.float32))
+    _network, history = fitted(tmp_path, (unsure, validation), replace(RECIPE, epochs=1))
+    # Nothing can be better than half and half for targets of one half.
+    assert history[0]["loss"] >= np.log(2) - 1e-6
+
+
+def test_an_epoch_is_drawn_from_all_strata(films, tmp_path):
+    training, validation = films
+    strata = np.array([0] * 4 + [1] * 4 + [0] * 15 + [1])
+    recipe = replace(RECIPE, epochs=1, films_per_epoch=40)
+    batches = []
+
+    class Counting(Silent):
+        def batch(self, epoch, batches_, done, loss):
+            batches.append((batches_, done))
+
+    sources = (replace(training, strata=strata), validation)
+    fitted(tmp_path, sources, recipe, Counting())
+    assert batches == [(5, done) for done in range(1, 6)]
+
+
 def test_another_seed_gives_another_network(films, once, tmp_path):
     network, _history = fitted(tmp_path, films, replace(RECIPE, seed=2))
     scores = [predict(each, PREPROCESSING, films[1].greys, "score") for each in (network, once[0])]

@@ -10,14 +10,15 @@ import pytest
 from makers import grey_film
 from screening.preprocess import Preprocessing
 from screening.training.network.batches import (
+    Material,
     augmented_batches,
     batches_of_epoch,
     order_of_epoch,
     soft_targets,
 )
 from screening.training.network.fit import FilmSet
-from screening.training.network.recipe import HOSPITALS, Recipe
-from screening.training.network.sampling import draw_epoch, repeats
+from screening.training.network.recipe import Recipe
+from screening.training.network.sampling import draw_epoch
 
 # Source 0 has no views and both classes; source 1 has AP and PA of both; source 2 only normal PA.
 CHILDREN, AP, PA, NORMAL_PA = 0, 4, 5, 8
@@ -125,18 +126,13 @@ def test_a_length_of_the_epoch_also_counts_for_one_source() -> None:
 def test_a_film_that_is_drawn_again_is_changed_in_another_way() -> None:
     films = np.stack([grey_film(seed, side=32) for seed in range(3)])
     batches = [np.array([2, 0, 2]), np.array([0, 1])]
-    assert repeats(batches) == [[0, 0, 1], [1, 0]]
     preprocessing = Preprocessing(32, 32, 1)
     with ThreadPoolExecutor(2) as pool:
-        (_one, first), (_other, second) = augmented_batches(
-            films, preprocessing, batches, HOSPITALS, (1, 0), pool
+        first, second = augmented_batches(
+            Material(films), preprocessing, batches, Recipe(), 0, pool
         )
-        ((_single, alone),) = augmented_batches(
-            films, preprocessing, [np.array([2])], HOSPITALS, (1, 0), pool
-        )
-    assert np.abs(first[0] - first[2]).mean() > 0.01
-    assert np.abs(first[1] - second[0]).mean() > 0.01
-    np.testing.assert_array_equal(first[0], alone[0])
+    assert np.abs(first.tensors[0] - first.tensors[2]).mean() > 0.01
+    assert np.abs(first.tensors[1] - second.tensors[0]).mean() > 0.01
 
 
 def test_a_weak_label_is_a_soft_target() -> None:

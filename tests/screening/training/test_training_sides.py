@@ -1,0 +1,58 @@
+"""What a training takes from its films, before anything is fitted."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from screening.training.data.films import Collection, Source
+from screening.training.data.manifest import LabelledFilm, fingerprint
+from screening.training.data.split import Sides
+from screening.training.train import _fingerprint, _named, _to_learn_from
+
+
+def film(name: str, label: int, source: str, view: str = "", confidence: float = 1.0):
+    return LabelledFilm(Path(name), name, label, name, "", source, view, None, "", confidence)
+
+
+FILMS = [
+    film("a", 0, "x"),
+    film("b", 1, "x", "AP", 0.7),
+    film("c", 0, "y"),
+    film("d", 1, "x"),
+    film("e", 1, "z"),
+]
+
+
+@pytest.fixture
+def collection():
+    sources = [Source(hashlib.sha256(f.name.encode()).hexdigest(), "PNG", 9, 9, 9) for f in FILMS]
+    greys = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    return Collection(FILMS, greys, sources, [])
+
+
+@pytest.fixture
+def sides():
+    a, b, c, d, e = FILMS
+    return Sides([c, b], [a], [d], [e])
+
+
+def test_films_to_learn_from_have_their_stratum_and_confidence(collection, sides):
+    films = _to_learn_from(collection, sides)
+    assert films.greys[:, 0, 0].tolist() == [2, 1]
+    assert films.labels.tolist() == [0, 1]
+    assert films.strata.tolist() == [3, 1]
+    assert films.confidence.tolist() == pytest.approx([1, 0.7])
+
+
+def test_the_fingerprint_is_that_of_the_films_on_any_side(collection, sides):
+    kept = FILMS[:4]
+    expected = fingerprint(kept, collection.sha256[:4])
+    assert _fingerprint(collection, sides) == expected
+    assert fingerprint(FILMS, collection.sha256) != expected
+
+
+def test_films_that_were_left_out_are_a_side_of_the_card_alone(sides):
+    assert list(_named(sides)) == ["training", "validation", "test", "left out"]
+    assert list(_named(Sides([], [], []))) == ["training", "validation", "test"]
