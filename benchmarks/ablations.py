@@ -36,16 +36,15 @@ from screening.training.measure.travel import travel
 from screening.training.network import networks
 from screening.training.network.determinism import compute_in_order
 from screening.training.network.fit import FilmSet, fit, predict
-from screening.training.network.recipe import CONTRAST, Recipe, default_recipe
+from screening.training.network.recipe import Recipe, default_recipe, preprocessing_of
 from screening.training.robustness import ModelUnderTest, measure_reasons
 from screening.training.subgroups import subgroups
 
-_ALL_LAYERS: Final = (
-    {"stem": 0.1}
-    | {f"block{index}_": 0.1 for index in range(5)}
-    | {f"block{index}_": 0.4 for index in range(5, 11)}
-    | {"logits": 4.0}
-)
+#: The early layers as ImageNet left them.
+_FIXED_EARLY: Final = {
+    name: 0.0 if factor == 0.1 else factor
+    for name, factor in default_recipe(networks.DEFAULT).multipliers.items()
+}
 
 #: What the variants differ from.
 BASE: Final = replace(
@@ -53,11 +52,6 @@ BASE: Final = replace(
     epochs=10,
     films_per_epoch=1920,
     size=128,
-    augmentation=CONTRAST,
-    flip=0.5,
-    exchange=0.6,
-    outside_evidence=0.1,
-    multipliers=_ALL_LAYERS,
 )
 
 VARIANTS: Final[dict[str, Recipe]] = {
@@ -68,7 +62,7 @@ VARIANTS: Final[dict[str, Recipe]] = {
     "penalty 0.3": replace(BASE, outside_evidence=0.3),
     "hospitals": replace(BASE, augmentation="hospitals"),
     "no flip": replace(BASE, flip=0.0),
-    "early layers fixed": replace(BASE, multipliers=default_recipe(networks.DEFAULT).multipliers),
+    "early layers fixed": replace(BASE, multipliers=_FIXED_EARLY),
     "hard labels": BASE,
     "children only": BASE,
     "map of 32 pixels": BASE,
@@ -124,7 +118,7 @@ def _prepared(
     kept = work / f"films-{recipe.size}.pickle"
     if kept.exists():
         return pickle.loads(kept.read_bytes())  # noqa: S301  # written below
-    preprocessing = _preprocessing(recipe)
+    preprocessing = preprocessing_of(recipe)
     films = with_confidence(
         read_manifest(data), {name: float(value) for name, value in confidence.items()}
     )
@@ -137,11 +131,6 @@ def _prepared(
         result.append((side, greys, lung_masks(network, greys)))
     kept.write_bytes(pickle.dumps(tuple(result)))
     return tuple(result)
-
-
-def _preprocessing(recipe: Recipe) -> Any:
-    own = networks.PREPROCESSING[recipe.architecture]
-    return replace(own, rows=recipe.size, columns=recipe.size)
 
 
 def _line(
@@ -157,7 +146,7 @@ def _line(
     if name == "map of 32 pixels":
         coarse = partial(networks.efficientnet_lite0, map_stride=32)
         networks._BUILDERS[networks.DEFAULT] = coarse  # noqa: SLF001  # no model is shipped so
-    preprocessing = _preprocessing(recipe)
+    preprocessing = preprocessing_of(recipe)
     held_greys = held_greys.astype(np.float32) / np.float32(255)
     measured = reliable(held)
     training = FilmSet(greys, labels_of(films), lungs, strata_of(films), sure)

@@ -59,6 +59,8 @@ class Card:
         training: data, split, recipe, software and the command, as recorded while training.
         weights_sha256: SHA-256 of ``model.keras``.
         lungs: its lung network; None if it has none.
+        ages: of the youngest and the oldest patient in the training, in years; None if the age is
+            not known for all sources.
         exports: in a bundle, what was converted and how well it agrees; empty in a model.
     """
 
@@ -83,6 +85,7 @@ class Card:
     reference: Reference | None = None
     training: dict[str, Any] = field(default_factory=dict)
     lungs: LungCard | None = None
+    ages: tuple[float, float] | None = None
     exports: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -90,6 +93,13 @@ class Card:
     def model(self) -> str:
         """Architecture and version, as in the report's `model` column."""
         return f"{self.architecture} {self.version}"
+
+    def was_trained_on_age(self, years: int | None) -> bool:
+        """False if the model was trained on nobody of about this age; True if that is not known."""
+        if years is None or self.ages is None:
+            return True
+        youngest, oldest = self.ages
+        return int(youngest) <= years <= oldest + _OLDER
 
     def beyond_threshold(self, evidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Log odds beyond those at which a film is called pneumonia, from a network's own.
@@ -149,6 +159,7 @@ class Card:
                     if (reference := fields["reference"]) is None
                     else Reference.from_dict(reference),
                     "lungs": None if (lungs := fields.get("lungs")) is None else LungCard(**lungs),
+                    "ages": _ages(fields.get("ages")),
                     "classes": tuple(fields["classes"]),
                 }
             )
@@ -161,6 +172,11 @@ class Card:
         _check_number(path, "temperature", card.calibration.temperature, 1e-6, 1e6)
         _check_number(path, "bias", card.calibration.bias, -1e6, 1e6)
         return card
+
+
+#: Years by which a patient may be older than the oldest one in the training. Infants differ more
+#: from children than the old from the very old.
+_OLDER: Final = 10
 
 
 #: What a card only keeps, for its readers.
@@ -177,6 +193,15 @@ _KEPT: Final = (
     "training",
     "exports",
 )
+
+
+def _ages(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    youngest, oldest = map(float, value)
+    if not 0 <= youngest <= oldest <= 150:
+        raise ValueError(f"ages are {value!r}, expected two ages in years, the lower one first")
+    return youngest, oldest
 
 
 def _check_kinds(card: Card) -> None:

@@ -176,7 +176,7 @@ def _scale(width: int) -> Image.Image:
     bar = _tinted(Image.new("L", (bar_width, 8), 110), np.tile(steps, (8, 1)))
     left = width - bar_width - 15
     strip.paste(bar, (left, 3))
-    draw, font = ImageDraw.Draw(strip), ImageFont.load_default()
+    draw, font = ImageDraw.Draw(strip), _font()
     draw.text((left - 8, 12), "log odds", fill=_TEXT, font=font, anchor="ra")
     for tick in _TICKS:
         x = left + (tick - FAINTEST) / (STRONGEST - FAINTEST) * (bar_width - 1)
@@ -184,10 +184,16 @@ def _scale(width: int) -> Image.Image:
     return strip
 
 
+@lru_cache(maxsize=1)
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own; unpacking it takes as long as a film."""
+    return ImageFont.load_default()
+
+
 def _write_lungs(sheet: Image.Image, top: int, evidence: float | None) -> None:
     """Name the outline and give the evidence inside it, right-aligned as the scale is."""
     said = "lung evidence none" if evidence is None else f"lung evidence {evidence:.2f}"
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    draw, font = ImageDraw.Draw(sheet), _font()
     right = sheet.width - 8
     draw.text((right, top), said, fill=_TEXT, font=font, anchor="ra")
     left = right - int(draw.textlength(said, font=font)) - 12

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageFilter
 
 from screening.pixels.film import Grey
 
@@ -59,18 +59,24 @@ def outlined(picture: Image.Image, mask: Mask) -> Image.Image:
     Returns:
         A picture of the same size, in RGB.
     """
-    lungs = Image.fromarray(mask.astype(np.uint8) * 255)
-    smooth = lungs.resize(picture.size, Image.Resampling.BICUBIC)
     # The pixels of the mask are not to be seen as steps.
-    smooth = smooth.filter(ImageFilter.GaussianBlur(0.6 * max(picture.size) / max(mask.shape)))
-    inside = smooth.point(lambda value: 255 * (value >= 128))
-    line = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
-    edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
-    drawn = picture.convert("RGB")
+    lungs = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.8))
+    inside = np.asarray(lungs.resize(picture.size, Image.Resampling.BICUBIC)) >= 128
+    drawn = np.array(picture.convert("RGB"))
     # A dark edge lets the line be seen on a bright film, too.
-    drawn.paste((0, 0, 0), mask=edge.point(lambda value: value // 2))
-    drawn.paste(OUTLINE, mask=line)
-    return drawn
+    drawn[_beside(inside) & ~inside] //= 2
+    drawn[_beside(~inside) & inside] = OUTLINE
+    return Image.fromarray(drawn)
+
+
+def _beside(mask: Mask) -> Mask:
+    """Pixels above, below, left or right of those of a mask."""
+    beside = np.zeros_like(mask)
+    beside[1:] |= mask[:-1]
+    beside[:-1] |= mask[1:]
+    beside[:, 1:] |= mask[:, :-1]
+    beside[:, :-1] |= mask[:, 1:]
+    return beside
 
 
 def _size(rows: int, columns: int, longest: int) -> tuple[int, int]:

@@ -134,8 +134,20 @@ class Screener:
             prediction=point.finding(examined.probability),
             threshold=point.threshold,
             lung_evidence=lungs.evidence,
-            warnings="; ".join(film.warnings + recognition.warnings + lungs.warnings + same),
+            warnings="; ".join(
+                film.warnings
+                + recognition.warnings
+                + self._age_warnings(film.header.patient_age)
+                + lungs.warnings
+                + same
+            ),
         )
+
+    def _age_warnings(self, years: int | None) -> tuple[str, ...]:
+        if self.card.was_trained_on_age(years) or self.card.ages is None:
+            return ()
+        youngest, oldest = self.card.ages
+        return (reason("age_not_trained", f"{years} years, trained on {youngest:g} to {oldest:g}"),)
 
     def _row(self, examined: Examined, **scored: object) -> Row:
         film, header = examined.film, examined.film.header

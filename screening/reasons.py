@@ -50,6 +50,7 @@ WARNINGS: Final = {
     "header_ignored": "What the header says of the grey values makes no sense and was not used",
     "same_pixels": "The pixels are those of another film",
     "out_of_domain": "The film is unlike those that the model was trained on",
+    "age_not_trained": "The model was trained on no patient of about this age",
     "inverted": "The film looks like a negative: black and white seem to be exchanged",
     "rotated": "The film does not look upright",
     **_LUNGS,

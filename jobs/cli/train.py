@@ -1,5 +1,6 @@
 """``screening train``."""
 
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,13 @@ from jobs.cli.progress import TrainingProgress
     help="Folder of frontal chest films from other places, for the gate; no labels needed.",
 )
 @click.option(
+    "--ages",
+    multiple=True,
+    metavar="SOURCE=LOW-HIGH",
+    help="Ages in years of the patients of SOURCE, if its films do not say: chest=1-5. Films of "
+    "patients far from all ages get a warning later. Can be given several times.",
+)
+@click.option(
     "--lungs",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Lung network from `screening train-lungs`.  [default: the one in the package]",
@@ -114,6 +122,7 @@ def train(
     youden: bool,
     leave_out: tuple[str, ...],
     confidence: tuple[str, ...],
+    ages: tuple[str, ...],
     lungs: Path | None,
     **settings: str | float | bool | None,
 ) -> None:
@@ -130,6 +139,7 @@ def train(
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _rule(target_sensitivity, target_specificity, youden)
     confidences = _confidences(confidence)
+    ranges = _ages(ages)
     with native_logs_filtered():
         need_training_extra()
         from screening.training.data.manifest import PATIENT_PATTERN
@@ -152,6 +162,7 @@ def train(
                     lungs=lungs or SHIPPED_LUNGS,
                     leave_out=leave_out,
                     confidence=confidences,
+                    ages=ranges,
                 )
                 card = train_model(request, recipe, progress)
             except KeyboardInterrupt:
@@ -197,6 +208,26 @@ def _confidences(given: tuple[str, ...]) -> dict[str, float]:
     return confidences
 
 
+def _ages(given: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """By source the ages of the youngest and the oldest patient, in years."""
+    ranges = {}
+    for each in given:
+        source, _equals, value = each.rpartition("=")
+        low, _dash, high = value.partition("-")
+        try:
+            ages = float(low), float(high)
+        except ValueError:
+            ages = 1.0, 0.0
+        if not source or not 0 <= ages[0] <= ages[1] <= 120:
+            raise click.BadParameter(
+                f"{each!r}; expected SOURCE=LOW-HIGH with ages from 0 to 120 years, such as "
+                "chest=1-5",
+                param_hint="--ages",
+            )
+        ranges[source] = ages
+    return ranges
+
+
 def _in_words(figures: dict[str, Any]) -> str:
     """Three figures of one side with their intervals; undefined ones are left out."""
     shown = []
@@ -210,6 +241,9 @@ def _in_words(figures: dict[str, Any]) -> str:
 
 def need_training_extra() -> None:
     """Stop with the command that installs what training needs."""
+    # TensorFlow's own kernels take a third longer on processors without AVX-512, where they are the
+    # default. The variable is read when TensorFlow is imported.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         import keras  # noqa: F401  # only asked whether it is there
     except ImportError as error:

@@ -37,6 +37,7 @@ from screening.training.data.manifest import (
 from screening.training.data.sources import (
     RELIABLE,
     confidence_of,
+    range_of_ages,
     refuse_unknown,
     reliable,
     strata_of,
@@ -69,6 +70,7 @@ class Request:
         lungs: lung network to use; by default the one that comes with the package.
         leave_out: sources that nothing is learnt from.
         confidence: how likely labels are right, 0.5 to 1, by ``SOURCE`` or ``SOURCE/CLASS``.
+        ages: of the youngest and the oldest patient, in years, by source whose films do not say.
     """
 
     data: Sequence[Path]
@@ -80,6 +82,7 @@ class Request:
     lungs: Path = SHIPPED_LUNGS
     leave_out: Sequence[str] = ()
     confidence: Mapping[str, float] = field(default_factory=dict)
+    ages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
@@ -94,6 +97,7 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
         raise TrainingDataError(f"{request.model} already holds a model; choose another --out")
     films = read_manifest(request.data, request.patient_pattern)
     refuse_unknown(films, request.leave_out, "--leave-out")
+    refuse_unknown(films, request.ages, "--ages")
     films = with_confidence(films, request.confidence)
     preprocessing = preprocessing_of(recipe)
     lungs = load_lungs(request.lungs)
@@ -131,7 +135,11 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
     judged = judge(network, preprocessing, recipe, sides, pictures, provenance, request.prevalence)
-    card = replace(judged.card, lungs=lung_card(request.lungs))
+    card = replace(
+        judged.card,
+        lungs=lung_card(request.lungs),
+        ages=range_of_ages(sides.training, request.ages),
+    )
     last = test if sides.test else validation
     return write_model(
         request.model, network, card, history, judged.sides, last.greys, request.lungs

@@ -68,6 +68,30 @@ def test_a_card_of_before_says_nothing_of_lungs(tmp_path: Path) -> None:
     assert Card.read(tmp_path).lungs is None
 
 
+@pytest.mark.parametrize(
+    ("years", "known"), [(0, False), (1, True), (12, True), (98, True), (99, False), (None, True)]
+)
+def test_card_knows_which_ages_it_was_trained_on(
+    tmp_path: Path, years: int | None, known: bool
+) -> None:
+    replace(make_card(), ages=(1.5, 88.0)).write(tmp_path)
+    card = Card.read(tmp_path)
+    assert card.ages == (1.5, 88.0)
+    assert card.was_trained_on_age(years) is known
+
+
+def test_card_without_ages_warns_of_none(tmp_path: Path) -> None:
+    changed(tmp_path)
+    assert Card.read(tmp_path).was_trained_on_age(0)
+
+
+@pytest.mark.parametrize("ages", [[5, 1], [-1, 3], [1], ["a", "b"], 7, [1, 200]])
+def test_card_with_impossible_ages_is_refused(tmp_path: Path, ages: object) -> None:
+    changed(tmp_path, ages=ages)
+    with pytest.raises(CardError, match="damaged"):
+        Card.read(tmp_path)
+
+
 def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     fields = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))

@@ -18,6 +18,30 @@ from screening.reference import input_statistics
 from screening.row import INPUT_COLUMNS, Status
 
 
+@pytest.mark.parametrize(
+    ("age", "warning"),
+    [
+        (
+            "006M",
+            (
+                "age_not_trained: The model was trained on no patient of about this age "
+                "(0 years, trained on 1 to 88)."
+            ),
+        ),
+        ("045Y", ""),
+        ("", ""),
+    ],
+)
+def test_untrained_age_is_a_warning(
+    screener: Screener, folder: Path, age: str, warning: str
+) -> None:
+    write_dicom(folder / "a.dcm", PatientAge=age)
+    card = replace(screener.card, ages=(1.0, 88.0))
+    row = screen(replace(screener, card=card))["a.dcm"]
+    assert row.status is Status.SCORED
+    assert row.warnings == warning
+
+
 @pytest.mark.parametrize(("brightness", "prediction"), [(0.3, "NORMAL"), (0.7, "PNEUMONIA")])
 @pytest.mark.parametrize("name", ["film.png", "film.jpeg"])
 def test_a_film_becomes_a_row(

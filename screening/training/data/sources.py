@@ -81,6 +81,28 @@ def with_confidence(
     return [replace(film, confidence=_confidence(film, confidence)) for film in films]
 
 
+def range_of_ages(
+    films: Iterable[LabelledFilm], given: Mapping[str, tuple[float, float]]
+) -> tuple[float, float] | None:
+    """The ages of the youngest and the oldest patient, in years.
+
+    Args:
+        given: the same by source, for sources whose films do not say.
+
+    Returns:
+        None if there is a source of which neither the films nor `given` say anything.
+    """
+    known: dict[str, list[float]] = {}
+    for film in films:
+        ages = known.setdefault(film.source, [*given.get(film.source, ())])
+        if film.age is not None:
+            ages.append(film.age)
+    if not known or not all(known.values()):
+        return None
+    ages = [age for own in known.values() for age in own]
+    return min(ages), max(ages)
+
+
 def refuse_unknown(films: Iterable[LabelledFilm], names: Iterable[str], option: str) -> None:
     """Refuse names of sources that no film has.
 

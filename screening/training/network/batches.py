@@ -59,17 +59,20 @@ def batches_of_epoch(
 ) -> list[npt.NDArray[np.int64]]:
     """Indices of the films of each batch of one epoch, as the recipe says.
 
-    Films of one source and view are drawn by :func:`order_of_epoch`, others, and where the recipe
-    gives the length of an epoch, by :func:`screening.training.network.sampling.draw_epoch`.
+    All films of one source and view are drawn by :func:`order_of_epoch`; others, and some of the
+    films where the recipe limits an epoch, by
+    :func:`screening.training.network.sampling.draw_epoch`.
 
     Args:
         labels: class indices, shape (n,).
         strata: source and view of each film, shape (n,).
     """
     seed = (recipe.seed, epoch)
-    if not recipe.balanced or (not recipe.films_per_epoch and len(np.unique(strata)) == 1):
+    most = 2 * int(np.bincount(labels, minlength=2).min())
+    films = min(recipe.films_per_epoch or most, most)
+    if not recipe.balanced or (films == most and len(np.unique(strata)) == 1):
         return order_of_epoch(labels, recipe.batch, recipe.balanced, seed)
-    drawn = draw_epoch(labels, strata, recipe.films_per_epoch, recipe.most_repeats, seed)
+    drawn = draw_epoch(labels, strata, films, recipe.most_repeats, seed)
     order = np.random.default_rng(seed).permutation(drawn)
     return [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
 

@@ -28,7 +28,8 @@ class Recipe:
             anew each time; with several sources or views these count the same, too. Otherwise it
             has all films, weighted so that both classes count the same.
         size: rows and columns of the network's input, in pixels.
-        films_per_epoch: films of a balanced pass; 0 for twice the smaller class.
+        films_per_epoch: most films of a balanced pass, which has at most twice those of the smaller
+            class; 0 for no other limit.
         most_repeats: how often a film of a rare source and view is drawn in one pass, on average,
             at most.
         augmentation: ``hospitals``, ``contrast`` or ``geometry``.
@@ -86,9 +87,10 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     return replace(own, rows=recipe.size, columns=recipe.size)
 
 
+#: Early layers are nearly right and move little.
 _LITE0_MULTIPLIERS: Final = (
-    {"stem": 0.0}
-    | {f"block{index}_": 0.0 for index in range(5)}
+    {"stem": 0.1}
+    | {f"block{index}_": 0.1 for index in range(5)}
     | {f"block{index}_": 0.4 for index in range(5, 11)}
     | {"logits": 4.0}
 )
@@ -97,7 +99,16 @@ _LITE0_MULTIPLIERS: Final = (
 def default_recipe(architecture: str) -> Recipe:
     """The settings that are used unless the user asks for others."""
     if architecture == DEFAULT:
-        return Recipe(epochs=40, learning_rate=1.5e-3, multipliers=dict(_LITE0_MULTIPLIERS))
+        return Recipe(
+            epochs=40,
+            films_per_epoch=2560,
+            augmentation=CONTRAST,
+            flip=0.5,
+            exchange=0.6,
+            outside_evidence=0.1,
+            learning_rate=1.5e-3,
+            multipliers=dict(_LITE0_MULTIPLIERS),
+        )
     if architecture == "small":
         return Recipe(architecture=architecture, epochs=40, learning_rate=2e-3, pretrained=False)
     return Recipe(
