@@ -18,7 +18,7 @@ from jobs.cli.train import need_training_extra
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write the lung network to, such as lungs.keras.",
+    help="File to write the lung network to, ending in .keras; its figures go to a .json beside it.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 5000]")
 @click.option(
@@ -39,8 +39,11 @@ def train_lungs(
     of the films; what is not black is lung. `screening train --lungs FILE` uses the
     result. Without it, `train` uses the lung network that comes with the package.
     """
-    if out.exists():
-        raise click.ClickException(f"{out} exists already; choose another --out")
+    if out.suffix != ".keras":
+        raise click.BadParameter(f"{str(out)!r} does not end in .keras", param_hint="--out")
+    for path in (out, out.with_suffix(".json")):
+        if path.exists():
+            raise click.ClickException(f"{path} exists already; choose another --out")
     given = {name: value for name, value in (("steps", steps), ("seed", seed)) if value is not None}
     with native_logs_filtered():
         need_training_extra()
@@ -52,6 +55,8 @@ def train_lungs(
             read = lung_fields.read_masked_films(
                 films, masks, patient_pattern or PATIENT_PATTERN, pool
             )
+            # What cannot be written is said before hours of fitting.
+            out.parent.mkdir(parents=True, exist_ok=True)
             network, figures = lung_fields.train_lungs(read, recipe, pool, _say)
         lung_fields.save_lungs(network, figures, out)
     click.echo(

@@ -149,7 +149,10 @@ def read_masked_films(
         raise TrainingDataError(f"{masks} has no mask; a mask is a PNG file named like its film")
     for path in files:
         if (found := len(by_stem.get(path.stem, ()))) != 1:
-            raise TrainingDataError(f"{path}: {found} films below {films} have this name, not one")
+            raise TrainingDataError(
+                f"{path}: {found} films below {films} have this name; a mask needs exactly one, so "
+                "rename or remove it"
+            )
     paths = [by_stem[path.stem][0] for path in files]
     greys = np.stack(list(pool.map(lambda path: _bytes(read_grey(path, _FULL)), paths)))
     drawn = np.stack(list(pool.map(_read_mask, files)))
@@ -448,7 +451,9 @@ def _read_mask(path: Path) -> Masks:
     try:
         grey, _warnings = decode_raster(path.read_bytes())
     except (OSError, NotAFilm, UnreadableFilm) as error:
-        raise TrainingDataError(f"{path} cannot be read as a mask: {error}") from error
+        raise TrainingDataError(
+            f"{path} cannot be read as a mask: {error}; replace or remove it"
+        ) from error
     return _FULL.resize(grey) >= 0.5
 
 

@@ -1,6 +1,7 @@
 """The way of the data scientist: train, interrupt, go on, export, queue, screen."""
 
 import csv
+import hashlib
 import json
 import signal
 import subprocess
@@ -114,6 +115,15 @@ def test_the_same_training_without_an_interrupt_makes_the_same_model(model, undi
     once, again = Card.read(model), Card.read(place / "undisturbed")
     assert once.weights_sha256 == again.weights_sha256
     assert (once.test, once.operating_point) == (again.test, again.operating_point)
+
+
+def test_a_model_has_a_copy_of_the_lung_network_of_the_package(model):
+    shipped = Path(package.__file__).parent / "training" / "lungs.keras"
+    if not shipped.exists():
+        pytest.skip("the package has no lung network yet")
+    copy = (model / "lungs.keras").read_bytes()
+    assert copy == shipped.read_bytes()
+    assert Card.read(model).lungs.sha256 == hashlib.sha256(copy).hexdigest()
 
 
 def test_no_patient_is_on_both_sides_of_the_split(model, place):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from screening.training.network.augment import compressed
+from screening.training.network.augment import compressed, equalised_locally
 
 #: Shape (rows, columns), 0..1.
 Grey = npt.NDArray[np.float32]
@@ -169,34 +169,7 @@ def _multi_frequency(grey: Floats) -> Floats:
 
 
 def _equalised_locally(grey: Floats) -> Floats:
-    """Contrast-limited adaptive histogram equalisation on 8 x 8 tiles (Zuiderveld, 1994)."""
-    tiles, limit = 8, 3.0
-    levels = np.clip((grey * 255).astype(int), 0, 255)
-    rows = np.linspace(0, len(grey), tiles + 1).astype(int)
-    columns = np.linspace(0, grey.shape[1], tiles + 1).astype(int)
-    tables = np.empty((tiles, tiles, 256))
-    for row in range(tiles):
-        for column in range(tiles):
-            tile = levels[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
-            counts = np.bincount(tile.ravel(), minlength=256) / tile.size
-            most = limit / 256
-            excess = np.maximum(counts - most, 0).sum()
-            tables[row, column] = np.cumsum(np.minimum(counts, most) + excess / 256)
-    top, down = _between(rows)
-    left, right = _between(columns)
-    y, x = down[:, np.newaxis], right[np.newaxis]
-    i, j = top[:, np.newaxis], left[np.newaxis]
-    above = (1 - x) * tables[i, j, levels] + x * tables[i, j + 1, levels]
-    below = (1 - x) * tables[i + 1, j, levels] + x * tables[i + 1, j + 1, levels]
-    return np.asarray((1 - y) * above + y * below)
-
-
-def _between(edges: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each pixel the tile before it, and how far it is on the way to the next one's middle."""
-    middles = (edges[:-1] + edges[1:]) / 2
-    place = np.interp(np.arange(edges[-1]) + 0.5, middles, np.arange(len(middles)))
-    before = np.minimum(place.astype(np.int64), len(middles) - 2)
-    return before, place - before
+    return equalised_locally(np.clip((grey * 255).astype(int), 0, 255).astype(np.uint8))
 
 
 def _filtered(image_filter: ImageFilter.Filter) -> Change:

@@ -11,15 +11,17 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 
 #: Changes how a film looks, and leaves everything at its place.
 Look = Callable[[Image.Image, np.random.Generator], Pixels]
 
 _TINY: Final = 1e-6
 
-# How often a view is only moved a little; and how often another one has another film's exposure,
-# letters, multi-frequency processing, shading.
-_LIGHT: Final = 0.25
+#: Share of the views that are only moved a little, so that films as they are are learnt from, too.
+LIGHT: Final = 0.25
+
+# How often another view has another film's exposure, letters, multi-frequency processing, shading.
 _LENT: Final = 0.4
 _LETTERED: Final = 0.3
 _PROCESSED: Final = 0.3
@@ -99,6 +101,7 @@ def view_of(
     rng: np.random.Generator,
     lender: Pixels | None = None,
     *,
+    light: float = LIGHT,
     flip: float = 0.0,
     look: Look | None = None,
 ) -> tuple[Pixels, Pixels | None]:
@@ -107,14 +110,14 @@ def view_of(
     Args:
         mask: shape (rows, columns), 0 or 255; None if there is none.
         lender: as in :func:`augment`.
+        light: how often the view is only moved a little, and loses up to three patches.
         flip: how often the view is mirrored.
         look: what changes the look of a view; by default :func:`change_look`.
     """
     image = Image.fromarray(film)
-    is_light = rng.random() < _LIGHT
+    is_light = light >= 1 or rng.random() < light
     place = geometry(image.size, rng, LIGHT_VIEWS if is_light else HOSPITAL_VIEWS)
     if is_light:
-        # Films as they are have to be among those that are learnt from.
         view = _cover(np.array(moved(image, place)), rng)
     else:
         if lender is not None:
@@ -125,12 +128,6 @@ def view_of(
     if flip and rng.random() < flip:
         view, mask = view[:, ::-1], None if mask is None else mask[:, ::-1]
     return view, mask
-
-
-def move(film: Pixels, rng: np.random.Generator) -> Pixels:
-    """The film moved a little, shape as before, with up to three patches erased."""
-    image = Image.fromarray(film)
-    return _cover(np.array(moved(image, geometry(image.size, rng, LIGHT_VIEWS))), rng)
 
 
 def lend_exposure(film: Pixels, lender: Pixels, rng: np.random.Generator) -> Pixels:
@@ -235,13 +232,21 @@ def _equalise_tiles(image: Image.Image, rng: np.random.Generator) -> Image.Image
     return Image.blend(image, flat, strength)
 
 
-def clahe(film: Pixels, tiles: int = 8, limit: float = 3.0) -> Pixels:
+def clahe(film: Pixels) -> Pixels:
+    """The film after :func:`equalised_locally`, 0..255."""
+    return np.asarray(np.clip(np.rint(255 * equalised_locally(film)), 0, 255), np.uint8)
+
+
+def equalised_locally(film: Pixels, tiles: int = 8, limit: float = 3.0) -> Floats:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994).
 
     Args:
-        film: shape (rows, columns), 0..255.
+        film: shape (rows, columns), 0..255; at least one pixel for each tile.
         tiles: along each side.
-        limit: most films of a level in a tile, as a multiple of the mean over levels.
+        limit: largest share of a tile's pixels with one level, as a multiple of the mean share.
+
+    Returns:
+        Shape (rows, columns), 0..1.
     """
     rows, columns = film.shape
     edges = [np.linspace(0, side, tiles + 1).astype(int) for side in (rows, columns)]
@@ -251,29 +256,27 @@ def clahe(film: Pixels, tiles: int = 8, limit: float = 3.0) -> Pixels:
     ]
     tile = owner[0][:, np.newaxis] * tiles + owner[1]
     counts = np.bincount((tile * 256 + film).ravel(), minlength=tiles * tiles * 256)
-    shares = counts.reshape(tiles, tiles, 256) / counts.reshape(tiles, tiles, 256).sum(
-        -1, keepdims=True
-    )
+    counts = counts.reshape(tiles, tiles, 256)
+    shares = counts / counts.sum(-1, keepdims=True)
     most = limit / 256
     excess = np.maximum(shares - most, 0).sum(-1, keepdims=True) / 256
-    tables = (255 * np.cumsum(np.minimum(shares, most) + excess, -1)).astype(np.float32)
+    tables = np.cumsum(np.minimum(shares, most) + excess, -1)
     (y0, fy), (x0, fx) = (_between_middles(edge) for edge in edges)
     i, j = y0[:, np.newaxis], x0[np.newaxis]
     y, x = fy[:, np.newaxis], fx[np.newaxis]
     above = (1 - x) * tables[i, j, film] + x * tables[i, j + 1, film]
     below = (1 - x) * tables[i + 1, j, film] + x * tables[i + 1, j + 1, film]
-    blended = (1 - y) * above + y * below
-    return np.asarray(np.clip(np.rint(blended), 0, 255), np.uint8)
+    return np.asarray((1 - y) * above + y * below)
 
 
 def _between_middles(
     edges: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+) -> tuple[npt.NDArray[np.int64], Floats]:
     """For each pixel the tile before it, and how far it is on the way to the next one's middle."""
     middles = (edges[:-1] + edges[1:]) / 2
     place = np.interp(np.arange(edges[-1]) + 0.5, middles, np.arange(len(middles)))
     before = np.minimum(place.astype(np.int64), len(middles) - 2)
-    return before, (place - before).astype(np.float32)
+    return before, place - before
 
 
 @cache

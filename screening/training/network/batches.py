@@ -14,7 +14,7 @@ from screening.findings import CLASSES
 from screening.preprocess import Preprocessing, Tensor
 from screening.training.data.films import Bytes, Labels
 from screening.training.exchange import exchange_outside
-from screening.training.network.augment import change_contrast, change_look, move, view_of
+from screening.training.network.augment import LIGHT, change_contrast, change_look, view_of
 from screening.training.network.recipe import CONTRAST, GEOMETRY, Recipe
 from screening.training.network.sampling import draw_epoch
 
@@ -164,18 +164,24 @@ def _changed(
     rng = np.random.default_rng(seed)
     films = material.films
     film = films[index]
-    if recipe.augmentation == GEOMETRY:
-        return move(film, rng), None
-    if material.alphas is not None and rng.random() < recipe.exchange:
-        alpha = material.alphas[index].astype(np.float32) / np.float32(255)
-        film = exchange_outside(film, alpha, films[donor])
     lungs = None if material.lungs is None else material.lungs[index]
-    lender = films[rng.integers(len(films))]
+    if material.alphas is not None and rng.random() < recipe.exchange:
+        film = _exchanged(film, material.alphas[index], films[donor])
+    only_moved = recipe.augmentation == GEOMETRY
+    lender = None if only_moved else films[rng.integers(len(films))]
+    light = 1.0 if only_moved else LIGHT
     look = change_contrast if recipe.augmentation == CONTRAST else change_look
-    view, moved_lungs = view_of(film, lungs, rng, lender, flip=recipe.flip, look=look)
+    view, moved_lungs = view_of(film, lungs, rng, lender, light=light, flip=recipe.flip, look=look)
     if material.cells is None or moved_lungs is None:
         return view, None
     return view, _coverage(moved_lungs, material.cells)
+
+
+def _exchanged(film: Bytes, alpha: Bytes, donor: Bytes) -> Bytes:
+    """The lungs of a film on the outside of another one; a film without lungs stays as it is."""
+    if alpha.min() == 255:
+        return film
+    return exchange_outside(film, alpha.astype(np.float32) / np.float32(255), donor)
 
 
 def _coverage(lungs: Bytes, cells: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -205,9 +205,15 @@ def _outside_evidence(weight: float) -> Callable[[Any, Any], Any]:
 
 
 def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Executor) -> Material:
-    """The films, with what the recipe needs of their lungs."""
-    if training.lungs is None or not recipe.needs_lungs:
+    """The films, with what the recipe needs of their lungs.
+
+    Raises:
+        ValueError: if it needs them and they are not known.
+    """
+    if not recipe.needs_lungs:
         return Material(training.greys)
+    if training.lungs is None:
+        raise ValueError("the recipe needs the lung fields of the training films")
     alphas = None
     if recipe.exchange:
         softened = pool.map(lambda lungs: np.rint(255 * soft_mask(lungs > 0)), training.lungs)

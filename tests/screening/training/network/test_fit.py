@@ -5,12 +5,14 @@ import keras
 import numpy as np
 import pytest
 
+from lung_films import made_films
 from makers import grey_film
 from screening.errors import TrainingDataError
+from screening.model.lungs import coverage
 from screening.preprocess import Preprocessing
-from screening.training.network.fit import FilmSet, fit, predict
+from screening.training.network.fit import FilmSet, _outside_evidence, fit, predict
 from screening.training.network.networks import build
-from screening.training.network.recipe import BFLOAT16, default_recipe
+from screening.training.network.recipe import BFLOAT16, GEOMETRY, default_recipe
 
 # Keras and NumPy 2 do not agree on an argument of __array__ yet.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -133,6 +135,81 @@ def test_an_interrupted_training_ends_where_it_would_have_ended(films, once, tmp
         assert one == pytest.approx(other, abs=1e-3)
     scores = [predict(each, PREPROCESSING, films[1].greys, "score") for each in (network, once[0])]
     np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+def lung_films(films):
+    """The films, with lungs that are known; those of one film are not."""
+    training, validation = films
+    _made, masks = made_films(training.labels, side=48)
+    masks[5] = False
+    return replace(training, lungs=masks.astype(np.uint8) * 255), validation
+
+
+def test_an_interrupted_training_with_exchange_ends_where_it_would_have(films, tmp_path):
+    recipe = replace(RECIPE, exchange=0.5, outside_evidence=0.3, flip=0.5)
+    own = lung_films(films)
+    network, history = fitted(tmp_path / "once", own, recipe)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "again", own, recipe, Silent(stop_after=1))
+    again, rows = fitted(tmp_path / "again", own, recipe)
+    for one, other in zip(without_seconds(history), without_seconds(rows), strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+    scores = [predict(each, PREPROCESSING, films[1].greys, "score") for each in (network, again)]
+    np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", ["exchange", "outside_evidence"])
+def test_recipe_that_needs_lungs_is_refused_without_them(films, tmp_path, setting):
+    with pytest.raises(ValueError, match="needs the lung fields"):
+        fitted(tmp_path, films, replace(RECIPE, **{setting: 0.5}))
+
+
+def test_no_recipe_needs_lungs_unless_asked():
+    for architecture in ("efficientnet-lite0", "small", "reference"):
+        recipe = default_recipe(architecture)
+        if architecture != "efficientnet-lite0":
+            assert not recipe.needs_lungs
+        assert replace(recipe, exchange=0.1).needs_lungs
+        assert replace(recipe, outside_evidence=0.1).needs_lungs
+        assert not replace(recipe, exchange=0.0, outside_evidence=0.0).needs_lungs
+
+
+def test_evidence_outside_the_lungs_costs_its_mean_times_the_weight():
+    # Two films of 2 x 2 cells; evidence is the difference of two logits, for or against.
+    normal = np.array([[[1, 0], [0, 3]], [[0, 0], [0, 0]]], np.float32)
+    pneumonia = np.array([[[0, 2], [4, 3]], [[0, -8], [0, 0]]], np.float32)
+    coverage = np.array([[[1, 0.5], [0, 0]], [[0, 0.75], [1, 1]]], np.float32)
+    cells = np.stack([normal, pneumonia], axis=-1)
+    # (1 * 0 + 2 * 0.5 + 4 * 1 + 0 * 1) / 4, and (8 * 0.25) / 4.
+    for weight in (1.0, 0.4):
+        penalty = np.asarray(_outside_evidence(weight)(coverage[..., None], cells))
+        np.testing.assert_allclose(penalty, [1.25 * weight, 0.5 * weight], rtol=1e-6)
+
+
+def test_evidence_in_the_lungs_costs_nothing():
+    mask = made_films([0], side=16)[1].astype(np.float32)[..., None]
+    evidence = np.concatenate([np.zeros_like(mask), 9 * mask], axis=-1)
+    assert np.asarray(_outside_evidence(1.0)(mask, evidence)).tolist() == [0]
+    assert np.asarray(_outside_evidence(1.0)(np.ones_like(mask), 9 * evidence)).tolist() == [0]
+
+
+def test_penalty_moves_evidence_into_the_lungs(tmp_path):
+    # The class is seen in the lungs and in a marker in a corner.
+    labels = np.array([0, 1] * 16)
+    greys, masks = made_films(labels, side=48)
+    training = FilmSet(np.rint(greys * 255).astype(np.uint8), labels, masks.astype(np.uint8) * 255)
+    validation = FilmSet(greys, labels)
+    recipe = replace(RECIPE, epochs=5, averaging=0.5, augmentation=GEOMETRY)
+    inside = []
+    for weight in (0.0, 5.0):
+        own = replace(recipe, outside_evidence=weight)
+        network, _history = fitted(tmp_path / str(weight), (training, validation), own)
+        cells = predict(network, PREPROCESSING, greys, "map")
+        evidence = np.abs(cells[..., 1] - cells[..., 0])
+        rows, columns = evidence.shape[1:]
+        covered = np.stack([coverage(mask, rows, columns) for mask in masks])
+        inside.append(float((evidence * covered).sum() / evidence.sum()))
+    assert inside[1] > inside[0] + 0.1
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(films, tmp_path):

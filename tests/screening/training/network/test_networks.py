@@ -71,7 +71,7 @@ def test_no_network_holds_a_layer_that_calls_for_training_mode():
 @pytest.mark.parametrize(
     ("architecture", "embedding", "maps"),
     [
-        ("efficientnet-lite0", 9 * 80 + 112 + 192 + 320, {"map": (7, 7, 2)}),
+        ("efficientnet-lite0", 9 * 80 + 112 + 192 + 320, {"map": (14, 14, 2)}),
         ("small", 9 * 64 + 96 + 128, {"map": (7, 7, 2)}),
         ("reference", 9 * 512 + 512, {}),
     ],
@@ -84,6 +84,34 @@ def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
     outputs = build(architecture, PREPROCESSING[architecture].shape).output
     shapes = {name: tuple(output.shape[1:]) for name, output in outputs.items()}
     assert shapes == {"score": (2,), "embedding": (embedding,)} | maps
+
+
+def test_finer_map_has_four_times_as_many_cells_and_the_same_weights():
+    from screening.training.network.networks import MAP_STRIDE, efficientnet_lite0
+
+    fine, coarse = (efficientnet_lite0((224, 224, 1), stride) for stride in (16, 32))
+    assert fine.output["map"].shape == (None, 14, 14, 2)
+    assert coarse.output["map"].shape == (None, 7, 7, 2)
+    shapes = [[tuple(weight.shape) for weight in network.weights] for network in (fine, coarse)]
+    assert shapes[0] == shapes[1]
+    assert fine.count_params() == coarse.count_params()
+    assert fine.output["embedding"].shape == coarse.output["embedding"].shape
+    assert MAP_STRIDE == 16
+
+
+@pytest.mark.parametrize("size", [64, 96, 320])
+def test_map_has_a_cell_for_each_16_pixels(size):
+    from screening.training.network.networks import efficientnet_lite0
+
+    network = efficientnet_lite0((size, size, 1))
+    assert network.output["map"].shape == (None, size // 16, size // 16, 2)
+
+
+def test_other_map_strides_are_refused():
+    from screening.training.network.networks import efficientnet_lite0
+
+    with pytest.raises(ValueError, match="8 pixels a cell, expected 16 or 32"):
+        efficientnet_lite0((64, 64, 1), 8)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 7, 13, 14, 15, 28])

@@ -1,0 +1,92 @@
+"""From films with drawn masks to a lung network, and to a MODEL that holds it."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from lung_films import made_films
+from makers import encoded
+from screening.card import Card
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """80 made films of 40 patients by class, and masks of the first 24."""
+    place = tmp_path_factory.mktemp("lungs")
+    labels = np.arange(80) % 2
+    greys, masks = made_films(labels, side=128)
+    for number, label in enumerate(labels):
+        finding, name = ("NORMAL", "PNEUMONIA")[label], f"person{number // 2}_{number}.png"
+        pairs = [(place / "films" / finding / name, np.rint(greys[number] * 255))]
+        if number < 24:
+            pairs.append((place / "masks" / name, 255 * masks[number]))
+        for path, picture in pairs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(picture.astype(np.uint8)))
+    return place
+
+
+@pytest.fixture(scope="module")
+def command(place):
+    return ["train-lungs", place / "films", place / "masks", "--steps", "2", "--out"]
+
+
+@pytest.fixture(scope="module")
+def lungs(command, place, screening):
+    result = screening(*command, place / "new" / "lungs.keras")
+    return place / "new" / "lungs.keras", result
+
+
+def test_train_lungs_writes_a_network_and_its_figures(lungs):
+    path, result = lungs
+    figures = json.loads(path.with_suffix(".json").read_text())
+    assert (
+        f"held-out films: {figures['held_out_films']}, Dice {figures['dice']:.4f}" in result.stdout
+    )
+    assert f"{path}: {figures['parameters']:,} parameters" in result.stdout
+    assert "step 2/2: loss" in result.stderr
+    assert figures["held_out_films"] + figures["training_films"] == 24
+    assert {child.name for child in path.parent.iterdir()} == {"lungs.keras", "lungs.json"}
+
+
+@pytest.mark.parametrize("there", ["lungs.keras", "lungs.json"])
+def test_train_lungs_overwrites_nothing(command, tmp_path, screening, there):
+    (tmp_path / there).write_text("kept")
+    result = screening(*command, tmp_path / "lungs.keras", code=1)
+    assert f"{tmp_path / there} exists already; choose another --out" in result.stderr
+    assert (tmp_path / there).read_text() == "kept"
+
+
+def test_train_lungs_refuses_another_ending(command, tmp_path, screening):
+    result = screening(*command, tmp_path / "lungs.json", code=2)
+    assert "does not end in .keras" in result.stderr
+
+
+def test_train_lungs_names_a_mask_without_film(place, tmp_path, screening):
+    (tmp_path / "nobody.png").write_bytes((place / "masks" / "person0_0.png").read_bytes())
+    result = screening(
+        "train-lungs", place / "films", tmp_path, "--out", tmp_path / "lungs.keras", code=1
+    )
+    assert f"{tmp_path / 'nobody.png'}: 0 films below" in result.stderr
+
+
+def test_training_copies_the_lung_network_into_the_model(lungs, place, screening):
+    path, _result = lungs
+    settings = ["--architecture", "small", "--epochs", "1", "--validation-share", "0.3"]
+    screening("train", place / "films", *settings, "--lungs", path, "--out", place / "model")
+    copy = (place / "model" / "lungs.keras").read_bytes()
+    assert copy == path.read_bytes()
+    card = Card.read(place / "model")
+    assert card.lungs.sha256 == hashlib.sha256(copy).hexdigest()
+    assert card.lungs.figures == json.loads(path.with_suffix(".json").read_text())
+    assert "--lungs lungs.keras" in card.training["command"]
+
+
+def test_training_refuses_another_file_as_lung_network(place, tmp_path, screening):
+    other = tmp_path / "other.keras"
+    other.write_bytes(b"no network")
+    command = ["train", place / "films", "--out", tmp_path / "model", "--lungs", other]
+    assert f"{other} cannot be read as a lung network" in screening(*command, code=1).stderr
+    assert not (tmp_path / "model").exists()
