@@ -1,6 +1,5 @@
-"""From films with drawn masks to a lung network, and to a MODEL that holds it."""
+"""From films with drawn masks to a lung network."""
 
-import hashlib
 import json
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from lung_films import made_films
 from makers import encoded
-from screening.card import Card
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +68,6 @@ def test_train_lungs_names_a_mask_without_film(place, tmp_path, screening):
         "train-lungs", place / "films", tmp_path, "--out", tmp_path / "lungs.keras", code=1
     )
     assert f"{tmp_path / 'nobody.png'}: 0 films below" in result.stderr
-
-
-def test_training_copies_the_lung_network_into_the_model(lungs, place, screening):
-    path, _result = lungs
-    settings = ["--architecture", "small", "--epochs", "1", "--validation-share", "0.3"]
-    screening("train", place / "films", *settings, "--lungs", path, "--out", place / "model")
-    copy = (place / "model" / "lungs.keras").read_bytes()
-    assert copy == path.read_bytes()
-    card = Card.read(place / "model")
-    assert card.lungs.sha256 == hashlib.sha256(copy).hexdigest()
-    assert card.lungs.figures == json.loads(path.with_suffix(".json").read_text())
-    assert "--lungs lungs.keras" in card.training["command"]
 
 
 def test_training_refuses_another_file_as_lung_network(place, tmp_path, screening):

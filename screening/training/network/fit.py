@@ -91,6 +91,37 @@ class Progress(Protocol):
         """An epoch is done; `row` is its line of the history."""
 
 
+@keras.saving.register_keras_serializable("screening")
+class OutsideEvidence(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
+    """A penalty on what the map says, for or against pneumonia, where there is no lung.
+
+    A network whose score is the mean of its map then has to find its reasons in the lungs. It is
+    registered because a checkpoint holds it.
+
+    Args:
+        weight: of the mean evidence of a film's cells that is not in the lungs.
+    """
+
+    def __init__(self, weight: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.weight = weight
+
+    def call(self, coverage: Any, cells: Any) -> Any:
+        """The penalty of each film, shape (n,).
+
+        Args:
+            coverage: share of each cell that is lung, shape (n, r, c, 1).
+            cells: the map, shape (n, r, c, 2).
+        """
+        evidence = keras.ops.abs(cells[..., POSITIVE] - cells[..., 1 - POSITIVE])
+        outside = keras.ops.cast(1 - coverage[..., 0], evidence.dtype)
+        return self.weight * keras.ops.mean(evidence * outside, axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """What is needed to build the same penalty again."""
+        return {**super().get_config(), "weight": self.weight}
+
+
 def fit(
     recipe: Recipe,
     preprocessing: Preprocessing,
@@ -183,25 +214,11 @@ def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> ke
     losses = dict.fromkeys(network.output_names)
     losses["score"] = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     if recipe.outside_evidence and "map" in losses:
-        losses["map"] = _outside_evidence(recipe.outside_evidence)
+        losses["map"] = OutsideEvidence(recipe.outside_evidence)
     # TensorFlow's XLA on a CPU is eleven times slower here than its ordinary kernels.
     jit = keras.backend.backend() == "jax"
     network.compile(optimizer, losses, metrics={"score": ["accuracy"]}, jit_compile=jit)
     return network
-
-
-def _outside_evidence(weight: float) -> Callable[[Any, Any], Any]:
-    """A penalty on what the map says, for or against pneumonia, where there is no lung.
-
-    A network whose score is the mean of its map then has to find its reasons in the lungs.
-    """
-
-    def penalty(coverage: Any, cells: Any) -> Any:
-        evidence = keras.ops.abs(cells[..., POSITIVE] - cells[..., 1 - POSITIVE])
-        outside = keras.ops.cast(1 - coverage[..., 0], evidence.dtype)
-        return weight * keras.ops.mean(evidence * outside, axis=(1, 2))
-
-    return penalty
 
 
 def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Executor) -> Material:
