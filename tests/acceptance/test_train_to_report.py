@@ -270,6 +270,8 @@ def test_a_bundle_holds_what_it_promises_and_no_path_of_the_training_machine(bun
         "README.md",
         "SHA256SUMS",
         "card.json",
+        "lungs.onnx",
+        "lungs.tflite",
         "model-float32.tflite",
         "model.onnx",
         "parity.csv",

@@ -45,7 +45,7 @@ def load_imagenet_weights(network: keras.Model) -> None:
 
 def imagenet_classifier() -> keras.Model:
     """The original 1000-class network, for checking the port against its reference."""
-    backbone = efficientnet_lite0((224, 224, 3))
+    backbone = efficientnet_lite0((224, 224, 3), map_stride=32)
     load_imagenet_weights(backbone)
     logits = keras.layers.Dense(1000, name="imagenet")
     head = keras.layers.GlobalAveragePooling2D()(backbone.get_layer("head_relu").output)

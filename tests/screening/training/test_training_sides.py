@@ -9,6 +9,7 @@ import pytest
 from screening.training.data.films import Collection, Source
 from screening.training.data.manifest import LabelledFilm, fingerprint
 from screening.training.data.split import Sides
+from screening.training.network.recipe import Recipe
 from screening.training.train import _fingerprint, _named, _to_learn_from
 
 
@@ -38,12 +39,27 @@ def sides():
     return Sides([c, b], [a], [d], [e])
 
 
+class LeftHalf:
+    """A lung network that finds the left half of every film."""
+
+    def predict_on_batch(self, inputs):
+        found = np.zeros(inputs.shape, np.float32)
+        found[:, :, :64] = 1
+        return found
+
+
 def test_films_to_learn_from_have_their_stratum_and_confidence(collection, sides):
-    films = _to_learn_from(collection, sides)
+    films = _to_learn_from(collection, sides, Recipe(), LeftHalf())
     assert films.greys[:, 0, 0].tolist() == [2, 1]
     assert films.labels.tolist() == [0, 1]
     assert films.strata.tolist() == [3, 1]
     assert films.confidence.tolist() == pytest.approx([1, 0.7])
+    assert films.lungs is None
+
+
+def test_lungs_are_found_where_the_recipe_needs_them(collection, sides):
+    films = _to_learn_from(collection, sides, Recipe(exchange=0.5), LeftHalf())
+    assert films.lungs.tolist() == [[[255, 255, 0, 0]] * 4] * 2
 
 
 def test_the_fingerprint_is_that_of_the_films_on_any_side(collection, sides):
