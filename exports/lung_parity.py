@@ -27,7 +27,7 @@ _BATCH: Final = 8
 
 @dataclass(frozen=True)
 class LungParity:
-    """A converted lung network beside the original, on the same films.
+    """A converted lung network compared with the original, on the same films.
 
     Attributes:
         file: in the bundle.

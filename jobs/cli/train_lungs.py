@@ -18,7 +18,7 @@ from jobs.cli.train import need_training_extra
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write the lung network to, ending in .keras; its figures go to a .json beside it.",
+    help="File to write the lung network to, ending in .keras; its figures go to a .json next to it.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 5000]")
 @click.option(

@@ -147,7 +147,7 @@ class LungFields:
         mask: shape (128, 128), bool.
         left: share of the film that the lung on the left of the picture covers; 0 if it was not
             found. In a usual frontal film this is the patient's right lung.
-        right: likewise of the lung on the right of the picture.
+        right: the same of the lung on the right of the picture.
         edges: share of each edge of the film that is lung: top, bottom, left, right.
         tilt: degrees by which the long axis of both lungs leans, -90..90, positive anticlockwise;
             None unless both lungs were found.

@@ -92,7 +92,7 @@ def _runs(mask: Mask) -> tuple[Numbers, Numbers]:
 def _part_numbers(first: list[int], last: list[int]) -> list[int]:
     """A number for the part of each run; run k touches the runs `first[k]` to `last[k]` - 1."""
     found = [-1] * len(first)
-    # A branch that starts anew may prove to belong to another: then it stands for that.
+    # A new branch may prove to belong to another: then it stands for that.
     stands_for: list[int] = []
     for run, (low, high) in enumerate(zip(first, last, strict=True)):
         branch = found[run]

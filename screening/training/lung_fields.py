@@ -266,7 +266,7 @@ def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
 
 
 def save_lungs(network: keras.Model, figures: dict[str, Any], path: Path) -> None:
-    """Write the network as one file whose bytes follow from it alone, and its figures beside it."""
+    """Write the network as one file whose bytes follow from it alone, and its figures next to it."""
     save_network(network, path)
     text = json.dumps(figures, indent=2)
     path.with_suffix(_FIGURES).write_text(text + "\n", encoding="utf-8")

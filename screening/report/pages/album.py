@@ -35,7 +35,7 @@ class Album:
         return data_uri(path.read_bytes(), "jpeg") if path else ""
 
     def heat_map(self, place: str, *, lungs: bool = False) -> str:
-        """A heat map likewise, smaller and without its scale of colours; empty if it is damaged.
+        """A heat map as a data URI, smaller and without its scale; empty if it is damaged.
 
         Args:
             lungs: whether there is a line on the lungs below the scale.
