@@ -100,7 +100,7 @@ def default_recipe(architecture: str) -> Recipe:
     """The settings that are used unless the user asks for others."""
     if architecture == DEFAULT:
         return Recipe(
-            epochs=40,
+            epochs=30,
             films_per_epoch=2560,
             augmentation=CONTRAST,
             flip=0.5,
