@@ -38,6 +38,7 @@ from screening.training.network.augment import (
     lend_exposure,
     moved,
 )
+from screening.training.network.determinism import compute_in_order
 from screening.training.network.fold import fold
 
 Bytes = npt.NDArray[np.uint8]
@@ -191,6 +192,8 @@ def train_lungs(
     Raises:
         TrainingDataError: if there are too few patients to hold some out.
     """
+    if not compute_in_order():
+        say("TensorFlow is in use already: the same seed may give slightly other figures")
     training, held_out = _divided(films, recipe)
     say(f"training on {len(training.names)} films, measuring on {len(held_out.names)}")
     pictures = [example for example in read_examples(_FULL) if example.kind != FRONTAL]

@@ -49,6 +49,7 @@ from screening.training.judge import Pictures, judge
 from screening.training.lung_fields import SHIPPED_LUNGS, load_lungs, lung_card, lung_masks
 from screening.training.model_folder import write_model
 from screening.training.network.batches import class_weights
+from screening.training.network.determinism import compute_in_order
 from screening.training.network.fit import FilmSet, Progress, fit
 from screening.training.network.fold import fold
 from screening.training.network.recipe import Recipe, preprocessing_of
@@ -100,6 +101,8 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     refuse_unknown(films, request.ages, "--ages")
     films = with_confidence(films, request.confidence)
     preprocessing = preprocessing_of(recipe)
+    # Before the lung network uses TensorFlow: later it is too late.
+    compute_in_order()
     lungs = load_lungs(request.lungs)
     request.model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
