@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from screening.card import Card
 from screening.clock import now
@@ -15,9 +14,7 @@ from screening.predictor import Predictor
 from screening.privacy import PatientKey
 from screening.reading import FilmReader
 from screening.reasons import reason
-from screening.row import Row, Status
-
-_AGE_BANDS: Final = ((5, "0-4"), (18, "5-17"), (40, "18-39"), (65, "40-64"), (80, "65-79"))
+from screening.row import Row, Status, age_band
 
 
 @dataclass(frozen=True)
@@ -167,14 +164,8 @@ class Screener:
             "instance": self.key.hash("instance", header.instance_uid),
             "study": self.key.hash("study", header.study_uid),
             "sex": header.patient_sex,
-            "age_band": _age_band(header.patient_age),
+            "age_band": age_band(header.patient_age),
             "manufacturer": header.manufacturer,
             "decoding": film.decoding,
         }
         return Row(**values | scored)  # type: ignore[arg-type]
-
-
-def _age_band(years: int | None) -> str:
-    if years is None:
-        return ""
-    return next((band for limit, band in _AGE_BANDS if years < limit), "80+")

@@ -1,6 +1,7 @@
 """One film's line in the report, and the CSV that holds these lines."""
 
 import csv
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -20,6 +21,20 @@ class Status(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     DUPLICATE = "duplicate"
+
+
+#: Age bands in years, in order: the age at which the next band begins, and the name.
+AGE_BANDS: Final = (
+    *((5, "0-4"), (18, "5-17"), (40, "18-39"), (65, "40-64"), (80, "65-79")),
+    (math.inf, "80+"),
+)
+
+
+def age_band(years: float | None) -> str:
+    """The name of the band of an age in years; empty if the age is not known."""
+    if years is None:
+        return ""
+    return next(band for limit, band in AGE_BANDS if years < limit)
 
 
 @dataclass(frozen=True, kw_only=True)

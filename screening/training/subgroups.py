@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from screening import row
 from screening.findings import POSITIVE
 from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, share
 from screening.report.metrics import performance
@@ -23,15 +24,8 @@ ADULT: Final = 18
 #: Views that figures are given for.
 VIEWS: Final = ("AP", "PA")
 
-#: First and last age in years of each band; a patient of 17.9 years is 17.
-AGE_BANDS: Final = {
-    "0-4": (0, 4),
-    "5-17": (5, 17),
-    "18-39": (18, 39),
-    "40-64": (40, 64),
-    "65-79": (65, 79),
-    "80+": (80, 150),
-}
+#: Ages above this are mistakes.
+_OLDEST: Final = 150
 
 #: What the pooled estimate over all views has as its view.
 ALL_VIEWS: Final = "all"
@@ -106,10 +100,8 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
 
 
 def age_band(age: float | None) -> str:
-    """The key of :data:`AGE_BANDS` for an age in years; empty if it is unknown or impossible."""
-    if age is None:
-        return ""
-    return next((name for name, (low, high) in AGE_BANDS.items() if low <= age < high + 1), "")
+    """The age band as in a report's rows; empty if the age is unknown or impossible."""
+    return "" if age is None or not 0 <= age <= _OLDEST else row.age_band(age)
 
 
 def is_adult(film: LabelledFilm) -> bool:
@@ -254,7 +246,9 @@ def _rows(
     for index, film in enumerate(side.films):
         groups.setdefault((film.source, of(film)), []).append(index)
     known = {source for source, value in groups if value or not key}
-    order = {name: place for place, name in enumerate(("", *AGE_BANDS))}
+    order = {
+        name: place for place, name in enumerate(("", *(name for _limit, name in row.AGE_BANDS)))
+    }
     ranked = sorted(groups, key=lambda group: (group[0], order.get(group[1], 0), group[1]))
     return [
         {"source": source}
