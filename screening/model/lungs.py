@@ -129,7 +129,7 @@ def clean(probability: Floats) -> Mask:
     Speckles and thin bridges go, then all but the two largest parts, then the holes in these.
 
     Args:
-        probability: of one film, shape (128, 128), 0..1; what is no number is no lung.
+        probability: of one film, shape (128, 128), 0..1; NaN counts as no lung.
 
     Returns:
         Shape (128, 128), bool.
@@ -204,11 +204,11 @@ def _flaws(lungs: LungFields) -> Iterator[tuple[str, str]]:
         yield "lungs_asymmetric", f"{detail}, at least {ASYMMETRIC:.0%} is expected"
 
 
-def coverage(mask: Mask, rows: int, columns: int) -> Floats:
+def coverage(mask: Mask | Floats, rows: int, columns: int) -> Floats:
     """Share of each cell of a map that is lung, for a map that spans the whole film.
 
     Args:
-        mask: shape (r, c), bool.
+        mask: shape (r, c), bool, or the share of each pixel that is lung, 0..1.
 
     Returns:
         Shape (rows, columns), float32, 0..1; exact also where a cell ends within a pixel.
@@ -228,7 +228,7 @@ def lung_evidence(evidence: Floats, mask: Mask) -> float | None:
         mask: shape (128, 128), bool.
 
     Returns:
-        0..1, four decimals; None if no cell has evidence for pneumonia, or one is no number.
+        0..1, four decimals; None if no cell has evidence for pneumonia, or if a cell is NaN.
     """
     positive = np.maximum(evidence.astype(np.float64), 0)
     total = float(positive.sum())

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from screening.findings import CLASSES
+from screening.model.lungs import coverage
 from screening.preprocess import Preprocessing, Tensor
 from screening.training.data.films import Bytes, Labels
 from screening.training.exchange import exchange_outside
@@ -127,8 +127,8 @@ def augmented_batches(
 ) -> Iterator[Batch]:
     """The films of each batch and their augmented tensors, a few batches ahead of use.
 
-    The donor of a film whose outside is exchanged is another film of the same epoch, so donors are
-    balanced as the films are.
+    The donor of a film whose outside is exchanged is drawn from the films of the same epoch, so
+    donors are balanced as the films are.
 
     Args:
         epoch: with the seed of the recipe it decides all changes.
@@ -149,8 +149,8 @@ def augmented_batches(
         views = [future.result() for future in coming.popleft()]
         if number + _AHEAD < len(batches):
             coming.append(begin(number + _AHEAD))
-        greys = np.stack([film for film, _coverage in views]).astype(np.float32)
-        covered = [coverage for _film, coverage in views if coverage is not None]
+        greys = np.stack([film for film, _share in views]).astype(np.float32)
+        covered = [share for _film, share in views if share is not None]
         yield Batch(
             indices,
             preprocessing.normalise(greys / np.float32(255)),
@@ -187,6 +187,4 @@ def _exchanged(film: Bytes, alpha: Bytes, donor: Bytes) -> Bytes:
 def _coverage(lungs: Bytes, cells: tuple[int, int]) -> npt.NDArray[np.float32]:
     if not lungs.any():
         return np.ones(cells, np.float32)
-    rows, columns = cells
-    small = Image.fromarray(lungs).resize((columns, rows), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / np.float32(255)
+    return coverage(lungs.astype(np.float32) / np.float32(255), *cells)
