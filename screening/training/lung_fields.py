@@ -38,7 +38,7 @@ from screening.training.network.augment import (
     lend_exposure,
     moved,
 )
-from screening.training.network.determinism import compute_in_order
+from screening.training.network.determinism import TOO_LATE, compute_in_order
 from screening.training.network.fold import fold
 
 Bytes = npt.NDArray[np.uint8]
@@ -193,7 +193,7 @@ def train_lungs(
         TrainingDataError: if there are too few patients to hold some out.
     """
     if not compute_in_order():
-        say("TensorFlow is in use already: the same seed may give slightly other figures")
+        say(TOO_LATE)
     training, held_out = _divided(films, recipe)
     say(f"training on {len(training.names)} films, measuring on {len(held_out.names)}")
     pictures = [example for example in read_examples(_FULL) if example.kind != FRONTAL]

@@ -1,6 +1,11 @@
 """The same seed gives the same network, to the last bit, on the same machine and backend."""
 
+from typing import Final
+
 import keras
+
+#: What to say where :func:`compute_in_order` comes too late.
+TOO_LATE: Final = "TensorFlow is in use already: the same seed may give slightly other figures"
 
 
 def compute_in_order() -> bool:

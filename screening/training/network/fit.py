@@ -26,7 +26,7 @@ from screening.training.network.batches import (
     soft_targets,
 )
 from screening.training.network.checkpoint import History, load_checkpoint, save_checkpoint
-from screening.training.network.determinism import compute_in_order
+from screening.training.network.determinism import TOO_LATE, compute_in_order
 from screening.training.network.imagenet import load_imagenet_weights
 from screening.training.network.networks import DEFAULT, build
 from screening.training.network.optimiser import LayerwiseAdamW, factor_of
@@ -143,7 +143,7 @@ def fit(
         The network with averaged weights, and one row for each epoch.
     """
     if not compute_in_order():
-        progress.say("TensorFlow is in use already: the same seed may give slightly other figures")
+        progress.say(TOO_LATE)
     steps = len(batches_of_epoch(recipe, training.labels, training.strata, 0))
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
