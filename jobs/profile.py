@@ -63,7 +63,7 @@ class Profile(Quiet):
             "decoding": self._cost.decoding,
             "preparing": self._cost.preparing,
             "inference": self._cost.inference,
-            # Without a lung network there is no such stage.
+            # A bundle without a lung network does not have this stage.
             **({"lungs": self._cost.lungs} if self._cost.lungs else {}),
             "answering": self._cost.answering,
             "rows": self._rows,

@@ -95,7 +95,7 @@ class Card:
         return f"{self.architecture} {self.version}"
 
     def was_trained_on_age(self, years: int | None) -> bool:
-        """False if the model was trained on nobody of about this age; True if that is not known."""
+        """Whether patients of about this age were in the training; True if the ages are unknown."""
         if years is None or self.ages is None:
             return True
         youngest, oldest = self.ages

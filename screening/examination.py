@@ -56,7 +56,7 @@ class _Answer:
     Attributes:
         activation: for each cell the log odds beyond those at which a film is called, shape
             (r, c); None if the model gives no map, or none is wanted.
-        mask: where the lungs are, shape (128, 128); None if nobody looked.
+        mask: where the lungs are, shape (128, 128); None if they were not looked for.
     """
 
     probability: float

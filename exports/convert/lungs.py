@@ -27,7 +27,7 @@ class KerasLungs:
         path: a Keras file with one input, shape (n, 128, 128, 1), and one output of the same shape.
 
     Raises:
-        ExportError: if it is no such file.
+        ExportError: if the file cannot be read, or its input or output has another shape.
     """
 
     def __init__(self, path: Path) -> None:

@@ -24,7 +24,7 @@ from screening.reasons import reason
 
 @dataclass(frozen=True)
 class LungFindings:
-    """What the lungs say of one film; by default nothing, because nobody looked.
+    """What the lungs say of one film; empty by default, if the lungs were not looked for.
 
     Attributes:
         area: share of the film that is lung, 0..1, four decimals.

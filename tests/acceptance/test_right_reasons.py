@@ -26,7 +26,7 @@ def reasons(real_films):
     by_class = [[film for film in known if film.label == label] for label in (0, 1)]
     films = [film for own in by_class for film in own[:: max(1, len(own) // FILMS)][:FILMS]]
     if not films:
-        pytest.skip("SCREENING_FILMS has no lung masks beside it")
+        pytest.skip("there is no folder lung_masks next to SCREENING_FILMS")
     greys = np.stack([read_grey(film.path, card.preprocessing) for film in films])
 
     def scores(greys):

@@ -27,7 +27,7 @@ class Lungs:
 
 
 def lungs_of(contents: Contents) -> Lungs | None:
-    """The lungs of the films of a report; None if nobody looked for them."""
+    """The lungs of the films of a report; None if no film was searched for lungs."""
     films = sum(row.lung_area is not None for row in contents.rows)
     if not films:
         return None

@@ -160,7 +160,7 @@ def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
     """The pattern, which must have a group.
 
     Raises:
-        TrainingDataError: if it is no such regular expression.
+        TrainingDataError: if it is not a regular expression with a group.
     """
     try:
         pattern = re.compile(patient_pattern)

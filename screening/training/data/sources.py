@@ -63,7 +63,7 @@ def with_confidence(
             given.
 
     Raises:
-        TrainingDataError: if no film has such a source, if there is no such class, or if the
+        TrainingDataError: if a source or a class is unknown, or if the
             manifest of the source has confidences of its own.
     """
     for key in confidence:

@@ -382,7 +382,7 @@ def test_shipped_network_finds_no_lungs_in_most_other_pictures(shipped):
 def test_shipped_network_finds_the_lungs_of_real_films(shipped, real_films, pool, tmp_path):
     known = sorted((real_films.parent / "lung_masks").glob("*.png"))
     if not known:
-        pytest.skip("SCREENING_FILMS has no folder lung_masks beside it")
+        pytest.skip("there is no folder lung_masks next to SCREENING_FILMS")
     for path in known[:: max(1, len(known) // 150)]:
         (tmp_path / path.name).symlink_to(path.resolve())
     films = read_masked_films(real_films, tmp_path, PATIENT_PATTERN, pool)
