@@ -56,7 +56,7 @@ def write_model(
     aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
     save_network(network, aside)
     card = card.with_weights(sha256_of(aside))
-    shutil.copyfile(lungs, model / LUNG_WEIGHTS)
+    copy_lungs(lungs, model)
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)
     held_out = [side for side in sides if side.name != TRAINING]
@@ -77,6 +77,13 @@ def write_model(
     aside.rename(model / WEIGHTS)
     remove_checkpoints(model)
     return card
+
+
+def copy_lungs(lungs: Path, model: Path) -> None:
+    """Copy the lung network into the MODEL, unless it is there already."""
+    target = model / LUNG_WEIGHTS
+    if not target.exists() or not lungs.samefile(target):
+        shutil.copyfile(lungs, target)
 
 
 def _draw_mistakes(

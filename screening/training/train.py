@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening import __version__
-from screening.card import WEIGHTS, Card
+from screening.card import WEIGHTS, Card, sha256_of
 from screening.errors import TrainingDataError
 from screening.findings import CLASSES
 from screening.preprocess import Preprocessing
@@ -130,7 +130,7 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
             pictures.training,
             measured,
             request.model,
-            data,
+            made_with(data, recipe, request.lungs),
             pool,
             progress,
         )
@@ -195,6 +195,16 @@ def _fingerprint(collection: Collection, sides: Sides) -> str:
     """Of the films on any side; a checkpoint must not go on with films that were left out."""
     films = [film for _name, side in sides.items() for film in side]
     return fingerprint(films, [collection.sha256[index] for index in collection.indices(films)])
+
+
+def made_with(films: str, recipe: Recipe, lungs: Path) -> str:
+    """What a checkpoint was made with, and must go on with.
+
+    Args:
+        films: their fingerprint.
+        lungs: file of the lung network; it counts if lungs of training films are used.
+    """
+    return f"{films} {sha256_of(lungs)}" if recipe.needs_lungs else films
 
 
 def _to_learn_from(
