@@ -183,7 +183,7 @@ def _measured(
     look = partial(predict, network, preprocessing)
     scores = look(greys, output="score")
     labels = labels_of(held)
-    calibration = fit_calibration(scores[measured], labels[measured])
+    calibration = fit_calibration(scores[measured], labels[measured], recipe.calibrated_prevalence)
     probabilities = calibration.probabilities(scores)
     point = choose_threshold(probabilities[measured], labels[measured], recipe.target, recipe.rule)
     side = Evaluated.of("validation", held, scores, calibration, point)

@@ -204,6 +204,8 @@ class _Work:
         threshold = screener.card.operating_point.threshold
         runtime = screener.predictor.runtime
         detail = f"{screener.card.model}, {runtime}, threshold {threshold}, {who}"
+        if (prevalence := screener.card.calibration.prevalence) is not None:
+            detail += f", prevalence {prevalence:g}"
         history = [
             Event(now(), "started", job.name, detail, job.model_sha256),
             Event(now(), KEYED, fingerprint),

@@ -22,17 +22,20 @@ _TINY: Final = 1e-7
 class Calibration:
     """Platt scaling (Platt, 1999): ``p = sigmoid(logit / temperature + bias)``.
 
-    The temperature takes back what a network is too sure of; the bias takes back that training
-    weighs both classes the same, while the films are not half of each. With the bias 0 this is
-    temperature scaling (Guo et al., ICML 2017). Neither changes the order of films.
+    The temperature takes back what a network is too sure of; the bias sets the share of pneumonia
+    that the probabilities hold for. With the bias 0 this is temperature scaling (Guo et al., ICML
+    2017). Neither changes the order of films.
 
     Attributes:
         temperature: above 0; below 1 it sharpens, above 1 it flattens.
         bias: log odds that are added; finite.
+        prevalence: share of films with pneumonia for which the probabilities hold, above 0 and
+            below 1; None for that of the films it was fitted on.
     """
 
     temperature: float = 1.0
     bias: float = 0.0
+    prevalence: float | None = None
 
     def probabilities(self, scores: npt.NDArray[np.floating]) -> Floats:
         """Calibrated P(pneumonia), shape (n,), six decimals, from softmax scores, shape (n, 2)."""

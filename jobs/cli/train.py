@@ -61,6 +61,12 @@ from jobs.cli.progress import TrainingProgress
     help="Or the one with the largest sum of both.",
 )
 @click.option(
+    "--normals-called",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="The threshold is raised until at most this share is called of the normal films of sources "
+    "that have reliable labels of normal films only, in each view.  [default: 0.03]",
+)
+@click.option(
     "--prevalence",
     type=click.FloatRange(0, 1),
     help="Share of pneumonia where the model will work, for the card's table of thresholds.",

@@ -15,11 +15,15 @@ from screening.preprocess import Preprocessing
 from screening.report.operating_points import operating_points
 from screening.training.data.films import Bytes
 from screening.training.data.manifest import LabelledFilm
-from screening.training.data.sources import reliable
+from screening.training.data.sources import normals_elsewhere, reliable
 from screening.training.data.split import LEFT_OUT, Sides
 from screening.training.gate.examples import Example
 from screening.training.gate.recognise import Frontal, fit_recogniser
-from screening.training.measure.calibrate import choose_threshold, fit_calibration
+from screening.training.measure.calibrate import (
+    choose_threshold,
+    fit_calibration,
+    limit_normals,
+)
 from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
 from screening.training.measure.remember import remember
 from screening.training.measure.travel import travel
@@ -83,7 +87,8 @@ def judge(
 
     Calibration, threshold and gate see training and validation films alone; the test side is only
     measured. Calibration, threshold, figures and simulated hospitals are of reliable films alone,
-    see :func:`screening.training.data.sources.reliable`.
+    see :func:`screening.training.data.sources.reliable`; reliable normal films of other sources
+    can raise the threshold.
 
     Args:
         prevalence: share of pneumonia where the model will work, for the table of thresholds.
@@ -92,9 +97,12 @@ def judge(
     scores = look(pictures.validation.greys, output="score")
     sure = reliable(sides.validation)
     labels = pictures.validation.labels[sure]
-    calibration = fit_calibration(scores[sure], labels)
-    probabilities = calibration.probabilities(scores[sure])
-    point = choose_threshold(probabilities, labels, recipe.target, recipe.rule)
+    calibration = fit_calibration(scores[sure], labels, recipe.calibrated_prevalence)
+    probabilities = calibration.probabilities(scores)
+    point = choose_threshold(probabilities[sure], labels, recipe.target, recipe.rule)
+    others = normals_elsewhere(sides.validation)
+    normals = {name: probabilities[indices] for name, indices in others.items()}
+    point = limit_normals(point, normals, recipe.normals_called)
 
     def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> Evaluated:
         return Evaluated.of(name, films, scores, calibration, point)

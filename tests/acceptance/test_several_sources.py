@@ -113,6 +113,29 @@ def test_the_data_report_counts_sources_and_views(model):
     assert "<h2>Sources</h2>" in (model / "data.html").read_text()
 
 
+def test_few_normal_films_of_a_source_without_pneumonia_are_called(place, tmp_path, screening):
+    # As bright as pneumonia in children.
+    lines = [(0, 0.6, f"person{n},{('AP', 'PA')[n % 2]},60,M") for n in range(80)]
+    ward = write_manifest(tmp_path / "ward", lines)
+    settings = ["--architecture", "small", "--epochs", "1", "--validation-share", "0.3"]
+    command = ["train", place / "children", ward, *settings, "--normals-called", "0.1"]
+    screening(*command, "--out", tmp_path / "model")
+    card = Card.read(tmp_path / "model")
+    side = pd.read_csv(tmp_path / "model" / "validation.csv")
+    called = side.probability >= card.operating_point.threshold
+    views = pd.read_csv(ward / "films.csv").set_index("film").view
+    own = side[side.film.str.startswith("ward/")]
+    by_view = called[own.index].groupby(own.film.str.removeprefix("ward/").map(views).values)
+    assert {*by_view.groups} == {"AP", "PA"}
+    assert by_view.mean().max() <= 0.1
+    raised = "raised until at most 0.1 of the NORMAL films of ward, "
+    assert raised in card.operating_point.rule
+    assert card.calibration.prevalence == 0.5
+    page = (tmp_path / "model" / "card.html").read_text()
+    assert "The probabilities hold where the share" in page
+    assert raised in page
+
+
 def test_an_unknown_source_cannot_be_left_out(command, tmp_path, screening):
     result = screening(*command, "--leave-out", "ward", "--out", tmp_path / "model", code=1)
     assert "there is no source ward; the sources are adults, children, clinic" in result.stderr

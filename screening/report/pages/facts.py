@@ -1,9 +1,13 @@
 """Which job a report is of: when, by whom and with what, from its events and rows."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from screening.audit import EVALUATES, Event
 from screening.row import Row
+
+#: The name of the fact of how common pneumonia is where the probabilities hold.
+PREVALENCE: Final = "Probabilities hold at a prevalence of"
 
 
 def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> dict[str, str]:
@@ -35,6 +39,7 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
         "Model's hash": answered.model_sha256 if answered else "",
         "Runtime": answered.runtime if answered else "",
         "Threshold": f"{threshold:.6g}" if threshold is not None else known.get("threshold", ""),
+        PREVALENCE: known.get("prevalence", ""),
         "Labels": first["labels"].detail if "labels" in first else "",
     }
     return {name: value for name, value in facts.items() if value}

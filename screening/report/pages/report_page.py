@@ -8,6 +8,7 @@ from screening.report.drift.lines import Drift
 from screening.report.pages import films, legend
 from screening.report.pages.album import Album
 from screening.report.pages.contents import Contents
+from screening.report.pages.facts import PREVALENCE
 from screening.report.pages.lungs import lungs_of
 from screening.report.pages.notices import notices
 from screening.report.pages.page import render
@@ -46,6 +47,7 @@ def write_page(folder: Path, contents: Contents) -> None:
         classes=(NORMAL, PNEUMONIA),
         facts=[(name, shown(value)) for name, value in contents.facts.items()],
         threshold=DASH if contents.threshold is None else f"{contents.threshold:.6g}",
+        prevalence=contents.facts.get(PREVALENCE, ""),
         notices=notices(contents),
         lungs=lungs_of(contents),
         work=work,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.errors import TrainingDataError
-from screening.findings import CLASSES
+from screening.findings import CLASSES, POSITIVE
 from screening.training.data.manifest import VIEWS, LabelledFilm
 
 #: From this confidence on a label is reliable; the others are weak.
@@ -29,6 +29,23 @@ def reliable(films: Sequence[LabelledFilm]) -> _Indices:
         classes.setdefault(films[index].source, set()).add(films[index].label)
     whole = {source for source, labels in classes.items() if len(labels) == len(CLASSES)}
     return np.array([index for index in sure if films[index].source in whole], np.int64)
+
+
+def normals_elsewhere(films: Sequence[LabelledFilm]) -> dict[str, _Indices]:
+    """Reliable normal films of sources that have no reliable films of both classes here.
+
+    They say nothing of how well findings are told apart, but how often a model calls pneumonia
+    where there is none.
+
+    Returns:
+        Indices, ascending, by source and view: ``chest, AP``; or ``chest`` where no view is known.
+    """
+    measured = set(reliable(films).tolist())
+    groups: dict[str, list[int]] = {}
+    for index, film in enumerate(films):
+        if film.confidence >= RELIABLE and film.label != POSITIVE and index not in measured:
+            groups.setdefault(", ".join(filter(None, (film.source, film.view))), []).append(index)
+    return {name: np.array(groups[name], np.int64) for name in sorted(groups)}
 
 
 def sources_of(films: Iterable[LabelledFilm]) -> list[str]:

@@ -1,5 +1,6 @@
 """Make scores honest probabilities, and choose the operating point, on validation films."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -31,8 +32,10 @@ _SHARPEST: Final = 20.0
 _BIAS: Final = 10.0
 
 
-def fit_calibration(scores: npt.NDArray[np.float32], labels: Labels) -> Calibration:
-    """Temperature and bias with the largest likelihood, at the prevalence of these films.
+def fit_calibration(
+    scores: npt.NDArray[np.float32], labels: Labels, prevalence: float | None = None
+) -> Calibration:
+    """Temperature and bias with the largest likelihood.
 
     Platt ("Probabilistic outputs for support vector machines", 1999): without a penalty, and with
     his targets a little inside 0 and 1, so that films which are perfectly told apart have a finite
@@ -41,6 +44,9 @@ def fit_calibration(scores: npt.NDArray[np.float32], labels: Labels) -> Calibrat
     Args:
         scores: softmax of the network, shape (n, 2).
         labels: class indices, shape (n,).
+        prevalence: share of films with pneumonia for which the probabilities shall hold, above 0
+            and below 1: each class has this weight in the fit. None for that of these films, and
+            where they are of one class.
 
     Raises:
         TrainingDataError: if a score is no number.
@@ -56,11 +62,19 @@ def fit_calibration(scores: npt.NDArray[np.float32], labels: Labels) -> Calibrat
         labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
     )
 
+    if not 0 < positives < len(labels):
+        prevalence = None
+    weight = np.full(len(labels), 1 / len(labels))
+    if prevalence is not None:
+        weight = np.where(
+            labels == 1, prevalence / positives, (1 - prevalence) / (len(labels) - positives)
+        )
+
     def loss(slope_and_bias: Floats) -> tuple[float, Floats]:
         x = slope_and_bias[0] * z + slope_and_bias[1]
-        too_high = sigmoid(x) - target
-        value = float(np.mean(np.logaddexp(0, x) - target * x))
-        return value, np.array([np.mean(too_high * z), np.mean(too_high)])
+        too_high = weight * (sigmoid(x) - target)
+        value = float(np.sum(weight * (np.logaddexp(0, x) - target * x)))
+        return value, np.array([np.sum(too_high * z), np.sum(too_high)])
 
     # Convex in the slope (1 / temperature) and the bias: there is one answer.
     fitted = minimize(
@@ -72,7 +86,7 @@ def fit_calibration(scores: npt.NDArray[np.float32], labels: Labels) -> Calibrat
         options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000},
     )
     slope, bias = map(float, fitted.x)
-    return Calibration(1 / slope, bias)
+    return Calibration(1 / slope, bias, prevalence)
 
 
 def choose_threshold(
@@ -118,3 +132,33 @@ def choose_threshold(
         # So many normal films have probability 1 that none is high enough.
         return OperatingPoint(1.0, f"no threshold reaches specificity >= {target} on validation")
     return OperatingPoint(threshold, what)
+
+
+def limit_normals(
+    point: OperatingPoint, normals: Mapping[str, Floats], most: float
+) -> OperatingPoint:
+    """The operating point, raised where it calls too many films of a group of normal films.
+
+    A threshold that is chosen on the films of one hospital may call many normal films of another,
+    or of one view.
+
+    Args:
+        point: as the films with both classes choose it.
+        normals: probabilities of films without pneumonia, six decimals, by the name of their group.
+            A group of fewer than ``1 / most`` films is too small to say whether more are called.
+        most: share of a group that may be called, above 0, at most 1; 1 leaves the point as it is.
+    """
+    raised: list[tuple[float, str]] = []
+    for name, probabilities in normals.items():
+        if len(probabilities) * most < 1 or point.positive(probabilities).mean() <= most:
+            continue
+        none = np.zeros(len(probabilities), np.int64)
+        threshold = threshold_for_specificity(probabilities, none, 1 - most)
+        raised.append((1.0 if threshold is None else threshold, name))
+    if not raised:
+        return point
+    threshold, name = max(raised)
+    return OperatingPoint(
+        threshold,
+        f"{point.rule}, raised until at most {most:.3g} of the NORMAL films of {name} are called",
+    )

@@ -48,6 +48,10 @@ class Recipe:
         validation_share: share of the films for calibration and the operating point.
         rule: chooses the threshold, see :mod:`screening.training.measure.calibrate`.
         target: sensitivity or specificity that the rule reaches on validation.
+        normals_called: share called, at most, of the reliable normal films of sources without
+            pneumonia, in each view: the threshold is raised for it.
+        calibrated_prevalence: share of pneumonia for which calibrated probabilities hold, above 0 and below
+            1; None for that of the validation films.
     """
 
     architecture: str = DEFAULT
@@ -73,6 +77,8 @@ class Recipe:
     validation_share: float = 0.15
     rule: str = "target-sensitivity"
     target: float = 0.95
+    normals_called: float = 0.03
+    calibrated_prevalence: float | None = 0.5
     seed: int = 1
 
     @property
@@ -100,7 +106,7 @@ def default_recipe(architecture: str) -> Recipe:
     """The settings that are used unless the user asks for others."""
     if architecture == DEFAULT:
         return Recipe(
-            epochs=30,
+            epochs=24,
             films_per_epoch=2560,
             augmentation=CONTRAST,
             flip=0.5,
@@ -120,4 +126,5 @@ def default_recipe(architecture: str) -> Recipe:
         learning_rate=1.5e-4,
         label_smoothing=0.0,
         pretrained=False,
+        calibrated_prevalence=None,
     )

@@ -8,6 +8,7 @@ from screening.errors import TrainingDataError
 from screening.training.data.manifest import LabelledFilm, data_name, fingerprint, read_manifest
 from screening.training.data.sources import (
     confidence_of,
+    normals_elsewhere,
     refuse_unknown,
     reliable,
     strata_of,
@@ -198,6 +199,29 @@ def test_reliable_films_are_sure_and_of_a_source_with_both_classes() -> None:
     assert reliable(films).tolist() == [0, 1]
     assert reliable(films[3:]).tolist() == []
     assert reliable([film("0", 0), film("1", 1)]).tolist() == [0, 1]
+
+
+def test_normals_elsewhere_are_sure_and_of_other_sources_by_view() -> None:
+    films = [
+        film("0", 0, source="both"),
+        film("1", 1, source="both"),
+        film("2", 0, source="normals", view="PA"),
+        film("3", 0, source="normals", view="AP"),
+        film("4", 0, source="normals", view="PA", confidence=0.95),
+        film("5", 0, source="normals", view="PA", confidence=0.94),
+        film("6", 0, source="normals"),
+        film("7", 1, source="ill"),
+        film("8", 0, source="one sure class"),
+        film("9", 1, source="one sure class", confidence=0.7),
+    ]
+    found = {name: indices.tolist() for name, indices in normals_elsewhere(films).items()}
+    assert found == {
+        "normals": [6],
+        "normals, AP": [3],
+        "normals, PA": [2, 4],
+        "one sure class": [8],
+    }
+    assert normals_elsewhere(films[:2]) == {}
 
 
 def test_strata_are_sources_and_views() -> None:

@@ -4,10 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from screening.decision import Calibration, logits
+from screening.decision import Calibration, OperatingPoint, logits
 from screening.errors import TrainingDataError
 from screening.report.metrics import calibration_error
-from screening.training.measure.calibrate import RULES, choose_threshold, fit_calibration
+from screening.training.measure.calibrate import (
+    RULES,
+    choose_threshold,
+    fit_calibration,
+    limit_normals,
+)
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 
@@ -65,6 +70,33 @@ def test_films_are_taken_as_common_as_they_are() -> None:
     assert calibration_error(labels == 1, p) < calibration_error(labels == 1, plain) / 3
 
 
+@pytest.mark.parametrize("prevalence", [0.5, 0.1])
+def test_probabilities_hold_at_the_prevalence_that_is_asked_for(prevalence: float) -> None:
+    # Three in four of these films are positive; so many are drawn that both fits are exact.
+    rng = np.random.default_rng(4)
+    labels = (np.arange(40_000) % 4 > 0).astype(np.int64)
+    given_scores = scores(sigmoid(rng.normal(0, 1, 40_000) + labels))
+    fitted = fit_calibration(given_scores, labels, prevalence)
+    assert fitted.prevalence == prevalence
+    p = fitted.probabilities(given_scores)
+    mean = prevalence * p[labels == 1].mean() + (1 - prevalence) * p[labels == 0].mean()
+    assert mean == pytest.approx(prevalence, abs=1e-3)
+    # By Bayes only the bias depends on it.
+    as_they_are = fit_calibration(given_scores, labels)
+    shift = np.log(prevalence / (1 - prevalence)) - np.log(3)
+    assert fitted.temperature == pytest.approx(as_they_are.temperature, rel=0.05)
+    assert fitted.bias == pytest.approx(as_they_are.bias + shift, abs=0.05)
+
+
+def test_films_as_common_as_asked_for_are_calibrated_as_they_are() -> None:
+    labels = np.arange(400) % 2
+    given_scores = scores(sigmoid(np.random.default_rng(5).normal(0, 1, 400) + labels))
+    asked = fit_calibration(given_scores, labels, 0.5)
+    as_they_are = fit_calibration(given_scores, labels)
+    assert asked.temperature == pytest.approx(as_they_are.temperature, rel=1e-6)
+    assert asked.bias == pytest.approx(as_they_are.bias, abs=1e-6)
+
+
 @QUICK
 @given(st.integers(1, 200), st.integers(1, 200), st.floats(0.01, 10))
 def test_films_that_are_perfectly_told_apart_have_a_finite_answer(
@@ -87,10 +119,12 @@ def test_scores_that_are_all_wrong_are_flattened_but_never_turned_round() -> Non
     assert fitted.temperature == pytest.approx(20)
 
 
+@pytest.mark.parametrize("prevalence", [None, 0.5])
 @pytest.mark.parametrize("label", [0, 1])
-def test_films_of_one_class_have_an_answer(label: int) -> None:
-    fitted = fit_calibration(scores(np.linspace(0.1, 0.9, 9)), np.full(9, label))
+def test_films_of_one_class_have_an_answer(label: int, prevalence: float | None) -> None:
+    fitted = fit_calibration(scores(np.linspace(0.1, 0.9, 9)), np.full(9, label), prevalence)
     assert np.isfinite([fitted.temperature, fitted.bias]).all()
+    assert fitted.prevalence is None
 
 
 def test_saturated_scores_have_an_answer() -> None:
@@ -170,3 +204,37 @@ def test_a_target_that_is_no_share_is_an_error(target: float) -> None:
 def test_a_rule_that_there_is_not_is_an_error() -> None:
     with pytest.raises(ValueError, match="'f1'; there are target-sensitivity"):
         choose_threshold(np.array([0.2, 0.5]), np.array([0, 1]), 0.9, "f1")
+
+
+POINT = OperatingPoint(0.5, "rule")
+#: Of 100 films 0.01 to 1.00, those from 0.5 on are called.
+HUNDRED = np.arange(1, 101) / 100
+
+
+@pytest.mark.parametrize(
+    ("most", "threshold"), [(0.03, 0.975), (0.1, 0.905), (0.5, 0.505), (0.51, 0.5), (1.0, 0.5)]
+)
+def test_threshold_is_raised_until_few_normal_films_are_called(
+    most: float, threshold: float
+) -> None:
+    point = limit_normals(POINT, {"adults, AP": HUNDRED}, most)
+    assert point.threshold == threshold
+    assert point.positive(HUNDRED).mean() <= most
+
+
+def test_group_of_normal_films_that_raises_the_threshold_is_named() -> None:
+    normals = {"a, AP": HUNDRED - 0.2, "a, PA": HUNDRED, "b": HUNDRED / 2}
+    point = limit_normals(POINT, normals, 0.05)
+    assert point == OperatingPoint(
+        0.955, "rule, raised until at most 0.05 of the NORMAL films of a, PA are called"
+    )
+
+
+def test_threshold_stays_where_no_group_has_too_many_called() -> None:
+    assert limit_normals(POINT, {"adults": HUNDRED / 2}, 0.03) is POINT
+    assert limit_normals(POINT, {}, 0.03) is POINT
+
+
+def test_group_too_small_to_say_so_does_not_raise_the_threshold() -> None:
+    assert limit_normals(POINT, {"adults": np.full(33, 0.9)}, 0.03) is POINT
+    assert limit_normals(POINT, {"adults": np.full(34, 0.9)}, 0.03).threshold > 0.9
