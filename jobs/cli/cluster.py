@@ -39,19 +39,19 @@ _OPTIONS: Final = (
         envvar="SCREENING_ENGINE",
         default=_LOCAL,
         show_default=True,
-        help="Screen on this machine, or on those of a Dask cluster.",
+        help="Screen on this machine or on a Dask cluster.",
     ),
     click.option(
         "--scheduler",
         envvar="SCREENING_SCHEDULER",
         metavar="URL",
-        help="Of the Dask cluster: tls://host:8786.",
+        help="Address of the Dask scheduler, such as tls://host:8786.",
     ),
     click.option(
         "--tls-ca",
         type=_FILE,
         envvar="SCREENING_TLS_CA",
-        help="Certificate of the authority that the cluster trusts (PEM).",
+        help="Certificate of the cluster's certificate authority (PEM).",
     ),
     click.option(
         "--tls-cert",
@@ -60,12 +60,15 @@ _OPTIONS: Final = (
         help="Certificate of this machine (PEM).",
     ),
     click.option(
-        "--tls-key", type=_FILE, envvar="SCREENING_TLS_KEY", help="Its private key (PEM)."
+        "--tls-key",
+        type=_FILE,
+        envvar="SCREENING_TLS_KEY",
+        help="Private key of this machine (PEM).",
     ),
     click.option(
         "--insecure",
         is_flag=True,
-        help="Talk to the cluster in the clear, on a network where nobody else is.",
+        help="Use the cluster without encryption. Only for a network that nobody else can reach.",
     ),
     click.option(
         "--map-path",
@@ -73,8 +76,8 @@ _OPTIONS: Final = (
         type=_Place(),
         multiple=True,
         envvar="SCREENING_MAP_PATH",
-        help="A folder here, and what it is on the cluster's machines: a path, or an fsspec URL like "
-        "s3://bucket/films; may be repeated.",
+        help="Folder on this machine, and its path or fsspec URL on the cluster, such as "
+        "/films=s3://bucket/films. Can be repeated.",
     ),
 )
 

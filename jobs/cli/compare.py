@@ -13,24 +13,24 @@ from jobs.cli.options import FILE, FOLDER, key_option
 @click.option(
     "--labels",
     type=FILE,
-    help="CSV with the columns film and label, instead of the reports' own labels.",
+    help="CSV file with the columns film and label, instead of the labels of the reports.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write comparison.csv, and changed.csv with the films that changed, to this folder.",
+    help="Write comparison.csv and changed.csv (films that changed) to this folder.",
 )
 @key_option
 def compare(
     report_a: Path, report_b: Path, labels: Path | None, out: Path | None, key: Path
 ) -> None:
-    """Compare two reports of the same films: two models, or two thresholds.
+    """Compare two reports of the same films, made with two models or thresholds.
 
-    This is how a new model is admitted: REPORT_A is of the one in use, REPORT_B of
-    the new one. Films are recognised by their bytes. Where there are labels, each
-    difference is held against chance: McNemar's exact test for sensitivity,
-    specificity and accuracy, DeLong's for the area under the ROC curve, with 95 %
-    intervals that know of films of the same patient.
+    Use it before you replace a model: REPORT_A is the report of the current model,
+    REPORT_B that of the new one. Films are matched by their bytes. With labels,
+    each difference has a test and a 95 % interval: McNemar's exact test for
+    sensitivity, specificity and accuracy, DeLong's test for the area under the ROC
+    curve. Intervals take into account that one patient can have several films.
     """
     from screening.films import is_inside
     from screening.printable import printable

@@ -20,14 +20,14 @@ _AGREEMENT: Final = 0.02
     type=click.Path(path_type=Path),
     default=Path("screening-demo"),
     show_default=True,
-    help="Folder for the films, the queue and the reports.",
+    help="Folder for the films, queue and report.",
 )
 def demo(out: Path) -> None:
-    """Screen real sample films, the whole way, in a minute.
+    """Screen four sample films, in less than a minute.
 
-    The films come with the package pydicom-data: a chest film as raw, JPEG 2000
-    lossless and JPEG 2000 lossy DICOM, which must agree, and a leg, which must
-    be refused.
+    The films are part of the package pydicom-data: a chest film as uncompressed,
+    lossless JPEG 2000 and lossy JPEG 2000 DICOM, whose results must agree, and a
+    leg, which must be refused.
     """
     films = out / "films"
     _gather(films)

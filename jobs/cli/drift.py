@@ -36,21 +36,21 @@ _LONGEST: Final = 32
 @click.option(
     "--model",
     type=FOLDER,
-    help="Bundle that the reports were made with: hold them against its reference, too.",
+    help="Bundle of the reports; also compare them with its baseline.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("drift"),
     show_default=True,
-    help="Folder for drift.html, with a chart of each measure, and drift.csv; written anew.",
+    help="Folder for drift.html (a chart of each figure) and drift.csv. Existing files are replaced.",
 )
 def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
-    """Show how the films of many nights have changed: a line for each REPORT, oldest first.
+    """Show how the films have changed over many nights, one line for each REPORT, oldest first.
 
-    Each night is compared with those before it that are given. A figure with an exclamation mark, or
-    that of the last three nights together, is beyond its control limits; the last column names all
-    that are.
+    Each night is compared with the earlier ones. An exclamation mark means that a figure is beyond its
+    control limits, in this night or in the last three nights together. The last column names all such
+    figures.
     """
     from screening.errors import ReportError
     from screening.films import is_inside

@@ -13,12 +13,12 @@ from jobs.cli.options import FILE, FOLDER, key_option, labels_policy_option, pre
     "--labels",
     required=True,
     type=FILE,
-    help="CSV with the columns film and label, and optionally patient.",
+    help="CSV file with the columns film and label and, optionally, patient.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the evaluation.  [default: REPORT-evaluation]",
+    help="Folder to write.  [default: REPORT-evaluation]",
 )
 @labels_policy_option
 @prevalence_option
@@ -31,11 +31,11 @@ def evaluate(
     prevalence: float | None,
     key: Path,
 ) -> None:
-    """Hold REPORT against labels that came later, without its films.
+    """Evaluate a finished report against labels; the images are not needed.
 
-    The figures are those that the report would have had with these labels. They are written to a
-    folder of their own, whose audit begins with the head of the report's chain; the report itself is
-    checked first, and not touched.
+    The result is the same as if REPORT had been made with these labels. It is written to a separate
+    folder, whose audit starts with the last hash of the report's audit. REPORT is checked first and is
+    not changed.
     """
     from jobs.cli.said import said_of
     from jobs.processes import user_and_host

@@ -10,30 +10,32 @@ from jobs.cli.native_logs import native_logs_filtered
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="BUNDLE folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to write."
+)
 @click.option(
     "--films",
     type=click.Path(exists=True, path_type=Path),
-    help="Films to compare on, at least 200: a folder, or a manifest.  [default: MODEL's validation films]",
+    help="At least 200 films to compare on: a folder or a manifest.  [default: the validation films of MODEL]",
 )
 @click.option(
     "--training-films",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Where MODEL's training films are, if they were moved: 8 bits are fitted to some of them. "
-    "If MODEL was trained with several DATA, give the option once for each, in their order.",
+    help="Current location of the training films, if they were moved; 8-bit models are fitted to some of "
+    "them. If MODEL was trained on several DATA, give this option once for each, in the same order.",
 )
 @click.option(
     "--target",
     "targets",
     multiple=True,
     type=click.Choice(list(TARGETS)),
-    help="What to convert to; may be given several times.  [default: all]",
+    help="Target format. Can be repeated.  [default: all]",
 )
 @click.option(
     "--integer-io",
     is_flag=True,
-    help="Let tflite-int8 take and give 8-bit integers, for devices that have nothing else.",
+    help="Give tflite-int8 8-bit inputs and outputs, for devices without floating point.",
 )
 def export(
     model: Path,
@@ -43,10 +45,10 @@ def export(
     targets: tuple[str, ...],
     integer_io: bool,
 ) -> None:
-    """Convert MODEL to a BUNDLE that runs without TensorFlow.
+    """Convert MODEL to a bundle that runs without TensorFlow.
 
-    Each conversion is opened in its own runtime and compared with the original on
-    real films. If one changes decisions, no bundle is written.
+    Each converted model runs in its own runtime and is compared with MODEL on real
+    films. If one of them changes decisions, no bundle is written.
     """
     chosen = [target(name) for name in targets or TARGETS]
     with native_logs_filtered():

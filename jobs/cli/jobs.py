@@ -1,4 +1,4 @@
-"""``screening jobs``: look at the queue, and mend it."""
+"""``screening jobs``: inspect and manage jobs."""
 
 import json
 import signal
@@ -31,15 +31,16 @@ from screening.errors import ScreeningError
 
 _ENDED: Final = tuple(state for state in State if state not in OPEN)
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="For programs; see above.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; see above.")
 _names = click.argument("names", metavar="JOB...", nargs=-1, required=True)
 
 
 @click.group()
 def jobs() -> None:
-    """Look at the queue, and mend it.
+    """Inspect and manage jobs.
 
-    For JOB the beginning of a job's name will do, if no other job's begins so.
+    JOB can be the first characters of a job's name, if no other name starts with
+    them.
     """
 
 
@@ -49,16 +50,16 @@ def jobs() -> None:
     "states",
     multiple=True,
     type=click.Choice([state.value for state in State]),
-    help="Only jobs in this state; given several times, in one of these.",
+    help="Only jobs in this state. Can be repeated to allow several states.",
 )
 @click.option(
     "--tag",
     "tags",
     multiple=True,
     metavar="WORD",
-    help="Only jobs with this tag; given several times, with all of these.",
+    help="Only jobs with this tag. Can be repeated to require several tags.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only so many, those submitted last.")
+@click.option("--limit", type=click.IntRange(1), help="Only the last N jobs.")
 @_json_option
 @queue_option
 def list_jobs(
@@ -68,19 +69,19 @@ def list_jobs(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Jobs, oldest first.
+    """List jobs, oldest first.
 
-    On a terminal a table. Elsewhere a line for each job: name, state, films done
-    and found, failed films, priority, since when it has been in this state (UTC;
-    for one that waits, when it was submitted), tags, folder, and what it waits for
-    or why it failed. What there is not is "-".
+    On a terminal the list is a table. Otherwise it has one line for each job: name,
+    state, films done and found, failed films, priority, start of the state (UTC;
+    for queued jobs, the time of submission), tags, folder, and the reason why it
+    waits or failed. A missing value is "-".
 
     --json prints one array with an object for each job: name, state, folder (null
     with --hash-names), report, model, model_sha256, priority, tags, schedule;
     films (found), committed, failed; submitted_at, not_before, started_at,
-    finished_at and lease_until (ISO 8601, UTC); worker, attempts (times that it was
-    put off), exit_code, message. null is what there is not (yet). Later versions
-    may add fields.
+    finished_at and lease_until (ISO 8601, UTC); worker, attempts (number of times
+    that it was postponed), exit_code, message. A missing value is null. Later
+    versions may add fields.
     """
     from jobs.cli.stores import open_store, shown
 
@@ -116,12 +117,12 @@ def _print_list(store: Store, chosen: Iterable[Job]) -> None:
 @_json_option
 @queue_option
 def show_job(queue: Path | str, name: str, as_json: bool) -> None:
-    """All there is to know about one job, with its history.
+    """Show one job with its history.
 
-    --json prints one object, with the fields that `jobs list` has, and listed_at,
-    claims (by workers), deaths (of workers, in a row, without a single film), counts
-    (films by status), options (as submitted) and history (a list of events with at,
-    event, subject, detail, sha256).
+    --json prints one object with the fields of `jobs list` and listed_at, claims
+    (number of times that a worker took it), deaths (of workers, in a row, without
+    a single film done), counts (films by status), options (as submitted) and
+    history (a list of events with at, event, subject, detail, sha256).
     """
     from jobs.cli.stores import find, open_store
 
@@ -142,20 +143,20 @@ def show_job(queue: Path | str, name: str, as_json: bool) -> None:
     type=click.FloatRange(0.1, 3600),
     default=2.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between updates.",
 )
 @_json_option
 @queue_option
 def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_json: bool) -> None:
-    """See how far the open jobs are, until none is open; or these jobs, until they have ended.
+    """Show the progress of all open jobs, or of JOBs, until they have ended.
 
-    On a terminal a table that stays in its place. Elsewhere a line for each job
-    whenever there is something new. The exit code is the most severe of the jobs
-    named (4, 1, 3, 0; 1 for one that was cancelled), or 0. Ctrl-C ends the watch,
-    and nothing else.
+    On a terminal the progress is a table that is updated. Otherwise it is a line
+    for each job whenever something changes. The exit code is the most severe one
+    of the named jobs (4, 1, 3, 0; 1 for a cancelled job), or 0. Ctrl-C ends only
+    this command.
 
-    --json prints a line at each look, {"at": …, "jobs": […]}, each job with the
-    fields that `jobs list` has, and films_per_second and seconds_left.
+    --json prints a line at each update, {"at": …, "jobs": […]}. Each job has the
+    fields of `jobs list`, films_per_second and seconds_left.
     """
     from jobs.cli.stores import find, open_store, shown
     from jobs.logs import configure
@@ -183,12 +184,12 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
 @_names
 @queue_option
 def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
-    """Queue jobs that have ended once more.
+    """Run jobs again that have ended.
 
-    Of a job that is done the failed films are screened again, and those that were
-    not reached; one that failed or was cancelled goes on where it stopped. What
-    was scored stays as it is. The new report comes to the place of the old one,
-    which is kept beside it as REPORT.1, REPORT.2, and so on.
+    If a job is done, its failed films and those that were not reached are screened
+    again. If it failed or was cancelled, it continues where it stopped. Results of
+    scored films are kept. The new report replaces the old one, which is renamed to
+    REPORT.1, REPORT.2, and so on.
     """
     from jobs.cli.stores import open_store
 
@@ -212,8 +213,8 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
 def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     """Cancel jobs that are queued or running.
 
-    A worker that holds one notices when it commits next, and takes another. What
-    was screened is kept: `jobs retry` goes on from there.
+    The worker of a running job stops at its next commit and takes another job. The
+    results so far are kept, and `jobs retry` continues from there.
     """
     from jobs.cli.stores import open_store
 
@@ -254,15 +255,15 @@ def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None
     default=90.0,
     show_default=True,
     metavar="DAYS",
-    help="Forget what ended more than so many days ago.",
+    help="Delete jobs that ended more than this many days ago.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be forgotten.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @queue_option
 def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
-    """Forget jobs that ended long ago, with their films and their history.
+    """Delete jobs that ended long ago, with their films and history.
 
-    Reports stay where they are. With --new-only, films that only a forgotten job
-    has scored are new again; and what is forgotten cannot be retried.
+    Reports are not deleted. A deleted job cannot be retried. Films that only a
+    deleted job has scored count as new for --new-only.
     """
     from jobs.cli.stores import open_store
 

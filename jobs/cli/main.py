@@ -73,15 +73,15 @@ def _check_config(group: click.Group, config: dict[str, Any], where: str) -> Non
     callback=_read_config,
     is_eager=True,
     expose_value=False,
-    help="TOML file with a table of options for each command: [run] batch = 16.",
+    help="TOML file with one table of options for each command: [run] batch = 16.",
 )
 def cli() -> None:
-    """Read folders of chest films for pneumonia, and report what was found.
+    """Read folders of chest films for pneumonia and write reports.
 
     Research software: not a medical device, not for diagnosis.
 
-    Every option can also be given in the environment: --batch of `screening run`
-    is SCREENING_RUN_BATCH.
+    Every option can also be set in the environment: SCREENING_RUN_BATCH is
+    --batch of `screening run`.
     """
     # What matplotlib knows of the fonts here: nothing is written beside the state, and a worker
     # without a home need not look for them each time.

@@ -64,12 +64,46 @@ class _Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time like 2026-11-22T02:30", parameter, context)
 
 
+#: Headings of the options in help texts, in their order, with the names of the options' parameters.
+_HEADINGS: Final = {
+    "Input": ("labels", "labels_policy", "settle", "new_only"),
+    "Model": ("model", "runtime", "precision", "exact", "batch", "refuse"),
+    "Report": ("out", "heatmaps", "thumbnails", "prevalence", "quarantine", "profile"),
+    "Schedule": ("cron", "tz", "name", "catch_up"),
+    "Queue": (
+        *("queue", "priority", "tags", "not_before", "retries"),
+        *("drain", "max_jobs", "submit_only", "processes", "lease"),
+    ),
+    "Privacy and signatures": ("key", "hash_names", "public_key", "sign_reports"),
+    "Monitoring": ("metrics", "log", "notify_command", "notify_url"),
+    "Limits": ("max_pixels", "decode_timeout", "decode_memory", "max_failure_rate"),
+    "Cluster": ("engine", "scheduler", "tls_ca", "tls_cert", "tls_key", "insecure", "places"),
+}
+
+
+class GroupedCommand(click.Command):
+    """A command with many options: its help shows them under headings, the rare ones last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, by :data:`_HEADINGS`; those without a heading come last."""
+        headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in _HEADINGS}
+        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
+        for parameter in options:
+            if (line := parameter.get_help_record(ctx)) is not None:
+                sections.setdefault(headings.get(parameter.name or "", "Other"), []).append(line)
+        for heading, lines in sections.items():
+            if lines:
+                with formatter.section(heading):
+                    formatter.write_dl(lines)
+
+
 queue_option = click.option(
     "--queue",
     type=_Queue(),
     envvar="SCREENING_QUEUE",
     default=lambda: state_home() / "queue.sqlite",
-    help="Queue: a file, or postgresql://…  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
+    help="Queue: a file or postgresql://…  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
 )
 
 #: Of the machine, not of a job: whoever screens decides whom to trust.
@@ -77,23 +111,23 @@ public_key_option = click.option(
     "--public-key",
     type=FILE,
     envvar="SCREENING_PUBLIC_KEY",
-    help="Take only bundles that are signed with the other half of this key (PEM, Ed25519).",
+    help="Accept only bundles that are signed with the matching private key (PEM, Ed25519).",
 )
 
-#: Likewise: the key must not leave the machine that screens.
+#: Of the machine, too: the key must not leave the machine that screens.
 sign_reports_option = click.option(
     "--sign-reports",
     type=FILE,
     envvar="SCREENING_SIGN_REPORTS",
     metavar="PRIVATE_KEY",
-    help="Sign every report with this key (PEM, Ed25519) before it appears.",
+    help="Sign every report with this private key (PEM, Ed25519).",
 )
 
 key_option = click.option(
     "--key",
     type=click.Path(path_type=Path, dir_okay=False),
     default=lambda: state_home() / "patient.key",
-    help="Secret that hides patient identifiers; made at first use.  "
+    help="Secret key for hashing patient identifiers; created at first use.  "
     "[default: $XDG_STATE_HOME/screening/patient.key]",
 )
 
@@ -104,27 +138,29 @@ labels_policy_option = click.option(
     type=click.Choice([policy.value for policy in Policy]),
     default=Options.labels_policy,
     show_default=True,
-    help="Labels that are ambiguous, unknown, conflicting or there twice: an error, or listed in the "
-    "report and not used. strict: also a label without a film is an error.",
+    help="What to do with labels that are ambiguous, unknown, conflicting or duplicate. error: stop; "
+    "list: list them in the report and ignore them; strict: also stop at a label without a film.",
 )
 
 prevalence_option = click.option(
     "--prevalence",
     type=click.FloatRange(0, 1),
-    help="Share of films with pneumonia where predictive values are to hold, too.",
+    help="Also report predictive values for this share of films with pneumonia.",
 )
 
 _SCREENING_OPTIONS: Final = (
     click.option(
-        "--model", type=FOLDER, default=SHIPPED, help="BUNDLE; by default the one shipped."
+        "--model", type=FOLDER, default=SHIPPED, help="Bundle to use.  [default: the shipped one]"
     ),
     click.option(
-        "--out", type=click.Path(path_type=Path), help="REPORT.  [default: ./reports/JOB]"
+        "--out",
+        type=click.Path(path_type=Path),
+        help="Report folder to write.  [default: ./reports/JOB]",
     ),
     click.option(
         "--labels",
         type=FILE,
-        help="CSV with the columns film and label, and optionally patient.",
+        help="CSV file with the columns film and label and, optionally, patient.",
     ),
     labels_policy_option,
     prevalence_option,
@@ -133,92 +169,92 @@ _SCREENING_OPTIONS: Final = (
         type=click.Choice([ONNX, LITERT, AUTO]),
         default=Options.runtime,
         show_default=True,
-        help="What runs the model; auto measures which is quicker here, once for each job.",
+        help="Runtime for the model. auto: measure once for each job which one is faster.",
     ),
     click.option(
         "--precision",
         type=click.Choice([FLOAT32, INT8]),
         default=Options.precision,
         show_default=True,
-        help="8-bit integers are quicker; a film near the threshold may fall to its other side.",
+        help="int8 is faster, but a film near the threshold may get the other prediction.",
     ),
     click.option(
         "--exact",
         is_flag=True,
-        help="Decode all of every film, also where less of a large one comes to nearly the same.",
+        help="Decode all pixels of large films. Slower, with nearly the same results.",
     ),
     click.option(
         "--batch",
         type=click.IntRange(1, 1024),
         default=Options.batch,
         show_default=True,
-        help="Films scored at once.",
+        help="Films per batch.",
     ),
     click.option(
         "--max-pixels",
         type=click.IntRange(1),
         default=Limits.pixels,
         show_default=True,
-        help="Larger films are not decoded.",
+        help="Fail films with more pixels than this.",
     ),
     click.option(
         "--decode-timeout",
         type=click.FloatRange(0, min_open=True),
         default=Limits.seconds,
         show_default=True,
-        help="Seconds until a decoder is stopped.",
+        help="Stop a decoder after this many seconds.",
     ),
     click.option(
         "--decode-memory",
         type=click.IntRange(64),
         default=Limits.memory // _MIB,
         show_default=True,
-        help="MiB that a decoder may use.",
+        help="Memory limit of a decoder, in MiB.",
     ),
     click.option(
         "--max-failure-rate",
         type=click.FloatRange(0, 1),
         default=Options.max_failure_rate,
         show_default=True,
-        help="Share of failed films, after 20, at which the job is given up.",
+        help="Give up the job when more than this share of the films has failed (checked after 20 films).",
     ),
     click.option(
         "--hash-names",
         is_flag=True,
-        help="Name files in the report by keyed hashes, for names that identify people.",
+        help="Replace file names in the report by keyed hashes, if names identify people.",
     ),
     click.option(
         "--heatmaps",
         is_flag=True,
-        help="Show on each scored film where the model sees pneumonia.",
+        help="Add a picture of each scored film that shows where the model sees pneumonia.",
     ),
     click.option(
         "--thumbnails",
         is_flag=True,
-        help="Show each scored film, small; its pixels may hold text.",
+        help="Add a small picture of each scored film. Its pixels may contain text.",
     ),
     click.option(
         "--refuse",
         type=click.Choice(QUALITY),
         multiple=True,
-        help="Refuse films with this flaw instead of giving them a warning; may be repeated.",
+        help="Refuse films with this flaw instead of adding a warning. Can be repeated.",
     ),
     click.option(
         "--settle",
         type=click.FloatRange(0),
         default=Options.settle,
         show_default=True,
-        help="Seconds for which nothing in the folder must have changed before it is read.",
+        help="Wait until the folder has been unchanged for this many seconds.",
     ),
     click.option(
         "--new-only",
         is_flag=True,
-        help="Leave out films that a finished job of the same folder and model has scored.",
+        help="Skip films that a finished job of the same folder and model has scored.",
     ),
     click.option(
         "--quarantine",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Copy films that failed or were refused to DIR/JOB, each with the reason beside it.",
+        help="Copy failed and refused films to DIRECTORY/JOB, each with its reason.",
     ),
     key_option,
     public_key_option,
@@ -232,7 +268,7 @@ _QUEUEING_OPTIONS: Final = (
         type=click.IntRange(0),
         default=Options.retries,
         show_default=True,
-        help="Tries after the first, if the folder, the model, the labels or the report's place cannot be reached.",
+        help="Retry this many times if the folder, model, labels or report location cannot be reached.",
     ),
     click.option(
         "--priority",
@@ -241,14 +277,12 @@ _QUEUEING_OPTIONS: Final = (
         show_default=True,
         help="Jobs of a higher priority are screened first.",
     ),
-    click.option(
-        "--tag", "tags", multiple=True, help="A word by which to find the job; may be repeated."
-    ),
+    click.option("--tag", "tags", multiple=True, help="Word to find the job by. Can be repeated."),
 )
 
 
 not_before_option = click.option(
-    "--not-before", type=_Moment(), help="Do not begin before this time."
+    "--not-before", type=_Moment(), help="Do not start before this time."
 )
 
 
@@ -302,28 +336,28 @@ _WORKER_OPTIONS: Final = (
         type=click.IntRange(1, 256),
         default=1,
         show_default=True,
-        help="Worker processes that share the queue; one that is killed is replaced.",
+        help="Number of worker processes. A process that dies is replaced.",
     ),
     click.option(
         "--lease",
         type=click.FloatRange(1),
         default=120.0,
         show_default=True,
-        help="Seconds after which another worker takes over the job of one that is not heard of.",
+        help="Another worker takes over a job after this many seconds without a sign of life.",
     ),
     click.option(
         "--metrics",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write figures for Prometheus to this file, for node_exporter's textfile collector.",
+        help="Write Prometheus metrics to this file, for the textfile collector of node_exporter.",
     ),
     click.option(
-        "--log", type=click.Choice(["json", "logfmt"]), help="Log events for machines, to stderr."
+        "--log", type=click.Choice(["json", "logfmt"]), help="Log events to stderr in this format."
     ),
     click.option(
         "--notify-command",
-        help="Run this when a job has ended, with a JSON document about it on standard input.",
+        help="Run this command when a job has ended, with a JSON document on standard input.",
     ),
-    click.option("--notify-url", help="Send the same document there with POST."),
+    click.option("--notify-url", help="POST the same document to this URL."),
     sign_reports_option,
 )
 

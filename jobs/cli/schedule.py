@@ -9,27 +9,35 @@ from typing import Any
 
 import click
 
-from jobs.cli.options import queue_option, queueing_options, request_of, screening_options
+from jobs.cli.options import (
+    GroupedCommand,
+    queue_option,
+    queueing_options,
+    request_of,
+    screening_options,
+)
 from jobs.job import new_name
 from jobs.schedule import Schedule
 
 
 @click.group()
 def schedule() -> None:
-    """Queue a folder again and again, at fixed times."""
+    """Submit a folder at fixed times."""
 
 
-@schedule.command()
+@schedule.command(cls=GroupedCommand)
 @click.argument("folder", metavar="FOLDER_TEMPLATE")
-@click.option("--cron", required=True, help="When, as in crontab: '30 2 * * *' is every night.")
-@click.option("--tz", help="Time zone, like Europe/Berlin.  [default: this machine's]")
-@click.option("--name", help="What to call it.  [default: the time at which it was added]")
+@click.option(
+    "--cron", required=True, help="Times, as in crontab: '30 2 * * *' is every night at 02:30."
+)
+@click.option("--tz", help="Time zone, such as Europe/Berlin.  [default: that of this machine]")
+@click.option("--name", help="Name of the schedule.  [default: the current time]")
 @click.option(
     "--catch-up",
     type=click.IntRange(0, 1000),
     default=Schedule.catch_up,
     show_default=True,
-    help="Firings that are made up for when no worker ran; older ones are skipped.",
+    help="After downtime, make up for this many runs and skip older ones.",
 )
 @screening_options
 @queueing_options
@@ -43,13 +51,13 @@ def add(
     catch_up: int,
     **asked: Any,
 ) -> None:
-    """Queue FOLDER_TEMPLATE by a cron expression; workers of the queue see to it.
+    """Submit FOLDER_TEMPLATE at the times of a cron expression.
 
-    {date} in FOLDER_TEMPLATE or --out becomes the date of the night, {yesterday}
-    the day before; {date:%Y/%m/%d} writes it in another way. Each firing is a job
-    of its own, with the bundle as it is then; while one of them is open the next
-    one waits. A time that daylight saving skips fires when the clocks have been
-    put on, one that comes twice fires once.
+    In FOLDER_TEMPLATE and --out, {date} becomes the date of the run and {yesterday}
+    the day before; {date:%Y/%m/%d} sets the format. Each run is one job and uses
+    the bundle as it is at that time. Runs of one schedule never overlap. A time
+    that daylight saving time skips runs right after the change. A time that occurs
+    twice runs once. Workers of the queue enqueue the runs.
     """
     from jobs.cli.stores import open_agenda
     from jobs.errors import ReportInTheWay
@@ -87,10 +95,10 @@ def add(
 
 
 @schedule.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @queue_option
 def list_schedules(queue: Path | str, as_json: bool) -> None:
-    """All schedules, by name, with their last and their next firing."""
+    """List all schedules with their last and next runs."""
     from jobs.cli.stores import open_agenda, shown
 
     with open_agenda(queue) as agenda:
@@ -112,7 +120,7 @@ def list_schedules(queue: Path | str, as_json: bool) -> None:
 @click.argument("name")
 @queue_option
 def remove(queue: Path | str, name: str) -> None:
-    """Forget a schedule; jobs that it has queued stay."""
+    """Delete a schedule. Jobs that it has submitted stay."""
     from jobs.cli.stores import open_agenda
 
     with open_agenda(queue) as agenda:
@@ -125,7 +133,7 @@ def remove(queue: Path | str, name: str) -> None:
 @click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True)
 @queue_option
 def coming(queue: Path | str, name: str | None, count: int) -> None:
-    """When schedules fire next, with the folder of each firing."""
+    """Show the next runs and their folders."""
     from jobs.cli.stores import open_agenda
     from jobs.errors import ScheduleError
 

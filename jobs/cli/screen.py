@@ -8,6 +8,7 @@ import click
 
 from jobs.cli.cluster import cluster_options
 from jobs.cli.options import (
+    GroupedCommand,
     folder_argument,
     not_before_option,
     queueing_options,
@@ -19,12 +20,12 @@ from jobs.engines.cluster.access import Access
 from jobs.job import Job
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @folder_argument
 @screening_options
 @sign_reports_option
 @cluster_options
-@click.option("--profile", is_flag=True, help="Say where the time went, stage by stage.")
+@click.option("--profile", is_flag=True, help="Print the time spent in each stage.")
 def run(
     queue: Path | str,
     public_key: Path | None,
@@ -33,10 +34,10 @@ def run(
     profile: bool,
     **asked: Any,
 ) -> None:
-    """Screen the films in FOLDER now, and write a report.
+    """Screen the films in FOLDER now and write a report.
 
-    The same as submit and a worker for this one job: if it is interrupted,
-    `screening worker --drain` goes on where it stopped.
+    This is the same as `screening submit` and a worker for this one job. If it is
+    interrupted, `screening worker --drain` continues where it stopped.
     """
     from jobs.cli.stores import open_store, shown
     from jobs.cli.workshop import Shift, signer_of, work_off
@@ -60,15 +61,15 @@ def run(
     sys.exit(work_off(queue, shift, job.name))
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @folder_argument
 @screening_options
 @queueing_options
 @not_before_option
 def submit(queue: Path | str, **asked: Any) -> None:
-    """Put FOLDER into the queue; `screening worker` will screen it.
+    """Add FOLDER to the queue. `screening worker` will screen it.
 
-    What is queued or running already is not queued again.
+    A folder that is already queued or running is not added again.
     """
     from jobs.cli.stores import open_store, shown
 

@@ -16,12 +16,12 @@ from jobs.cli.options import FILE, FOLDER
     help="Your private Ed25519 key: `openssl genpkey -algorithm ed25519 -out private.pem`.",
 )
 def sign(folder: Path, key: Path) -> None:
-    """Vouch for FOLDER, a bundle or a report, with your private key.
+    """Sign a bundle or a report.
 
-    Whoever has your public key can tell it from one that was altered. Every file is
-    checked first. Of a bundle SHA256SUMS.sig is written beside SHA256SUMS, and
-    runners that ask for your public key take it; of a report audit.sig beside
-    audit.csv, and `screening verify --public-key` demands it.
+    Everybody who has your public key can then detect changes. All files of FOLDER
+    are checked first. In a bundle, the signature is SHA256SUMS.sig; runners with
+    --public-key accept only bundles that have one. In a report, it is audit.sig;
+    `screening verify --public-key` checks it.
     """
     from exports.errors import SignatureError
     from exports.signature import SUMS

@@ -14,107 +14,107 @@ from jobs.cli.progress import TrainingProgress
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="MODEL folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Model folder to write."
+)
 @click.option(
     "--architecture",
     type=click.Choice(["efficientnet-lite0", "small", "reference"]),
     default="efficientnet-lite0",
     show_default=True,
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the films.")
-@click.option("--batch", type=click.IntRange(1), help="Films in one step.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of passes over the films.")
+@click.option("--batch", type=click.IntRange(1), help="Films per training step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True))
-@click.option(
-    "--seed", type=click.IntRange(0), help="Same seed, same split and same order of films."
-)
+@click.option("--seed", type=click.IntRange(0), help="Seed of the split and of the order of films.")
 @click.option(
     "--protocol",
     type=click.Choice(["patient", "film", "given"]),
     default="patient",
     show_default=True,
-    help="Divide whole patients, or films (optimistic), or as the data say.",
+    help="How to divide the films: by patient, by film (optimistic), or as given in the data.",
 )
 @click.option(
     "--validation-share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the films for calibration and the operating point.  [default: 0.15]",
+    help="Share of the films for calibration and threshold.  [default: 0.15]",
 )
 @click.option(
     "--test-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share of the films that only the final figures are taken from; "
-    "films that the data call test are used instead.  [default: 0.15]",
+    help="Share of the films for the final figures. Ignored if the data name test films.  [default: 0.15]",
 )
 @click.option(
     "--target-sensitivity",
     type=click.FloatRange(0, 1, min_open=True),
-    help="The threshold is the highest that reaches it on validation.  [default: 0.95]",
+    help="Use the highest threshold with this sensitivity on the validation films.  [default: 0.95]",
 )
 @click.option(
     "--target-specificity",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Or the lowest that reaches this.",
+    help="Use the lowest threshold with this specificity instead.",
 )
 @click.option(
     "--youden",
     is_flag=True,
-    help="Or the one with the largest sum of both.",
+    help="Use the threshold with the largest sum of both instead.",
 )
 @click.option(
     "--normals-called",
     type=click.FloatRange(0, 1, min_open=True),
-    help="The threshold is raised until at most this share is called of the normal films of sources "
-    "that have reliable labels of normal films only, in each view.  [default: 0.03]",
+    help="Raise the threshold until at most this share of films is called, in each view of a source that "
+    "has only normal films with reliable labels.  [default: 0.03]",
 )
 @click.option(
     "--prevalence",
     type=click.FloatRange(0, 1),
-    help="Share of pneumonia where the model will work, for the card's table of thresholds.",
+    help="Share of pneumonia where the model will be used, for the table of thresholds.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="What is computed in while training.  [default: float32]",
+    help="Number format for the computation.  [default: float32]",
 )
 @click.option(
     "--pretrained/--from-scratch",
     default=None,
-    help="Begin with ImageNet weights (efficientnet-lite0 only), or with random ones.",
+    help="Start from ImageNet weights (efficientnet-lite0 only) or from random weights.",
 )
 @click.option(
     "--frontal",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of frontal chest films from other places, for the gate; no labels needed.",
+    help="Folder of frontal chest films from elsewhere, for the gate. They need no labels.",
 )
 @click.option(
     "--ages",
     multiple=True,
     metavar="SOURCE=LOW-HIGH",
-    help="Ages in years of the patients of SOURCE, if its films do not say: chest=1-5. Films of "
-    "patients far from all ages get a warning later. Can be given several times.",
+    help="Age range of the patients of SOURCE in years, if its films do not say: chest=1-5. Patients "
+    "outside the ages of the training get a warning. Can be repeated.",
 )
 @click.option(
     "--lungs",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Lung network from `screening train-lungs`.  [default: the one in the package]",
+    help="Lung network from `screening train-lungs`.  [default: that of the package]",
 )
 @click.option(
-    "--size", type=click.IntRange(64, 1024), help="Rows and columns of the input.  [default: 224]"
+    "--size",
+    type=click.IntRange(64, 1024),
+    help="Rows and columns of the network's input.  [default: 224]",
 )
-@click.option("--patient-pattern", help="Regular expression; its first group is the patient.")
+@click.option("--patient-pattern", help="Regular expression whose first group is the patient.")
 @click.option(
     "--leave-out",
     multiple=True,
     metavar="SOURCE",
-    help="Do not learn from this source, so that the model can be evaluated on all of it; may be "
-    "given several times.",
+    help="Do not train on this source; evaluate the model on all of it. Can be repeated.",
 )
 @click.option(
     "--confidence",
     multiple=True,
     metavar="SOURCE[/CLASS]=C",
-    help="Labels of this source, or of one class of it, are right with probability C, 0.5 to 1; may "
-    "be given several times.",
+    help="Probability, 0.5 to 1, that labels of this source or of one of its classes are correct. Can "
+    "be repeated.",
 )
 def train(
     data: tuple[Path, ...],
@@ -132,15 +132,15 @@ def train(
     lungs: Path | None,
     **settings: str | float | bool | None,
 ) -> None:
-    """Train on the labelled films in DATA, and write a MODEL with its card.
+    """Train on the labelled films in DATA and write a model with its card.
 
-    DATA is a folder with the sub-folders NORMAL and PNEUMONIA; or a CSV with the
-    columns film and label, and optionally patient, split, source, view, age, sex
-    and confidence; or a folder with such a CSV, named films.csv. Without a column
-    source, the source of a film is the name of the folder. Several DATA are
-    trained on together, and one of them may have one class only. What the data
-    are like is written first: MODEL/data.html. An interrupted training goes on
-    when the same command is given again.
+    DATA is a folder with the sub-folders NORMAL and PNEUMONIA; or a CSV file with
+    the columns film and label and, optionally, patient, split, source, view, age,
+    sex and confidence; or a folder that contains such a file, named films.csv.
+    Without a column source, the source of a film is the name of its folder. DATA
+    can be given several times; some of them may have only one class. A description
+    of the data is written first, to MODEL/data.html. To continue an interrupted
+    training, run the same command again.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _rule(target_sensitivity, target_specificity, youden)

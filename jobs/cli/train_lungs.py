@@ -18,13 +18,13 @@ from jobs.cli.train import need_training_extra
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write the lung network to, ending in .keras; its figures go to a .json next to it.",
+    help="File to write, ending in .keras. Its figures are written to a .json file next to it.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to learn from.  [default: 5000]")
 @click.option(
-    "--seed", type=click.IntRange(0), help="Same seed, same split and same order of films."
+    "--steps", type=click.IntRange(1), help="Number of training batches.  [default: 5000]"
 )
-@click.option("--patient-pattern", help="Regular expression; its first group is the patient.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the split and of the order of films.")
+@click.option("--patient-pattern", help="Regular expression whose first group is the patient.")
 def train_lungs(
     films: Path,
     masks: Path,
@@ -36,8 +36,8 @@ def train_lungs(
     """Train the network that finds the lungs.
 
     FILMS is a folder of chest films. MASKS is a folder of PNG masks with the names
-    of the films; what is not black is lung. `screening train --lungs FILE` uses the
-    result. Without it, `train` uses the lung network that comes with the package.
+    of the films; pixels that are not black are lung. `screening train --lungs FILE`
+    uses the result. Without --lungs, `train` uses the network of the package.
     """
     if out.suffix != ".keras":
         raise click.BadParameter(f"{str(out)!r} does not end in .keras", param_hint="--out")

@@ -23,20 +23,20 @@ _SHOWN: Final = 20
 
 @click.command()
 @click.argument("report", type=FOLDER)
-@click.option("--films", type=FOLDER, help="Screen some films of this folder once more.")
-@click.option("--model", type=FOLDER, help="With this BUNDLE; by default the one shipped.")
+@click.option("--films", type=FOLDER, help="Also screen some films of this folder again.")
+@click.option(
+    "--model", type=FOLDER, help="Bundle for screening them again.  [default: the shipped one]"
+)
 @click.option(
     "--sample",
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="How many films are screened once more, chosen at random.",
+    help="Number of films to screen again, chosen at random.",
 )
-@click.option("--seed", type=click.IntRange(0), help="Choose the same films as another time.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the random choice.")
 @key_option
-@click.option(
-    "--public-key", type=FILE, help="Demand a signature made with the other half of this key."
-)
+@click.option("--public-key", type=FILE, help="Require a signature by the matching private key.")
 def verify(
     report: Path,
     films: Path | None,
@@ -46,16 +46,15 @@ def verify(
     key: Path,
     public_key: Path | None,
 ) -> None:
-    """Check that REPORT is, byte for byte, what was written.
+    """Check that no file of REPORT was changed, added or removed.
 
-    Every file that was changed, added or taken away is named, and the line where
-    there is one; the exit code is 1 then. With --films some films are screened
-    once more, and their answers compared with the report's.
+    The command names every file that differs, and the line if it can. The exit code
+    is then 1. With --films, some films are also screened again and the results are
+    compared with the report.
 
-    The chain of hashes in audit.csv finds whoever changes a part of the report. It
-    does not protect against somebody who writes all of it anew: whoever can do
-    that can compute the hashes, too. Only a signature does, made with a key that
-    he does not have: see `screening sign` and --sign-reports.
+    The hash chain in audit.csv detects changes to a part of the report. It does not
+    detect that somebody has rewritten the whole report with new hashes. Only a
+    signature detects that: see `screening sign` and --sign-reports.
     """
     from screening.audit import AUDIT, read_audit
     from screening.verification import verify as problems_of

@@ -11,6 +11,7 @@ import click
 from jobs.agenda import Agenda
 from jobs.cli.cluster import cluster_options
 from jobs.cli.options import (
+    GroupedCommand,
     folder_argument,
     queueing_options,
     request_of,
@@ -30,13 +31,15 @@ _OF_WORKERS: Final = (
 )
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @folder_argument
 @screening_options
 @queueing_options
 @worker_options
 @cluster_options
-@click.option("--submit-only", is_flag=True, help="Leave the screening to other workers.")
+@click.option(
+    "--submit-only", is_flag=True, help="Only submit jobs; let other workers screen them."
+)
 def watch(
     queue: Path | str,
     folder: Path,
@@ -45,14 +48,13 @@ def watch(
     submit_only: bool,
     **asked: Any,
 ) -> None:
-    """Screen each sub-folder of FOLDER, once, when nothing in it changes any more.
+    """Screen each new sub-folder of FOLDER once it is complete.
 
-    A sub-folder is a study: when it holds a file and nothing has changed for
-    --settle seconds, it becomes one job, and never again, also not after a
-    restart. Links, sub-folders whose names begin with a dot, and files that lie
-    in FOLDER itself are left alone; of the last a warning tells how many. The
-    reports go to --out, a folder for each job. All else is as with `screening
-    worker`.
+    Each sub-folder is a study. When it contains a file and has been unchanged for
+    --settle seconds, it becomes one job. It is submitted only once, even after a
+    restart. Links and sub-folders whose names begin with a dot are ignored. Files
+    directly in FOLDER are ignored, with a warning. Each report becomes a folder in
+    --out. In all other ways this command works like `screening worker`.
     """
     from jobs.cli.workshop import Shift, feed_only, work_shift
     from jobs.errors import ReportInTheWay

@@ -67,9 +67,9 @@ def test_a_bundle_that_is_none_is_noticed_at_once(ward):
     assert "is no bundle" in result.stderr
 
 
-def test_the_help_says_what_is_left_alone():
+def test_help_says_what_is_ignored():
     words = " ".join(screening("watch", "--help").stdout.split())
-    assert "files that lie in FOLDER itself are left alone" in words
+    assert "Files directly in FOLDER are ignored" in words
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
