@@ -1,6 +1,7 @@
 # make demo    install, and screen real sample films
 # make test    install with the test extra, and run the tests
-# make check   format, lint, types, import directions and Dockerfiles
+# make check   format, lint, types, import directions, Dockerfiles and documentation
+# make docs    build the documentation into docs/_build
 # make fuzz    screen 20,000 damaged and hostile films: about 2 minutes on 2 cores
 # make chaos   kill, stop and starve four workers while they screen 20,000 films (CONTRIBUTING)
 # make soak    1,500 films an hour, for an hour, into a folder that is watched
@@ -13,8 +14,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint docker/constraints.txt
 NEEDS := pyproject.toml docker/constraints.txt
+# --fresh-env: otherwise unchanged pages report no warnings, and the command reference may be stale.
+SPHINX := $(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going
 
-.PHONY: demo test test-long chaos soak fuzz emulate check shipped images clean
+.PHONY: demo test test-long chaos soak fuzz emulate check docs shipped images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -49,6 +52,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/*.Dockerfile
+	$(SPHINX) docs docs/_build
+
+docs: $(VENV)/.docs
+	$(SPHINX) docs docs/_build
 
 # After a change of code: the program inside the shipped bundle is this code.
 shipped: $(VENV)/.dev
@@ -59,7 +66,7 @@ images:
 	docker/check.sh
 
 clean:
-	rm -rf $(VENV) screening-demo dist
+	rm -rf $(VENV) screening-demo dist docs/_build
 
 $(VENV)/.%: $(NEEDS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -118,7 +118,7 @@ def test_slurm_is_asked_for_processes_with_one_thread_and_certificates(slurm, ce
 
 
 def test_the_page_names_only_options_that_there_are():
-    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    page = (ROOT / "docs" / "many-machines.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^    screening (\w+)(.*)$", page, re.MULTILINE)
     assert {name for name, _words in commands} == {"run", "submit", "worker"}
     for name, words in commands:

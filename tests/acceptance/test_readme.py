@@ -1,6 +1,7 @@
-"""What the README tells a reader to type exists."""
+"""What README and manual tell a reader to type exists, and what they say of the shipped model."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -10,23 +11,36 @@ from jobs.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-#: Every line of a code block that starts this project's command, without the `--config FILE`.
+
+def commands(page):
+    """Every line of a code block that starts this project's command, without the `--config FILE`."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in text.splitlines():
+        if line.startswith("    screening "):
+            yield shlex.split(re.sub(r"--config \S+ ", "", line), comments=True)
+
+
 COMMANDS = [
-    re.sub(r"--config \S+ ", "", line.strip())
-    for line in README.splitlines()
-    if line.startswith("    screening ")
+    pytest.param(words, id=f"{page.stem}: {' '.join(words)}")
+    for page in PAGES
+    for words in commands(page)
 ]
 
 
-def test_the_readme_shows_the_way_from_training_to_a_report():
-    shown = {line.split()[1] for line in COMMANDS}
+def test_readme_shows_the_way_from_training_to_a_report():
+    shown = {words[1] for words in commands(ROOT / "README.md")}
     assert shown >= {"train", "export", "submit", "worker", "run"}
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_and_option_in_the_readme_exists(line):
-    _screening, name, *words = line.split()
+def test_readme_is_short():
+    assert len(README.split()) <= 1000
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_command_and_options_in_the_manual_exist(words):
+    _screening, name, *words = words
     command = cli.commands[name]
     if isinstance(command, click.Group):
         command, words = command.commands[words[0]], words[1:]
@@ -35,8 +49,15 @@ def test_every_command_and_option_in_the_readme_exists(line):
     assert {word for word in words if word.startswith("--")} <= options
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_linked_files_exist(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
 @pytest.mark.parametrize("target", ["demo", "test"])
-def test_the_two_commands_of_the_readme_are_targets_of_the_makefile(target):
+def test_two_commands_of_the_readme_are_targets_of_the_makefile(target):
     assert f"    make {target} " in README
     assert f"\n{target}: " in (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -44,10 +65,11 @@ def test_the_two_commands_of_the_readme_are_targets_of_the_makefile(target):
 @pytest.mark.parametrize(
     "figure", ["auroc", "recall", "specificity", "precision", "calibration_error"]
 )
-def test_the_figures_of_the_shipped_model_are_those_of_its_card(figure):
+def test_figures_of_the_shipped_model_are_those_of_its_card(figure):
     from exports.bundle import SHIPPED
     from screening.card import Card
 
+    page = (ROOT / "docs" / "shipped-model.md").read_text(encoding="utf-8")
     metric = Card.read(SHIPPED).test[figure]
     stated = f"{metric['value']:.3f} ({metric['ci_low']:.3f} to {metric['ci_high']:.3f})"
-    assert stated in " ".join(README.split())
+    assert f"| {figure.replace('_', ' ')} | {stated} |" in page.replace("AUROC", "auroc")
