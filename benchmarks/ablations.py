@@ -18,26 +18,25 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from screening.findings import POSITIVE
-from screening.heatmap import evidence
-from screening.training.data.films import labels_of, read_collection
-from screening.training.data.manifest import read_manifest
-from screening.training.data.sources import (
+from screening.inference.heatmap import evidence
+from screening.results import POSITIVE
+from screening.training import networks
+from screening.training.calibrate import choose_threshold, fit_calibration
+from screening.training.data.dataset import labels_of, read_collection
+from screening.training.data.manifest import (
     confidence_of,
+    read_manifest,
     reliable,
     strata_of,
     with_confidence,
 )
 from screening.training.data.split import divide
+from screening.training.fit import FilmSet, compute_in_order, fit, predict
 from screening.training.lung_fields import load_lungs, lung_masks
-from screening.training.measure.calibrate import choose_threshold, fit_calibration
-from screening.training.measure.evaluation import Evaluated
-from screening.training.measure.travel import travel
-from screening.training.network import networks
-from screening.training.network.determinism import compute_in_order
-from screening.training.network.fit import FilmSet, fit, predict
-from screening.training.network.recipe import Recipe, default_recipe, preprocessing_of
+from screening.training.recipe import Recipe, default_recipe, preprocessing_of
 from screening.training.robustness import ModelUnderTest, measure_reasons
+from screening.training.scored_split import Evaluated
+from screening.training.simulated_sites import travel
 from screening.training.subgroups import subgroups
 
 #: The early layers as ImageNet left them.

@@ -19,14 +19,12 @@ from typing import Final
 
 from sqlalchemy import text
 
-from jobs.job import Job, new_name
-from jobs.options import Options
-from jobs.runner import LEASE
-from jobs.sql.database import Database, open_database
-from jobs.sql.store import SqlStore
-from screening.clock import now
-from screening.films import Found
-from screening.row import Row, Status
+from jobs.queue.jobs import Job, Options, new_name
+from jobs.queue.sql.database import Database, open_database
+from jobs.queue.sql.store import SqlStore
+from jobs.worker.job_run import LEASE
+from screening.files import Found, now
+from screening.results import Row, Status
 
 #: Rows in a commit, as a worker makes them where a film takes some milliseconds.
 _TOGETHER: Final = 128

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from exports.convert.onnx import convert_onnx
-from screening.findings import CLASSES
+from screening.results import CLASSES
 
 _BATCH: Final = 32
 _STEPS: Final = 4

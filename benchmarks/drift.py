@@ -18,22 +18,21 @@ import numpy as np
 
 from exports.bundle import Bundle
 from exports.runtimes.load import load
-from screening.films import discover, found_at
-from screening.findings import CLASSES, NORMAL, PNEUMONIA
-from screening.pipeline import Screener, Seen
-from screening.pixels.film import Grey
+from screening.files import discover, found_at
+from screening.imaging.film import Grey
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.reader import Reader
+from screening.model.drift_baseline import Reference
 from screening.privacy import PatientKey
-from screening.reading import Reader
-from screening.reference import Reference
-from screening.report.drift.control import control
-from screening.report.drift.lines import breaches
+from screening.report.drift.model_comparison import control
+from screening.report.drift.night_comparison import breaches
 from screening.report.drift.profile import Profile
-from screening.row import Row
-from screening.training.data.films import read_collection
+from screening.results import CLASSES, NORMAL, PNEUMONIA, Row
+from screening.training import fit_image_gate
+from screening.training.data.dataset import read_collection
 from screening.training.data.manifest import LabelledFilm, read_manifest
 from screening.training.data.split import divide
-from screening.training.gate import examples
-from screening.training.gate.examples import FRONTAL
+from screening.training.fit_image_gate import FRONTAL
 
 _BATCH: Final = 32
 
@@ -203,7 +202,7 @@ def score(bundle: Bundle, data: Path, adults: Path) -> dict[str, list[Row]]:
             pools[f"{finding}, {name}"] = rows_of(bundle, films, change)
     names = [found.film for found in discover(adults) if not found.film.endswith(".csv")]
     pools[ADULTS] = rows_of(bundle, [adults / name for name in names])
-    folder = Path(examples.__file__).with_name("pictures")
+    folder = Path(fit_image_gate.__file__).with_name("gate_pictures")
     shown = [
         path for path in sorted(folder.glob("*.[jp][pn]g")) if not path.stem.startswith(FRONTAL)
     ]

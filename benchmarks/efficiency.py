@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from jobs.submission import Opener
-from screening.films import discover
-from screening.pipeline import Screener, Seen
+from jobs.sources.submission import Opener
+from screening.files import discover
+from screening.inference.pipeline import Screener, Seen
 from screenings import screened, warm
 from stores import Bench, commit_cost
 from tree import processor

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from screening.training.network.fit import predict
-from screening.training.network.imagenet import load_imagenet_weights
-from screening.training.network.networks import DEFAULT, PREPROCESSING, build
+from screening.training.fit import predict
+from screening.training.imagenet import load_imagenet_weights
+from screening.training.networks import DEFAULT, PREPROCESSING, build
 
 Floats = npt.NDArray[np.float64]
 

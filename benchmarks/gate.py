@@ -17,16 +17,21 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from screening.card import WEIGHTS, Card
-from screening.preprocess import Preprocessing
-from screening.recognition import ORIENTATIONS, Recogniser, Recognition
-from screening.training.data.films import read_collection, read_films, read_grey
+from screening.model.card import WEIGHTS, Card
+from screening.model.image_gate import ORIENTATIONS, Recogniser, Recognition
+from screening.model.preprocess import Preprocessing
+from screening.training.data.dataset import read_collection, read_films, read_grey
 from screening.training.data.manifest import read_manifest
 from screening.training.data.split import divide
-from screening.training.gate.disguise import turn
-from screening.training.gate.examples import read_examples
-from screening.training.gate.recognise import Embed, Frontal, Greys, fit_recogniser
-from screening.training.network.fit import predict
+from screening.training.fit import predict
+from screening.training.fit_image_gate import (
+    Embed,
+    Frontal,
+    Greys,
+    fit_recogniser,
+    read_examples,
+    turn,
+)
 
 
 @dataclass(frozen=True, eq=False)

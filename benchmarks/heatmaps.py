@@ -18,11 +18,11 @@ from PIL import Image, ImageFilter
 from exports.bundle import Bundle
 from exports.runtimes.load import load, load_lungs
 from exports.targets import ONNX
-from screening.decision import logits
-from screening.findings import POSITIVE
-from screening.heatmap import evidence
+from screening.inference.heatmap import evidence
+from screening.model.calibration import logits
 from screening.model.lungs import coverage, lung_evidence
-from screening.training.data.films import read_grey
+from screening.results import POSITIVE
+from screening.training.data.dataset import read_grey
 from screening.training.data.manifest import read_manifest
 
 Floats = npt.NDArray[np.float32]

@@ -80,7 +80,7 @@ def _measure(architecture: str, threads: int, place: Path, rounds: int) -> None:
     from exports.bundle import SHIPPED
     from exports.convert.convert import Converter
     from exports.targets import target
-    from screening.training.network.networks import DEFAULT, PREPROCESSING, build
+    from screening.training.networks import DEFAULT, PREPROCESSING, build
     from speeds import limit_keras, speed, tensors, ways_of
 
     limit_keras(threads)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
-from screening.decision import DECIMALS
+from screening.model.calibration import DECIMALS
 from screening.report.metrics import Scored, performance
 
 FILMS: Final = (20, 50, 100, 200, 500, 2000)

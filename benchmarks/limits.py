@@ -22,10 +22,10 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from screening.films import Found
-from screening.pixels.readers import open_film
-from screening.preprocess import Preprocessing
-from screening.reading import Reader
+from screening.files import Found
+from screening.imaging.readers import open_film
+from screening.inference.reader import Reader
+from screening.model.preprocess import Preprocessing
 from screenings import files, warm
 
 #: Million multiplications of a film.

@@ -19,15 +19,15 @@ import numpy.typing as npt
 
 from cost import Cost, cost_of
 from frozen_features import imagenet_features, logistic_regression
-from screening.card import WEIGHTS, Card
-from screening.findings import CLASSES
-from screening.training.data.films import labels_of, read_collection
+from screening.model.card import WEIGHTS, Card
+from screening.results import CLASSES
+from screening.training.calibrate import choose_threshold, fit_calibration
+from screening.training.data.dataset import labels_of, read_collection
 from screening.training.data.manifest import read_manifest
 from screening.training.data.split import divide
-from screening.training.measure.calibrate import choose_threshold, fit_calibration
-from screening.training.measure.evaluation import TEST, VALIDATION, Evaluated
-from screening.training.measure.travel import METRICS, travel
-from screening.training.network.networks import DEFAULT, PREPROCESSING, build
+from screening.training.networks import DEFAULT, PREPROCESSING, build
+from screening.training.scored_split import TEST, VALIDATION, Evaluated
+from screening.training.simulated_sites import METRICS, travel
 
 #: The worst hospital by either.
 _JUDGES: Final = ("auroc", "balanced_accuracy")

@@ -13,12 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from screening.findings import CLASSES
-from screening.report.cases import cases, judged, table_of
-from screening.report.join import outcome
+from screening.report.labels import outcome
+from screening.report.metrics import cases, judged, table_of
 from screening.report.operating_points import operating_points
 from screening.report.summary import summarise
-from screening.row import Row, Status
+from screening.results import CLASSES, Row, Status
 
 _NIGHTS: Final = (3, 1_000, 100_000)
 _WITHOUT: Final = (
@@ -56,8 +55,8 @@ def measure(films: int) -> None:
     lines, points = summarise(table_of(rows)), operating_points(scored, 0.5)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory("VmRSS"), time.process_time()
-    from screening.report.pages.contents import Contents
-    from screening.report.pages.report_page import write_page
+    from screening.report.html.contents import Contents
+    from screening.report.html.report_page import write_page
 
     with tempfile.TemporaryDirectory() as folder:
         page = Contents(rows=rows, lines=lines, points=points, scored=scored)

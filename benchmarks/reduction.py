@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from exports.bundle import SHIPPED, Bundle
 from exports.runtimes.load import load
-from screening.films import Found
-from screening.reading import Reader, ReadFilm
+from screening.files import Found
+from screening.inference.reader import Reader, ReadFilm
 from screenings import files
 
 Pair = tuple[ReadFilm, ReadFilm]

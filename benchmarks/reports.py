@@ -55,10 +55,10 @@ def main() -> None:
 
 def _measured(number: int) -> dict[str, Any]:
     from screening.audit import Event
-    from screening.clock import now
+    from screening.files import now
     from screening.privacy import PatientKey
-    from screening.report.write import Night, write_report
-    from screening.verification import verify
+    from screening.report.verification import verify
+    from screening.report.writer import Night, write_report
 
     rows = list(_rows(number))
     events = [Event(now(), "submitted", "job-1", "user somebody, host somewhere")]
@@ -78,9 +78,8 @@ def _measured(number: int) -> dict[str, Any]:
 
 def _rows(number: int) -> Iterator[Any]:
     """Labelled films of patients with one to three, a good model, and a few that failed."""
-    from screening.findings import NORMAL, PNEUMONIA
-    from screening.report.join import outcome
-    from screening.row import Row, Status
+    from screening.report.labels import outcome
+    from screening.results import NORMAL, PNEUMONIA, Row, Status
 
     rng = np.random.default_rng(1)
     patients = np.repeat(np.arange(number), rng.integers(1, 4, number))[:number]

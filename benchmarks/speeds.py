@@ -13,7 +13,7 @@ from exports.runtimes.litert import LiteRTPredictor
 from exports.runtimes.onnx import OnnxPredictor
 from exports.selftest import phantoms
 from exports.targets import ONNX, Target
-from screening.preprocess import Preprocessing
+from screening.model.preprocess import Preprocessing
 
 Predict = Callable[[Any], Any]
 

@@ -19,18 +19,17 @@ from statistics import median
 from typing import Any, Final, cast
 
 from jobs.engines.local import LocalEngine
-from jobs.job import Job
-from jobs.options import Options
-from jobs.runner import LEASE, Tools, carry_out
-from jobs.sql.database import open_database
-from jobs.sql.store import SqlStore
-from jobs.store import Store
-from jobs.submission import Opener, Request, new_job
-from jobs.watchers import Quiet
-from screening.films import Found, discover
-from screening.pipeline import Seen
-from screening.report.write import Report
-from screening.row import Row
+from jobs.outputs.observers import Quiet
+from jobs.queue.jobs import Job, Options
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.store import SqlStore
+from jobs.queue.store import Store
+from jobs.sources.submission import Opener, Request, new_job
+from jobs.worker.job_run import LEASE, Tools, carry_out
+from screening.files import Found, discover
+from screening.inference.pipeline import Seen
+from screening.report.writer import Report
+from screening.results import Row
 
 SHIPPED: Final = Path(__file__).parents[1] / "exports" / "shipped"
 

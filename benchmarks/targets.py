@@ -16,7 +16,7 @@ import keras
 
 from exports.bundle import Bundle
 from exports.selftest import targets_of
-from screening.card import WEIGHTS
+from screening.model.card import WEIGHTS
 from speeds import Predict, limit_keras, speed, tensors, ways_of
 
 _BATCHES: Final = (1, 8)

@@ -109,7 +109,7 @@ refused() {
 }
 
 golden=$PWD/tests/screening/pixels/golden
-pictures=$PWD/screening/training/gate/pictures
+pictures=$PWD/screening/training/gate_pictures
 
 build runner
 say "The runner, as its own user and as another"

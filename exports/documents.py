@@ -11,7 +11,7 @@ import screening
 from exports.bundle import seal
 from exports.selftest import targets_of
 from exports.targets import LUNGS, ONNX, Target
-from screening.card import Card
+from screening.model.card import Card
 
 PROGRAM: Final = "screen.pyz"
 

@@ -6,19 +6,17 @@ from pathlib import Path
 
 from exports import documents
 from exports.bundle import Bundle, seal
-from exports.convert.convert import Converter, converters
-from exports.convert.keras import KerasPredictor
+from exports.convert.convert import Converter, KerasPredictor, converters
 from exports.errors import BundleError, ExportError
 from exports.lung_parity import ExpectedLungs, LungParity, original_lungs, write_lungs
-from exports.outcome import Outcome, table
-from exports.parity import BATCH, PARITY, Answers, answers, compare, write_parity
+from exports.parity import BATCH, PARITY, Answers, Outcome, answers, compare, table, write_parity
 from exports.runtimes.load import load_target
 from exports.samples import Films, films_to_calibrate, films_to_compare
 from exports.selftest import write_selftest
 from exports.targets import Target
-from screening.card import WEIGHTS, Card, sha256_of
-from screening.model.mask_parts import Mask
-from screening.whole import whole
+from screening.files import whole
+from screening.model.card import WEIGHTS, Card, sha256_of
+from screening.model.lungs import Mask
 
 
 @dataclass(frozen=True)

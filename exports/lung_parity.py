@@ -12,9 +12,8 @@ from exports.convert.lungs import KerasLungs, convert_lungs
 from exports.errors import ExportError
 from exports.runtimes.load import load_lung_network
 from exports.targets import FLIPS, LUNGS, Target
-from screening.card import LUNG_WEIGHTS, Card, sha256_of
-from screening.model.lungs import LungFields, LungNetwork, clean, lung_input, quality
-from screening.model.mask_parts import Mask
+from screening.model.card import LUNG_WEIGHTS, Card, sha256_of
+from screening.model.lungs import LungFields, LungNetwork, Mask, clean, lung_input, quality
 
 #: Largest size of a file, in bytes.
 LARGEST: Final = 1_000_000

@@ -11,18 +11,62 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from exports.change import Change
 from exports.targets import FLIPS, Target
-from screening.card import Card
-from screening.decision import Floats
-from screening.findings import CLASSES, PNEUMONIA, POSITIVE
-from screening.heatmap import evidence
-from screening.model.lungs import LOW_EVIDENCE, LungCard, is_low, lung_evidence
-from screening.model.mask_parts import Mask
-from screening.predictor import Predictor
-from screening.preprocess import Tensor
-from screening.recognition import Recognition
-from screening.row import Status
+from screening.inference.heatmap import evidence
+from screening.model.calibration import Floats
+from screening.model.card import Card
+from screening.model.image_gate import Recognition
+from screening.model.lungs import LOW_EVIDENCE, LungCard, Mask, is_low, lung_evidence
+from screening.model.predictor import Predictor
+from screening.model.preprocess import Tensor
+from screening.results import CLASSES, PNEUMONIA, POSITIVE, Status
+
+Bools = npt.NDArray[np.bool_]
+
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference of two paired proportions with its 95 % interval.
+
+    Attributes:
+        value: the second proportion less the first; nan where there are no films.
+        low: of the interval of Agresti and Min (Statistics in Medicine 24, 2005), which adds half
+            a film to each cell of the two-by-two table, so that it has a width without any change.
+        high: likewise.
+        n: films.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def between(cls, before: Bools, after: Bools) -> "Change":
+        """From two readings of the same n films, shape (n,) each."""
+        n = len(before)
+        if n == 0:
+            return cls(math.nan, math.nan, math.nan, 0)
+        gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+        middle = (gained - lost) / (n + 2)
+        spread = (gained + lost + 1) - (gained - lost) ** 2 / (n + 2)
+        half = _Z * math.sqrt(spread) / (n + 2)
+        return cls((gained - lost) / n, max(-1, middle - half), min(1, middle + half), n)
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return "no films"
+        return f"{self.value:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the card records."""
+        if self.n == 0:
+            return {"value": None, "ci_low": None, "ci_high": None, "n": 0}
+        ends = {"value": self.value, "ci_low": self.low, "ci_high": self.high}
+        return {name: round(value, 6) for name, value in ends.items()} | {"n": self.n}
+
 
 PARITY: Final = "parity.csv"
 
@@ -107,7 +151,7 @@ def answers(
 def _verdict(
     probability: float, recognition: Recognition, share: float | None, card: Card
 ) -> Verdict:
-    """As :mod:`screening.pipeline` would decide; `share` is the film's lung evidence."""
+    """As :mod:`screening.inference.pipeline` would decide; `share` is the film's lung evidence."""
     if not 0 <= probability <= 1:
         return Verdict(Status.FAILED)
     if recognition.refusal:
@@ -271,3 +315,73 @@ def _cells(
         return math.inf
     difference = np.abs(expected - given)
     return float(np.where(np.isnan(difference), np.inf, difference).max())
+
+
+#: Characters of a failure that are shown.
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one target.
+
+    Attributes:
+        size: of its file, in bytes.
+        parity: how it compares with the original; None if it could not be compared.
+        failure: why not.
+    """
+
+    target: Target
+    size: int = 0
+    parity: Parity | None = None
+    failure: str = ""
+
+    @property
+    def failures(self) -> list[str]:
+        """All that is wrong with it, each in one line; empty if nothing is."""
+        if self.parity is not None:
+            return self.parity.breaches
+        # A converter says what it could not do, and then all that it could.
+        line = " ".join(self.failure.split()).removeprefix(f"{self.target.name}: ")
+        return [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"]
+
+    @property
+    def summary(self) -> str:
+        """One line, as soon as it is known."""
+        if self.parity is None:
+            return f"{self.target.name}: {self.failures[0]}"
+        largest = float(self.parity.differences.max())
+        return (
+            f"{self.target.name}: largest difference {largest:.2g}, "
+            f"{self.parity.flips} of {len(self.parity.labels)} decisions differ"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the card records."""
+        return {"bytes": self.size} | (self.parity.as_dict() if self.parity is not None else {})
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """All targets, their figures, and everything that is wrong with them."""
+    head = ("target", "MB", "max |dp|", "mean |dp|", "flips", "sensitivity", "specificity", "")
+    rows = [head, *(_row(outcome) for outcome in outcomes)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    parity = outcome.parity
+    failures = outcome.failures
+    if parity is None:
+        return (outcome.target.name, "", "", "", "", "", "", f"FAILED: {failures[0]}")
+    return (
+        outcome.target.name,
+        f"{outcome.size / 1e6:.2f}",
+        f"{parity.differences.max():.2g}",
+        f"{parity.differences.mean():.2g}",
+        f"{parity.flips}/{len(parity.labels)}",
+        str(parity.change(POSITIVE)),
+        str(parity.change(1 - POSITIVE)),
+        "FAILED: " + "; ".join(failures) if failures else "ok",
+    )

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from exports.errors import ExportError
-from screening.card import Card
 from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
-from screening.films import discover, film_path
-from screening.findings import CLASSES
-from screening.pixels.readers import open_film
-from screening.preprocess import Preprocessing
+from screening.files import discover, film_path
+from screening.imaging.readers import open_film
+from screening.model.card import Card
+from screening.model.preprocess import Preprocessing
+from screening.results import CLASSES
 from screening.training.data.manifest import PATIENT_PATTERN, LabelledFilm, read_manifest
 
 #: Fewer films cannot show that decisions stay the same.

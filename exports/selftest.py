@@ -12,13 +12,13 @@ from exports.bundle import Bundle
 from exports.errors import BundleError
 from exports.runtimes.load import load_lungs, load_target
 from exports.targets import TARGETS, Target
-from screening.card import Card
-from screening.heatmap import evidence
+from screening.imaging.film import Grey
+from screening.inference.heatmap import evidence
+from screening.model.card import Card
 from screening.model.lung_reading import LungReader
 from screening.model.lungs import LungFields, lung_evidence
-from screening.pixels.film import Grey
-from screening.predictor import Prediction
-from screening.preprocess import Tensor
+from screening.model.predictor import Prediction
+from screening.model.preprocess import Tensor
 
 FOLDER: Final = "selftest"
 _FILMS: Final = "films.npy"

@@ -10,16 +10,16 @@ from typing import Final
 from exports.bundle import Bundle
 from exports.runtimes.load import load_lungs, load_target
 from exports.targets import TARGETS
-from screening.films import Found, discover
-from screening.isolation import IsolatedReader
+from screening.files import Found, discover
+from screening.imaging.film import FULL
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.sandbox import IsolatedReader
 from screening.model.lung_reading import LungReader
 from screening.model.lungs import QUALITY
-from screening.pipeline import Screener, Seen
-from screening.pixels.film import FULL
-from screening.predictor import Predictor
+from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.row import PREDICTIONS, Row, Status
-from screening.verification import Problem
+from screening.report.verification import Problem
+from screening.results import PREDICTIONS, Row, Status
 
 #: By how much a probability may differ. The same runtime on the same machine repeats every decimal,
 #: in batches of any size; another runtime of the same network was up to 8e-6 away over 300 films.

@@ -9,10 +9,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from screening.card import sha256_of
-from screening.clock import now
 from screening.errors import ReportError
-from screening.row import LINE_END, Row, cell, text
+from screening.files import now
+from screening.model.card import sha256_of
+from screening.results import LINE_END, Row, cell, text
 
 AUDIT: Final = "audit.csv"
 

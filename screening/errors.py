@@ -9,7 +9,7 @@ class UnreadableFilm(ScreeningError):
     """A file that is a film by its signature or suffix cannot be decoded.
 
     Args:
-        code: a key of :data:`screening.reasons.FAILURES`.
+        code: a key of :data:`screening.results.FAILURES`.
         detail: what was wrong, without any value that could identify a patient.
     """
 

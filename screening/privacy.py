@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from screening.errors import KeyFileError
-from screening.pixels.signature import SUFFIXES
-from screening.whole import sync
+from screening.files import sync
+from screening.imaging.sniff import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from makers import BrightnessPredictor, make_card
-from screening.pipeline import Screener
+from screening.inference.pipeline import Screener
+from screening.inference.reader import Reader
 from screening.privacy import PatientKey
-from screening.reading import Reader
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

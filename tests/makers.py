@@ -12,17 +12,17 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import screening.training
-from screening.card import Card
-from screening.decision import Calibration, OperatingPoint
-from screening.predictor import Prediction
-from screening.preprocess import Preprocessing
+from screening.model.calibration import Calibration, OperatingPoint
+from screening.model.card import Card
+from screening.model.predictor import Prediction
+from screening.model.preprocess import Preprocessing
 
 #: The installed command.
 COMMAND = Path(sys.executable).parent / "screening"
 
 
 #: The pictures that teach the gate of each model.
-PICTURES = Path(screening.training.__path__[0]) / "gate" / "pictures"
+PICTURES = Path(screening.training.__path__[0]) / "gate_pictures"
 
 #: Frontal projections that are dim, inverted or cut off.
 UNCLEAR = tuple(f"frontal_chest_{n:03}.jpg" for n in (12, 21, 31, 35, 36, 37, 41, 45, 51))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from screening.recognition import Recogniser
+from screening.model.image_gate import Recogniser
 
 
 def make_recogniser(features: int = 6, deepest: int = 4, **changes: Any) -> Recogniser:

@@ -8,36 +8,36 @@ from pathlib import Path
 import pytest
 
 from exports import parity
-from screening import audit, reasons, row
-from screening.card import Card
+from screening import audit, results
+from screening.model.card import Card
 from screening.report import labels, operating_points, summary
-from screening.report.comparison import tables
-from screening.report.drift import lines, series
+from screening.report.comparison import text
+from screening.report.drift import night_comparison, series
 from screening.report.drift.profile import Profile
 from screening.report.intervals import NOTES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 CODES = {
-    "Refused": reasons.REFUSALS,
-    "Failed": reasons.FAILURES,
-    "Duplicate": reasons.DUPLICATES,
-    "Warnings": reasons.WARNINGS,
+    "Refused": results.REFUSALS,
+    "Failed": results.FAILURES,
+    "Duplicate": results.DUPLICATES,
+    "Warnings": results.WARNINGS,
 }
 COLUMNS: dict[str, Iterable[str]] = {
-    "`predictions.csv`": row.COLUMNS,
+    "`predictions.csv`": results.COLUMNS,
     "`summary.csv`": summary._COLUMNS,
     "Notes": NOTES,
     "`operating_points.csv`": operating_points._COLUMNS,
     "`labels.csv`": labels._COLUMNS,
     "Problems": [problem.value for problem in labels.Problem],
-    "`drift.csv`": lines.COLUMNS,
-    "Measures": [*lines.NAMES, lines.ALL],
+    "`drift.csv`": night_comparison.COLUMNS,
+    "Measures": [*night_comparison.NAMES, night_comparison.ALL],
     "`profile.json`": [field.name for field in fields(Profile)],
     "`audit.csv`": audit._COLUMNS,
-    "`comparison.csv`": tables._COLUMNS,
-    "`changed.csv`": tables._CHANGED_COLUMNS,
-    "`drift.csv` of several reports": series._COLUMNS[: -len(lines.COLUMNS)],
+    "`comparison.csv`": text._COLUMNS,
+    "`changed.csv`": text._CHANGED_COLUMNS,
+    "`drift.csv` of several reports": series._COLUMNS[: -len(night_comparison.COLUMNS)],
     "`card.json`": [field.name for field in fields(Card)],
     "`parity.csv`": parity._COLUMNS,
 }

@@ -14,12 +14,31 @@ import tensorflow as tf
 import tf2onnx
 
 from exports.convert.onnx import convert_onnx, convert_onnx_8_bits
-from exports.convert.ranges import with_ranges
-from exports.convert.settle import settle
+from exports.convert.quantize import settle, with_ranges
 from exports.convert.tflite import convert_8_bits, convert_float16, convert_float32
 from exports.errors import ExportError
 from exports.targets import Target
-from screening.preprocess import Preprocessing
+from screening.model.predictor import Prediction
+from screening.model.preprocess import Preprocessing
+
+
+class KerasPredictor:
+    """A model in Keras: the original, not a way to screen."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.network: keras.Model = keras.saving.load_model(path, compile=False)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{path} cannot be loaded: {error}") from error
+        self.has_map = "map" in self.network.output
+        self.runtime = f"keras/{keras.backend.backend()} {keras.__version__}"
+
+    def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
+        """Scores for `tensors`, shape (n, rows, columns, channels)."""
+        outputs = self.network.predict_on_batch(tensors)
+        maps = np.asarray(outputs["map"]) if self.has_map else None
+        return Prediction(np.asarray(outputs["score"]), np.asarray(outputs["embedding"]), maps)
+
 
 Tensors = npt.NDArray[np.float32]
 

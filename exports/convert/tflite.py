@@ -24,7 +24,7 @@ def convert_8_bits(network: keras.Model, path: Path, *, integer_io: bool = False
     """Write `network` as TFLite with weights in 8 bits.
 
     What it computes has 8 bits, too, where the network says in which range
-    (:func:`exports.convert.ranges.with_ranges`); elsewhere each film finds its own ("dynamic range").
+    (:func:`exports.convert.quantize.with_ranges`); elsewhere each film finds its own ("dynamic range").
 
     Args:
         integer_io: take and give 8-bit integers instead of float32.

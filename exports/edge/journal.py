@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from screening.audit import Event
 from screening.errors import ReportError
-from screening.row import Row
-from screening.whole import sync
+from screening.files import sync
+from screening.results import Row
 
 _BEGUN: Final = "begun"
 

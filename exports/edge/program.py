@@ -10,20 +10,20 @@ from pathlib import Path
 from types import FrameType
 
 from exports.bundle import Bundle
-from exports.edge.night import Night, gallery_of, is_whole, journal_of, screen_film
+from exports.edge.run import Night, gallery_of, is_whole, journal_of, screen_film
 from exports.errors import BundleError
 from exports.runtimes.load import check_map, is_installed, load, load_lungs, load_target
 from exports.selftest import check_selftest, targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from screening.errors import ReportError, ScreeningError
-from screening.gallery import Gallery
-from screening.isolation import IsolatedReader
-from screening.limits import Limits
+from screening.imaging.film import Limits
+from screening.inference.pipeline import Screener
+from screening.inference.report_images import Gallery
+from screening.inference.sandbox import IsolatedReader
 from screening.model.lungs import QUALITY
-from screening.pipeline import Screener
-from screening.predictor import Predictor
+from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.row import PREDICTIONS, Status
+from screening.results import PREDICTIONS, Status
 
 _SOME_FAILED = 3
 _INTERRUPTED = 130

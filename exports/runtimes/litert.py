@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
-from screening.predictor import Prediction
+from screening.model.predictor import Prediction
 
 
 class LiteRTPredictor:

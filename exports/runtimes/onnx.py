@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from screening.memory import give_back
-from screening.predictor import Prediction
+from screening.inference.costs import give_back
+from screening.model.predictor import Prediction
 
 # Read when the library is loaded. Without it a device number and an event store are written into
 # the user's cache, and nothing about a night is anybody else's business.

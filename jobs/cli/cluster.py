@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from jobs.engines.cluster.access import Access
+from jobs.engines.dask.config import Access
 from jobs.errors import ClusterUnusable
 
 _LOCAL: Final = "local"

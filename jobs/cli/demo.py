@@ -32,11 +32,10 @@ def demo(out: Path) -> None:
     films = out / "films"
     _gather(films)
     from exports.bundle import SHIPPED
-    from jobs.cli.stores import open_store
-    from jobs.cli.workshop import Shift, work_off
-    from jobs.options import Options
-    from jobs.submission import Request, new_job
-    from screening.row import PREDICTIONS, read_rows
+    from jobs.cli.bootstrap import Shift, open_store, work_off
+    from jobs.queue.jobs import Options
+    from jobs.sources.submission import Request, new_job
+    from screening.results import PREDICTIONS, read_rows
 
     queue = out / "queue.sqlite"
     store = open_store(queue)

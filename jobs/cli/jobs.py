@@ -13,21 +13,27 @@ import click
 from rich.console import Console
 
 from jobs import exit_codes
-from jobs.again import screen_again
-from jobs.cli.job_fields import all_fields, failed_films, fields
-from jobs.cli.job_sheet import sheet
-from jobs.cli.job_table import Listed, lines, table
-from jobs.cli.job_words import note, worker
-from jobs.cli.lookout import Lookout, display_on, keep_watch
+from jobs.cli.job_view import (
+    Listed,
+    all_fields,
+    failed_films,
+    fields,
+    lines,
+    note,
+    sheet,
+    table,
+    worker,
+)
 from jobs.cli.options import queue_option
+from jobs.cli.watch_jobs import Lookout, display_on, keep_watch
 from jobs.errors import QueueError, TransitionError
-from jobs.job import Job
-from jobs.processes import user_and_host
-from jobs.states import OPEN, State
-from jobs.store import Store
+from jobs.host import user_and_host
+from jobs.queue.jobs import OPEN, Job, State
+from jobs.queue.store import Store
+from jobs.retry import screen_again
 from screening.audit import Event
-from screening.clock import now
 from screening.errors import ScreeningError
+from screening.files import now
 
 _ENDED: Final = tuple(state for state in State if state not in OPEN)
 
@@ -83,7 +89,7 @@ def list_jobs(
     that it was postponed), exit_code, message. A missing value is null. Later
     versions may add fields.
     """
-    from jobs.cli.stores import open_store, shown
+    from jobs.cli.bootstrap import open_store, shown
 
     store = open_store(queue)
     every = store.jobs(*map(State, states))
@@ -124,7 +130,7 @@ def show_job(queue: Path | str, name: str, as_json: bool) -> None:
     a single film done), counts (films by status), options (as submitted) and
     history (a list of events with at, event, subject, detail, sha256).
     """
-    from jobs.cli.stores import find, open_store
+    from jobs.cli.bootstrap import find, open_store
 
     store = open_store(queue)
     job = find(store, name)
@@ -158,10 +164,10 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     --json prints a line at each update, {"at": …, "jobs": […]}. Each job has the
     fields of `jobs list`, films_per_second and seconds_left.
     """
-    from jobs.cli.stores import find, open_store, shown
-    from jobs.logs import configure
-    from jobs.patience import patient
-    from jobs.stop import Stop
+    from jobs.cli.bootstrap import find, open_store, shown
+    from jobs.outputs.logs import configure
+    from jobs.worker.lease import Stop
+    from jobs.worker.retrying_store import patient
 
     # Standard output is for what is watched.
     configure(json=False, stream=sys.stderr)
@@ -191,7 +197,7 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     scored films are kept. The new report replaces the old one, which is renamed to
     REPORT.1, REPORT.2, and so on.
     """
-    from jobs.cli.stores import open_store
+    from jobs.cli.bootstrap import open_store
 
     store = open_store(queue)
     who = user_and_host()
@@ -216,7 +222,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     The worker of a running job stops at its next commit and takes another job. The
     results so far are kept, and `jobs retry` continues from there.
     """
-    from jobs.cli.stores import open_store
+    from jobs.cli.bootstrap import open_store
 
     store = open_store(queue)
 
@@ -232,7 +238,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
 
 def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None:
     """Do the same to several jobs; none is touched if one of them is not known."""
-    from jobs.cli.stores import find
+    from jobs.cli.bootstrap import find
 
     refused = False
     for job in [find(store, name) for name in names]:
@@ -265,7 +271,7 @@ def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
     Reports are not deleted. A deleted job cannot be retried. Films that only a
     deleted job has scored count as new for --new-only.
     """
-    from jobs.cli.stores import open_store
+    from jobs.cli.bootstrap import open_store
 
     store = open_store(queue)
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")

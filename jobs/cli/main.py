@@ -8,21 +8,13 @@ from typing import Any
 import click
 
 from jobs import exit_codes
-from jobs.cli.compare import compare
 from jobs.cli.demo import demo
-from jobs.cli.drift import drift
-from jobs.cli.evaluate import evaluate
-from jobs.cli.export import export
 from jobs.cli.jobs import jobs
+from jobs.cli.model import export, sign, train, train_lungs
 from jobs.cli.options import state_home
-from jobs.cli.queue import worker
+from jobs.cli.report import compare, drift, evaluate, verify
+from jobs.cli.run import run, submit, watch, worker
 from jobs.cli.schedule import schedule
-from jobs.cli.screen import run, submit
-from jobs.cli.sign import sign
-from jobs.cli.train import train
-from jobs.cli.train_lungs import train_lungs
-from jobs.cli.verify import verify
-from jobs.cli.watch import watch
 from screening import __version__
 from screening.errors import ScreeningError
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from exports.bundle import SHIPPED
-from exports.runtimes.choose import AUTO
+from exports.runtimes.load import AUTO
 from exports.targets import FLOAT32, INT8, LITERT, ONNX
-from jobs.job import Job
-from jobs.options import Options
-from screening.limits import Limits
+from jobs.queue.jobs import Job, Options
+from screening.imaging.film import Limits
 from screening.model.lungs import QUALITY
 from screening.report.labels import Policy
 
 if TYPE_CHECKING:
-    from jobs.submission import Request
+    from jobs.sources.submission import Request
 
 _MIB: Final = 1024**2
 
@@ -315,7 +314,7 @@ def request_of(
     **options: Any,
 ) -> Request:
     """What these options ask for."""
-    from jobs.submission import Request
+    from jobs.sources.submission import Request
 
     limits = Limits(max_pixels, decode_timeout, decode_memory * _MIB)
     return Request(

@@ -1,10 +1,20 @@
-"""How far the work is: a bar on a terminal, plain lines elsewhere."""
+"""Progress and results on a terminal.
+
+Its C++ parts write informational lines straight to the file descriptor, and no setting that they
+document stops them. Errors still come through.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 from rich.console import Console
@@ -19,14 +29,80 @@ from rich.progress import (
 )
 
 from jobs import exit_codes
-from jobs.cli.said import said_of
-from screening.row import Row
+from screening.files import printable
+from screening.report.drift.night_comparison import breaches
+from screening.results import PNEUMONIA, Row, Status
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from jobs.job import Job
-    from screening.report.write import Report
+    from jobs.queue.jobs import Job
+    from screening.report.writer import Report
+
+#: absl's severity, month and day, or thread-less start-up form; and LiteRT's greeting.
+_CHATTER: Final = re.compile(
+    rb"^(WARNING: All log messages before absl|INFO: Created TensorFlow|To enable the following instr|[IW]\d{4} )"
+)
+
+
+@contextmanager
+def native_logs_filtered() -> Iterator[None]:
+    """Within the block, drop chatter that native code writes to standard error."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    pump = threading.Thread(target=_pump, args=(reading, real), daemon=True)
+    pump.start()
+    python_stderr, sys.stderr = sys.stderr, os.fdopen(os.dup(real), "w", buffering=1)
+    try:
+        yield
+    finally:
+        sys.stderr.close()
+        sys.stderr = python_stderr
+        # The last copy of the pipe's end goes with this, so the pump sees its end.
+        os.dup2(real, 2)
+        pump.join(timeout=5)
+        os.close(real)
+
+
+def _pump(reading: int, real: int) -> None:
+    with os.fdopen(reading, "rb") as lines:
+        for line in lines:
+            if not _CHATTER.match(line):
+                os.write(real, line)
+
+
+_SAID: Final = (
+    "precision",
+    "recall",
+    "precision_with_unscored",
+    "recall_with_unscored",
+    "ppv_projected",
+    "npv_projected",
+)
+
+
+def said_of(report: Report) -> Iterator[str]:
+    """Counts, labels that were not used, what has drifted, and precision and recall where there are labels."""
+    number = Counter(row.status for row in report.rows)
+    positive = sum(row.prediction == PNEUMONIA for row in report.rows)
+    counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
+    yield f"{len(report.rows)} files: {counts}; {positive} called {PNEUMONIA}"
+    if report.unused:
+        problems = Counter(one.problem.value.replace("_", " ") for one in report.unused)
+        counts = ", ".join(f"{count} {problem}" for problem, count in problems.items())
+        yield f"Labels not used: {counts}; labels.csv has their lines"
+    yield from (printable(f"Drift: {line.sentence}") for line in breaches(report.drift))
+    for line in report.lines:
+        figure = line.figure
+        if (line.subset, line.unit) != ("all", "film") or line.metric not in _SAID:
+            continue
+        if figure.value is not None and figure.ci_low is not None and figure.ci_high is not None:
+            interval = f"{figure.ci_low:.3f} to {figure.ci_high:.3f}"
+            name = line.metric.replace("_", " ")
+            yield f"{name} {figure.value:.3f} ({interval}, n = {figure.n})"
 
 
 class _Bar:

@@ -16,8 +16,8 @@ from jobs.cli.options import (
     request_of,
     screening_options,
 )
-from jobs.job import new_name
-from jobs.schedule import Schedule
+from jobs.queue.jobs import new_name
+from jobs.queue.schedules import Schedule
 
 
 @click.group()
@@ -59,11 +59,11 @@ def add(
     that daylight saving time skips runs right after the change. A time that occurs
     twice runs once. Workers of the queue enqueue the runs.
     """
-    from jobs.cli.stores import open_agenda
+    from jobs.cli.bootstrap import open_agenda
     from jobs.errors import ReportInTheWay
-    from jobs.local_zone import local_zone
-    from jobs.submission import check_places, checked
-    from screening.clock import now
+    from jobs.queue.schedules import local_zone
+    from jobs.sources.submission import check_places, checked
+    from screening.files import now
 
     request = checked(request_of(folder=Path(), out=None, **asked))
     planned = Schedule(
@@ -99,7 +99,7 @@ def add(
 @queue_option
 def list_schedules(queue: Path | str, as_json: bool) -> None:
     """List all schedules with their last and next runs."""
-    from jobs.cli.stores import open_agenda, shown
+    from jobs.cli.bootstrap import open_agenda, shown
 
     with open_agenda(queue) as agenda:
         every = agenda.schedules()
@@ -121,7 +121,7 @@ def list_schedules(queue: Path | str, as_json: bool) -> None:
 @queue_option
 def remove(queue: Path | str, name: str) -> None:
     """Delete a schedule. Jobs that it has submitted stay."""
-    from jobs.cli.stores import open_agenda
+    from jobs.cli.bootstrap import open_agenda
 
     with open_agenda(queue) as agenda:
         agenda.remove(name)
@@ -134,7 +134,7 @@ def remove(queue: Path | str, name: str) -> None:
 @queue_option
 def coming(queue: Path | str, name: str | None, count: int) -> None:
     """Show the next runs and their folders."""
-    from jobs.cli.stores import open_agenda
+    from jobs.cli.bootstrap import open_agenda
     from jobs.errors import ScheduleError
 
     with open_agenda(queue) as agenda:

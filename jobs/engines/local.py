@@ -6,12 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Final
 
-from jobs.processes import cores
-from screening.cost import Cost, Stopwatch
-from screening.examination import Examined
-from screening.films import Found
-from screening.pipeline import Screener, Seen
-from screening.row import Row
+from jobs.host import cores
+from screening.files import Found
+from screening.inference.costs import Cost, Stopwatch
+from screening.inference.inference import Examined
+from screening.inference.pipeline import Screener, Seen
+from screening.results import Row
 
 #: Seconds after which a signal is heard that another thread received, or that came when this one
 #: was about to wait: it wakes nobody, and the next one of its kind would be taken for the same.
@@ -28,7 +28,7 @@ class LocalEngine:
     """Threads read, decode and score batches; the caller's thread makes rows of them, in order.
 
     Decoders and runtimes let go of the interpreter lock, and what is not safe is decoded in
-    processes (:mod:`screening.isolation`). So no stage waits for another, whatever each costs.
+    processes (:mod:`screening.inference.sandbox`). So no stage waits for another, whatever each costs.
 
     Args:
         threads: by default one a core.

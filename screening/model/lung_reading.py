@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from screening.imaging.film import Grey
 from screening.model.lungs import (
     LOW_EVIDENCE,
     LungCard,
     LungFields,
     LungNetwork,
+    Mask,
     clean,
     is_low,
     lung_evidence,
     lung_input,
     quality,
 )
-from screening.model.mask_parts import Mask
-from screening.pixels.film import Grey
-from screening.reasons import reason
+from screening.results import reason
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from screening.audit import EVALUATES, KEYED, WRITING, Event
-from screening.clock import now
 from screening.errors import KeyFileError
+from screening.files import now
 from screening.privacy import PatientKey
-from screening.report.drift.lines import read_drift
+from screening.report.drift.night_comparison import read_drift
 from screening.report.drift.profile import Profile
-from screening.report.join import unlabelled
-from screening.report.labels import Labels
-from screening.report.write import Night, Report, write_report
-from screening.row import PREDICTIONS, Row, read_rows
-from screening.verification import intact
+from screening.report.labels import Labels, unlabelled
+from screening.report.verification import intact
+from screening.report.writer import Night, Report, write_report
+from screening.results import PREDICTIONS, Row, read_rows
 
 
 def evaluate(

@@ -1,13 +1,14 @@
-"""What labels say about probabilities and decisions."""
+"""What labels say about probabilities and decisions, by film, patient and study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from screening.findings import CLASSES, POSITIVE
 from screening.report.intervals import (
     Booleans,
     Figure,
@@ -19,7 +20,57 @@ from screening.report.intervals import (
     studentised,
     sum_of_gaps,
 )
-from screening.report.ranking import Ranking
+from screening.results import CLASSES, PNEUMONIA, POSITIVE, Row, Status
+
+
+class Ranking:
+    """Films that are sorted once for all resamples.
+
+    The same figures as scikit-learn's ``roc_auc_score`` and ``average_precision_score``, which
+    check and sort their arguments anew at every call. A threshold that matters is the probability
+    of a positive film; films of equal probability are called together.
+
+    Args:
+        positive: True where the label is pneumonia, shape (n,).
+        probability: falling, shape (n,).
+        patient: patients numbered from 0, shape (n,).
+    """
+
+    def __init__(self, positive: Booleans, probability: Floats, patient: Patients) -> None:
+        self._positives, self._negatives = patient[positive], patient[~positive]
+        thresholds, others = -probability[positive], -probability[~positive]
+        # At the threshold of each positive film: the last positive film that is called, and how
+        # many negative ones lie above it, and above it or at it.
+        self._last = np.searchsorted(thresholds, thresholds, side="right") - 1
+        self._above = np.searchsorted(others, thresholds)
+        self._called = np.searchsorted(others, thresholds, side="right")
+
+    def areas(self, times: Floats) -> tuple[Floats, Floats]:
+        """Areas under the ROC curve (by trapezoids) and average precisions, one each a draw.
+
+        Args:
+            times: how often each patient was drawn, whole numbers, shape (draws, patients).
+
+        Returns:
+            Two arrays of the shape (draws,): NaN where a draw lacks a class, or positives.
+        """
+        found = times.take(self._positives, axis=1)
+        tp = np.cumsum(found, axis=1)
+        fp = np.zeros((len(times), len(self._negatives) + 1))
+        np.cumsum(times.take(self._negatives, axis=1), axis=1, out=fp[:, 1:])
+        positives, negatives = found.sum(axis=1), fp[:, -1]
+        above, called = fp.take(self._above, axis=1), fp.take(self._called, axis=1)
+        # Pairs in the wrong order, and half of those that are equal.
+        wrong = np.einsum("ij,ij->i", found, above + called) / 2
+        tp = tp.take(self._last, axis=1)
+        precisions = np.einsum("ij,ij->i", found, tp / np.maximum(tp + called, 1))
+        pairs = positives * negatives
+        return _share(pairs - wrong, pairs), _share(precisions, positives)
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
+
 
 _BINS: Final = 10
 
@@ -129,7 +180,7 @@ def results_table(
     """How well the films of one side are told apart, as plain values for the card.
 
     Args:
-        labels: class of each film, an index of :data:`screening.findings.CLASSES`, shape (n,).
+        labels: class of each film, an index of :data:`screening.results.CLASSES`, shape (n,).
         probabilities: calibrated P(pneumonia), shape (n,).
         called: True where the film was called pneumonia, shape (n,).
 
@@ -274,3 +325,87 @@ def _noted(figures: Mapping[str, Figure], films: Scored) -> dict[str, Figure]:
         return "few" if few or min(patients[kind] for kind in needed) < _MANY_PATIENTS else ""
 
     return {name: replace(figure, note=note(name, figure)) for name, figure in figures.items()}
+
+
+_COLUMNS: Final = (
+    "film",
+    "status",
+    "probability",
+    "prediction",
+    "label",
+    "outcome",
+    "patient",
+    "study",
+    "view",
+    "sex",
+    "age_band",
+    "manufacturer",
+)
+
+
+class Unit(StrEnum):
+    """What is counted as one case."""
+
+    FILM = "film"
+    PATIENT = "patient"
+    STUDY = "study"
+
+
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """What a summary needs of rows, one line a film.
+
+    Beside columns of :class:`Row`: `folder`, the first folder of the film's path (``.`` if it lies in
+    none), and `owner`, its patient or, where that is not known, itself.
+    """
+    films = pd.DataFrame(
+        [[getattr(row, name) for name in _COLUMNS] for row in rows], columns=list(_COLUMNS)
+    ).astype({"probability": np.float64})
+    films["folder"] = [film.partition("/")[0] if "/" in film else "." for film in films.film]
+    films["owner"] = films.patient.where(films.patient != "", "film " + films.film)
+    return films
+
+
+def judged(films: pd.DataFrame) -> pd.DataFrame:
+    """Films that have a label and an answer."""
+    return films[films.outcome != ""]
+
+
+def unscored(films: pd.DataFrame) -> pd.DataFrame:
+    """Films that have a label and no answer, because they were refused or failed."""
+    return films[(films.label != "") & films.status.isin([Status.REFUSED, Status.FAILED])]
+
+
+def cases(films: pd.DataFrame, unit: Unit = Unit.FILM) -> Scored:
+    """Judged films, or their patients or studies, as the metrics take them.
+
+    A patient or study has pneumonia if any of its films is labelled so, is called if any of them is
+    called, and has the highest of their probabilities. A film whose patient is not known is its own
+    patient; one whose study is not known is in no study.
+
+    Args:
+        films: from :func:`judged`.
+    """
+    one = pd.DataFrame(
+        {
+            "positive": films.label == PNEUMONIA,
+            "probability": films.probability,
+            "called": films.prediction == PNEUMONIA,
+            "owner": films.owner,
+        }
+    )
+    if unit is not Unit.FILM:
+        name = films.owner if unit is Unit.PATIENT else films.study
+        # The first owner: files of one study that name two patients are of one.
+        how = {"positive": "any", "probability": "max", "called": "any", "owner": "first"}
+        one = one[name != ""].groupby(name[name != ""], sort=False).agg(how)
+    return Scored(
+        positive=one.positive.to_numpy(bool),
+        probability=one.probability.to_numpy(np.float64),
+        called=one.called.to_numpy(bool),
+        patient=numbers(one.owner),
+    )
+
+
+def numbers(owners: "pd.Series[str]") -> npt.NDArray[np.int64]:
+    """Owners as whole numbers, the same in whatever order the films are."""
+    return owners.factorize(sort=True)[0].astype(np.int64)

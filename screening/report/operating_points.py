@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from screening.decision import DECIMALS, Floats
+from screening.model.calibration import DECIMALS, Floats
 from screening.report.intervals import Figure
 from screening.report.metrics import Scored, confusion, proportions
-from screening.row import LINE_END
+from screening.results import LINE_END
 
 POINTS: Final = "operating_points.csv"
 

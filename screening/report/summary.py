@@ -10,14 +10,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from screening.findings import PNEUMONIA
-from screening.report.cases import Unit, cases, judged, numbers, unscored
-from screening.report.drift.lines import Drift
+from screening.report.drift.night_comparison import Drift
 from screening.report.intervals import NOTES, Figure, share
 from screening.report.labels import Problem, Unused
-from screening.report.metrics import confusion, performance
+from screening.report.metrics import Unit, cases, confusion, judged, numbers, performance, unscored
 from screening.report.operating_points import project
-from screening.row import LINE_END, Status, cell
+from screening.results import LINE_END, PNEUMONIA, Status, cell
 
 SUMMARY: Final = "summary.csv"
 _COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset", "unit", "note")
@@ -69,7 +67,7 @@ def summarise(
     """All lines of the summary: counts first, then performance, then the same by subset.
 
     Args:
-        films: from :func:`~screening.report.cases.table_of`.
+        films: from :func:`~screening.report.metrics.table_of`.
         unused: the lines of a labels file that were not used; None if there is no such file.
         prevalence: share of films with pneumonia where the predictive values are to hold, 0..1.
     """

@@ -21,16 +21,12 @@ import numpy.typing as npt
 from keras import layers
 from PIL import Image, ImageDraw, ImageFilter
 
-from screening.card import sha256_of
 from screening.errors import NotAFilm, TrainingDataError, UnreadableFilm
+from screening.imaging.raster import decode_raster
+from screening.model.card import sha256_of
 from screening.model.lungs import SIDE, LungCard, clean, lung_input
-from screening.pixels.raster import decode_raster
-from screening.preprocess import Preprocessing
-from screening.training.data.films import read_grey
-from screening.training.data.manifest import compiled_pattern, patient_of
-from screening.training.gate.examples import FRONTAL, read_examples
-from screening.training.network.archive import save_network
-from screening.training.network.augment import (
+from screening.model.preprocess import Preprocessing
+from screening.training.augment import (
     LIGHT_VIEWS,
     LUNG_VIEWS,
     change_look,
@@ -38,8 +34,12 @@ from screening.training.network.augment import (
     lend_exposure,
     moved,
 )
-from screening.training.network.determinism import TOO_LATE, compute_in_order
-from screening.training.network.fold import fold
+from screening.training.data.dataset import read_grey
+from screening.training.data.manifest import compiled_pattern, patient_of
+from screening.training.fit import TOO_LATE, compute_in_order
+from screening.training.fit_image_gate import FRONTAL, read_examples
+from screening.training.quantisation_ready import fold
+from screening.training.serialise import save_network
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

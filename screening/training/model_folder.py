@@ -10,23 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from screening.card import LUNG_WEIGHTS, WEIGHTS, Card, sha256_of
-from screening.heatmap import overlay
-from screening.training.data.sources import reliable
-from screening.training.measure.evaluation import TEST, TRAINING, VALIDATION, Evaluated
-from screening.training.network.archive import save_network
-from screening.training.network.checkpoint import History, remove_checkpoints
-from screening.training.network.gradcam import activation
-from screening.training.pages.card_page import FIGURES, write_page
-from screening.training.pages.card_sections import last_side
-from screening.training.pages.figures import (
+from screening.inference.heatmap import overlay
+from screening.model.card import LUNG_WEIGHTS, WEIGHTS, Card, sha256_of
+from screening.training.data.manifest import reliable
+from screening.training.fit import History, remove_checkpoints
+from screening.training.gradcam import activation
+from screening.training.html.card_page import FIGURES, write_page
+from screening.training.html.card_sections import last_side
+from screening.training.html.figures import (
     draw_elsewhere,
     draw_learning,
+    draw_mistakes,
     draw_performance,
     draw_reasons,
     draw_share_called,
+    worst_mistakes,
 )
-from screening.training.pages.mistakes import draw_mistakes, worst_mistakes
+from screening.training.scored_split import TEST, TRAINING, VALIDATION, Evaluated
+from screening.training.serialise import save_network
 
 HISTORY: Final = "history.csv"
 

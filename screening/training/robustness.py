@@ -13,16 +13,24 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from screening.decision import Calibration, OperatingPoint, logits
-from screening.findings import CLASSES, POSITIVE
+from screening.model.calibration import Calibration, OperatingPoint, logits
 from screening.model.lungs import lung_evidence
 from screening.report.intervals import Booleans, Figure, Floats, draws, share
 from screening.report.metrics import Scored, auroc
-from screening.training.data.sources import reliable
-from screening.training.exchange import Alpha, exchange_lungs, exchange_outside, soft_mask
-from screening.training.film_edits import hide_lungs, hide_outside, paste_markers, remove_markers
-from screening.training.measure.evaluation import Evaluated
-from screening.training.measure.travel import sample_films
+from screening.results import CLASSES, POSITIVE
+from screening.training.data.manifest import reliable
+from screening.training.film_edits import (
+    Alpha,
+    exchange_lungs,
+    exchange_outside,
+    hide_lungs,
+    hide_outside,
+    paste_markers,
+    remove_markers,
+    soft_mask,
+)
+from screening.training.scored_split import Evaluated
+from screening.training.simulated_sites import sample_films
 from screening.training.subgroups import is_adult, is_weak, percentiles
 
 #: Shape (rows, columns), 0..1.

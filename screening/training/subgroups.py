@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from screening import row
-from screening.findings import POSITIVE
+from screening import results
 from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, share
 from screening.report.metrics import performance
-from screening.training.data.manifest import LabelledFilm
-from screening.training.data.sources import RELIABLE
-from screening.training.measure.evaluation import Evaluated
+from screening.results import POSITIVE
+from screening.training.data.manifest import RELIABLE, LabelledFilm
+from screening.training.scored_split import Evaluated
 
 #: Age from which a patient is an adult, in years.
 ADULT: Final = 18
@@ -101,7 +100,7 @@ def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, An
 
 def age_band(age: float | None) -> str:
     """The age band as in a report's rows; empty if the age is unknown or impossible."""
-    return "" if age is None or not 0 <= age <= _OLDEST else row.age_band(age)
+    return "" if age is None or not 0 <= age <= _OLDEST else results.age_band(age)
 
 
 def is_adult(film: LabelledFilm) -> bool:
@@ -110,7 +109,7 @@ def is_adult(film: LabelledFilm) -> bool:
 
 
 def is_weak(film: LabelledFilm) -> bool:
-    """True if the label is less certain than :data:`screening.training.data.sources.RELIABLE`."""
+    """True if the label is less certain than :data:`screening.training.data.manifest.RELIABLE`."""
     return film.confidence < RELIABLE
 
 
@@ -247,7 +246,8 @@ def _rows(
         groups.setdefault((film.source, of(film)), []).append(index)
     known = {source for source, value in groups if value or not key}
     order = {
-        name: place for place, name in enumerate(("", *(name for _limit, name in row.AGE_BANDS)))
+        name: place
+        for place, name in enumerate(("", *(name for _limit, name in results.AGE_BANDS)))
     }
     ranked = sorted(groups, key=lambda group: (group[0], order.get(group[1], 0), group[1]))
     return [

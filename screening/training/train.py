@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from screening import __version__
-from screening.card import WEIGHTS, Card, sha256_of
 from screening.errors import TrainingDataError
-from screening.findings import CLASSES
-from screening.preprocess import Preprocessing
-from screening.training.data.census import take_census
-from screening.training.data.films import (
+from screening.model.card import WEIGHTS, Card, sha256_of
+from screening.model.preprocess import Preprocessing
+from screening.results import CLASSES
+from screening.training.batches import class_weights
+from screening.training.data.dataset import (
     Bytes,
     Collection,
     labels_of,
@@ -28,32 +28,29 @@ from screening.training.data.films import (
     read_films,
     read_folder,
 )
+from screening.training.data.dataset_report import take_census
 from screening.training.data.manifest import (
+    RELIABLE,
     LabelledFilm,
+    confidence_of,
     data_name,
     fingerprint,
-    read_manifest,
-)
-from screening.training.data.sources import (
-    RELIABLE,
-    confidence_of,
     range_of_ages,
+    read_manifest,
     refuse_unknown,
     reliable,
     strata_of,
     with_confidence,
 )
 from screening.training.data.split import LEFT_OUT, Sides, divide
-from screening.training.gate.examples import read_examples
-from screening.training.judge import Pictures, judge
+from screening.training.evaluate import Pictures, judge
+from screening.training.fit import FilmSet, Progress, compute_in_order, fit
+from screening.training.fit_image_gate import read_examples
+from screening.training.html.dataset_page import write_census
 from screening.training.lung_fields import SHIPPED_LUNGS, load_lungs, lung_card, lung_masks
 from screening.training.model_folder import write_model
-from screening.training.network.batches import class_weights
-from screening.training.network.determinism import compute_in_order
-from screening.training.network.fit import FilmSet, Progress, fit
-from screening.training.network.fold import fold
-from screening.training.network.recipe import Recipe, preprocessing_of
-from screening.training.pages.census_page import write_census
+from screening.training.quantisation_ready import fold
+from screening.training.recipe import Recipe, preprocessing_of
 
 
 @dataclass(frozen=True)

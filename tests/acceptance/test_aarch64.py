@@ -30,8 +30,8 @@ import sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from screening.card import Card
-from screening.pixels.readers import open_film
+from screening.model.card import Card
+from screening.imaging.readers import open_film
 card = Card.read(Path(sys.argv[1]).parent)
 films = [Path(name) for name in sys.argv[3:]]
 grey = {film.name: open_film(film.read_bytes(), film.name).decode()[0] for film in films}

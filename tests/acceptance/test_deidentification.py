@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
 from makers import dicom_bytes, dicom_film, grey_film, write_film
-from screening.row import Row, Status, read_rows
+from screening.results import Row, Status, read_rows
 
 #: What is planted: no word, number, date or UID of this project begins like one of these.
 NAME = "ZWIEBEL"

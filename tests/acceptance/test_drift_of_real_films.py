@@ -15,7 +15,7 @@ from drift import (
 )
 from exports.bundle import SHIPPED, Bundle
 from makers import PICTURES as FOLDER
-from screening.findings import CLASSES
+from screening.results import CLASSES
 
 FILMS = 200
 SEEDS = range(5)

@@ -13,8 +13,8 @@ import pytest
 
 from exports.bundle import SHIPPED
 from makers import write_chest_film
-from screening.row import read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import read_rows
 
 FILMS = 160
 

@@ -20,13 +20,13 @@ from pydicom.uid import SecondaryCaptureImageStorage
 import screening as package
 from exports.bundle import SHIPPED
 from makers import dicom_bytes, dicom_film, encoded
-from screening.card import Card
-from screening.row import Row, Status, read_rows
-from screening.training.gate.examples import FRONTAL
+from screening.model.card import Card
+from screening.results import Row, Status, read_rows
+from screening.training.fit_image_gate import FRONTAL
 
 data_store = pytest.importorskip("data_store", reason="could not import data_store: it has RG1")
 
-PICTURES = Path(package.__file__).parent / "training" / "gate" / "pictures"
+PICTURES = Path(package.__file__).parent / "training" / "gate_pictures"
 RG1 = Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
 
 #: Of each kind; there are about fifteen.
@@ -69,7 +69,7 @@ def write_pictures(folder: Path) -> None:
 
 def write_turned(folder: Path) -> None:
     """RG1 in DICOM, and as PNG in each orientation, where no header can help."""
-    from screening.pixels.readers import open_film
+    from screening.imaging.readers import open_film
 
     (folder / "rg1.dcm").write_bytes(RG1.read_bytes())
     grey, _warnings = open_film(RG1.read_bytes(), RG1.name).decode()

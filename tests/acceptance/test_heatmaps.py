@@ -16,8 +16,8 @@ from exports.bundle import seal
 from exports.documents import write_documents
 from exports.targets import TARGETS
 from makers import COMMAND, dicom_bytes, dicom_film, encoded, grey_film, write_film
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 from tiny_model import WITH_MAP, write_bundle
 
 

@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from makers import COMMAND, dicom_bytes, dicom_film, encoded, grey_film
 from sabotage import jpeg_ls_film, saboteur
-from screening.row import Status, read_rows
+from screening.results import Status, read_rows
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 

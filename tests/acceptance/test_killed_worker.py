@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from makers import COMMAND, write_chest_film
-from screening.verification import verify
+from screening.report.verification import verify
 
 
 def committed(queue) -> int:

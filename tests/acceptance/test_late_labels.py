@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from makers import write_chest_film
-from screening.verification import verify
+from screening.report.verification import verify
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from exports.documents import write_documents
 from exports.targets import TARGETS
 from lung_makers import ellipse, lung_film, two_lungs
 from makers import encoded
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 from tiny_model import WITH_MAP, write_bundle
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from exports.bundle import SHIPPED
-from jobs.processes import cores
+from jobs.host import cores
 from makers import COMMAND, chest_film
-from screening.row import read_rows
+from screening.results import read_rows
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_two_commands_of_the_readme_are_targets_of_the_makefile(target):
 )
 def test_figures_of_the_shipped_model_are_those_of_its_card(figure):
     from exports.bundle import SHIPPED
-    from screening.card import Card
+    from screening.model.card import Card
 
     page = (ROOT / "docs" / "shipped-model.md").read_text(encoding="utf-8")
     metric = Card.read(SHIPPED).test[figure]

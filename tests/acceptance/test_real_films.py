@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from exports.bundle import SHIPPED
-from screening.card import Card
+from screening.model.card import Card
 
 
 @pytest.fixture(scope="module")

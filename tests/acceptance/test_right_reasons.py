@@ -12,10 +12,10 @@ FILMS = 100
 
 @pytest.fixture(scope="module")
 def reasons(real_films):
-    from screening.training.data.films import read_grey
+    from screening.training.data.dataset import read_grey
     from screening.training.data.manifest import read_manifest
-    from screening.training.measure.evaluation import Evaluated
     from screening.training.robustness import ModelUnderTest, measure_reasons
+    from screening.training.scored_split import Evaluated
 
     bundle = Bundle.open(SHIPPED)
     card, predictor = bundle.card, load(SHIPPED)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from makers import write_film
-from screening.card import Card
+from screening.model.card import Card
 
 
 def write_manifest(folder, films):

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from makers import COMMAND, write_chest_film
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 
 FILMS = 150
 

@@ -8,7 +8,7 @@ import pytest
 
 from exports.bundle import SHIPPED
 from makers import write_chest_film
-from screening.row import read_rows
+from screening.results import read_rows
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_some_failed_films_are_a_matter_of_the_report():
 
 
 def test_there_is_time_to_finish_the_films_in_hand():
-    from jobs.options import Options
+    from jobs.queue.jobs import Options
 
     most = 0.0
     for cores in range(1, 257):

@@ -13,10 +13,10 @@ import pytest
 import screening as package
 from exports.bundle import Bundle
 from makers import COMMAND, write_film
-from screening.card import Card
-from screening.row import read_rows
+from screening.model.card import Card
+from screening.results import read_rows
 
-PICTURES = Path(package.__file__).parent / "training" / "gate" / "pictures"
+PICTURES = Path(package.__file__).parent / "training" / "gate_pictures"
 
 
 # How many features of a film the gate of each looks at.

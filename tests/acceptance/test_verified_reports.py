@@ -8,7 +8,7 @@ import pytest
 
 from makers import write_chest_film
 from pem_keys import write_keys
-from screening.row import read_rows
+from screening.results import read_rows
 from tiny_model import with_threshold
 
 

@@ -24,12 +24,12 @@ from chaos.films import Grey, real_films, write_films
 from chaos.ledger import Holder, Ledger
 from chaos.workers import Workers
 from jobs.errors import QueueUnavailable
-from jobs.states import OPEN, State
+from jobs.queue.jobs import OPEN, State
 from makers import COMMAND, encoded
 from postgres import Server, served
 from screening.audit import is_report_of
-from screening.row import PREDICTIONS, Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import PREDICTIONS, Status, read_rows
 
 #: Worker processes at once.
 WORKERS: Final = 4

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from makers import dicom_bytes, dicom_film, encoded
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
 
 Grey = npt.NDArray[np.uint8]
 

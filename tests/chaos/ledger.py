@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from jobs.sql.database import open_database
-from jobs.sql.schema import films, jobs
-from jobs.sql.store import SqlStore
-from jobs.states import State
+from jobs.queue.jobs import State
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.schema import films, jobs
+from jobs.queue.sql.store import SqlStore
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import os
 
-from screening.reading import Reader
+from screening.inference.reader import Reader
 
 
 def dask_setup(_worker):

@@ -9,7 +9,7 @@ from chaos.ledger import Ledger
 from cluster.films import write_films
 from postgres import served
 from postgres_programs import Unavailable
-from screening.row import PREDICTIONS, Status, read_rows
+from screening.results import PREDICTIONS, Status, read_rows
 
 #: Seconds; short, so that the unplugged host loses its job while it is away.
 LEASE = 5

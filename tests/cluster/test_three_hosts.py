@@ -11,8 +11,8 @@ import pytest
 
 from chaos.ledger import Ledger
 from cluster.films import write_films
-from screening.row import PREDICTIONS, Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import PREDICTIONS, Status, read_rows
 
 
 @pytest.fixture(autouse=True)

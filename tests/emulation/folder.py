@@ -12,8 +12,8 @@ from pydicom.encaps import encapsulate
 
 from exports.bundle import SHIPPED
 from makers import chest_film, dicom_bytes, dicom_film, write_chest_film
-from screening.card import Card
-from screening.row import Status
+from screening.model.card import Card
+from screening.results import Status
 
 #: What must become of each, on any machine.
 EXPECTED = {

@@ -10,7 +10,7 @@ from typing import Final
 from exports.bundle import SHIPPED
 from exports.documents import PROGRAM
 from exports.targets import Target
-from screening.row import PREDICTIONS, Row, read_rows
+from screening.results import PREDICTIONS, Row, read_rows
 
 #: Seconds after which an emulation hangs; 200 films take half an hour of a busy machine.
 _PATIENCE: Final = 7200.0

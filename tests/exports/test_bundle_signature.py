@@ -5,10 +5,9 @@ import subprocess
 
 import pytest
 
-from exports import signature
-from exports.bundle import SUMS, Bundle, seal
+from exports import bundle as bundle_module
+from exports.bundle import SIGNATURE, SUMS, Bundle, seal, sign
 from exports.errors import BundleError, SignatureError
-from exports.signature import SIGNATURE, sign
 from tiny_model import write_bundle
 
 pytest.importorskip("cryptography")
@@ -110,7 +109,7 @@ def test_a_key_that_is_not_there_is_named(bundle, tmp_path):
 
 
 def test_without_the_package_the_command_that_installs_it_is_named(bundle, keys, monkeypatch):
-    monkeypatch.setattr(signature, "find_spec", lambda _name: None)
+    monkeypatch.setattr(bundle_module, "find_spec", lambda _name: None)
     for call in (lambda: sign(bundle, keys[0]), lambda: Bundle.open(bundle, keys[1])):
         with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
             call()

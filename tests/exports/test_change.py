@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports.change import Change
+from exports.parity import Change
 
 QUICK = settings(deadline=None, max_examples=200, database=None)
 

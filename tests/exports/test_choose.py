@@ -7,10 +7,10 @@ import pytest
 
 from exports.bundle import SHIPPED
 from exports.errors import BundleError
-from exports.runtimes import choose as choose_module
-from exports.runtimes.choose import choose, quickest
+from exports.runtimes import load as load_module
+from exports.runtimes.load import choose, quickest
 from exports.targets import FLOAT32, INT8, LITERT, ONNX, TARGETS
-from screening.predictor import Prediction
+from screening.model.predictor import Prediction
 
 SHAPE = (32, 32, 1)
 
@@ -69,15 +69,15 @@ def measured(monkeypatch):
 
     def pretend(**seconds):
         clock, made = [0.0], {}
-        monkeypatch.setattr(choose_module.time, "process_time", lambda: clock[-1])
-        monkeypatch.setattr(choose_module, "is_installed", lambda runtime: runtime in seconds)
+        monkeypatch.setattr(load_module.time, "process_time", lambda: clock[-1])
+        monkeypatch.setattr(load_module, "is_installed", lambda runtime: runtime in seconds)
 
         def load(_bundle, target, threads):
             assert threads == 1
             made[target.name] = _Waits(clock, seconds[target.runtime])
             return made[target.name]
 
-        monkeypatch.setattr(choose_module, "load_target", load)
+        monkeypatch.setattr(load_module, "load_target", load)
         return made
 
     return pretend

@@ -11,7 +11,7 @@ from exports.convert.convert import Converter, converters
 from exports.errors import ExportError
 from exports.runtimes.load import load_target
 from exports.targets import TARGETS
-from screening.training.network.networks import PREPROCESSING
+from screening.training.networks import PREPROCESSING
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

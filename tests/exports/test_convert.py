@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from exports.convert.convert import Converter
-from exports.convert.settle import FEW_WEIGHTS, first_layers, weighted_layers
+from exports.convert.quantize import FEW_WEIGHTS, first_layers, weighted_layers
 from exports.runtimes.load import load_target
 from exports.targets import LITERT, TARGETS
 from makers import grey_film
 from model_files import Lite, Onnx
-from screening.decision import Calibration
-from screening.training.network import networks
-from screening.training.network.fold import fold
-from screening.training.network.networks import PREPROCESSING, build
+from screening.model.calibration import Calibration
+from screening.training import networks
+from screening.training.networks import PREPROCESSING, build
+from screening.training.quantisation_ready import fold
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

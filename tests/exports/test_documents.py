@@ -15,7 +15,7 @@ def test_the_program_in_the_shipped_bundle_is_this_code():
     for name, code in packed.items():
         package, _, inner = name.partition("/")
         assert (roots[package] / inner).read_bytes() == code, f"{name} has changed: make shipped"
-    assert {"screening/pipeline.py", "exports/edge/program.py"} <= packed.keys()
+    assert {"screening/inference/pipeline.py", "exports/edge/program.py"} <= packed.keys()
 
 
 def test_the_shipped_bundle_is_small_enough_for_a_package():

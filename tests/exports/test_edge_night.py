@@ -8,16 +8,16 @@ import zlib
 
 import pytest
 
-from exports.edge.night import Night, gallery_of, is_whole, journal_of
+from exports.edge.run import Night, gallery_of, is_whole, journal_of
 from exports.runtimes.load import load
 from makers import write_film
 from screening.errors import ReportError
-from screening.films import discover
-from screening.isolation import IsolatedReader
-from screening.pipeline import Screener
+from screening.files import discover
+from screening.inference.pipeline import Screener
+from screening.inference.sandbox import IsolatedReader
 from screening.privacy import PatientKey
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 from tiny_model import WITH_MAP, write_bundle
 
 

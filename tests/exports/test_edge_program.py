@@ -18,11 +18,11 @@ from exports.runtimes.load import load
 from exports.targets import LITERT, ONNX, TARGETS
 from makers import make_card, write_film
 from recogniser_makers import make_recogniser
-from screening.films import discover
-from screening.pipeline import Seen
-from screening.pixels.readers import open_film
-from screening.row import Row, Status, read_rows
-from screening.verification import verify
+from screening.files import discover
+from screening.imaging.readers import open_film
+from screening.inference.pipeline import Seen
+from screening.report.verification import verify
+from screening.results import Row, Status, read_rows
 from tiny_model import WITH_MAP, brightness_gate, write_bundle
 
 

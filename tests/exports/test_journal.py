@@ -9,7 +9,7 @@ import pytest
 from exports.edge.journal import LISTED, Journal
 from screening.audit import Event
 from screening.errors import ReportError
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 BEGUN = {"folder": "/films", "model_sha256": "0" * 64, LISTED: ["a", "b"]}
 

@@ -20,9 +20,9 @@ from lung_makers import DarkLungs, ellipse, lung_film, two_lungs
 from lung_networks import lung_network
 from makers import encoded, make_card, write_film
 from model_files import Lite
-from screening.card import LUNG_WEIGHTS, WEIGHTS, sha256_of
+from screening.model.card import LUNG_WEIGHTS, WEIGHTS, sha256_of
 from screening.model.lungs import LungCard, lung_input
-from screening.training.network.networks import PREPROCESSING, build
+from screening.training.networks import PREPROCESSING, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from exports.outcome import Outcome, table
-from exports.parity import Answers, Parity, Verdict
+from exports.parity import Answers, Outcome, Parity, Verdict, table
 from exports.targets import TARGETS
-from screening.row import Status
+from screening.results import Status
 
 FILMS = 400
 LABELS = np.arange(FILMS) % 2

@@ -11,8 +11,8 @@ from exports.parity import CELLS, Answers, Parity, Verdict, answers, compare, wr
 from exports.targets import Target
 from makers import BrightnessPredictor, make_card
 from recogniser_makers import make_recogniser
-from screening.predictor import Prediction
-from screening.row import Status
+from screening.model.predictor import Prediction
+from screening.results import Status
 
 EXACT = Target("exact", "model.exact", "onnx", 1e-4)
 COARSE = Target("coarse", "model.coarse", "onnx", 1e-1)

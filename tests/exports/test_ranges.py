@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from keras import layers
 
-from exports.convert.ranges import Rounded, _measured, with_ranges
-from exports.convert.settle import first_layers, weighted_layers
-from exports.convert.spread import Range
-from screening.preprocess import Preprocessing
-from screening.training.network.fold import fold
-from screening.training.network.networks import PREPROCESSING, build
+from exports.convert.quantize import (
+    Range,
+    Rounded,
+    _measured,
+    first_layers,
+    weighted_layers,
+    with_ranges,
+)
+from screening.model.preprocess import Preprocessing
+from screening.training.networks import PREPROCESSING, build
+from screening.training.quantisation_ready import fold
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
 

@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from exports import signature
+from exports import bundle
+from exports.bundle import is_signed_report, sign_report, signer
 from exports.errors import SignatureError
-from exports.signature import is_signed_report, sign_report, signer
 from screening.audit import AUDIT, SIGNATURE, Event, read_audit, write_audit
-from screening.verification import verify
+from screening.report.verification import verify
 
 pytest.importorskip("cryptography")
 
@@ -85,7 +85,7 @@ def test_a_report_that_cannot_be_written_into_is_named(head, keys, tmp_path):
 
 
 def test_without_the_package_the_command_that_installs_it_is_named(report, head, keys, monkeypatch):
-    monkeypatch.setattr(signature, "find_spec", lambda _name: None)
+    monkeypatch.setattr(bundle, "find_spec", lambda _name: None)
     for call in (lambda: signer(keys[0]), lambda: is_signed_report(report, head, keys[1])):
         with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
             call()
@@ -94,7 +94,7 @@ def test_without_the_package_the_command_that_installs_it_is_named(report, head,
 @pytest.mark.skipif(not shutil.which("openssl"), reason="this system has no openssl")
 def test_the_commands_in_the_documentation_verify_it_by_hand(report, head, keys):
     """As they stand there; keys that OpenSSL made are tried with bundles."""
-    by_hand = signature.__doc__[signature.__doc__.index("    tail -c 66") :]
+    by_hand = bundle.__doc__[bundle.__doc__.index("    tail -c 66") :]
     commands = [line.strip() for line in by_hand.splitlines() if line.startswith("    ")]
     assert len(commands) == 2
     sign_report(report, head, keys[0])

@@ -16,7 +16,7 @@ from exports.runtimes.load import load_target
 from exports.selftest import check_selftest, targets_of
 from exports.targets import TARGETS
 from makers import chest_film
-from screening.card import Card
+from screening.model.card import Card
 
 ONNX = TARGETS["onnx"]
 WITH_8_BITS = replace(TARGETS["onnx-int8"], file=ONNX.file)

@@ -12,8 +12,8 @@ from exports.errors import ExportError
 from exports.samples import FEWEST, UNLABELLED, Films
 from makers import encoded, grey_film, write_film
 from screening.errors import TrainingDataError
-from screening.findings import CLASSES, NORMAL
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
+from screening.results import CLASSES, NORMAL
 from trained_folder import Collection, labels_of, name_of, sha256, write_list, write_small
 
 #: Enough for most tests; the real limits have tests of their own.

@@ -11,8 +11,8 @@ from exports.bundle import SHIPPED, Bundle
 from exports.errors import BundleError
 from exports.selftest import check_selftest, phantoms, targets_of
 from exports.targets import TARGETS
-from screening.gate import refuse_by_pixels
-from screening.pixels.film import Decoded
+from screening.imaging.film import Decoded
+from screening.inference.header_gate import refuse_by_pixels
 from tiny_model import SHIPPED_TARGETS, brightness_gate, write_bundle
 
 ONNX = TARGETS["onnx"]

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from exports.convert.settle import _gram, _patches, first_layers, round_weights, settle
-from screening.training.network.fold import fold
-from screening.training.network.networks import build
+from exports.convert.quantize import _gram, _patches, first_layers, round_weights, settle
+from screening.training.networks import build
+from screening.training.quantisation_ready import fold
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
 
@@ -220,7 +220,7 @@ def test_a_settled_network_answers_more_like_the_original_than_a_plainly_rounded
 ):
     network, _before, settled = pair
     monkeypatch.setattr(
-        "exports.convert.settle._grams", lambda _network, chosen, _films: [None] * len(chosen)
+        "exports.convert.quantize._grams", lambda _network, chosen, _films: [None] * len(chosen)
     )
     plain = settle(network, smooth_films(0))
     # Films that the steps were not found with.
@@ -235,7 +235,7 @@ def test_a_settled_network_answers_more_like_the_original_than_a_plainly_rounded
 
 def test_a_layer_with_very_many_inputs_is_rounded_plainly(pair, monkeypatch):
     network, _before, _settled = pair
-    monkeypatch.setattr("exports.convert.settle._MOST_INPUTS", 100)
+    monkeypatch.setattr("exports.convert.quantize._MOST_INPUTS", 100)
     settled = settle(network, smooth_films(0))
     for name, plainly in [("same", True), ("score", False)]:
         kernel, rounded = (one.get_layer(name).get_weights()[0] for one in (network, settled))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports.convert.spread import Range, best_range, ranges_of
+from exports.convert.quantize import Range, best_range, ranges_of
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
 

@@ -13,16 +13,15 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from exports.convert.convert import Converter
-from exports.convert.keras import KerasPredictor
+from exports.convert.convert import Converter, KerasPredictor
 from exports.errors import BundleError
 from exports.parity import BATCH, answers, compare
 from exports.runtimes.load import load_target
 from exports.targets import TARGETS
 from makers import make_card
-from screening.preprocess import Preprocessing
-from screening.training.network.fold import fold
-from screening.training.network.networks import ARCHITECTURES, build
+from screening.model.preprocess import Preprocessing
+from screening.training.networks import ARCHITECTURES, build
+from screening.training.quantisation_ready import fold
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -102,7 +101,7 @@ def test_an_image_layer_puts_the_norms_after_it_into_training_mode(image_layer, 
     found = leaks(image_layer, tmp_path / "saved")
     assert max(found.values()) > 0.01, (
         f"Keras {keras.__version__} has mended what image layers did to the norms after them: "
-        f"{found}. The rule in screening/training/network/networks.py can be dropped."
+        f"{found}. The rule in screening/training/networks.py can be dropped."
     )
 
 

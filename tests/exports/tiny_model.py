@@ -14,9 +14,9 @@ from exports.selftest import targets_of, write_selftest
 from exports.targets import TARGETS
 from makers import make_card
 from recogniser_makers import make_recogniser
-from screening.card import Card
+from screening.model.card import Card
+from screening.model.image_gate import Recogniser
 from screening.model.lungs import LungCard
-from screening.recognition import Recogniser
 
 SIDE = 32
 

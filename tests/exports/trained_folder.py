@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exports.samples import films_to_calibrate, films_to_compare
 from makers import encoded, grey_film, make_card
-from screening.findings import CLASSES, NORMAL, PNEUMONIA
+from screening.results import CLASSES, NORMAL, PNEUMONIA
 
 
 def name_of(label, patient, number=1):

@@ -17,7 +17,7 @@ from typing import Final
 from fuzz.bombs import bombs
 from fuzz.mutants import Mutant, Mutants
 from fuzz.night import Night, code_of, night
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 #: Films of one job.
 JOB: Final = 2500

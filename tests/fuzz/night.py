@@ -15,8 +15,7 @@ from typing import Final
 from fuzz.mutants import Mutant
 from fuzz.watch import Watch, end, session
 from makers import COMMAND
-from screening.reasons import DUPLICATES, FAILURES, REFUSALS
-from screening.row import PREDICTIONS, Row, Status, read_rows
+from screening.results import DUPLICATES, FAILURES, PREDICTIONS, REFUSALS, Row, Status, read_rows
 
 #: Seconds that a decoder has.
 TIMEOUT: Final = 5.0

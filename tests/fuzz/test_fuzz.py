@@ -19,9 +19,8 @@ from fuzz.mutants import Mutant, Mutants
 from fuzz.night import Night, costs, night, wrong
 from fuzz.watch import Look, Watch, together
 from screening.errors import UnreadableFilm
-from screening.pixels.readers import open_film
-from screening.reasons import reason
-from screening.row import Row, Status
+from screening.imaging.readers import open_film
+from screening.results import Row, Status, reason
 
 
 def test_no_mutant_costs_the_night(request, tmp_path):

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 import pytest
 
 from emulation.debian import Unavailable
-from jobs.runner import LEASE
-from jobs.sql.store import SqlStore
-from jobs.stop import Stop
+from jobs.queue.sql.store import SqlStore
+from jobs.worker.job_run import LEASE
+from jobs.worker.lease import Stop
 from memory_store import MemoryStore, stamp
 from postgres import served
 from queue_makers import FakeClock, make_job, opened_store
@@ -17,7 +17,7 @@ from store_makers import empty, opened
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Jobs are many here, and what their pages show is tested elsewhere: none is drawn."""
-    monkeypatch.setattr("screening.report.pages.report_page.draw_figures", lambda *_arguments: {})
+    monkeypatch.setattr("screening.report.html.report_page.draw_figures", lambda *_arguments: {})
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def any_queue(request, tmp_path, clock):
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
 def any_store(request, tmp_path, clock, monkeypatch):
     """An empty store that goes by `clock`."""
-    monkeypatch.setattr("jobs.sql.store.now", lambda: stamp(clock()))
+    monkeypatch.setattr("jobs.queue.sql.store.now", lambda: stamp(clock()))
     if request.param == "memory":
         yield MemoryStore(clock)
         return

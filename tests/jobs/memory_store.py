@@ -8,13 +8,12 @@ from typing import Any
 
 from jobs import exit_codes
 from jobs.errors import JobsError, LeaseLost, TransitionError, UnknownJob
-from jobs.job import Job
-from jobs.processes import user_and_host
-from jobs.states import OPEN, Action, State, after
-from jobs.store import NIGHTS
+from jobs.host import user_and_host
+from jobs.queue.jobs import OPEN, Action, Job, State, after
+from jobs.queue.store import NIGHTS
 from screening.audit import Event
-from screening.films import Found
-from screening.row import Row, Status
+from screening.files import Found
+from screening.results import Row, Status
 
 
 @dataclass
@@ -51,7 +50,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """A :class:`~jobs.store.Store` without a database; for one thread.
+    """A :class:`~jobs.queue.store.Store` without a database; for one thread.
 
     Args:
         clock: seconds since the epoch, for leases and for what is written into jobs.

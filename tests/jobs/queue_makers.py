@@ -8,17 +8,16 @@ from itertools import count, islice
 from pathlib import Path
 
 from exports.bundle import Bundle, seal
-from jobs.job import Job
-from jobs.options import Options
-from jobs.runner import Tools
-from jobs.schedule import Schedule
-from jobs.sql.database import open_database
-from jobs.sql.store import SqlStore
+from jobs.queue.jobs import Job, Options
+from jobs.queue.schedules import Schedule
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.store import SqlStore
+from jobs.worker.job_run import Tools
 from makers import make_card, write_film
-from screening.films import Found
-from screening.pipeline import Screener, Seen
-from screening.report.write import Report
-from screening.row import Row, Status
+from screening.files import Found
+from screening.inference.pipeline import Screener, Seen
+from screening.report.writer import Report
+from screening.results import Row, Status
 
 _OPTIONS = {field.name for field in fields(Options)}
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import Float, delete, literal
 
-from jobs.job import Job
-from jobs.processes import user_and_host
-from jobs.sql.database import Database, open_database
-from jobs.sql.schema import metadata
-from jobs.sql.store import SqlStore
-from jobs.store import Store
+from jobs.host import user_and_host
+from jobs.queue.jobs import Job
+from jobs.queue.sql.database import Database, open_database
+from jobs.queue.sql.schema import metadata
+from jobs.queue.sql.store import SqlStore
+from jobs.queue.store import Store
 from queue_makers import found, make_job
 from screening.audit import Event
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 
 @contextmanager

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.again import screen_again
 from jobs.errors import JobsError, QueueUnavailable, TransitionError
-from jobs.states import State
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.retry import screen_again
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import make_job, make_tools
 from screening.audit import Event
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 
 RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-1", "user somebody")
 

@@ -8,15 +8,14 @@ from threading import Barrier
 import pytest
 from sqlalchemy import inspect, text
 
-from jobs.agenda import Watched
 from jobs.errors import ScheduleError
-from jobs.schedule import Firing
-from jobs.sql.agenda import SqlAgenda
-from jobs.sql.database import open_database
-from jobs.sql.records import line_of
-from jobs.sql.schema import metadata
-from jobs.sql.store import SqlStore
-from jobs.states import State
+from jobs.queue.jobs import State
+from jobs.queue.schedules import Firing, Watched
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.queries import line_of
+from jobs.queue.sql.schedules import SqlAgenda
+from jobs.queue.sql.schema import metadata
+from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job, make_schedule
 from screening.audit import Event
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.backoff import delay
+from jobs.worker.retrying_store import delay
 
 attempts = st.integers(0, 10_000)
 chances = st.floats(0, 1)

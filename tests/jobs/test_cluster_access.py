@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.engines.cluster.access import Access, is_url
+from jobs.engines.dask.config import Access, is_url
 from jobs.errors import ClusterUnusable
 
 SCRIPT = Path(__file__).parents[2] / "docker" / "cluster" / "certificates.sh"

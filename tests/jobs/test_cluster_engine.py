@@ -13,21 +13,21 @@ import pytest
 from distributed import LocalCluster
 
 from exports.runtimes.load import load, load_lungs
-from jobs.engines.cluster import link, remote
-from jobs.engines.cluster.access import Access
-from jobs.engines.cluster.engine import ClusterEngine
-from jobs.engines.cluster.order import Order
+from jobs.engines.dask import client, worker
+from jobs.engines.dask.config import Access
+from jobs.engines.dask.engine import ClusterEngine
+from jobs.engines.dask.task import Order
 from jobs.engines.local import LocalEngine
 from jobs.errors import ClusterUnavailable, JobFailed, Stopped
-from jobs.new_only import NewOnly
-from jobs.stop import Stop
+from jobs.sources.submission import NewOnly
+from jobs.worker.lease import Stop
 from lung_makers import lung_film, two_lungs
 from makers import encoded, write_film
-from screening.films import Found, discover
-from screening.gallery import Gallery
-from screening.isolation import IsolatedReader
-from screening.pipeline import Screener, Seen
-from screening.row import Status
+from screening.files import Found, discover
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.report_images import Gallery
+from screening.inference.sandbox import IsolatedReader
+from screening.results import Status
 from tiny_model import WITH_MAP, write_bundle
 
 #: Dask leaves some connections that were broken off to the garbage collector.
@@ -117,14 +117,14 @@ def screened(engine, screener, films, batch=2):
 def examined(monkeypatch):
     """What workers do first with each order; planned by the test."""
     plans = []
-    real = remote._examined
+    real = worker._examined
 
     def planned(order):
         for plan in plans:
             plan(order)
         return real(order)
 
-    monkeypatch.setattr(remote, "_examined", planned)
+    monkeypatch.setattr(worker, "_examined", planned)
     return plans
 
 
@@ -226,7 +226,7 @@ def test_another_bundle_is_an_error_that_names_the_host(engine, bright, films):
 
 
 def test_another_version_is_an_error(engine, bright, films, monkeypatch):
-    monkeypatch.setattr(remote, "__version__", "0.0.1")
+    monkeypatch.setattr(worker, "__version__", "0.0.1")
     with pytest.raises(JobFailed, match=r"screening 0\.0\.1 is installed, expected"):
         screened(engine, bright, films)
 
@@ -301,7 +301,7 @@ def test_neither_an_order_nor_its_key_shows_a_name(engine, bright, access, clust
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_that_may_pass(stop, bright, films, monkeypatch):
-    monkeypatch.setattr(link, "_FIRST", 0)
+    monkeypatch.setattr(client, "_FIRST", 0)
     with (
         closing(ClusterEngine(Access(address="tcp://127.0.0.1:9"), stop)) as engine,
         pytest.raises(

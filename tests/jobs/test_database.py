@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from jobs.errors import QueueError
-from jobs.sql.database import open_database
-from jobs.sql.schema import SCHEMA_VERSION
-from jobs.sql.store import SqlStore
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.schema import SCHEMA_VERSION
+from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job
 
 

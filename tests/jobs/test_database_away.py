@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import create_engine, select, text
 
 from jobs.errors import QueueError, QueueUnavailable
-from jobs.sql.database import open_database
-from jobs.sql.store import SqlStore
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.store import SqlStore
 from postgres import served
 from queue_makers import found, make_job, opened_store, scored_row
 from store_makers import LEASE, claimed, sql_store
@@ -43,7 +43,7 @@ def pragma(store, statement):
 
 
 def test_a_queue_on_a_network_filesystem_is_refused_with_the_reason(queue, monkeypatch):
-    monkeypatch.setattr("jobs.sql.database.network_filesystem", lambda _path: "nfs4")
+    monkeypatch.setattr("jobs.queue.sql.database.network_filesystem", lambda _path: "nfs4")
     with pytest.raises(QueueError, match=r"network file system \(nfs4\).* or PostgreSQL"):
         open_database(queue)
     assert not queue.exists()
@@ -57,7 +57,7 @@ def test_a_file_of_a_single_byte_is_refused_and_stays_as_it_was(queue):
 
 
 def test_a_queue_that_is_locked_can_be_used_when_it_is_free(queue, clock, monkeypatch):
-    monkeypatch.setattr("jobs.sql.database._PATIENCE", 0.05)
+    monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     with opened_store(queue, clock) as store, closing(sqlite3.connect(queue)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(QueueUnavailable, match=r"queue\.sqlite cannot be used: .*locked"):
@@ -68,7 +68,7 @@ def test_a_queue_that_is_locked_can_be_used_when_it_is_free(queue, clock, monkey
 
 @pytest.mark.parametrize("how", ["made", "opened"])
 def test_a_queue_that_is_locked_is_worth_another_try(queue, monkeypatch, how):
-    monkeypatch.setattr("jobs.sql.database._PATIENCE", 0.05)
+    monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     if how == "opened":
         open_database(queue).close()
     with closing(sqlite3.connect(queue)) as other:
@@ -85,7 +85,7 @@ def test_a_folder_in_the_place_of_a_queue_is_not_worth_another_try(tmp_path):
 
 
 def test_reading_does_not_wait_for_who_writes(queue, clock, monkeypatch):
-    monkeypatch.setattr("jobs.sql.database._PATIENCE", 0.05)
+    monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     with opened_store(queue, clock) as store, closing(sqlite3.connect(queue)) as other:
         store.add(make_job())
         other.execute("BEGIN IMMEDIATE")

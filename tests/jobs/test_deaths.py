@@ -7,14 +7,14 @@ import pytest
 from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import JobFailed, SystemicFailure
-from jobs.processes import worker_name
-from jobs.runner import LEASE, carry_out
-from jobs.states import State
-from jobs.worker import work
+from jobs.host import worker_name
+from jobs.queue.jobs import State
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import PowerCut, SerialEngine, Witness, found, make_job, make_tools
 from screening.audit import Event
-from screening.row import Status, read_rows
+from screening.results import Status, read_rows
 
 FILMS = 12
 BATCH = 3

@@ -2,9 +2,8 @@
 
 import pytest
 
-from jobs.failures import Failures
-from screening.reasons import reason
-from screening.row import Row, Status
+from jobs.worker.job_run import Failures
+from screening.results import Row, Status, reason
 
 
 def rows(good: int = 0, **failed: int) -> list[Row]:

@@ -9,13 +9,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jobs.engines.cluster import fetched
-from jobs.engines.cluster.fetched import FetchedReader
+from jobs.engines.dask import worker
+from jobs.engines.dask.worker import FetchedReader
 from makers import dicom_bytes, dicom_film, grey_film, make_card, write_film
-from screening.films import Found, discover, text_of
-from screening.isolation import IsolatedReader
-from screening.reading import Reader
-from screening.row import Status
+from screening.files import Found, discover, text_of
+from screening.inference.reader import Reader
+from screening.inference.sandbox import IsolatedReader
+from screening.results import Status
 
 
 @pytest.fixture
@@ -98,9 +98,9 @@ def test_what_was_no_file_when_it_was_listed_is_not_fetched(store, reader):
 def test_a_film_over_the_limit_is_not_fetched(store, reader, folder, monkeypatch):
     size = write_film(folder / "a.png", 1).stat().st_size
     upload(store, folder)
-    monkeypatch.setattr(fetched, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(worker, "MAX_BYTES", size - 1)
     assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
-    monkeypatch.setattr(fetched, "MAX_BYTES", size)
+    monkeypatch.setattr(worker, "MAX_BYTES", size)
     assert reader.read(Found("a.png", size)).status is Status.SCORED
 
 
@@ -111,7 +111,7 @@ def test_a_film_that_is_larger_than_the_store_says_is_not_fetched_either(
     upload(store, folder)
     about = {"type": "file", "size": None}
     monkeypatch.setattr(MemoryFileSystem, "info", lambda *_arguments, **_options: about)
-    monkeypatch.setattr(fetched, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(worker, "MAX_BYTES", size - 1)
     assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import filesystem
-from jobs.filesystem import Mount, is_network, mount_of, network_filesystem, parse_mounts
+from jobs import host
+from jobs.host import Mount, is_network, mount_of, network_filesystem, parse_mounts
 
 # What machines of several kinds list, shortened; names and addresses are made up.
 SERVER = """\
@@ -181,7 +181,7 @@ def listed(monkeypatch, tmp_path):
 
     def put(mountinfo):
         (tmp_path / "mountinfo").write_bytes(mountinfo)
-        monkeypatch.setattr(filesystem, "_MOUNTINFO", tmp_path / "mountinfo")
+        monkeypatch.setattr(host, "_MOUNTINFO", tmp_path / "mountinfo")
 
     return put
 
@@ -212,7 +212,7 @@ def test_names_that_are_no_text_or_hold_line_ends_are_found(listed, tmp_path, na
 
 
 def test_where_the_kernel_lists_nothing_nothing_is_known(monkeypatch, tmp_path):
-    monkeypatch.setattr(filesystem, "_MOUNTINFO", tmp_path / "nothing")
+    monkeypatch.setattr(host, "_MOUNTINFO", tmp_path / "nothing")
     assert network_filesystem(tmp_path) is None
 
 
@@ -222,7 +222,7 @@ _PRIVATE = ("unshare", "--map-root-user", "--mount", "--propagation", "private")
 _MOUNTED = """
 import os, subprocess, sys
 from pathlib import Path
-from jobs.filesystem import network_filesystem
+from jobs.host import network_filesystem
 
 def mount(kind, options, what, where):
     command = ["mount", "-i", "-t", kind, "-o", options, what, str(where)]

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.folder import Change, Kind, changes, late_events, newest_change, settles_at
+from jobs.sources.folder_changes import (
+    Change,
+    Kind,
+    changes,
+    late_events,
+    newest_change,
+    settles_at,
+)
 from screening.audit import Event
-from screening.films import Found, discover
+from screening.files import Found, discover
 
 NOW = 1_800_000_000.0
 AT = "2026-11-22T21:30:05.123+00:00"
@@ -259,7 +266,7 @@ def test_a_film_that_cannot_be_read_any_more_has_no_hash(folder, monkeypatch):
     def vanished(_path):
         return ""
 
-    monkeypatch.setattr("jobs.folder.hash_of", vanished)
+    monkeypatch.setattr("jobs.sources.folder_changes.hash_of", vanished)
     (event,) = late_events(folder, listed, {"a.png": sha256(b"old")}, str, AT)
     assert event.sha256 == ""
     assert event.detail.startswith("it cannot be read now, modified ")

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.engines.local import LocalEngine
-from jobs.hand import Hand, portions
-from jobs.stop import Stop
+from jobs.worker.job_run import Hand, portions
+from jobs.worker.lease import Stop
 from queue_makers import found
-from screening.pipeline import Seen
-from screening.row import Row, Status
+from screening.inference.pipeline import Seen
+from screening.results import Row, Status
 
 MOST = 128
 

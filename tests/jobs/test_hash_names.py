@@ -3,11 +3,11 @@
 import pytest
 
 from jobs.errors import JobsError
-from jobs.runner import LEASE, carry_out
+from jobs.worker.job_run import LEASE, carry_out
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools, table
-from screening.films import discover
-from screening.row import read_rows
+from screening.files import discover
+from screening.results import read_rows
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from jobs.engines.local import LocalEngine
 from jobs.errors import LeaseLost, QueueUnavailable
-from jobs.heartbeat import Heartbeat
-from jobs.runner import carry_out
+from jobs.worker.job_run import carry_out
+from jobs.worker.lease import Heartbeat
 from makers import write_film
 from queue_makers import SerialEngine, make_job, make_tools
 
@@ -171,5 +171,5 @@ def test_the_lease_is_kept_while_a_very_large_folder_is_looked_through(
     def looked_through(*_arguments):
         assert counted.renewals.enough.wait(LONG)
 
-    monkeypatch.setattr("jobs.runner.settles_at", looked_through)
+    monkeypatch.setattr("jobs.worker.job_run.settles_at", looked_through)
     assert carry_out(store.claim("A", 0.2), make_tools(counted, screener, lease=0.2)) == 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.runner import LEASE, carry_out
+from jobs.worker.job_run import LEASE, carry_out
 from makers import write_film
 from queue_makers import PowerCut, Witness, make_job, make_tools, table
 from screening.report.drift.profile import Profile
@@ -18,7 +18,7 @@ def small_nights(monkeypatch):
     """Four films are a night, and five of them are enough."""
     for module in ("control", "last_nights", "model_reference"):
         monkeypatch.setattr(f"screening.report.drift.{module}.FEWEST", FILMS)
-    monkeypatch.setattr("screening.report.drift.last_nights.FEWEST_FILMS", 5 * FILMS)
+    monkeypatch.setattr("screening.report.drift.night_comparison.FEWEST_FILMS", 5 * FILMS)
 
 
 @pytest.fixture

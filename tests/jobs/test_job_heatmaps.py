@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.again import screen_again
 from jobs.errors import JobsError, TransitionError
-from jobs.runner import LEASE, carry_out
-from jobs.worker import work
+from jobs.retry import screen_again
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
 from screening.audit import Event
 from screening.errors import ReportError
-from screening.gallery import Gallery
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.inference.report_images import Gallery
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 
 RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", "user somebody")
 
@@ -117,7 +117,7 @@ def test_films_that_were_drawn_but_not_committed_are_drawn_again(
 
 
 @pytest.mark.parametrize(
-    "moment", ["screening.report.write.write_audit", "screening.whole.sync", "pathlib.Path.rename"]
+    "moment", ["screening.report.writer.write_audit", "screening.files.sync", "pathlib.Path.rename"]
 )
 def test_a_crash_while_the_report_is_written_loses_no_heat_map(
     tools, job, reclaim, monkeypatch, moment

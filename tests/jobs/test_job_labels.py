@@ -2,10 +2,10 @@
 
 import pytest
 
-from jobs.runner import carry_out
+from jobs.worker.job_run import carry_out
 from queue_makers import make_tools, table, write_films
 from screening.errors import LabelsError
-from screening.row import read_rows
+from screening.results import read_rows
 
 
 def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):

@@ -10,15 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from jobs.metrics import Metrics
-from jobs.watchers import MetricsWriter
-from jobs.worker import work
+from jobs.outputs.metrics import Metrics
+from jobs.outputs.observers import MetricsWriter
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening import __version__
-from screening.reasons import reason
-from screening.report.drift.lines import NAMES
-from screening.row import Row, Status
+from screening.report.drift.night_comparison import NAMES
+from screening.results import Row, Status, reason
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Where the time of a job went."""
 
-from jobs.profile import Profile
+from jobs.outputs.observers import Profile
 from queue_makers import FakeClock
-from screening.cost import Cost
+from screening.inference.costs import Cost
 
 
 def profiled(cores=2):

@@ -3,13 +3,13 @@
 import pytest
 
 from jobs import exit_codes
-from jobs.runner import LEASE, carry_out
-from jobs.states import State
-from jobs.stop import Stop
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.lease import Stop
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import PowerCut, Witness, make_job, make_tools
-from screening.row import read_rows
+from screening.results import read_rows
 
 
 @pytest.fixture

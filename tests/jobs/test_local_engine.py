@@ -9,9 +9,9 @@ import pytest
 from jobs.engines.local import LocalEngine
 from makers import write_film
 from queue_makers import found
-from screening.films import discover
-from screening.pipeline import Seen
-from screening.row import Row, Status
+from screening.files import discover
+from screening.inference.pipeline import Seen
+from screening.results import Row, Status
 
 
 @dataclass

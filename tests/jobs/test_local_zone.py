@@ -4,8 +4,7 @@ import pytest
 import tzlocal.unix
 
 from jobs.errors import ScheduleError
-from jobs.local_zone import local_zone
-from jobs.times import Times
+from jobs.queue.schedules import Times, local_zone
 
 
 @pytest.fixture(autouse=True)

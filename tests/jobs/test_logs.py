@@ -10,14 +10,13 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.logs import LogWatcher, configure
-from jobs.worker import work
+from jobs.outputs.logs import LogWatcher, configure
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
-from screening.reasons import reason
-from screening.report.drift.lines import Drift
-from screening.report.write import Report
-from screening.row import Row, Status
+from screening.report.drift.night_comparison import Drift
+from screening.report.writer import Report
+from screening.results import Row, Status, reason
 
 
 @pytest.fixture(autouse=True)

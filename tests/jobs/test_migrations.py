@@ -14,21 +14,20 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-import jobs.sql
+import jobs.queue.sql
 from jobs.errors import QueueError
-from jobs.options import Options
-from jobs.sql.database import open_database
-from jobs.sql.schema import SCHEMA_VERSION, metadata
-from jobs.sql.store import SqlStore
-from jobs.states import State
+from jobs.queue.jobs import Options, State
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.schema import SCHEMA_VERSION, metadata
+from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job, scored_row
 from screening.audit import Event
-from screening.films import Found
-from screening.limits import Limits
-from screening.row import Status
+from screening.files import Found
+from screening.imaging.film import Limits
+from screening.results import Status
 from store_makers import EVENT, LEASE, failed_row, retried
 
-MIGRATIONS = Path(jobs.sql.__file__).with_name("migrations")
+MIGRATIONS = Path(jobs.queue.sql.__file__).with_name("migrations")
 
 LISTED = Event("2026-11-22T21:31:00.000+00:00", "listed", "held", "3 files")
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from jobs import exit_codes
-from jobs.new_only import NewOnly
-from jobs.submission import Opener
-from jobs.worker import work
+from jobs.sources.submission import NewOnly, Opener
+from jobs.worker.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import make_job, make_tools
-from screening.films import Found, discover
-from screening.reading import ReadFilm
-from screening.row import Status, read_rows
+from screening.files import Found, discover
+from screening.inference.reader import ReadFilm
+from screening.results import Status, read_rows
 from tiny_model import write_bundle
 
 

@@ -14,8 +14,8 @@ import stamina
 from structlog.testing import capture_logs
 
 from jobs.errors import NotificationFailed, UnusableNotification
-from jobs.notify import Notifier, document
-from jobs.states import State
+from jobs.outputs.notifications import Notifier, document
+from jobs.queue.jobs import State
 from queue_makers import make_job
 from sabotage import end, is_running
 

@@ -5,8 +5,8 @@ import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
 from jobs.errors import LeaseLost, QueueUnavailable
-from jobs.patience import patient, patiently
-from jobs.stop import Stop
+from jobs.worker.lease import Stop
+from jobs.worker.retrying_store import patient, patiently
 from queue_makers import make_job, scored_row
 
 ATTEMPTS = 6
@@ -86,7 +86,7 @@ def test_work_is_handed_in_patiently_after_a_stop(name):
 def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
     def tries(times, farewell):
         stop, store = Stop(), Away(100)
-        monkeypatch.setattr("jobs.patience.FAREWELL", farewell)
+        monkeypatch.setattr("jobs.worker.retrying_store.FAREWELL", farewell)
         for _ in range(times):
             stop.ask()
         with pytest.raises(QueueUnavailable):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from jobs import exit_codes
-from jobs.runner import LEASE
-from jobs.states import State
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.worker.job_run import LEASE
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import make_job, make_tools
 from screening.privacy import PatientKey

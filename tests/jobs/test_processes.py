@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jobs.processes import cores
+from jobs.host import cores
 
 ALLOWED = len(os.sched_getaffinity(0))
 

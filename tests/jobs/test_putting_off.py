@@ -8,14 +8,14 @@ import pytest
 from exports.bundle import Bundle
 from jobs import exit_codes
 from jobs.errors import NotYet
-from jobs.folder import newest_change
-from jobs.runner import LEASE, carry_out
-from jobs.states import State
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.sources.folder_changes import newest_change
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, empty_bundle, make_job, make_tools
 from screening.errors import DecoderError
-from screening.row import read_rows
+from screening.results import read_rows
 
 pytestmark = pytest.mark.usefixtures("naps")
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import quarantine as quarantine_module
 from jobs.errors import QuarantineError
-from jobs.quarantine import quarantine, reason_names
-from screening.films import discover, film_path
-from screening.reasons import reason
-from screening.row import Row, Status
+from jobs.worker import quarantine as quarantine_module
+from jobs.worker.quarantine import quarantine, reason_names
+from screening.files import discover, film_path
+from screening.results import Row, Status, reason
 
 MODIFIED = 1_700_000_000_123_456_789
 

@@ -8,10 +8,10 @@ import pytest
 from exports.runtimes.load import load
 from jobs.rescreen import TOLERANCE, rescreen
 from makers import write_film
-from screening.films import discover
-from screening.isolation import IsolatedReader
-from screening.pipeline import Screener, Seen
-from screening.row import Status
+from screening.files import discover
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.sandbox import IsolatedReader
+from screening.results import Status
 from tiny_model import write_bundle
 
 

@@ -11,9 +11,9 @@ from exports.bundle import seal
 from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import JobFailed, JobsError, LeaseLost
-from jobs.options import Options
-from jobs.runner import LEASE, carry_out
-from jobs.submission import Opener, Request, new_job
+from jobs.queue.jobs import Options
+from jobs.sources.submission import Opener, Request, new_job
+from jobs.worker.job_run import LEASE, carry_out
 from makers import make_card, write_film
 from queue_makers import (
     PowerCut,
@@ -24,10 +24,10 @@ from queue_makers import (
     table,
     write_films,
 )
-from screening.pipeline import Screener
-from screening.report.write import write_report
-from screening.row import Row, Status, read_rows
-from screening.verification import verify
+from screening.inference.pipeline import Screener
+from screening.report.verification import verify
+from screening.report.writer import write_report
+from screening.results import Row, Status, read_rows
 
 
 @pytest.fixture
@@ -354,6 +354,6 @@ def test_decoders_have_ended_when_the_report_is_written(
         return write_report(*arguments)
 
     monkeypatch.setattr(Screener, "close", lambda _self: order.append("closed"))
-    monkeypatch.setattr("screening.report.write.write_report", written)
+    monkeypatch.setattr("screening.report.writer.write_report", written)
     assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK
     assert order[:2] == ["closed", "report"]

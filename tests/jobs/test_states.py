@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from jobs.errors import TransitionError
-from jobs.states import OPEN, TRANSITIONS, Action, State, after
+from jobs.queue.jobs import OPEN, TRANSITIONS, Action, State, after
 
 # Written out once more, by hand: the table under test must not check itself.
 KNOWN = {

@@ -6,15 +6,15 @@ from sqlalchemy import select
 from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import LeaseLost, QueueUnavailable, Stopped
-from jobs.patience import patient
-from jobs.runner import LEASE, carry_out
-from jobs.sql.schema import films
-from jobs.states import State
-from jobs.stop import Stop
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.queue.sql.schema import films
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.lease import Stop
+from jobs.worker.retrying_store import patient
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools
-from screening.row import Status, read_rows
+from screening.results import Status, read_rows
 
 FILMS = 16
 BATCH = 2

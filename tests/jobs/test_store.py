@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import UnknownJob
-from jobs.sql.store import SqlStore
-from jobs.states import State
-from jobs.store import Store
+from jobs.queue.jobs import State
+from jobs.queue.sql.store import SqlStore
+from jobs.queue.store import Store
 from memory_store import MemoryStore
 from queue_makers import make_job, scored_row
 from store_makers import EVENT, LEASE, SUBMITTED, claimed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import JobsError, LeaseLost, TransitionError, UnknownJob
-from jobs.states import State
+from jobs.queue.jobs import State
 from queue_makers import found, make_job, scored_row
 from store_makers import LEASE, claimed, everything, failed_row, retried
 

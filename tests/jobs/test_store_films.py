@@ -6,8 +6,8 @@ from sqlalchemy.exc import IntegrityError
 from jobs.errors import JobsError
 from queue_makers import found, make_job, scored_row
 from screening.audit import Event
-from screening.films import Found
-from screening.row import Row, Status
+from screening.files import Found
+from screening.results import Row, Status
 from store_makers import EVENT, LEASE, SUBMITTED, claimed, everything, failed_row
 
 ODD = [

@@ -15,16 +15,15 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from jobs.errors import JobsError
-from jobs.job import Job
-from jobs.sql import schema
-from jobs.sql.records import job_of
-from jobs.sql.store import SqlStore
-from jobs.states import State
+from jobs.queue.jobs import Job, State
+from jobs.queue.sql import schema
+from jobs.queue.sql.queries import job_of
+from jobs.queue.sql.store import SqlStore
 from memory_store import MemoryStore, stamp
 from queue_makers import FakeClock, make_job
 from screening.audit import Event
-from screening.films import Found
-from screening.row import Row, Status
+from screening.files import Found
+from screening.results import Row, Status
 from store_makers import empty, opened
 
 FILMS = ("b.png", "a.png", "größe '\".dcm", "sub/x")
@@ -308,7 +307,7 @@ def drive(request, monkeypatch):
 
     def driven(queue, examples):
         clock = FakeClock()
-        monkeypatch.setattr("jobs.sql.store.now", lambda: stamp(clock()))
+        monkeypatch.setattr("jobs.queue.sql.store.now", lambda: stamp(clock()))
         is_long = request.config.getoption("--long")
         length = settings(
             max_examples=1000 if is_long else examples,

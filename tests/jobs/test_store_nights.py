@@ -96,7 +96,7 @@ def test_only_the_holder_of_a_job_remembers_its_night(store, clock):
 
 
 def test_of_each_site_and_model_the_newest_nights_are_kept(store, monkeypatch):
-    for module in ("jobs.sql.store", "memory_store"):
+    for module in ("jobs.queue.sql.store", "memory_store"):
         monkeypatch.setattr(f"{module}.NIGHTS", 2)
     remember(store, 1, schedule="nightly")
     for number in (2, 3, 4):

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import insert, text
 
 from jobs.errors import JobsError, LeaseLost
-from jobs.sql.records import line_of
-from jobs.sql.schema import jobs
-from jobs.sql.store import SqlStore
-from jobs.states import State
+from jobs.queue.jobs import State
+from jobs.queue.sql.queries import line_of
+from jobs.queue.sql.schema import jobs
+from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job, scored_row
 from store_makers import LEASE, claimed, empty, failed_row, opened, retried, sql_store
 

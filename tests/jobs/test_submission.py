@@ -10,10 +10,8 @@ import pytest
 from exports.bundle import SHIPPED, seal
 from exports.errors import BundleError
 from jobs.errors import JobFailed, ReportInTheWay
-from jobs.job import new_name
-from jobs.options import Options
-from jobs.states import State
-from jobs.submission import Opener, Request, new_job
+from jobs.queue.jobs import Options, State, new_name
+from jobs.sources.submission import Opener, Request, new_job
 from makers import make_card
 from queue_makers import empty_bundle
 from screening.errors import LabelsError

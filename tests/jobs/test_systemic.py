@@ -6,13 +6,13 @@ import pytest
 
 from jobs import exit_codes
 from jobs.errors import SystemicFailure
-from jobs.runner import LEASE, carry_out
-from jobs.states import State
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
-from screening.row import Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.results import Status, read_rows
 
 #: Films in a batch.
 BATCH = 5
@@ -146,7 +146,7 @@ class Killed(Witness):
 def test_a_job_whose_worker_died_while_it_gave_up_is_given_up_again(
     store, submit, screener, clock, monkeypatch, after
 ):
-    monkeypatch.setattr("jobs.runner._MANY", 20)
+    monkeypatch.setattr("jobs.worker.job_run._MANY", 20)
     job = submit("x" * 20 + "." * 25)
     with pytest.raises(PowerCut):
         carry_out(store.claim("A", LEASE), make_tools(store, screener, watcher=Killed(after)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import ScheduleError
-from jobs.template import expand
+from jobs.queue.schedules import expand
 
 QUICK = settings(deadline=None, max_examples=300, database=None)
 

@@ -9,7 +9,7 @@ import pytest
 from cronsim import CronSim
 
 from jobs.errors import ScheduleError
-from jobs.times import NAMED, Due, Times, due
+from jobs.queue.schedules import NAMED, Due, Times, due
 
 BERLIN = "Europe/Berlin"
 NEW_YORK = "America/New_York"

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import ScheduleError
-from jobs.times import Times, due
+from jobs.queue.schedules import Times, due
 
 QUICK = settings(deadline=None, max_examples=150, database=None)
 

@@ -7,10 +7,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from jobs.errors import NotificationFailed, QueueUnavailable
-from jobs.metrics import Metrics
-from jobs.notify import Notifier
-from jobs.watchers import Herald, MetricsWriter, Watchers
-from jobs.worker import work
+from jobs.outputs.metrics import Metrics
+from jobs.outputs.notifications import Notifier
+from jobs.outputs.observers import Herald, MetricsWriter, Watchers
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import Witness, make_job, make_tools, scored_row
 from screening.audit import Event

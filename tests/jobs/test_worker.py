@@ -12,10 +12,10 @@ import pytest
 from jobs import exit_codes
 from jobs.errors import JobFailed
 from jobs.exit_codes import most_severe
-from jobs.processes import is_dead, worker_name
-from jobs.runner import LEASE
-from jobs.states import State
-from jobs.worker import work
+from jobs.host import is_dead, worker_name
+from jobs.queue.jobs import State
+from jobs.worker.job_run import LEASE
+from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import (
     PowerCut,

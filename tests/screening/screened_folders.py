@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from makers import dicom_bytes, dicom_film, grey_film
-from screening.films import discover
-from screening.pipeline import Screener, Seen
-from screening.predictor import Prediction
-from screening.row import Row
+from screening.files import discover
+from screening.inference.pipeline import Screener, Seen
+from screening.model.predictor import Prediction
+from screening.results import Row
 
 
 class Answers:

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from screening.audit import Event
-from screening.gallery import Gallery, place_of
-from screening.heatmap import strip_rows
+from screening.inference.heatmap import strip_rows
+from screening.inference.report_images import Gallery, place_of
 from screening.privacy import PatientKey
+from screening.report.html import components
 from screening.report.labels import Labels
-from screening.report.pages import drawing
-from screening.report.write import Night, write_report
-from screening.row import Row, Status
+from screening.report.writer import Night, write_report
+from screening.results import Row, Status
 
 KEY = PatientKey(b"k" * 32)
 AT = "2026-01-01T00:00:00.000+00:00"
@@ -76,7 +76,7 @@ def write_small_report(place: Path, rows: list[Row] = ROWS) -> Path:
     gallery.keep({place_of("ab" * 32): picture()})
     night = Night(rows=rows, events=EVENTS, key=KEY, labels=Labels.read(labels), gallery=gallery)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(drawing._STYLE, "savefig.dpi", 10)
+        patch.setitem(components._STYLE, "savefig.dpi", 10)
         write_report(place / "report", night)
     return place / "report"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from screening.audit import AUDIT, Event, film_event, is_report_of, read_audit, write_audit
 from screening.errors import ReportError
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 

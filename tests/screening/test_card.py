@@ -10,11 +10,11 @@ import pytest
 
 from makers import make_card
 from recogniser_makers import make_recogniser
-from screening.card import FORMAT, Card, sha256_of
-from screening.decision import Calibration
 from screening.errors import CardError
+from screening.model.calibration import Calibration
+from screening.model.card import FORMAT, Card, sha256_of
+from screening.model.drift_baseline import INPUTS, Reference, Spread, histogram, rising
 from screening.model.lungs import LungCard
-from screening.reference import INPUTS, Reference, Spread, histogram, rising
 
 
 def changed(folder: Path, **fields: Any) -> None:

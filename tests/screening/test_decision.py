@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from screening.decision import Calibration, OperatingPoint, logits, sigmoid
+from screening.model.calibration import Calibration, OperatingPoint, logits, sigmoid
 
 
 def scores(*p: float) -> np.ndarray:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from screened_folders import screen, without_times
 
 from makers import BrightnessPredictor, encoded, grey_film, write_film
-from screening.examination import Examined
-from screening.films import discover
-from screening.gallery import THUMBNAILS, Gallery
-from screening.pipeline import Screener, Seen
-from screening.reading import ReadFilm
-from screening.row import Status
+from screening.files import discover
+from screening.inference.inference import Examined
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.reader import ReadFilm
+from screening.inference.report_images import THUMBNAILS, Gallery
+from screening.results import Status
 
 
 @pytest.fixture

@@ -13,15 +13,14 @@ from screened_folders import screen
 
 from lung_makers import DarkLungs, Mask, ellipse, lung_film, two_lungs
 from makers import BrightnessPredictor, encoded
-from screening.films import discover
-from screening.gallery import Gallery
-from screening.heatmap import strip_rows
+from screening.files import discover
+from screening.inference.heatmap import OUTLINE, strip_rows
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.report_images import Gallery
 from screening.model.lung_reading import LungReader
 from screening.model.lungs import LungCard
-from screening.picture import OUTLINE
-from screening.pipeline import Screener, Seen
-from screening.predictor import Prediction
-from screening.row import Row, Status
+from screening.model.predictor import Prediction
+from screening.results import Row, Status
 from tiny_model import brightness_gate
 
 ONE_LUNG = ellipse(0.28, 0.5, 0.2, 0.35)

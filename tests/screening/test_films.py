@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.films import Found, discover, film_path, found_at
+from screening.files import Found, discover, film_path, found_at
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from screening.errors import ReportError
-from screening.gallery import THUMBNAILS, Gallery, place_of
-from screening.row import Row, Status
+from screening.inference.report_images import THUMBNAILS, Gallery, place_of
+from screening.results import Row, Status
 
 ONE, TWO = place_of("1" * 64), place_of("2" * 64)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.gate import refuse_by_header, refuse_by_pixels
-from screening.pixels.film import Code, Decoded, Grey, Header
-from screening.reasons import reason
+from screening.imaging.film import Code, Decoded, Grey, Header
+from screening.inference.header_gate import refuse_by_header, refuse_by_pixels
+from screening.results import reason
 
 
 def grey(rows: int, columns: int) -> np.ndarray:

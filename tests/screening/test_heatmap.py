@@ -9,8 +9,9 @@ from PIL import Image
 
 from lung_makers import two_lungs
 from makers import grey_film
-from screening.heatmap import (
+from screening.inference.heatmap import (
     FAINTEST,
+    OUTLINE,
     STRONGEST,
     Lungs,
     _colours,
@@ -19,7 +20,6 @@ from screening.heatmap import (
     overlay,
     strip_rows,
 )
-from screening.picture import OUTLINE
 
 GREY = grey_film(1, side=64).astype(np.float32) / 255
 

@@ -17,11 +17,11 @@ from pydicom.uid import ImplicitVRLittleEndian
 from makers import dicom_bytes, dicom_film, encoded, grey_film, make_card
 from sabotage import children, end, is_running, jpeg_ls_film, saboteur
 from screening.errors import DecoderError
-from screening.films import Found, discover
-from screening.isolation import IsolatedReader
-from screening.limits import Limits
-from screening.reading import Reader, ReadFilm
-from screening.row import Status
+from screening.files import Found, discover
+from screening.imaging.film import Limits
+from screening.inference.reader import Reader, ReadFilm
+from screening.inference.sandbox import IsolatedReader
+from screening.results import Status
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -32,9 +32,9 @@ PARENT = """
 import sys
 from pathlib import Path
 from makers import make_card
-from screening.films import Found
-from screening.isolation import IsolatedReader
-from screening.limits import Limits
+from screening.files import Found
+from screening.inference.sandbox import IsolatedReader
+from screening.imaging.film import Limits
 limits = Limits(seconds=float(sys.argv[2]))
 reader = IsolatedReader(Path(sys.argv[1]), make_card().preprocessing, limits)
 for line in sys.stdin:
@@ -184,7 +184,7 @@ def test_few_films_of_several_threads_share_one_process(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine the first film, which waits for imports, takes longer than one would wait.
-    monkeypatch.setattr("screening.isolation._PATIENCE", 60)
+    monkeypatch.setattr("screening.inference.sandbox._PATIENCE", 60)
     films = [write(folder, f"{seed}.dcm", seed=seed) for seed in range(8)]
     reader = start()
     with ThreadPoolExecutor(4) as pool:
@@ -200,8 +200,8 @@ def test_few_films_of_several_threads_share_one_process(
 def test_a_decoder_that_hangs_is_not_waited_for_by_other_threads(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, worth: int, patience: float
 ) -> None:
-    monkeypatch.setattr("screening.isolation._WORTH", worth)
-    monkeypatch.setattr("screening.isolation._PATIENCE", patience)
+    monkeypatch.setattr("screening.inference.sandbox._WORTH", worth)
+    monkeypatch.setattr("screening.inference.sandbox._PATIENCE", patience)
     reader = start(seconds=600)
     hanging, other = write(folder, "a.dcm", "hang"), write(folder, "b.dcm", seed=2)
     thread = threading.Thread(target=reader.read, args=[hanging])
@@ -367,7 +367,7 @@ def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
 def test_large_png_go_to_a_child_once_there_are_many_of_them(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("screening.isolation._FEW", 2)
+    monkeypatch.setattr("screening.inference.sandbox._FEW", 2)
     (folder / "a.png").write_bytes(encoded(grey_film(1)))
     reader = start()
     small, large = Found("a.png", 1000), Found("a.png", 1_000_000)

@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter
 
 from lung_makers import two_lungs
 from makers import chest_film
-from screening.picture import OUTLINE, film_picture, outlined, thumbnail_jpeg
+from screening.inference.heatmap import OUTLINE, film_picture, outlined, thumbnail_jpeg
 
 CHEST = (chest_film(1) / 255).astype(np.float32)
 

@@ -11,11 +11,11 @@ from pydicom.uid import JPEG2000Lossless
 from screened_folders import Answers, screen, screen_one_by_one, without_times, write_dicom
 
 from makers import BrightnessPredictor, dicom_bytes, dicom_film, encoded, grey_film, write_film
-from screening.films import Found, discover
-from screening.pipeline import Screener, Seen
-from screening.predictor import Prediction
-from screening.reference import input_statistics
-from screening.row import INPUT_COLUMNS, Status
+from screening.files import Found, discover
+from screening.inference.pipeline import Screener, Seen
+from screening.model.drift_baseline import input_statistics
+from screening.model.predictor import Prediction
+from screening.results import INPUT_COLUMNS, Status
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_a_file_over_the_limit_is_not_read(
     screener: Screener, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = write_film(folder / "a.png", 1).stat().st_size
-    monkeypatch.setattr("screening.reading.MAX_BYTES", size - 1)
+    monkeypatch.setattr("screening.inference.reader.MAX_BYTES", size - 1)
     row = screen(screener)["a.png"]
     assert row.status is Status.FAILED
     assert row.reason.startswith("too_large: ")
-    monkeypatch.setattr("screening.reading.MAX_BYTES", size)
+    monkeypatch.setattr("screening.inference.reader.MAX_BYTES", size)
     assert screen(screener)["a.png"].status is Status.SCORED
 
 

@@ -7,13 +7,12 @@ import pytest
 from screened_folders import screen, without_times, write_dicom
 
 from makers import BrightnessPredictor, encoded, grey_film, write_film
-from screening.films import Found
-from screening.gallery import THUMBNAILS, Gallery, place_of
-from screening.heatmap import heatmap_png
-from screening.picture import thumbnail_jpeg
-from screening.pipeline import Screener
-from screening.predictor import Prediction
-from screening.row import Status
+from screening.files import Found
+from screening.inference.heatmap import heatmap_png, thumbnail_jpeg
+from screening.inference.pipeline import Screener
+from screening.inference.report_images import THUMBNAILS, Gallery, place_of
+from screening.model.predictor import Prediction
+from screening.results import Status
 
 
 class MappingPredictor(BrightnessPredictor):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.preprocess import Preprocessing
+from screening.model.preprocess import Preprocessing
 
 
 def triangle(size: int, target: int) -> np.ndarray:

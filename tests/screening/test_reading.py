@@ -9,11 +9,11 @@ import pytest
 
 from makers import dicom_bytes, dicom_film, encoded, grey_film, make_card, write_film
 from screening.errors import NotAFilm, UnreadableFilm
-from screening.films import Found, discover
-from screening.limits import Limits
+from screening.files import Found, discover
+from screening.imaging.film import Limits
+from screening.inference.reader import Reader, ReadFilm, hash_of, read_file
 from screening.privacy import PatientKey
-from screening.reading import Reader, ReadFilm, hash_of, read_file
-from screening.row import Status
+from screening.results import Status
 
 PREPROCESSING = make_card().preprocessing
 
@@ -145,7 +145,7 @@ def test_a_file_that_is_gone_and_one_that_cannot_be_opened_are_told_apart(tmp_pa
 def test_the_beginning_of_a_file_can_be_read_however_large_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("screening.reading.MAX_BYTES", 9)
+    monkeypatch.setattr("screening.inference.reader.MAX_BYTES", 9)
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
     assert read_file(path, 4) == b"0123"

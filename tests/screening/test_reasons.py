@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from screening.reasons import DUPLICATES, FAILURES, REFUSALS, WARNINGS, reason
+from screening.results import DUPLICATES, FAILURES, REFUSALS, WARNINGS, reason
 
 TABLES = (REFUSALS, FAILURES, DUPLICATES, WARNINGS)
 SENTENCES = [pair for table in TABLES for pair in table.items()]

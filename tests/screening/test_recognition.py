@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from recogniser_makers import make_recogniser
 from screening.errors import CardError
-from screening.recognition import ORIENTATIONS, Recogniser, Recognition, distances, softmax
+from screening.model.image_gate import ORIENTATIONS, Recogniser, Recognition, distances, softmax
 
 OUT_OF_DOMAIN = "out_of_domain: The film is unlike those that the model was trained on"
 INVERTED = "inverted: The film looks like a negative: black and white seem to be exchanged."

@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recogniser_makers import make_recogniser
-from screening.preprocess import Preprocessing
-from screening.recognition import distances, packed
-from screening.reference import (
+from screening.model.drift_baseline import (
     BINS,
     INPUTS,
     QUANTILES,
@@ -20,6 +18,8 @@ from screening.reference import (
     input_statistics,
     rising,
 )
+from screening.model.image_gate import distances, packed
+from screening.model.preprocess import Preprocessing
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 

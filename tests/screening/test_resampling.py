@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.pixels.film import Decoded
-from screening.pixels.reduction import averaged
-from screening.preprocess import Preprocessing
-from screening.resampling import _LOW_PASS, _MEANS
+from screening.imaging.downscale import _LOW_PASS, _MEANS, averaged
+from screening.imaging.film import Decoded
+from screening.model.preprocess import Preprocessing
 
 MODEL = Preprocessing(rows=32, columns=40)
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from screening.errors import ReportError
-from screening.row import COLUMNS, Row, Status, cell, read_rows, text, write_rows
+from screening.results import COLUMNS, Row, Status, cell, read_rows, text, write_rows
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 

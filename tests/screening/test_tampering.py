@@ -12,7 +12,7 @@ import pytest
 from screened_report import files_of, write_small_report
 
 from screening.audit import AUDIT, read_audit
-from screening.verification import examine, examine_beside, verify
+from screening.report.verification import examine, examine_beside, verify
 
 Files = dict[str, bytes]
 

@@ -9,8 +9,8 @@ import pytest
 from screened_report import AT, EVENTS, ROWS, files_of, write_small_report
 
 from screening.audit import AUDIT, Event, film_event, read_audit, write_audit
-from screening.row import PREDICTIONS, write_rows
-from screening.verification import Problem, examine, verify, written
+from screening.report.verification import Problem, examine, verify, written
+from screening.results import PREDICTIONS, write_rows
 
 
 @pytest.fixture(scope="module")

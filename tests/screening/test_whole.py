@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.whole import whole
+from screening.files import whole
 
 
 class Interrupted(BaseException):

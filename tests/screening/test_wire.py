@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from screening.cost import Cost
 from screening.errors import UnreadableFilm
-from screening.pixels.film import Header
-from screening.reading import ReadFilm, failed, refused
-from screening.wire import Garbled, pack, unpack
+from screening.imaging.film import Header
+from screening.inference.costs import Cost
+from screening.inference.reader import ReadFilm, failed, refused
+from screening.inference.sandbox_messages import Garbled, pack, unpack
 
 SHAPE = (2, 3, 1)
 

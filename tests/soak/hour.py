@@ -25,7 +25,7 @@ from chaos.campaign import check, clear_films
 from chaos.films import write_films
 from chaos.ledger import Ledger
 from jobs.exit_codes import INTERRUPTED
-from jobs.states import OPEN
+from jobs.queue.jobs import OPEN
 from makers import COMMAND
 
 #: Films of a study at most.

@@ -8,13 +8,11 @@ from typing import Final
 import numpy as np
 
 from screening.errors import LabelsError, ReportError
-from screening.findings import NORMAL, PNEUMONIA
 from screening.privacy import PatientKey
 from screening.report.comparison.paired import Contrast, agreement, areas, shares
 from screening.report.intervals import Booleans, Floats, Patients
-from screening.report.join import join, unlabelled
-from screening.report.labels import Labels
-from screening.row import Row, Status
+from screening.report.labels import Labels, join, unlabelled
+from screening.results import NORMAL, PNEUMONIA, Row, Status
 
 #: What names the model of a report, and how it was run.
 MADE_WITH: Final = ("model", "model_sha256", "threshold", "runtime")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest, norm, rankdata, t
 
 from screening.report.intervals import LEVEL, Booleans, Floats, Patients, draws, share
-from screening.report.ranking import Ranking
+from screening.report.metrics import Ranking
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.errors import ReportError
-from screening.findings import PNEUMONIA
-from screening.row import PREDICTIONS, Row, Status, read_rows
+from screening.results import PNEUMONIA, PREDICTIONS, Row, Status, read_rows
 
 PROFILE: Final = "profile.json"
 

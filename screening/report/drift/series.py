@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Final
 
 from screening.errors import ReportError
-from screening.reference import Reference
-from screening.report.drift.control import control
-from screening.report.drift.last_nights import plain_values
-from screening.report.drift.lines import COLUMNS, DRIFT, NIGHTS, TONIGHT, Drift, breaches, cells
+from screening.model.drift_baseline import Reference
+from screening.report.drift.model_comparison import control
+from screening.report.drift.night_comparison import (
+    COLUMNS,
+    DRIFT,
+    NIGHTS,
+    TONIGHT,
+    Drift,
+    breaches,
+    cells,
+    plain_values,
+)
 from screening.report.drift.profile import Profile
-from screening.row import LINE_END, cell
+from screening.results import LINE_END, cell
 
 _COLUMNS: Final = ("report", "at", *COLUMNS)
 

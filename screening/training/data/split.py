@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from screening.errors import TrainingDataError
-from screening.findings import CLASSES
+from screening.results import CLASSES
+from screening.training.data.dataset import Collection
 from screening.training.data.duplicates import Duplicates, find_duplicates
-from screening.training.data.films import Collection
 from screening.training.data.manifest import LabelledFilm
 
 #: How films are divided.

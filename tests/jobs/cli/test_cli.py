@@ -10,9 +10,9 @@ import pytest
 from command import screening, submitted
 from exports.bundle import SHIPPED, Bundle
 from jobs import exit_codes
-from jobs.cli import workshop
+from jobs.cli import bootstrap
 from jobs.cli.main import cli
-from jobs.states import State
+from jobs.queue.jobs import State
 from makers import write_chest_film
 from queue_makers import (
     FakeClock,
@@ -22,7 +22,7 @@ from queue_makers import (
     table,
 )
 from screening import __version__
-from screening.row import Status, read_rows
+from screening.results import Status, read_rows
 
 USAGE = {
     "no such command": ["scrutinise"],
@@ -199,7 +199,7 @@ def test_a_worker_with_nothing_to_drain_ends_well(queue):
 
 def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, films, monkeypatch):
     engines = [SerialEngine(1, KeyboardInterrupt()), SerialEngine()]
-    monkeypatch.setattr(workshop, "LocalEngine", lambda *_arguments: engines.pop(0))
+    monkeypatch.setattr(bootstrap, "LocalEngine", lambda *_arguments: engines.pop(0))
     result = screening("run", films, "--batch", "1", "--out", "report")
     assert result.exit_code == exit_codes.INTERRUPTED
     assert "Interrupted" in result.stderr
@@ -218,7 +218,7 @@ def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
             signal.raise_signal(signal.SIGTERM)
             yield []
 
-    monkeypatch.setattr(workshop, "LocalEngine", Terminated)
+    monkeypatch.setattr(bootstrap, "LocalEngine", Terminated)
     assert screening("run", films).exit_code == exit_codes.INTERRUPTED
     assert [job.state for job in store.jobs()] == [State.QUEUED]
 
@@ -227,4 +227,4 @@ def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
 def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, queue, films, code):
     store.add(make_job(folder=films))
     store.finish(store.claim("another-host:1:1", 60), code, "as the worker saw it")
-    assert workshop.work_off(queue, workshop.Shift(drain=True), "job-1") == code
+    assert bootstrap.work_off(queue, bootstrap.Shift(drain=True), "job-1") == code

@@ -45,7 +45,7 @@ def test_without_dask_it_is_said_what_to_install(folder, monkeypatch):
 
 def test_all_of_it_may_come_from_the_environment(folder, monkeypatch):
     write_film(folder / "a.png", 1)
-    monkeypatch.setattr("jobs.engines.cluster.link._FIRST", 0)
+    monkeypatch.setattr("jobs.engines.dask.client._FIRST", 0)
     monkeypatch.setenv("SCREENING_ENGINE", "dask")
     monkeypatch.setenv("SCREENING_SCHEDULER", "tcp://127.0.0.1:9")
     result = screening("run", folder)

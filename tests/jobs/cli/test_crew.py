@@ -12,7 +12,7 @@ import pytest
 
 from command import screening
 from jobs import exit_codes
-from jobs.cli.crew import Crew
+from jobs.cli.supervisor import Crew
 
 #: Seconds for what takes a moment.
 PATIENCE = 60
@@ -22,8 +22,8 @@ PATIENCE = 60
 WORK = """
 import os, signal, sys, time
 from pathlib import Path
-from jobs.cli.crew import Crew
-from jobs.logs import configure
+from jobs.cli.supervisor import Crew
+from jobs.outputs.logs import configure
 
 configure(json=False, stream=sys.stderr)
 place = Path(sys.argv[1])
@@ -239,7 +239,7 @@ def test_an_error_of_every_process_is_one_line_each(home):
 def test_no_thread_runs_when_processes_are_copied():
     # A lock that a thread holds would be held for ever in the copy. OpenBLAS sees to its own.
     script = (
-        "import os, jobs.cli.main, jobs.cli.workshop, jobs.cli.crew; "
+        "import os, jobs.cli.main, jobs.cli.bootstrap, jobs.cli.supervisor; "
         "print(len(os.listdir('/proc/self/task')))"
     )
     done = subprocess.run(

@@ -14,7 +14,7 @@ from jobs import exit_codes
 CREW = """
 import os, signal, sys, time
 from pathlib import Path
-from jobs.cli.crew import Crew
+from jobs.cli.supervisor import Crew
 
 def work(number):
     begun = Path(sys.argv[1], str(number))

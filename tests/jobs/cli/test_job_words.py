@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from jobs.cli import job_words
-from jobs.cli.job_table import Listed, Tail, lines, table
-from jobs.states import State
+from jobs.cli import job_view
+from jobs.cli.job_view import Listed, Tail, lines, table
+from jobs.queue.jobs import State
 from queue_makers import make_job
-from screening.printable import printable
+from screening.files import printable
 
 NOW = 1_000_000.0
 
@@ -43,7 +43,7 @@ def test_a_table_fits_80_columns_with_names_states_and_numbers_whole(some):
     for one in some:
         assert any(
             line.startswith(f"{one.job.name}  {one.job.state}")
-            and job_words.progress(one.job) in line
+            and job_view.progress(one.job) in line
             for line in shown
         )
 
@@ -89,11 +89,11 @@ def test_what_is_printed_does_nothing_to_a_terminal(text):
     ],
 )
 def test_a_span_is_said_in_one_unit(seconds, words):
-    assert job_words.span(seconds) == words
+    assert job_view.duration_text(seconds) == words
 
 
 def note(job, *waiting):
-    return job_words.note(job, [job, *waiting], NOW)
+    return job_view.note(job, [job, *waiting], NOW)
 
 
 def test_a_job_that_may_begin_waits_for_nothing():
@@ -115,10 +115,10 @@ def test_a_job_waits_for_the_one_before_it_in_its_schedule():
     first = make_job("a", schedule="night", state=State.RUNNING, lease_until=NOW)
     second, third = (make_job(name, schedule="night") for name in ("b", "c"))
     other = make_job("0", schedule="noon")
-    words = job_words.note(third, [other, first, second, third], NOW)
+    words = job_view.note(third, [other, first, second, third], NOW)
     assert words == "waits for a, of the same schedule"
-    assert job_words.note(other, [other, first, second, third], NOW) == ""
-    assert job_words.note(first, [other, first, second, third], NOW) == ""
+    assert job_view.note(other, [other, first, second, third], NOW) == ""
+    assert job_view.note(first, [other, first, second, third], NOW) == ""
 
 
 def test_a_worker_that_is_not_heard_of_is_said():
@@ -129,6 +129,6 @@ def test_a_worker_that_is_not_heard_of_is_said():
 def test_since_is_when_the_job_came_into_its_state():
     times = {"submitted_at": "2026-11-22T21:00:00+00:00", "started_at": "2026-11-22T22:00:00+00:00"}
     ended = {"finished_at": "2026-11-22T23:00:00+00:00"}
-    assert job_words.since(make_job(**times)).hour == 21
-    assert job_words.since(make_job(**times, state=State.RUNNING)).hour == 22
-    assert job_words.since(make_job(**times, **ended, state=State.FAILED)).hour == 23
+    assert job_view.state_since(make_job(**times)).hour == 21
+    assert job_view.state_since(make_job(**times, state=State.RUNNING)).hour == 22
+    assert job_view.state_since(make_job(**times, **ended, state=State.FAILED)).hour == 23

@@ -10,11 +10,11 @@ import pytest
 from command import screening
 from jobs import exit_codes
 from jobs.cli.main import cli
-from jobs.states import State
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.worker.worker import work
 from queue_makers import found, make_job, make_tools, scored_row
 from screening.audit import Event
-from screening.row import Row, Status, read_rows
+from screening.results import Row, Status, read_rows
 
 COMMANDS = sorted(cli.commands["jobs"].commands)
 

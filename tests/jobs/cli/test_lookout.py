@@ -14,10 +14,10 @@ from rich.console import Console
 
 from command import screening
 from jobs import exit_codes
-from jobs.cli.lookout import JsonLines, Lines, LiveTable, Lookout, display_on, keep_watch, table
-from jobs.states import State
+from jobs.cli.watch_jobs import JsonLines, Lines, LiveTable, Lookout, display_on, keep_watch, table
+from jobs.queue.jobs import State
 from queue_makers import found, make_job, scored_row
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 #: Later than any real time, so that no lease has run out.
 LEASE = 1e11

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.cli.pace import Pace, seconds_left
+from jobs.cli.watch_jobs import Pace, seconds_left
 from queue_makers import FakeClock
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from command import screening
 from jobs import exit_codes
-from jobs.sql.agenda import SqlAgenda
-from jobs.sql.database import open_database
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.schedules import SqlAgenda
 from queue_makers import FakeClock, make_job, make_schedule, opened_store
 
 NIGHTLY = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--name", "nightly")

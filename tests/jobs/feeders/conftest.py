@@ -2,8 +2,8 @@
 
 import pytest
 
-from jobs.sql.agenda import SqlAgenda
-from jobs.sql.database import open_database
+from jobs.queue.sql.database import open_database
+from jobs.queue.sql.schedules import SqlAgenda
 from queue_makers import empty_bundle
 
 

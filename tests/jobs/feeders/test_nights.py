@@ -9,11 +9,10 @@ from structlog.testing import capture_logs
 
 from exports.bundle import seal
 from jobs.errors import QueueUnavailable
-from jobs.feeders.nights import Nights
-from jobs.schedule import Schedule
-from jobs.states import State
-from jobs.times import Times
-from jobs.worker import work
+from jobs.queue.jobs import State
+from jobs.queue.schedules import Schedule, Times
+from jobs.sources.scheduled import Nights
+from jobs.worker.worker import work
 from queue_makers import FakeClock, empty_bundle, make_schedule, make_tools
 
 BERLIN = "Europe/Berlin"

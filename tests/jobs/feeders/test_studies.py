@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-import jobs.feeders.studies as module
+import jobs.sources.watched_folder as module
 from exports.bundle import seal
-from jobs.feeders.studies import Studies
-from jobs.options import Options
-from jobs.submission import Request
+from jobs.queue.jobs import Options
+from jobs.sources.submission import Request
+from jobs.sources.watched_folder import Studies
 from queue_makers import FakeClock
 
 

@@ -20,7 +20,7 @@ from screening.model.lungs import (
     lung_input,
     quality,
 )
-from screening.reasons import REFUSALS, WARNINGS
+from screening.results import REFUSALS, WARNINGS
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
 EVIDENCE = arrays(np.float32, (4, 4), elements=st.floats(-30, 30, width=32))

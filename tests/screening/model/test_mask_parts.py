@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from screening.model.mask_parts import filled, opened, parts_of
+from screening.model.lungs import filled, opened, parts_of
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 QUICK = settings(deadline=None, max_examples=200, database=None)

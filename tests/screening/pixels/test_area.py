@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from makers import dicom_film
-from screening.pixels.area import SHUTTER, opening, within_borders
-from screening.pixels.rendering import render
+from screening.imaging.masks import SHUTTER, opening, within_borders
+from screening.imaging.render import render
 
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
 

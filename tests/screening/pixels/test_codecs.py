@@ -13,12 +13,11 @@ from pydicom.uid import UID
 
 from makers import dicom_bytes, dicom_film, grey_film
 from screening.errors import UnreadableFilm
-from screening.pixels.colour import grey_of_colour
-from screening.pixels.dicom import decode_dicom
-from screening.pixels.frames import Frame, read_frame
-from screening.pixels.image_pixel import read_image_pixel
-from screening.pixels.limits import MAX_PIXELS
-from screening.pixels.streams import StreamError, read_stream_header
+from screening.imaging.dicom import decode_dicom
+from screening.imaging.film import MAX_PIXELS, read_image_pixel
+from screening.imaging.frames import Frame, read_frame
+from screening.imaging.luts import grey_of_colour
+from screening.imaging.stream_headers import StreamError, read_stream_header
 
 TWELVE_BIT = (np.arange(48 * 64).reshape(48, 64) * 4095 // (48 * 64 - 1)).astype(np.uint16)
 SIXTEEN_BIT = (np.arange(48 * 64).reshape(48, 64) * 65535 // (48 * 64 - 1)).astype(np.uint16)

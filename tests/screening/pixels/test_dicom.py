@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from makers import dicom_bytes, dicom_film
 from screening.errors import UnreadableFilm
-from screening.pixels.dicom import open_dicom
+from screening.imaging.dicom import open_dicom
 
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
 # A window of 65536 from 0 on: grey = stored / 65535, by PS3.3 C.11.2.1.2.1.

@@ -12,7 +12,7 @@ from golden.streams import BITS, PHANTOMS, STREAMS, Stream
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_fragments
 
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
 
 GOLDEN = Path(__file__).parent / "golden"
 Grey = npt.NDArray[np.floating]

@@ -11,7 +11,7 @@ from golden.phantom import luma
 from golden.raster import G8, Raster, ink
 from golden.rasters import RASTERS
 
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
 
 GOLDEN = Path(__file__).parent / "golden"
 Grey = npt.NDArray[np.floating]

@@ -10,7 +10,7 @@ import pytest
 from golden import palettes, ranges, samples, windows
 from golden.case import STEP, Case
 
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = (*samples.CASES, *palettes.CASES, *windows.CASES, *ranges.CASES)

@@ -18,8 +18,8 @@ from pydicom.uid import UID
 from exports.bundle import SHIPPED, Bundle
 from exports.parity import answers
 from exports.runtimes.load import load
-from screening.pixels.readers import open_film
-from screening.preprocess import Preprocessing
+from screening.imaging.readers import open_film
+from screening.model.preprocess import Preprocessing
 
 pytest.importorskip("data_store", reason="could not import data_store: pydicom-data has RG1")
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from makers import dicom_film, grey_film
-from screening.pixels.area import Padding
-from screening.pixels.grey_range import Cells, grey_range, halvings_for_range
-from screening.pixels.jpeg_2000 import decode
+from screening.imaging.downscale import decode
+from screening.imaging.masks import Padding
+from screening.imaging.render import Cells, grey_range, halvings_for_range
 
 SIDES = (400, 673, 1400)
 

@@ -8,9 +8,8 @@ from pydicom.sequence import Sequence
 
 from makers import dicom_bytes, dicom_film
 from screening.errors import NotAFilm
-from screening.pixels.dicom import open_dicom
-from screening.pixels.film import Code, Header
-from screening.pixels.header import read_header
+from screening.imaging.dicom import open_dicom
+from screening.imaging.film import Code, Header, read_header
 
 STORED = np.zeros((4, 4), np.uint16)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.pixels.jpeg_2000 import decode
+from screening.imaging.downscale import decode
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from makers import dicom_film
-from screening.pixels.rendering import line_of, render
+from screening.imaging.render import line_of, render
 
 #: A window that covers part of what each of the kinds below can hold.
 WINDOW = {"WindowCenter": 40, "WindowWidth": 100}

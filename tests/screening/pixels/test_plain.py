@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from makers import dicom_bytes, dicom_film, encoded, grey_film
-from screening.pixels.plain import FIRST_BYTES, is_plain
+from screening.imaging.sniff import FIRST_BYTES, is_plain
 
 JPEG = encoded(grey_film(1), "JPEG")
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from screening.pixels import png
-from screening.pixels.png import decode_quickly
-from screening.pixels.raster import decode_raster, reduce_raster
+from screening.imaging import raster
+from screening.imaging.raster import decode_quickly, decode_raster, reduce_raster
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (37, 53), np.uint8)
@@ -48,7 +47,7 @@ def test_the_samples_are_those_of_the_file(cells, level):
 def test_the_grey_values_do_not_depend_on_the_decoder(cells, monkeypatch):
     data = saved(cells)
     quick, _warnings = decode_raster(data)
-    monkeypatch.setattr(png, "_quick", None)
+    monkeypatch.setattr(raster, "_quick", None)
     assert decode_quickly(data) is None
     slow, _warnings = decode_raster(data)
     np.testing.assert_array_equal(quick, slow)
@@ -109,7 +108,7 @@ def test_samples_that_are_not_there_are_for_the_other_decoder():
 def test_a_device_without_the_decoder_averages_the_same_films(cells, monkeypatch):
     data = saved(np.tile(cells, (4, 4, 1) if cells.ndim == 3 else (4, 4)))
     quick = reduce_raster(data, 64)
-    monkeypatch.setattr(png, "_quick", None)
+    monkeypatch.setattr(raster, "_quick", None)
     slow = reduce_raster(data, 64)
     assert quick.decoding == slow.decoding == "mean/2"
     np.testing.assert_array_equal(quick.grey, slow.grey)

@@ -10,9 +10,8 @@ from PIL import Image
 
 from makers import encoded, grey_film
 from screening.errors import UnreadableFilm
-from screening.pixels.film import Header
-from screening.pixels.limits import MAX_PIXELS, check_size
-from screening.pixels.raster import decode_raster, open_raster
+from screening.imaging.film import MAX_PIXELS, Header, check_size
+from screening.imaging.raster import decode_raster, open_raster
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

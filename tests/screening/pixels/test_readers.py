@@ -9,10 +9,10 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless
 
-import screening.pixels.dicom
+import screening.imaging.dicom
 from makers import dicom_bytes, dicom_film, encoded, grey_film
 from screening.errors import NotAFilm, UnreadableFilm
-from screening.pixels.readers import open_film
+from screening.imaging.readers import open_film
 
 FILM = grey_film(1, side=32)
 
@@ -118,8 +118,8 @@ def test_want_of_memory_is_not_taken_for_damage(
 
     film = open_film(dicom(), "film")
     picture = open_film(encoded(FILM), "film")
-    monkeypatch.setattr(screening.pixels.dicom, "dcmread", starved)
-    monkeypatch.setattr(screening.pixels.dicom, "read_frame", starved)
+    monkeypatch.setattr(screening.imaging.dicom, "dcmread", starved)
+    monkeypatch.setattr(screening.imaging.dicom, "read_frame", starved)
     monkeypatch.setattr(Image, "open", starved)
     calls = [lambda: open_film(dicom(), "film")] if where == "opened" else []
     for call in calls or [film.decode, picture.decode]:

@@ -22,12 +22,12 @@ from pydicom.encaps import encapsulate
 
 from exports.bundle import SHIPPED, Bundle
 from exports.runtimes.load import load
-from screening.films import discover
-from screening.pipeline import Screener, Seen
-from screening.predictor import Predictor
+from screening.files import discover
+from screening.inference.pipeline import Screener, Seen
+from screening.inference.reader import Reader
+from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.reading import Reader
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 pytest.importorskip("data_store", reason="could not import data_store: pydicom-data has RG1")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.pixels.reduction import JPEG, LOW_PASS, MEANS, averaged, halvings
+from screening.imaging.downscale import JPEG, LOW_PASS, MEANS, averaged, halvings
 
 
 @pytest.mark.parametrize(

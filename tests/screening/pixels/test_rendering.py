@@ -7,9 +7,9 @@ from pydicom.sequence import Sequence
 
 from makers import dicom_film
 from screening.errors import UnreadableFilm
-from screening.pixels.colour import grey_of_colour
-from screening.pixels.rendering import render
-from screening.reasons import reason
+from screening.imaging.luts import grey_of_colour
+from screening.imaging.render import render
+from screening.results import reason
 
 TWELVE_BIT = {"BitsStored": 12, "HighBit": 11}
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)

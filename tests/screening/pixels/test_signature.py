@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from makers import dicom_bytes, dicom_film, grey_film
-from screening.pixels.signature import kind_of
+from screening.imaging.sniff import kind_of
 
 
 def saved(kind: str) -> bytes:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from screening.report.cases import Unit, cases, judged, table_of, unscored
-from screening.row import Row, Status
+from screening.report.metrics import Unit, cases, judged, table_of, unscored
+from screening.results import Row, Status
 
 
 def film(name: str, probability: float, outcome: str, **fields: str) -> Row:

@@ -6,13 +6,13 @@ import pytest
 
 from screening.audit import AUDIT, KEYED, Event, read_audit
 from screening.errors import KeyFileError, LabelsError, ReportError
-from screening.gallery import Gallery, place_of
+from screening.inference.report_images import Gallery, place_of
 from screening.privacy import PatientKey
 from screening.report.evaluate import evaluate
 from screening.report.labels import Labels, Policy
-from screening.report.write import Night, write_report
-from screening.row import Row, Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.report.writer import Night, write_report
+from screening.results import Row, Status, read_rows
 
 AT = "2026-01-01T00:00:00.000+00:00"
 LABELS = "film,label,patient\na/1.png,1,P\n2.png,0,P\n1.2.3,1,Q\nlost.png,1,\nbroken.png,1,R\n"

@@ -5,9 +5,8 @@ import pytest
 
 from screening.errors import LabelsError
 from screening.privacy import PatientKey
-from screening.report.join import join, outcome, unlabelled
-from screening.report.labels import Labels, Policy, Problem, Unused
-from screening.row import Row, Status
+from screening.report.labels import Labels, Policy, Problem, Unused, join, outcome, unlabelled
+from screening.results import Row, Status
 
 
 def read(tmp_path: Path, content: str, policy: Policy = Policy.ERROR) -> Labels:

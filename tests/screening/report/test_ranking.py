@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from screening.report.ranking import Ranking
+from screening.report.metrics import Ranking
 
 QUICKLY = settings(deadline=None, database=None, max_examples=150)
 

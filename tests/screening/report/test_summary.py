@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
-from screening.report.cases import Unit, table_of
 from screening.report.intervals import NOTES, Figure
 from screening.report.labels import Problem, Unused
+from screening.report.metrics import Unit, table_of
 from screening.report.summary import Line, summarise, write_summary
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 OUTCOMES = {
     ("PNEUMONIA", "PNEUMONIA"): "TP",

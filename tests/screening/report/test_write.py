@@ -6,14 +6,14 @@ import pytest
 
 from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
-from screening.gallery import Gallery, place_of
+from screening.inference.report_images import Gallery, place_of
 from screening.privacy import PatientKey
-from screening.report.drift.lines import Drift
+from screening.report.drift.night_comparison import Drift
 from screening.report.drift.profile import Profile
 from screening.report.labels import Labels, Policy, Problem, Unused
-from screening.report.write import Night, Report, write_report
-from screening.row import Row, Status, read_rows
-from screening.verification import verify
+from screening.report.verification import verify
+from screening.report.writer import Night, Report, write_report
+from screening.results import Row, Status, read_rows
 
 ROWS = [
     Row(film="a.png", status=Status.SCORED, probability=0.75, prediction="PNEUMONIA"),

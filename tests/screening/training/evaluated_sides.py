@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from screening.training.data.manifest import LabelledFilm
-from screening.training.measure.evaluation import Evaluated
+from screening.training.scored_split import Evaluated
 
 
 def films_of(labels, films_a_patient=1):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from screening.training.exchange import dilate, exchange_outside, soft_mask
+from screening.training.film_edits import dilate, exchange_outside, soft_mask
 
 
 def lungs(rows=112, columns=112):

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from lung_films import lung_mask, made_films
-from screening.training.exchange import soft_mask
-from screening.training.film_edits import hide_lungs, hide_outside, paste_markers, remove_markers
+from screening.training.film_edits import (
+    hide_lungs,
+    hide_outside,
+    paste_markers,
+    remove_markers,
+    soft_mask,
+)
 
 
 @pytest.fixture

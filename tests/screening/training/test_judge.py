@@ -7,12 +7,12 @@ import pytest
 
 from lung_films import described, inside_only, made_films, outside_only
 from makers import make_card
-from screening.card import Card
-from screening.decision import Calibration, OperatingPoint
-from screening.training.judge import Pictures, measure_generalisation
-from screening.training.measure.evaluation import Evaluated
-from screening.training.network.fit import FilmSet
+from screening.model.calibration import Calibration, OperatingPoint
+from screening.model.card import Card
+from screening.training.evaluate import Pictures, measure_generalisation
+from screening.training.fit import FilmSet
 from screening.training.robustness import ModelUnderTest
+from screening.training.scored_split import Evaluated
 
 POINT = OperatingPoint(0.5, "half")
 CHILDREN = [0, 1] * 12

@@ -12,12 +12,12 @@ from PIL import Image
 
 from lung_films import made_films
 from makers import encoded, write_film
-from screening.card import sha256_of
 from screening.errors import TrainingDataError
-from screening.preprocess import Preprocessing
+from screening.model.card import sha256_of
+from screening.model.preprocess import Preprocessing
 from screening.training import lung_fields
 from screening.training.data.manifest import PATIENT_PATTERN
-from screening.training.gate.examples import FRONTAL, Example, read_examples
+from screening.training.fit_image_gate import FRONTAL, Example, read_examples
 from screening.training.lung_fields import (
     SHIPPED_LUNGS,
     LungRecipe,

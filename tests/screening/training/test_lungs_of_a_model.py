@@ -3,7 +3,7 @@
 import pytest
 
 from screening.training.model_folder import copy_lungs
-from screening.training.network.recipe import Recipe
+from screening.training.recipe import Recipe
 from screening.training.train import made_with
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from lung_films import SIDE, as_scores, described, inside_only, lung_mask, made_films, outside_only
-from screening.decision import Calibration, OperatingPoint
+from screening.model.calibration import Calibration, OperatingPoint
 from screening.model.lungs import coverage
-from screening.training.measure.evaluation import Evaluated
 from screening.training.robustness import (
     TESTS,
     ModelUnderTest,
@@ -17,6 +16,7 @@ from screening.training.robustness import (
     spread,
     view_of_normals,
 )
+from screening.training.scored_split import Evaluated
 
 POINT = OperatingPoint(0.5, "half")
 LABELS = [0, 1, 1, 0, 1] * 12

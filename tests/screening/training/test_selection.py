@@ -1,6 +1,6 @@
 import pytest
 
-from screening.training.selection import selection
+from screening.training.evaluate import selection
 
 
 def figure(value, low=None, high=None):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lung_films import described
-from screening.training.measure.evaluation import Evaluated
+from screening.training.scored_split import Evaluated
 from screening.training.subgroups import (
     NIH_PNEUMONIA,
     Mixture,

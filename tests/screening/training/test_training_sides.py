@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from screening.training.data.films import Collection, Source
+from screening.training.data.dataset import Collection, Source
 from screening.training.data.manifest import LabelledFilm, fingerprint
 from screening.training.data.split import Sides
-from screening.training.network.recipe import Recipe
+from screening.training.recipe import Recipe
 from screening.training.train import _fingerprint, _named, _to_learn_from
 
 

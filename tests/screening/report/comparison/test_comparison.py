@@ -10,10 +10,9 @@ import pytest
 from screening.errors import LabelsError, ReportError
 from screening.privacy import PatientKey
 from screening.report.comparison.compare import compare, match
-from screening.report.comparison.tables import CHANGED, COMPARISON, write_comparison
-from screening.report.comparison.words import words
+from screening.report.comparison.text import CHANGED, COMPARISON, words, write_comparison
 from screening.report.labels import Labels
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 
 def row(film, probability=None, label="", threshold=0.5, **changes):

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from screening.reasons import reason
-from screening.reference import INPUTS, Reference, Spread, histogram, rising
+from screening.model.drift_baseline import INPUTS, Reference, Spread, histogram, rising
 from screening.report.drift.profile import Profile
-from screening.row import Row, Status
+from screening.results import Row, Status, reason
 
 
 def night(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> Profile:

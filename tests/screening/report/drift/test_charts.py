@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from screening.report.drift.charts import (
+from screening.report.drift.control_charts import (
     LARGE_PSI,
     Limits,
     Point,

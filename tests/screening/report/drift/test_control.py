@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 from night_makers import night, nights, reference, rows
 
-from screening.reasons import reason
-from screening.report.drift.control import control
-from screening.report.drift.lines import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
+from screening.report.drift.model_comparison import control
+from screening.report.drift.night_comparison import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
 from screening.report.drift.profile import Profile
-from screening.row import Row
+from screening.results import Row, reason
 
 EARLIER = nights(20)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from screening.errors import ReportError
-from screening.report.drift.lines import (
+from screening.report.drift.night_comparison import (
     COLUMNS,
     DRIFT,
     NIGHTS,

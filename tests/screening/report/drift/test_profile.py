@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from screening.errors import ReportError
 from screening.report.drift.profile import PROFILE, SCALES, Profile, Scale, aligned, merged
-from screening.row import PREDICTIONS, Row, Status, write_rows
+from screening.results import PREDICTIONS, Row, Status, write_rows
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 

@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from screening.gallery import HEATMAPS, THUMBNAILS, place_of
-from screening.heatmap import heatmap_png
-from screening.picture import thumbnail_jpeg
-from screening.report.cases import cases, judged, table_of
-from screening.report.drift.lines import REFERENCE, TONIGHT, Drift
+from screening.inference.heatmap import heatmap_png, thumbnail_jpeg
+from screening.inference.report_images import HEATMAPS, THUMBNAILS, place_of
+from screening.report.drift.night_comparison import REFERENCE, TONIGHT, Drift
+from screening.report.html.contents import Contents
+from screening.report.metrics import cases, judged, table_of
 from screening.report.operating_points import operating_points
-from screening.report.pages.contents import Contents
 from screening.report.summary import summarise
-from screening.row import Row, Status
+from screening.results import Row, Status
 
 BREACH = Drift(
     measure="positive_rate", against=REFERENCE, window=TONIGHT, value=0.3, expected=0.1, low=0.05,

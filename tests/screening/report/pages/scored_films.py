@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from screening.report.html.components import BLUE
+from screening.report.html.performance_figures import Side
 from screening.report.metrics import Scored, performance
-from screening.report.pages.drawing import BLUE
-from screening.report.pages.performance import Side
 
 
 def films_of(labels, probabilities, threshold=0.5, films_a_patient=1):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from scored_films import films_of, random_films
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from scored_films import films_of, random_films
-from screening.report.pages import bands
-from screening.report.pages.bands import GRID, Sweep, _precisions
+from screening.report.html import performance_figures
+from screening.report.html.performance_figures import GRID, Sweep, _precisions
 
 CURVES = ("roc", "precision_recall", "sensitivity", "specificity")
 
@@ -108,7 +108,7 @@ def test_without_normal_films_there_is_no_specificity():
 def test_of_very_many_films_curve_and_band_stay_the_same_and_the_grid_exact(monkeypatch):
     films = random_films(3000, films_a_patient=2)
     every = Sweep(films)
-    monkeypatch.setattr(bands, "_CORNERS", 300)
+    monkeypatch.setattr(performance_figures, "_CORNERS", 300)
     some = Sweep(films)
     assert len(some.roc().x) < 800 < len(every.roc().x)
     assert np.array_equal(some.sensitivity().low, every.sensitivity().low)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from screening.report.drift.lines import NAMES
+from screening.report.drift.night_comparison import NAMES
 from screening.report.drift.profile import Profile
 from screening.report.drift.series import series
-from screening.report.pages.drift_page import PAGE, write_page
+from screening.report.html.drift_page import PAGE, write_page
 
 
 class Seen(HTMLParser):

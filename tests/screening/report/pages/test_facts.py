@@ -1,6 +1,6 @@
 from screening.audit import Event
-from screening.report.pages.facts import job_facts
-from screening.row import Row, Status
+from screening.report.html.contents import job_facts
+from screening.results import Row, Status
 
 AT = "2026-01-02T03:04:05.678+00:00"
 

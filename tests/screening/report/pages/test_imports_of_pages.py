@@ -6,9 +6,9 @@ import sys
 
 _DRAWS = (
     "import sys; from pathlib import Path\n"
-    "from screening.report.pages.contents import Contents\n"
-    "from screening.report.pages.report_page import write_page\n"
-    "from screening.row import Row, Status\n"
+    "from screening.report.html.contents import Contents\n"
+    "from screening.report.html.report_page import write_page\n"
+    "from screening.results import Row, Status\n"
     "write_page(Path(sys.argv[1]), Contents(rows=[Row(film='a', status=Status.FAILED)]))\n"
     "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib.pyplot'}\n"
     "print(sorted(heavy & set(sys.modules)))\n"

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from scored_films import films_of, random_films, side_of
 
 from drawings import axes, hashes, lines
-from scored_films import films_of, random_films, side_of
-from screening.report.pages import performance
-from screening.report.pages.drawing import drawn, printable
-from screening.report.pages.performance import (
+from screening.report.html import performance_figures
+from screening.report.html.components import drawable, drawn
+from screening.report.html.performance_figures import (
     draw_confusion,
     draw_precision_recall,
     draw_reliability,
@@ -65,7 +65,7 @@ def test_films_that_leave_figures_undefined_are_drawn_all_the_same(tmp_path, fil
 def test_the_operating_point_stands_where_the_metrics_say():
     side = side_of(films_of((0, 0, 0, 0, 1, 1), (0.1, 0.2, 0.3, 0.9, 0.4, 0.8)))
     own = axes()
-    performance._roc(own, [side])
+    performance_figures._roc(own, [side])
     (bars,) = own.containers
     assert bars.lines[0].get_xydata().tolist() == [[0.25, 0.5]]
     across, along = (segments.get_segments()[0] for segments in bars.lines[2])
@@ -77,14 +77,14 @@ def test_the_operating_point_stands_where_the_metrics_say():
 @pytest.mark.parametrize(("labels", "corners"), [((0, 0, 1, 1), 1), ((1, 0, 1, 0), 0)])
 def test_the_corner_is_enlarged_where_the_curve_sticks_to_it(labels, corners):
     own = axes()
-    performance._roc(own, [side_of(films_of(labels, (0.1, 0.2, 0.8, 0.9)))])
+    performance_figures._roc(own, [side_of(films_of(labels, (0.1, 0.2, 0.8, 0.9)))])
     assert len(own.child_axes) == corners
 
 
 def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_call():
     own = axes()
     films = films_of((0, 0, 0, 0, 1, 1, 1), (0.1, 0.1, 0.1, 0.9, 0.1, 0.9, 0.9))
-    performance._confusion(own, side_of(films), 0.5)
+    performance_figures._confusion(own, side_of(films), 0.5)
     written = {
         (round(t.get_position()[1]), t.get_position()[0]): t.get_text() for t in own.texts[::2]
     }
@@ -97,14 +97,14 @@ def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_call():
 def test_the_reliability_groups_are_of_equal_size_and_show_the_share_of_pneumonia():
     films = random_films(200)
     figure = Figure()
-    performance._reliability(figure, side_of(films))
+    performance_figures._reliability(figure, side_of(films))
     order = np.argsort(films.probability, kind="stable").reshape(10, 20)
     upper, lower = figure.axes
     points = upper.containers[0].lines[0].get_xydata()
     assert np.allclose(points[:, 0], films.probability[order].mean(axis=1))
     assert np.allclose(points[:, 1], films.positive[order].mean(axis=1))
     assert sum(bar.get_height() for bar in lower.patches) == 200
-    error = performance.calibration_error(films.positive, films.probability)
+    error = performance_figures.calibration_error(films.positive, films.probability)
     assert f"{error:.3f}" in upper.get_title()
 
 
@@ -115,7 +115,7 @@ def test_the_histogram_counts_every_film_of_every_group():
         "PNEUMONIA": np.array([0.5, 1.0, 1.0]),
         "no label": np.array([0.3]),
     }
-    performance._scores(own, groups, 0.5, "Films")
+    performance_figures._scores(own, groups, 0.5, "Films")
     heights = {
         bars.get_label(): sum(bar.get_height() for bar in bars.patches) for bars in own.containers
     }
@@ -134,10 +134,10 @@ def test_the_histogram_counts_every_film_of_every_group():
     ids=["plain", "letters without a glyph", "no text", "long"],
 )
 def test_a_name_is_written_as_the_font_can(name, expected):
-    assert printable(name) == expected
+    assert drawable(name) == expected
 
 
 def test_a_name_with_every_kind_of_letter_is_drawn(tmp_path):
     with drawn(tmp_path / "name.png", 3, 2) as figure:
-        figure.text(0, 0, printable("$\\frac{ 胸\n\x00\x7f.png"), parse_math=False)
+        figure.text(0, 0, drawable("$\\frac{ 胸\n\x00\x7f.png"), parse_math=False)
     assert (tmp_path / "name.png").is_file()

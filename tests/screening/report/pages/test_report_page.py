@@ -6,13 +6,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
 from PIL import Image
 
-from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
-from screening.reasons import reason
-from screening.report.pages.legend import MEANINGS
-from screening.report.pages.report_page import write_page
-from screening.row import COLUMNS, Status
+from screening.report.html.report_page import MEANINGS, write_page
+from screening.results import COLUMNS, Status, reason
 from web_page import Page
 
 DASH = "\N{EN DASH}"
@@ -22,13 +20,13 @@ HOSTILE = "<script>alert(1)</script>\"&'.png"
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr("screening.report.intervals._RESAMPLES", 20)
-    monkeypatch.setattr("screening.report.pages.bands._RESAMPLES", 20)
+    monkeypatch.setattr("screening.report.html.performance_figures._RESAMPLES", 20)
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests of anything else, which are quicker without."""
-    monkeypatch.setattr("screening.report.pages.report_page.draw_figures", lambda *_arguments: {})
+    monkeypatch.setattr("screening.report.html.report_page.draw_figures", lambda *_arguments: {})
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from makers import encoded, grey_film
-from screening.preprocess import Preprocessing
-from screening.report.pages.page import image, render
-from screening.training.data.census import Betrayal, Census, Twins, take_census
+from screening.model.preprocess import Preprocessing
+from screening.report.html.components import image, render
+from screening.training.data.dataset import Collection, Source, Unreadable, read_collection
+from screening.training.data.dataset_report import Betrayal, Census, Twins, take_census
 from screening.training.data.duplicates import Duplicates, Pair, find_duplicates
-from screening.training.data.films import Collection, Source, Unreadable, read_collection
 from screening.training.data.manifest import LabelledFilm, read_manifest
 from screening.training.data.split import Sides, joined, split
-from screening.training.pages.census_page import write_census
+from screening.training.html.dataset_page import write_census
 
 SIDES = ("training", "validation", "test")
 
@@ -326,7 +326,7 @@ def test_a_long_list_is_cut_on_the_page_alone(tmp_path: Path) -> None:
 
 def test_a_page_without_a_value_that_it_needs_is_a_mistake() -> None:
     with pytest.raises(UndefinedError, match="is undefined"):
-        render("data.html.j2", "screening.training.pages")
+        render("data.html.j2", "screening.training.html")
 
 
 def test_a_picture_becomes_part_of_a_page(tmp_path: Path) -> None:

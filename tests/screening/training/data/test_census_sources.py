@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.training.data.census import Census, Stratum, take_census
+from screening.training.data.dataset import Collection, Source
+from screening.training.data.dataset_report import Census, Stratum, take_census
 from screening.training.data.duplicates import Duplicates
-from screening.training.data.films import Collection, Source
 from screening.training.data.manifest import LabelledFilm
 from screening.training.data.split import Sides
-from screening.training.pages.census_page import write_census
+from screening.training.html.dataset_page import write_census
 
 
 def collection_of(*strata: tuple[str, str, int, int], confidence: float = 1.0) -> Collection:

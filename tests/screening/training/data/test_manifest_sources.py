@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from screening.errors import TrainingDataError
-from screening.training.data.manifest import LabelledFilm, data_name, fingerprint, read_manifest
-from screening.training.data.sources import (
+from screening.training.data.manifest import (
+    LabelledFilm,
     confidence_of,
+    data_name,
+    fingerprint,
     normals_elsewhere,
+    read_manifest,
     refuse_unknown,
     reliable,
     strata_of,

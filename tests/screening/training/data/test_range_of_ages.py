@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from screening.training.data.manifest import LabelledFilm
-from screening.training.data.sources import range_of_ages
+from screening.training.data.manifest import LabelledFilm, range_of_ages
 
 
 def film(source: str, age: float | None) -> LabelledFilm:

@@ -12,8 +12,8 @@ import pytest
 
 from makers import dicom_film, encoded, grey_film, write_film
 from screening.errors import TrainingDataError
-from screening.preprocess import Preprocessing
-from screening.training.data.films import (
+from screening.model.preprocess import Preprocessing
+from screening.training.data.dataset import (
     labels_of,
     read_collection,
     read_films,

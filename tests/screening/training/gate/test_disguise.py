@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from makers import grey_film
-from screening.recognition import ORIENTATIONS
-from screening.training.gate.disguise import dress, recompress, resample, turn
+from screening.model.image_gate import ORIENTATIONS
+from screening.training.fit_image_gate import dress, recompress, resample, turn
 
 Pixels = npt.NDArray[np.uint8]
 

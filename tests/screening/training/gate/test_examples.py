@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import screening
-from screening.preprocess import Preprocessing
-from screening.training.gate.examples import FRONTAL, Example, read_examples
+from screening.model.preprocess import Preprocessing
+from screening.training.fit_image_gate import FRONTAL, Example, read_examples
 
-PICTURES = Path(screening.__file__).parent / "training" / "gate" / "pictures"
+PICTURES = Path(screening.__file__).parent / "training" / "gate_pictures"
 COLUMNS = ["file", "kind", "source", "package", "version", "licence", "origin"]
 
 #: What may be copied and passed on; what stands behind it in brackets is a note.

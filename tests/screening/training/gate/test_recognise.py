@@ -8,10 +8,16 @@ import numpy.typing as npt
 import pytest
 
 from screening.errors import TrainingDataError
-from screening.recognition import ORIENTATIONS, Recogniser
-from screening.training.gate.disguise import turn
-from screening.training.gate.examples import FRONTAL, Example
-from screening.training.gate.recognise import Frontal, _Examples, _fit_frontal, fit_recogniser
+from screening.model.image_gate import ORIENTATIONS, Recogniser
+from screening.training.fit_image_gate import (
+    FRONTAL,
+    Example,
+    Frontal,
+    _Examples,
+    _fit_frontal,
+    fit_recogniser,
+    turn,
+)
 
 Greys = npt.NDArray[np.float32]
 

@@ -4,15 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from screening.decision import Calibration, OperatingPoint, logits
 from screening.errors import TrainingDataError
+from screening.model.calibration import Calibration, OperatingPoint, logits
 from screening.report.metrics import calibration_error
-from screening.training.measure.calibrate import (
-    RULES,
-    choose_threshold,
-    fit_calibration,
-    limit_normals,
-)
+from screening.training.calibrate import RULES, choose_threshold, fit_calibration, limit_normals
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 

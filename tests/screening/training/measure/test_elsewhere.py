@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.training.measure.elsewhere import (
+from screening.training.simulated_sites import (
     PROCESSING,
     Hospital,
     deliver_all,

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from evaluated_sides import films_of, random_side, side_of
-from screening.decision import Calibration, OperatingPoint
-from screening.training.measure.evaluation import SIDES, Evaluated, number
+from screening.model.calibration import Calibration, OperatingPoint
+from screening.training.scored_split import SIDES, Evaluated, number
 
 
 def test_scores_become_the_probabilities_and_calls_of_the_card():

@@ -5,10 +5,10 @@ import pytest
 
 from makers import make_card
 from recogniser_makers import make_recogniser
-from screening.card import Card
-from screening.decision import OperatingPoint
-from screening.reference import Spread, input_statistics
-from screening.training.measure.remember import remember
+from screening.model.calibration import OperatingPoint
+from screening.model.card import Card
+from screening.model.drift_baseline import Spread, input_statistics
+from screening.training.evaluate import remember
 
 
 def card(**gate: float) -> Card:

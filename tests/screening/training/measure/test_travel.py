@@ -3,10 +3,9 @@ import pytest
 
 from evaluated_sides import films_of
 from makers import grey_film
-from screening.decision import Calibration, OperatingPoint
-from screening.training.measure.elsewhere import hospitals
-from screening.training.measure.evaluation import Evaluated
-from screening.training.measure.travel import EXCHANGED, travel
+from screening.model.calibration import Calibration, OperatingPoint
+from screening.training.scored_split import Evaluated
+from screening.training.simulated_sites import EXCHANGED, hospitals, travel
 
 POINT = OperatingPoint(0.5, "half")
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from screening.card import sha256_of
-from screening.preprocess import Preprocessing
-from screening.training.network.archive import save_network
-from screening.training.network.networks import build
+from screening.model.card import sha256_of
+from screening.model.preprocess import Preprocessing
+from screening.training.networks import build
+from screening.training.serialise import save_network
 
 # Keras and NumPy 2 do not agree on an argument of __array__ yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
@@ -21,7 +21,7 @@ AGAIN = """
 import sys
 from pathlib import Path
 import keras
-from screening.training.network.archive import save_network
+from screening.training.serialise import save_network
 network = keras.saving.load_model(sys.argv[1], compile=False)
 save_network(network, Path(sys.argv[2]))
 """

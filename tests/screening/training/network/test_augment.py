@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from lung_films import lung_mask
 from makers import grey_film
-from screening.training.network.augment import (
+from screening.training.augment import (
     HOSPITAL_VIEWS,
     LIGHT_VIEWS,
     LUNG_VIEWS,

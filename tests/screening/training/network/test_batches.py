@@ -6,16 +6,11 @@ import pytest
 
 from lung_films import lung_mask
 from makers import grey_film
-from screening.preprocess import Preprocessing
-from screening.training.exchange import exchange_outside, soft_mask
-from screening.training.network import augment
-from screening.training.network.batches import (
-    Material,
-    augmented_batches,
-    class_weights,
-    order_of_epoch,
-)
-from screening.training.network.recipe import CONTRAST, GEOMETRY, HOSPITALS, Recipe
+from screening.model.preprocess import Preprocessing
+from screening.training import augment
+from screening.training.batches import Material, augmented_batches, class_weights, order_of_epoch
+from screening.training.film_edits import exchange_outside, soft_mask
+from screening.training.recipe import CONTRAST, GEOMETRY, HOSPITALS, Recipe
 
 LABELS = np.array([0] * 7 + [1] * 25)
 

@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from frozen_features import imagenet_features, logistic_regression
-from screening.preprocess import Preprocessing
-from screening.training.data.films import Collection, read_collection
+from screening.model.preprocess import Preprocessing
+from screening.training.data.dataset import Collection, read_collection
 from screening.training.data.manifest import read_manifest
 from screening.training.data.split import split
 

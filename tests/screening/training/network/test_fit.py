@@ -8,10 +8,10 @@ import pytest
 from lung_films import made_films
 from makers import grey_film
 from screening.errors import TrainingDataError
-from screening.preprocess import Preprocessing
-from screening.training.network.fit import FilmSet, OutsideEvidence, fit, predict
-from screening.training.network.networks import build
-from screening.training.network.recipe import BFLOAT16, default_recipe
+from screening.model.preprocess import Preprocessing
+from screening.training.fit import FilmSet, OutsideEvidence, fit, predict
+from screening.training.networks import build
+from screening.training.recipe import BFLOAT16, default_recipe
 
 # Keras and NumPy 2 do not agree on an argument of __array__ yet.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from screening.training.network.fold import fold
+from screening.training.quantisation_ready import fold
 
 
 def small_network(kind: type[layers.Layer]) -> keras.Model:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from screening.training.network.gradcam import activation, grad_cam
+from screening.training.gradcam import activation, grad_cam
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -18,7 +18,7 @@ def films(number: int, channels: int = 1) -> np.ndarray:
 @pytest.fixture(scope="module")
 def pooling() -> keras.Model:
     """A network that ends in global pooling, with the statistics of no particular film."""
-    from screening.training.network.networks import build
+    from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     network = build("small", (64, 64, 1))
@@ -104,7 +104,7 @@ def test_films_have_the_same_activation_alone_and_among_many(dense):
 
 
 def test_the_reference_cnn_has_an_activation_for_every_cell_of_its_last_convolution():
-    from screening.training.network.networks import build
+    from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     given = activation(build("reference", (64, 64, 3)), films(1, channels=3))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from screening.training.network.imagenet import _TensorUnpickler
+from screening.training.imagenet import _TensorUnpickler
 
 REFERENCE = Path(__file__).parent / "lite0_reference.npy"
 
@@ -13,7 +13,7 @@ REFERENCE = Path(__file__).parent / "lite0_reference.npy"
 def test_the_ported_network_answers_like_the_pytorch_reference():
     from reference_images import reference_images
 
-    from screening.training.network.imagenet import imagenet_classifier
+    from screening.training.imagenet import imagenet_classifier
 
     logits = imagenet_classifier().predict_on_batch(reference_images())
     np.testing.assert_allclose(logits, np.load(REFERENCE), rtol=0, atol=1e-4)
@@ -22,8 +22,8 @@ def test_the_ported_network_answers_like_the_pytorch_reference():
 def test_a_grey_film_gives_the_same_embedding_through_one_channel_as_through_three():
     import keras
 
-    from screening.training.network.imagenet import load_imagenet_weights
-    from screening.training.network.networks import efficientnet_lite0
+    from screening.training.imagenet import load_imagenet_weights
+    from screening.training.networks import efficientnet_lite0
 
     grey = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
     embeddings = []

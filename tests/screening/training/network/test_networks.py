@@ -32,7 +32,7 @@ REFERENCE_LAYERS = [
 
 
 def test_the_reference_cnn_has_the_layers_it_was_specified_with():
-    from screening.training.network.networks import PREPROCESSING, build
+    from screening.training.networks import PREPROCESSING, build
 
     network = build("reference", PREPROCESSING["reference"].shape)
     layers = [
@@ -46,7 +46,7 @@ def test_the_reference_cnn_has_the_layers_it_was_specified_with():
 
 def test_the_reference_cnn_has_21_154_050_parameters():
     assert sum(parameters for _name, _shape, parameters in REFERENCE_LAYERS) == 21_154_050
-    from screening.training.network.networks import build
+    from screening.training.networks import build
 
     assert build("reference", (224, 224, 3)).count_params() == 21_154_050
 
@@ -55,7 +55,7 @@ def test_no_network_holds_a_layer_that_calls_for_training_mode():
     """Keras's image layers do, and that leaks into every BatchNorm of an exported model."""
     import keras
 
-    from screening.training.network.networks import ARCHITECTURES, PREPROCESSING, build
+    from screening.training.networks import ARCHITECTURES, PREPROCESSING, build
 
     kinds = {
         type(layer)
@@ -79,7 +79,7 @@ def test_no_network_holds_a_layer_that_calls_for_training_mode():
 def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
     architecture, embedding, maps
 ):
-    from screening.training.network.networks import PREPROCESSING, build
+    from screening.training.networks import PREPROCESSING, build
 
     outputs = build(architecture, PREPROCESSING[architecture].shape).output
     shapes = {name: tuple(output.shape[1:]) for name, output in outputs.items()}
@@ -87,7 +87,7 @@ def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
 
 
 def test_finer_map_has_four_times_as_many_cells_and_the_same_weights():
-    from screening.training.network.networks import MAP_STRIDE, efficientnet_lite0
+    from screening.training.networks import MAP_STRIDE, efficientnet_lite0
 
     fine, coarse = (efficientnet_lite0((224, 224, 1), stride) for stride in (16, 32))
     assert fine.output["map"].shape == (None, 14, 14, 2)
@@ -101,14 +101,14 @@ def test_finer_map_has_four_times_as_many_cells_and_the_same_weights():
 
 @pytest.mark.parametrize("size", [64, 96, 320])
 def test_map_has_a_cell_for_each_16_pixels(size):
-    from screening.training.network.networks import efficientnet_lite0
+    from screening.training.networks import efficientnet_lite0
 
     network = efficientnet_lite0((size, size, 1))
     assert network.output["map"].shape == (None, size // 16, size // 16, 2)
 
 
 def test_other_map_strides_are_refused():
-    from screening.training.network.networks import efficientnet_lite0
+    from screening.training.networks import efficientnet_lite0
 
     with pytest.raises(ValueError, match="8 pixels a cell, expected 16 or 32"):
         efficientnet_lite0((64, 64, 1), 8)
@@ -118,7 +118,7 @@ def test_other_map_strides_are_refused():
 def test_thirds_cover_a_feature_map_evenly_from_edge_to_edge(side):
     import keras
 
-    from screening.training.network.networks import _thirds
+    from screening.training.networks import _thirds
 
     inputs = keras.Input((side, side, 2))
     network = keras.Model(inputs, _thirds(inputs))
@@ -134,7 +134,7 @@ def test_thirds_cover_a_feature_map_evenly_from_edge_to_edge(side):
 
 
 def test_the_small_cnn_is_small():
-    from screening.training.network.networks import PREPROCESSING, build
+    from screening.training.networks import PREPROCESSING, build
 
     assert build("small", PREPROCESSING["small"].shape).count_params() == 237_138
 
@@ -143,8 +143,8 @@ def test_the_small_cnn_is_small():
 def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
     import keras
 
-    from screening.training.network.imagenet import load_imagenet_weights
-    from screening.training.network.networks import build
+    from screening.training.imagenet import load_imagenet_weights
+    from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     network = build(architecture, (64, 64, 1))
@@ -165,8 +165,8 @@ def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
 def test_the_map_is_pooling_and_a_dense_layer_in_another_order():
     import keras
 
-    from screening.training.network.imagenet import load_imagenet_weights
-    from screening.training.network.networks import build
+    from screening.training.imagenet import load_imagenet_weights
+    from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     network = build("efficientnet-lite0", (64, 64, 1))
@@ -209,7 +209,7 @@ def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_
 ):
     import keras
 
-    from screening.training.network.networks import build
+    from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     network = build(architecture, (64, 64, channels))
@@ -235,8 +235,8 @@ def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_
 def test_a_folded_network_has_the_same_embedding_and_the_same_map(architecture):
     import keras
 
-    from screening.training.network.fold import fold
-    from screening.training.network.networks import build
+    from screening.training.networks import build
+    from screening.training.quantisation_ready import fold
 
     keras.utils.set_random_seed(0)
     network = build(architecture, (64, 64, 1))

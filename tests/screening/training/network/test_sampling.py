@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from makers import grey_film
-from screening.preprocess import Preprocessing
-from screening.training.network.batches import (
+from screening.model.preprocess import Preprocessing
+from screening.training.batches import (
     Material,
     augmented_batches,
     batches_of_epoch,
+    draw_epoch,
     order_of_epoch,
     soft_targets,
 )
-from screening.training.network.fit import FilmSet
-from screening.training.network.recipe import Recipe
-from screening.training.network.sampling import draw_epoch
+from screening.training.fit import FilmSet
+from screening.training.recipe import Recipe
 
 # Source 0 has no views and both classes; source 1 has AP and PA of both; source 2 only normal PA.
 CHILDREN, AP, PA, NORMAL_PA = 0, 4, 5, 8

@@ -8,11 +8,11 @@ import pytest
 from evaluated_sides import random_side
 from makers import make_card
 from recogniser_makers import make_recogniser
-from screening.card import Card
-from screening.reference import INPUTS, WARNINGS, Reference, Spread, histogram, rising
+from screening.model.card import Card
+from screening.model.drift_baseline import INPUTS, WARNINGS, Reference, Spread, histogram, rising
+from screening.report.html.components import drawn
 from screening.report.operating_points import operating_points
-from screening.report.pages.drawing import drawn
-from screening.training.pages.card_page import write_page
+from screening.training.html.card_page import write_page
 from web_page import Page
 
 DASH = "\N{EN DASH}"

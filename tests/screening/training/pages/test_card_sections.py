@@ -8,14 +8,14 @@ import pytest
 from drawings import axes
 from lung_films import described, inside_only, made_films
 from makers import make_card
-from screening.decision import Calibration, OperatingPoint
-from screening.training.measure.evaluation import Evaluated
-from screening.training.pages import figures
-from screening.training.pages.card_page import write_page
-from screening.training.pages.card_sections import last_side
-from screening.training.pages.figures import draw_reasons, draw_share_called
+from screening.model.calibration import Calibration, OperatingPoint
+from screening.training.evaluate import selection
+from screening.training.html import figures
+from screening.training.html.card_page import write_page
+from screening.training.html.card_sections import last_side
+from screening.training.html.figures import draw_reasons, draw_share_called
 from screening.training.robustness import ModelUnderTest, measure_reasons
-from screening.training.selection import selection
+from screening.training.scored_split import Evaluated
 from screening.training.subgroups import subgroups
 from web_page import Page
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from drawings import axes, hashes, lines
 from evaluated_sides import random_side
-from screening.training.pages import figures
-from screening.training.pages.figures import draw_elsewhere, draw_learning, draw_performance
+from screening.training.html import figures
+from screening.training.html.figures import draw_elsewhere, draw_learning, draw_performance
 
 HISTORY = [
     {"epoch": 1.0, "loss": 0.5, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.85},

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from evaluated_sides import side_of
-from screening.training.pages.mistakes import Mistakes, draw_mistakes, worst_mistakes
+from screening.training.html.figures import Mistakes, draw_mistakes, worst_mistakes
 
 LABELS = (1, 1, 1, 0, 0, 0)
 PROBABILITIES = (0.3, 0.1, 0.9, 0.2, 0.6, 0.8)

@@ -1,0 +1,183 @@
+"""The connection to a Dask scheduler, made again when it is lost."""
+
+import asyncio
+import concurrent.futures
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from distributed import Client, KilledWorker
+from distributed import Future as DaskFuture
+
+from jobs.engines.dask.config import Access
+from jobs.engines.dask.task import Answer, Order
+from jobs.engines.dask.worker import examine
+from jobs.errors import ClusterUnavailable, Stopped
+from jobs.worker.lease import Stop
+
+Result = TypeVar("Result")
+
+#: Seconds for which a scheduler that has never answered is waited for.
+_FIRST: Final = 30.0
+
+#: Seconds for one try to connect, and between two tries.
+_TRY: Final = 5.0
+_PAUSE: Final = 1.0
+
+#: Seconds between two questions after how many threads the cluster has.
+_COUNT: Final = 2.0
+
+#: What an answer is when the connection, and not the order, is to blame. Nothing that an order may
+#: come to is an OSError: see :func:`~jobs.engines.dask.worker.examine`.
+_LOST: Final = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
+
+
+class Deadly(Exception):
+    """A process of the cluster died over an order, or had too little memory, again and again."""
+
+
+class Link:
+    """A client of one scheduler, for one thread.
+
+    Args:
+        patience: seconds for which a scheduler that is lost, or has no workers, is waited for.
+    """
+
+    def __init__(self, access: Access, stop: Stop, patience: float) -> None:
+        self._access = access
+        self._stop = stop
+        self._patience = patience
+        self._client: Client | None = None
+        self._open: set[Future[Answer]] = set()
+        self._threads = 0
+        self._served_at = time.monotonic()
+        self._count: Future[dict[str, Any]] | None = None
+        self._counted_at = 0.0
+
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return self._access.address
+
+    def send(self, order: Order) -> Future[Answer]:
+        """Have an order carried out by any process of the cluster.
+
+        Raises:
+            ClusterUnavailable: if the scheduler cannot be reached.
+            Stopped: if a stop was asked for meanwhile.
+        """
+        client = self._connected()
+        # Its key is drawn: keys are seen in logs and on the dashboard.
+        answer = _run(client, _answered(client.submit(examine, order, pure=False)))
+        self._open.add(answer)
+        answer.add_done_callback(self._open.discard)
+        return answer
+
+    def threads(self) -> int:
+        """Threads of all workers, as they were a few seconds ago.
+
+        Raises:
+            ClusterUnavailable: if there was none for too long.
+        """
+        self._look()
+        away = time.monotonic() - self._served_at
+        if self._threads == 0 and away > self._patience:
+            raise ClusterUnavailable(
+                f"the cluster {self.address} has had no worker for {away:.0f} s"
+            )
+        return self._threads
+
+    def is_lost(self, answer: Future[Answer]) -> bool:
+        """True for an answer that will not come, so that its order must be sent again."""
+        if not answer.done():
+            return not self._is_up()
+        return answer.cancelled() or isinstance(answer.exception(), _LOST)
+
+    def close(self) -> None:
+        """Let go of the cluster; orders that are out are of no use any more."""
+        for answer in list(self._open):
+            answer.cancel()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(timeout=_TRY)
+
+    def _is_up(self) -> bool:
+        return self._client is not None and self._client.status == "running"
+
+    def _connected(self) -> Client:
+        if self._client is not None and self._is_up():
+            return self._client
+        first = self._client is None and not self._counted_at
+        self.close()
+        until = time.monotonic() + (_FIRST if first else self._patience)
+        while True:
+            try:
+                self._client = self._connect()
+            except OSError as error:
+                if self._stop.asked:
+                    raise Stopped("the cluster was waited for") from error
+                # A certificate that is not taken will not be taken later.
+                if isinstance(error, ssl.SSLError) or time.monotonic() > until:
+                    raise ClusterUnavailable(
+                        f"the scheduler {self.address} cannot be reached: {error}"
+                    ) from error
+                self._stop.wait(_PAUSE)
+            else:
+                return self._client
+
+    def _connect(self) -> Client:
+        self._knock()
+        # What goes wrong is said once, by this project.
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        client = Client(
+            self.address, security=self._access.security, timeout=_TRY, set_as_default=False
+        )
+        self._counted_at = self._served_at = time.monotonic()
+        self._threads = client.scheduler_info(n_workers=0)["total_threads"]
+        self._count = None
+        return client
+
+    def _knock(self) -> None:
+        """Whether anybody listens: Dask would try for seconds, and leave a thread behind each time.
+
+        Raises:
+            OSError: if nobody does, or it is not the right one.
+        """
+        security = self._access.security
+        with socket.create_connection(self._access.endpoint, _TRY) as plain:
+            if security is not None:
+                context = security.get_connection_args("client")["ssl_context"]
+                context.wrap_socket(plain).close()
+
+    def _look(self) -> None:
+        """Count threads now and then, without waiting for the answer."""
+        now = time.monotonic()
+        count = self._count
+        if count is not None and count.done():
+            self._count = None
+            if not count.cancelled() and count.exception() is None:
+                self._threads = count.result()["total_threads"]
+        if self._threads:
+            self._served_at = now
+        client = self._client
+        if client and self._is_up() and self._count is None and now - self._counted_at > _COUNT:
+            self._counted_at = now
+            self._count = _run(client, client.scheduler.identity(n_workers=0))
+
+
+def _run(client: Client, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+    """Have the client's own thread wait, so that this one can hear a signal."""
+    return asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
+
+
+async def _answered(answer: "DaskFuture[Answer]") -> Answer:
+    try:
+        given: Answer = await answer
+    except (KilledWorker, MemoryError) as error:
+        raise Deadly from error
+    return given

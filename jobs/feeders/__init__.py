@@ -1,1 +1,0 @@
-"""What brings jobs into the queue by itself."""

@@ -1,0 +1,212 @@
+"""Figures for Prometheus, as a file that node_exporter's textfile collector reads.
+
+Names and units follow https://prometheus.io/docs/practices/naming. No label can hold anything that
+comes from a film, a folder or a user.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, Summary, generate_latest
+from prometheus_client.registry import Collector
+
+from jobs import exit_codes
+from jobs.queue.jobs import State
+from screening import __version__
+from screening.report.drift.night_comparison import NAMES
+from screening.results import Row, Status
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_SUCCESS: Final = "screening_last_success_timestamp_seconds"
+_SUCCESS_LINE: Final = re.compile(rf"^{_SUCCESS}(?:{{.*}})? ([0-9.e+]+)$", re.MULTILINE)
+
+
+class Stage(StrEnum):
+    """What a job's time goes into.
+
+    Reading and scoring are one stage: a row knows only what both took.
+    """
+
+    SCREEN = "screen"
+    COMMIT = "commit"
+    REPORT = "report"
+
+
+class Metrics:
+    """Counts what one worker does, and writes it down when asked to.
+
+    Everything starts at 0 with the process; Prometheus takes that for what it is, a restart. Only
+    the time of the last success is taken from the file that an earlier process left.
+
+    Args:
+        path: the file; the collector reads it if its name ends in ``.prom``. Each worker has its own.
+        clock: seconds since the epoch.
+        worker: the label `worker` of every figure. Where the files of several workers lie in one
+            folder, each needs its own: the collector drops what is there twice.
+    """
+
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.time, worker: str = ""
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._warned = False
+        registry = CollectorRegistry()
+        self._collector = _Labelled(registry, {"worker": worker} if worker else {})
+        self._films = Counter(
+            "screening_films_total", "Films, by what became of them.", ["status"], registry=registry
+        )
+        self._stages = Summary(
+            "screening_stage_duration_seconds",
+            "Reading and scoring of a film, commit of a batch, report of a job.",
+            ["stage"],
+            registry=registry,
+        )
+        self._jobs = Counter(
+            "screening_jobs_ended_total",
+            "Jobs that ended, by exit code.",
+            ["exit_code"],
+            registry=registry,
+        )
+        self._drift = Gauge(
+            "screening_drift_breaches",
+            "Limits that the films of the last report were beyond, by what was compared.",
+            ["measure"],
+            registry=registry,
+        )
+        self._success = Gauge(
+            _SUCCESS, "When a job was last done, exit code 0 or 3; 0 if never.", registry=registry
+        )
+        self._queue = Gauge(
+            "screening_queue_jobs", "Jobs in the queue, by state.", ["state"], registry=registry
+        )
+        self._oldest = Gauge(
+            "screening_queue_oldest_job_age_seconds",
+            "For how long the oldest queued job has waited; 0 if none waits.",
+            registry=registry,
+        )
+        build = Info("screening_build", "What runs here.", registry=registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        self._begin()
+
+    def committed(self, rows: list[Row], seconds: float) -> None:
+        """Count films, what reading and scoring them took, and what writing them down took."""
+        self._spent(Stage.COMMIT, seconds)
+        for row in rows:
+            self._films.labels(row.status.value).inc()
+            if not row.reason.startswith("not_screened:"):
+                self._spent(Stage.SCREEN, row.seconds)
+
+    def reported(self, seconds: float, breached: Mapping[str, int]) -> None:
+        """Count what the report took; its films were counted when they were committed.
+
+        Args:
+            breached: limits that its films were beyond, by measure; 0 for one that is not named.
+        """
+        self._spent(Stage.REPORT, seconds)
+        for measure in NAMES:
+            self._drift.labels(measure).set(breached.get(measure, 0))
+
+    def ended(self, exit_code: int) -> None:
+        """Count a job."""
+        self._jobs.labels(str(exit_code)).inc()
+        if exit_code in (exit_codes.OK, exit_codes.SOME_FAILED):
+            self._success.set(self._clock())
+
+    def _spent(self, stage: Stage, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self._stages.labels(stage.value).observe(seconds)
+
+    def queue(self, depth: Mapping[State, int], oldest: float | None) -> None:
+        """How full the queue is, for the next time that the file is written.
+
+        Args:
+            depth: jobs by state; 0 for a state that is not named.
+            oldest: for how many seconds the oldest queued job has waited; None if none waits.
+        """
+        for state in State:
+            self._queue.labels(state.value).set(depth.get(state, 0))
+        self._oldest.set(0 if oldest is None else oldest)
+
+    def write(self) -> None:
+        """Write the file: whole, and readable for the collector, which is another user.
+
+        No night fails for want of its figures: if the file cannot be written, that is one warning
+        in the log, and none again until it could be.
+        """
+        # The collector passes over what does not end in .prom.
+        aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            with aside.open("wb") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(generate_latest(self._collector))
+            aside.replace(self._path)
+            self._warned = False
+        except OSError as error:
+            with suppress(OSError):
+                aside.unlink()
+            if not self._warned:
+                structlog.get_logger().warning(
+                    "metrics_not_written", file=str(self._path), error=error.strerror
+                )
+            self._warned = True
+
+    def _begin(self) -> None:
+        """A figure that is missing until it first counts cannot be compared with what it was."""
+        for status in Status:
+            self._films.labels(status.value)
+        for stage in Stage:
+            self._stages.labels(stage.value)
+        for code in (
+            exit_codes.OK,
+            exit_codes.SOME_FAILED,
+            exit_codes.SYSTEMIC_FAILURE,
+            exit_codes.ERROR,
+        ):
+            self._jobs.labels(str(code))
+        for measure in NAMES:
+            self._drift.labels(measure)
+        self.queue({}, None)
+        self._success.set(_last_success(self._path))
+
+
+@dataclass(frozen=True)
+class _Labelled(Collector):
+    """The figures of a registry with labels that all of them have.
+
+    When each series was begun, which is no part of Prometheus' text format, is left out.
+    """
+
+    registry: CollectorRegistry
+    labels: Mapping[str, str]
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self.registry.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, **self.labels})
+                for sample in metric.samples
+                if not sample.name.endswith("_created")
+            ]
+            yield metric
+
+
+def _last_success(path: Path) -> float:
+    """What an earlier process wrote; 0 if it wrote nothing that can be read."""
+    try:
+        written = _SUCCESS_LINE.search(path.read_text(encoding="utf-8"))
+        return float(written[1]) if written else 0.0
+    except (OSError, ValueError):
+        return 0.0

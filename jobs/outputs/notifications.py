@@ -1,0 +1,233 @@
+"""Tell a user's command or web address that a job has ended."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import IO, Any, Final, Self
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import stamina
+import structlog
+
+from jobs.errors import NotificationFailed, UnusableNotification
+from jobs.queue.jobs import Job
+from screening import __version__
+from screening.results import Status
+
+#: Letters of what a command or a server says that are passed on.
+_MOST_SAID: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notifier:
+    """Whom to tell, and how long that may take.
+
+    Attributes:
+        command: a program and its arguments, run without a shell; empty for none.
+        url: where the document is sent with POST, http or https; empty for nowhere.
+        run_within: seconds after which the command and all that it started are ended.
+        answer_within: seconds for which each step of one request is waited for.
+        tries: how often a server is asked that cannot be reached or answers 429 or 5xx.
+    """
+
+    command: tuple[str, ...] = ()
+    url: str = ""
+    run_within: float = 30.0
+    answer_within: float = 10.0
+    tries: int = 3
+
+    @classmethod
+    def of(cls, command: str | None, url: str | None) -> Self:
+        """From what stands on the command line, the command quoted as for a POSIX shell.
+
+        Raises:
+            UnusableNotification: naming what is wrong with it.
+        """
+        return cls(command=_words(command) if command else (), url=_checked(url) if url else "")
+
+    def notify(self, job: Job, counts: Mapping[str, int]) -> None:
+        """Tell that `job` has ended, the command first; each is told even if the other is not.
+
+        The command has the document on its standard input, and SCREENING_JOB, SCREENING_STATE and
+        SCREENING_EXIT_CODE in its environment.
+
+        Args:
+            job: as the store has it after its end.
+            counts: films by status.
+
+        Raises:
+            NotificationFailed: saying who could not be told, and why; the job is not affected.
+        """
+        told = document(job, counts)
+        failures = []
+        for way in (self._run, self._post):
+            try:
+                way(told)
+            except NotificationFailed as error:
+                failures.append(str(error))
+        if failures:
+            raise NotificationFailed(f"the end of job {job.name}: {'; '.join(failures)}")
+
+    def _run(self, told: Mapping[str, Any]) -> None:
+        if not self.command:
+            return
+        program = self.command[0]
+        try:
+            code, line = _run(self.command, told, self.run_within)
+        except subprocess.TimeoutExpired as error:
+            raise NotificationFailed(
+                f"the command {program} took more than {self.run_within:g} s and was ended"
+            ) from error
+        except OSError as error:
+            raise NotificationFailed(
+                f"the command {program} cannot be run: {error.strerror}"
+            ) from error
+        if code:
+            raise NotificationFailed(
+                f"the command {program} exited with {code}: {line or 'no word'}"
+            )
+        if line:
+            structlog.get_logger().info("notification_command", job=told["job"], said=line)
+
+    def _post(self, told: Mapping[str, Any]) -> None:
+        if not self.url:
+            return
+        headers = {"Content-Type": "application/json", "User-Agent": f"screening/{__version__}"}
+        request = Request(self.url, _encoded(told), headers, method="POST")  # noqa: S310  # checked
+        opener = build_opener(_NoRedirects)
+        attempts = stamina.retry_context(
+            _may_pass, attempts=self.tries, timeout=None, wait_initial=1.0
+        )
+        try:
+            for attempt in attempts:
+                with attempt, opener.open(request, timeout=self.answer_within):
+                    pass
+        except (OSError, HTTPException) as error:
+            # The rest of an address is often a secret.
+            server = urlsplit(self.url).hostname
+            raise NotificationFailed(f"the server {server} {_cause(error)}") from error
+
+
+def document(job: Job, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What is told of a job, and all that is told.
+
+    It is `job` (its name), `state`, `exit_code`, `tags`, `submitted_at`, `started_at`,
+    `finished_at`, `model_sha256`, and `films`, the number of films by status. No folder, no report,
+    no labels file, no film and no message: all these may hold a person's name, and nobody knows
+    where a notification ends up. Tags are the user's own words.
+    """
+    return {
+        "job": job.name,
+        "state": job.state.value,
+        "exit_code": job.exit_code,
+        "tags": list(job.tags),
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "model_sha256": job.model_sha256,
+        "films": {status.value: counts.get(status.value, 0) for status in Status},
+    }
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UnusableNotification(f"the command {command!r} cannot be read: {error}") from error
+    if not words or "\0" in command:
+        raise UnusableNotification(f"the command {command!r} names no program")
+    return words
+
+
+def _checked(url: str) -> str:
+    """The address, if a document can be sent there; an error shows no more of it than its scheme."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise UnusableNotification(f"the address for notifications is none: {error}") from error
+    if parts.scheme not in ("http", "https") or not usable:
+        raise UnusableNotification(
+            f"the address for notifications has the scheme {parts.scheme!r} and "
+            f"{'a' if usable else 'no'} server; expected http://SERVER/… or https://SERVER/…"
+        )
+    if "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:
+        raise UnusableNotification(
+            "the address for notifications holds a user, a blank or a letter that must be written "
+            "as %XX; a server that asks for a password is reached with a command"
+        )
+    return url
+
+
+def _encoded(told: Mapping[str, Any]) -> bytes:
+    return json.dumps(told).encode("ascii") + b"\n"
+
+
+def _environment(told: Mapping[str, Any]) -> dict[str, str]:
+    named = {f"SCREENING_{name.upper()}": str(told[name]) for name in ("job", "state", "exit_code")}
+    return os.environ | named
+
+
+def _run(command: Sequence[str], told: Mapping[str, Any], seconds: float) -> tuple[int, str]:
+    """The exit code of a command, negative if a signal ended it, and the first line of its errors.
+
+    Raises:
+        OSError: if it cannot be started.
+        subprocess.TimeoutExpired: if it took too long; its process group is ended.
+    """
+    # Files rather than pipes: a command need not read, and what it leaves behind in the background
+    # cannot keep us waiting.
+    with tempfile.TemporaryFile() as document, tempfile.TemporaryFile() as said:
+        document.write(_encoded(told))
+        document.seek(0)
+        with subprocess.Popen(
+            command,
+            stdin=document,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=_environment(told),
+            start_new_session=True,
+        ) as process:
+            try:
+                code = process.wait(seconds)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return code, _first_line(said)
+
+
+def _first_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    line = said.readline(4 * _MOST_SAID).decode("utf-8", "replace").strip()
+    return line[:_MOST_SAID]
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirected POST becomes a GET without the document, or goes to who knows where."""
+
+    def redirect_request(self, *_args: Any, **_named: Any) -> None:
+        return None
+
+
+def _may_pass(error: Exception) -> bool:
+    """True if the next try may succeed; RFC 9110, section 15.6, and RFC 6585, section 4."""
+    if isinstance(error, HTTPError):
+        error.close()
+        return error.code == 429 or error.code >= 500
+    return isinstance(error, OSError)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        redirect = ", and redirects are not followed" if 300 <= error.code < 400 else ""
+        return f"answered {error.code}{redirect}"
+    why = error.reason if isinstance(error, URLError) else error
+    return f"cannot be reached: {str(why)[:_MOST_SAID]}"

@@ -1,0 +1,1 @@
+"""The queue: jobs, schedules, and the stores that keep them."""

@@ -1,0 +1,368 @@
+"""The queue in SQL (SQLAlchemy Core): leases, fencing, and one row a film."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Connection, Executable, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from jobs import exit_codes
+from jobs.errors import JobsError, LeaseLost
+from jobs.queue.jobs import OPEN, Action, Job, State, after
+from jobs.queue.sql.database import Database
+from jobs.queue.sql.queries import (
+    bury,
+    change,
+    claimable,
+    enter,
+    fill,
+    get_job,
+    id_of,
+    insert_job,
+    is_recorded,
+    keep_night,
+    queue_again,
+    record,
+    refuse_others,
+    select_films,
+    select_jobs,
+    select_nights,
+    select_rows,
+    take,
+)
+from jobs.queue.sql.schema import events, films, jobs, pins
+from jobs.queue.store import NIGHTS
+from screening.audit import Event
+from screening.files import Found, now, text_of
+from screening.results import Row, Status
+
+_IDLE: Final = {"worker": "", "lease_until": 0.0}
+
+#: How a job ends by itself.
+_OVER: Final = (State.DONE, State.FAILED)
+
+
+class SqlStore:
+    """A :class:`~jobs.queue.store.Store` in a database.
+
+    Args:
+        database: from :func:`jobs.queue.sql.database.open_database`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job: Job) -> Job:
+        """Queue a new job, and return it; or the open job that has the same identity."""
+        same = jobs.c.name == job.name
+        if job.identity:
+            same |= (jobs.c.identity == job.identity) & jobs.c.state.in_(OPEN)
+        try:
+            with self._database.writing() as connection:
+                found = select_jobs(connection, same)
+                if not found:
+                    insert_job(connection, job)
+        except IntegrityError:
+            # Another connection queued the same between the look and the insertion, and may have
+            # ended it since.
+            return self.add(job)
+        return found[0] if found else job
+
+    def get(self, name: str) -> Job:
+        """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+        with self._database.reading() as connection:
+            return get_job(connection, name)
+
+    def jobs(self, *states: State) -> list[Job]:
+        """All jobs, or those in one of these states, oldest first."""
+        which = [jobs.c.state.in_(states)] if states else []
+        with self._database.reading() as connection:
+            return select_jobs(connection, *which)
+
+    def totals(self) -> Mapping[State, int]:
+        """How many jobs are in each state; no key where there is none."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._database.reading() as connection:
+            return {State(state): number for state, number in connection.execute(query)}
+
+    def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
+        """Take the job that is next, or None."""
+        time = self._database.now()
+        first = (
+            select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.fence)
+            .where(claimable(time), *([] if only is None else [jobs.c.name == only]))
+            .order_by(jobs.c.priority.desc(), jobs.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with self._database.writing() as connection:
+            found = connection.execute(first).one_or_none()
+            if found is None:
+                return None
+            lost = found.state == State.RUNNING and found.worker != worker
+            values = {
+                "state": after(State(found.state), Action.CLAIM),
+                "fence": jobs.c.fence + 1,
+                "worker": worker,
+                "lease": lease,
+                "lease_until": time + lease,
+                "started_at": func.coalesce(func.nullif(jobs.c.started_at, ""), now()),
+                "message": "",
+            }
+            if lost:
+                values["deaths"] = jobs.c.deaths + 1
+                bury(connection, found.id, found.fence)
+            change(connection, found.id, **values)
+            return select_jobs(connection, jobs.c.id == found.id)[0]
+
+    def renew(self, job: Job, lease: float) -> None:
+        """Hold a claimed job for another `lease` seconds from now."""
+        with self._fenced(job, lease):
+            pass
+
+    def expire(self, job: Job) -> None:
+        """End the lease of a job whose worker is known to be dead."""
+        same = (jobs.c.name == job.name) & (jobs.c.fence == job.fence)
+        with self._database.writing() as connection:
+            connection.execute(update(jobs).where(same).values(lease_until=0.0))
+
+    def list_films(self, job: Job, listed: Sequence[Found], history: Sequence[Event]) -> None:
+        """Write down the films of a job, once, and that this was done."""
+        with self._fenced(job) as (connection, job_id):
+            if connection.scalar(select(jobs.c.listed_at).where(jobs.c.id == job_id)):
+                return
+            enter(connection, job_id, listed)
+            change(connection, job_id, films=len(listed), listed_at=now())
+            for event in history:
+                record(connection, job_id, event)
+
+    def films(self, job: Job) -> list[Found]:
+        """All films of the job as they were listed, in the order of the report."""
+        with self._database.reading() as connection:
+            return select_films(connection, job)
+
+    def films_left(self, job: Job) -> list[Found]:
+        """Films of the job that have no row yet, in the order of the report."""
+        with self._database.reading() as connection:
+            return select_films(connection, job, films.c.row.is_(None))
+
+    def deaths(self, job: Job) -> dict[str, int]:
+        """Films without a row that were in hand when a worker died, and how often."""
+        query = select(films.c.film, films.c.deaths).where(
+            films.c.job_id == id_of(job), films.c.row.is_(None), films.c.deaths > 0
+        )
+        with self._database.reading() as connection:
+            return {line.film: line.deaths for line in connection.execute(query)}
+
+    def commit(
+        self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
+    ) -> None:
+        """Write rows, each once, take further films in hand, and renew the lease."""
+        more = {"committed": jobs.c.committed + len(rows), "deaths": 0} if rows else {}
+        with self._fenced(job, lease, more) as (connection, job_id):
+            missing = len(rows) - fill(connection, job_id, rows)
+            if missing:
+                # Those were committed before, and the answer was lost.
+                refuse_others(connection, job, job_id, rows)
+                change(connection, job_id, committed=jobs.c.committed - missing)
+            take(connection, job_id, taken)
+
+    def rows(self, job: Job) -> list[Row]:
+        """Rows committed so far, in the order of the report."""
+        with self._database.reading() as connection:
+            return select_rows(connection, id_of(job))
+
+    def counts(self, job: Job) -> dict[Status, int]:
+        """How many rows there are with each status; no key where there is none."""
+        query = (
+            select(films.c.status, func.count())
+            .where(films.c.job_id == id_of(job), films.c.status.is_not(None))
+            .group_by(films.c.status)
+        )
+        with self._database.reading() as connection:
+            return {Status(status): number for status, number in connection.execute(query)}
+
+    def scored_before(self, job: Job, sha256: str) -> str:
+        """Another, finished job of the same folder and bundle that has scored this file, or ``""``."""
+        query = (
+            select(jobs.c.name)
+            .join(films)
+            .where(
+                films.c.sha256 == sha256,
+                films.c.status == Status.SCORED,
+                jobs.c.name != job.name,
+                jobs.c.state == State.DONE,
+                jobs.c.folder == text_of(str(job.folder)),
+                jobs.c.model_sha256 == job.model_sha256,
+            )
+            .order_by(jobs.c.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) or ""
+
+    def record(self, job: Job, event: Event) -> None:
+        """Add to the job's history."""
+        with self._fenced(job) as (connection, job_id):
+            record(connection, job_id, event)
+
+    def events(self, job: Job) -> list[Event]:
+        """The job's history, oldest first."""
+        c = events.c
+        columns = (c.at, c.event, c.subject, c.detail, c.sha256)
+        query = select(*columns).where(c.job_id == id_of(job)).order_by(c.id)
+        with self._database.reading() as connection:
+            return [Event(*line) for line in connection.execute(query)]
+
+    def acquit(self, job: Job) -> None:
+        """Say that the worker that has lost this claim is alive."""
+        lost = (films.c.job_id == id_of(job)) & (films.c.lost_fence == job.fence)
+        values = {"deaths": films.c.deaths - 1, "lost_fence": 0}
+        with self._database.writing() as connection:
+            connection.execute(update(films).where(lost).values(values))
+
+    def release(self, job: Job) -> None:
+        """Give a claimed job back unfinished; no film is in hand any more."""
+        self._hand_back(job, Action.RELEASE, {})
+
+    def postpone(self, job: Job, seconds: float, message: str, attempts: int) -> None:
+        """Give a claimed job back, not to be claimed for some time."""
+        later = self._database.now() + seconds
+        changes = {"not_before": later, "message": message, "attempts": attempts}
+        self._hand_back(job, Action.POSTPONE, changes)
+
+    def finish(self, job: Job, exit_code: int, message: str = "") -> None:
+        """End a claimed job: done for the exit codes 0 and 3, failed for the others."""
+        good = exit_code in (exit_codes.OK, exit_codes.SOME_FAILED)
+        changes = {"exit_code": exit_code, "message": message, "finished_at": now(), "told": 0}
+        state = after(State.RUNNING, Action.FINISH if good else Action.FAIL)
+        try:
+            with self._fenced(job) as (connection, job_id):
+                change(connection, job_id, state=state, lease_until=0.0, **changes)
+        except LeaseLost:
+            if not self._is(job, state=state, exit_code=exit_code):
+                raise
+
+    def cancel(self, name: str) -> Job:
+        """Cancel a job that is open; a worker that holds it will notice."""
+        with self._database.writing() as connection:
+            job = get_job(connection, name, lock=True)
+            if job.state is not State.CANCELLED:
+                # The fence is raised, so that its worker cannot write any more.
+                change(
+                    connection,
+                    id_of(job),
+                    state=after(job.state, Action.CANCEL),
+                    fence=jobs.c.fence + 1,
+                    finished_at=now(),
+                    **_IDLE,
+                )
+            return get_job(connection, name)
+
+    def retry(self, name: str, event: Event) -> Job:
+        """Queue a job that has ended once more; its failed films lose their rows."""
+        try:
+            with self._database.writing() as connection:
+                job = get_job(connection, name, lock=True)
+                job_id = connection.scalars(select(id_of(job))).one()
+                # The answer to an earlier call may have been lost.
+                if not is_recorded(connection, job_id, event):
+                    queue_again(connection, job, job_id)
+                    record(connection, job_id, event)
+                return get_job(connection, name)
+        except IntegrityError as error:
+            # Another connection queued the same work between the look and the change.
+            raise JobsError(f"the same work as that of job {name} is queued by now") from error
+
+    def prune(self, ended_before: str) -> list[str]:
+        """Forget jobs that ended before this time (UTC, ISO 8601); their names."""
+        old = jobs.c.state.not_in(OPEN) & (jobs.c.finished_at < ended_before)
+        with self._database.writing() as connection:
+            return list(connection.scalars(delete(jobs).where(old).returning(jobs.c.name)))
+
+    def pin(self, name: str, value: str) -> str:
+        """What the queue's workers agreed upon: `value`, or what was pinned before."""
+        query = select(pins.c.value).where(pins.c.name == name)
+        try:
+            with self._database.writing() as connection:
+                pinned = connection.scalar(query)
+                if pinned is None:
+                    connection.execute(pins.insert().values(name=name, value=value))
+        except IntegrityError:
+            with self._database.reading() as connection:
+                pinned = connection.scalar(query)
+        return value if pinned is None else str(pinned)
+
+    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+        """Keep what a claimed job's films were like, for the next nights of its site."""
+        with self._fenced(job) as (connection, _job_id):
+            keep_night(connection, job, profile, NIGHTS)
+
+    def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
+        """Profiles of the last nights before a job, of the same site and model, oldest first."""
+        with self._database.reading() as connection:
+            return select_nights(connection, job, most)
+
+    def untold(self, since: str) -> list[Job]:
+        """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
+        since_then = jobs.c.finished_at >= since
+        with self._database.reading() as connection:
+            return select_jobs(connection, jobs.c.state.in_(_OVER), since_then, jobs.c.told == 0)
+
+    def tell(self, job: Job) -> None:
+        """Somebody was told that the job has ended."""
+        # A job that is tried again meanwhile will end once more, and that is to be told, too.
+        same = (jobs.c.name == job.name) & (jobs.c.fence == job.fence) & jobs.c.state.in_(_OVER)
+        with self._database.writing() as connection:
+            connection.execute(update(jobs).where(same).values(told=1))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def _hand_back(self, job: Job, action: Action, changes: dict[str, Any]) -> None:
+        state = after(State.RUNNING, action)
+        try:
+            with self._fenced(job) as (connection, job_id):
+                change(connection, job_id, state=state, **_IDLE | changes)
+                held = (films.c.job_id == job_id) & (films.c.in_hand == 1)
+                connection.execute(update(films).where(held).values(in_hand=0))
+        except LeaseLost:
+            if not self._is(job, state=state):
+                raise
+
+    def _is(self, job: Job, **values: Any) -> bool:
+        """True if this claim of the job has already led to that: the answer was lost."""
+        same = [jobs.c[name] == value for name, value in values.items()]
+        mine = (jobs.c.name == job.name) & (jobs.c.fence == job.fence)
+        with self._database.reading() as connection:
+            return connection.scalar(select(jobs.c.id).where(mine, *same)) is not None
+
+    @contextmanager
+    def _fenced(
+        self, job: Job, lease: float | None = None, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[tuple[Connection, int]]:
+        """A transaction that exists only while `job` is still held by this worker.
+
+        Args:
+            lease: seconds for which it is held from now on; None for as long as before.
+            more: to be changed with the lease.
+        """
+        held = (
+            (jobs.c.name == job.name)
+            & (jobs.c.fence == job.fence)
+            & (jobs.c.state == State.RUNNING)
+        )
+        with self._database.writing() as connection:
+            if lease is None:
+                mine: Executable = select(jobs.c.id).where(held).with_for_update()
+            else:
+                until = self._database.now() + lease
+                values = {"lease": lease, "lease_until": until, **more}
+                mine = update(jobs).where(held).values(values).returning(jobs.c.id)
+            job_id = connection.scalar(mine)
+            if job_id is None:
+                raise LeaseLost(f"job {job.name} is no longer held by {job.worker}")
+            yield connection, job_id

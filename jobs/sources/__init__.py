@@ -1,0 +1,1 @@
+"""What adds jobs to the queue: users, watched folders, schedules."""

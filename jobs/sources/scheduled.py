@@ -1,0 +1,88 @@
+"""Queue what schedules ask for, when it is time."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import structlog
+
+from jobs.queue.jobs import Job
+from jobs.queue.schedules import Agenda, Schedule, due
+from jobs.sources.submission import Request, new_job
+from screening.errors import ScreeningError
+
+#: Seconds until a schedule whose job cannot be made is tried again.
+_AGAIN = 60.0
+
+#: Seconds by which a schedule may seem to have fired ahead of time: the clocks of hosts differ.
+_AHEAD = 3600.0
+
+
+class Nights:
+    """A :class:`~jobs.worker.worker.Feeder` for all schedules of a queue.
+
+    Every worker of the queue has one; a firing is queued once.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, agenda: Agenda, clock: Callable[[], float]) -> None:
+        self._agenda = agenda
+        self._clock = clock
+        self._began = clock()
+        self._later: dict[str, float] = {}
+
+    def feed(self) -> None:
+        """Queue the firings that are due, and those that were missed, up to each one's limit."""
+        now = self._clock()
+        for schedule in self._agenda.schedules():
+            # A clock that was put back does not keep it waiting.
+            if now < self._later.get(schedule.name, 0.0) <= now + _AGAIN:
+                continue
+            self._later.pop(schedule.name, None)
+            if schedule.last > now + _AHEAD:
+                # It is silent until then.
+                self._later[schedule.name] = now + _AGAIN
+                structlog.get_logger().warning("clock_was_ahead", schedule=schedule.name)
+                continue
+            try:
+                self._feed(schedule, now)
+            except (OSError, ScreeningError) as error:
+                # Nothing is lost: the firing is still due. What is wrong may name a film.
+                self._later[schedule.name] = now + _AGAIN
+                kind = type(error).__name__
+                structlog.get_logger().error("schedule_not_fired", schedule=schedule.name, why=kind)
+
+    def _feed(self, schedule: Schedule, now: float) -> None:
+        fired = due(schedule.times, schedule.last, now, schedule.catch_up)
+        if not fired.firings and fired.skipped and fired.skipped[-1] >= self._began:
+            # Nobody was off: the worker was busy, or the job could not be made.
+            fired = due(schedule.times, schedule.last, now, 1)
+        times = [*fired.skipped, *fired.firings]
+        if not times:
+            return
+        taken = self._agenda.reports(schedule.name)
+        jobs = {}
+        for at in fired.firings:
+            jobs[at] = _job(schedule, at, taken)
+            taken.add(jobs[at].report)
+        if not self._agenda.fire(schedule, jobs, fired.skipped, max(times)):
+            return
+        log = structlog.get_logger().bind(schedule=schedule.name)
+        if fired.skipped:
+            log.warning("firings_skipped", number=len(fired.skipped), more=fired.more)
+        for at, job in jobs.items():
+            log.info("schedule_fired", fires_at=schedule.times.local(at).isoformat(), job=job.name)
+
+
+def _job(schedule: Schedule, at: int, taken: Collection[Path]) -> Job:
+    request = Request(
+        folder=schedule.folder_at(at),
+        model=schedule.model,
+        options=schedule.options,
+        report=schedule.report_at(at),
+        reports=schedule.reports,
+        priority=schedule.priority,
+        tags=schedule.tags,
+    )
+    return new_job(request, schedule=schedule.name, taken=taken)

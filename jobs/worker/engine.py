@@ -1,0 +1,17 @@
+"""What spreads the films of one job over processors."""
+
+from collections.abc import Generator, Iterable
+from typing import Protocol
+
+from screening.files import Found
+from screening.inference.pipeline import Screener, Seen
+from screening.results import Row
+
+
+class Engine(Protocol):
+    """Turns films into rows."""
+
+    def screen(
+        self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
+    ) -> Generator[list[Row], None, None]:
+        """Rows in the order of `films`, in batches of at most `batch`; may be closed early."""

@@ -1,0 +1,423 @@
+"""Stored values to display values: modality LUT, VOI LUT or window, grey range, presentation.
+
+It is that of a smaller film, as a wavelet leaves it: noise of single pixels, of which finer detectors
+have more, does not widen it, and it is the same whether all or only the low resolutions of JPEG 2000
+were decoded.
+
+The pipeline is PS3.4 N.2; its steps PS3.3 C.11.1 (modality), C.11.2 (VOI), C.11.4 and C.11.6
+(presentation). Each grey value depends on its stored value alone, so it is computed once for
+every stored value that can occur, exactly, and then looked up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from screening.errors import UnreadableFilm
+from screening.imaging.downscale import Least, averaged, halvings
+from screening.imaging.film import Grey, code, items, numbers, whole
+from screening.imaging.luts import TableError, Values, blocks, read_table
+from screening.imaging.masks import (
+    COLLIMATOR,
+    SHUTTER,
+    Mask,
+    Padding,
+    opening,
+    padding_of,
+    within_borders,
+)
+from screening.results import reason
+
+#: This share of the values at each end is left out.
+TAIL_PERCENT: Final = 0.5
+
+#: A film is halved until it has just more rows or columns; a smaller one is left as it is.
+_LEAST: Final = 336
+
+#: The low pass of the 5/3 wavelet (ISO/IEC 15444-1, F.4.8.1).
+_LOW_PASS: Final = (-1 / 8, 2 / 8, 6 / 8, 2 / 8, -1 / 8)
+
+#: So many rows and columns of the smaller film make one value, which have the range of all. Those at
+#: its ends make none, for they would need pixels beyond.
+_STEP: Final = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Stored values of a film, or the low pass of them.
+
+    Attributes:
+        values: shape (rows, columns) by 2**power, rounded up; integers, or float32 of a low pass.
+        rows: of the film.
+        columns: likewise.
+        power: how often it was halved by the wavelet.
+    """
+
+    values: npt.NDArray[Any]
+    rows: int
+    columns: int
+    power: int = 0
+
+    @classmethod
+    def of(cls, stored: npt.NDArray[Any]) -> Self:
+        """All of a film's stored values."""
+        return cls(stored, *stored.shape)
+
+
+def halvings_for_range(rows: int, columns: int) -> int:
+    """How often a film may be halved for its range to be told."""
+    return halvings(rows, columns, _LEAST, Least(1, 1))
+
+
+def grey_range(
+    dataset: Dataset, cells: Cells, padding: Padding | None, modality: Callable[[Values], Values]
+) -> tuple[float, float] | None:
+    """Both ends of the modality values that count, tails left out; None if there is but one value.
+
+    What counts is inside collimator and shutter and the burnt-in borders, and no padding; where
+    that leaves nothing to tell apart, the whole film counts.
+
+    Args:
+        padding: of a film whose stored values are at hand: a low pass mixes it with the image.
+        modality: stored values to those that the range is of.
+    """
+    ends = None
+    if min(cells.rows, cells.columns) >= _LEAST:
+        ends = _range_of(dataset, cells, padding, modality, smaller=True)
+    # A film may be even but for a few pixels.
+    if ends is None and not cells.power:
+        ends = _range_of(dataset, cells, padding, modality, smaller=False)
+    return ends
+
+
+def _range_of(
+    dataset: Dataset,
+    cells: Cells,
+    padding: Padding | None,
+    modality: Callable[[Values], Values],
+    *,
+    smaller: bool,
+) -> tuple[float, float] | None:
+    """That of a film that was made smaller, or of its pixels."""
+    power = halvings_for_range(cells.rows, cells.columns)
+    values = _smooth(cells.values, _taps(power - cells.power)) if smaller else cells.values
+
+    def apart(mask: Mask) -> Mask:
+        """The values that have nothing of what is in `mask`, of pixels."""
+        return _smooth(mask, np.ones_like(_taps(power))) == 0 if smaller else ~mask
+
+    image = None if padding is None else apart(padding.among(cells.values))
+    inside = image
+    for kind in (COLLIMATOR, SHUTTER):
+        mask = opening(dataset, kind, cells.rows, cells.columns)
+        if mask is not None:
+            inside = apart(~mask) if inside is None else inside & apart(~mask)
+    box = _inner(values) if smaller else within_borders(values)
+    for where, select in ((box, inside), ((slice(None), slice(None)), image)):
+        found = values[where] if select is None else values[where][select[where]]
+        ends = _ends_of(modality(found.ravel().astype(np.float64)), every=not smaller)
+        if ends is not None:
+            return ends
+    return None
+
+
+@lru_cache(maxsize=8)
+def _taps(power: int) -> npt.NDArray[np.float32]:
+    """The low pass, as often as a film is halved, and the mean of two of its values."""
+    taps = np.ones(1)
+    for halving in range(power):
+        taps = np.convolve(taps, _apart(_LOW_PASS, 1 << halving))
+    return np.convolve(taps, _apart((0.5, 0.5), 1 << power)).astype(np.float32)
+
+
+def _apart(taps: tuple[float, ...], step: int) -> npt.NDArray[np.float64]:
+    spread = np.zeros((len(taps) - 1) * step + 1)
+    spread[::step] = taps
+    return spread
+
+
+def _smooth(values: npt.NDArray[Any], taps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A film by :func:`_taps`, along both axes: means of two by two values of its low pass."""
+    # There are 5 * factor - 3 of them; they begin 2 * factor - 2 before the cell that they are for.
+    factor = (len(taps) + 3) // 5
+    first, step = 2 * factor + 2, _STEP * factor
+    for axis in (0, 1):
+        values = np.moveaxis(values, axis, 0)
+        count = -(-len(values) // factor) // _STEP - 1
+        total = np.zeros((count, values.shape[1]), np.float32)
+        for place, tap in enumerate(taps, start=first):
+            total += np.multiply(values[place::step][:count], tap, dtype=np.float32)
+        values = np.moveaxis(total, 0, axis)
+    return values
+
+
+def _inner(values: npt.NDArray[Any]) -> tuple[slice, slice]:
+    """Rows and columns within burnt-in borders that have nothing of these."""
+    rows, columns = (
+        slice(side.start + 1, side.stop - 1) if side.stop - side.start > 2 else side
+        for side in within_borders(values)
+    )
+    return rows, columns
+
+
+def _ends_of(values: Values, *, every: bool) -> tuple[float, float] | None:
+    """The tails left out; those of `every` value if nearly all are the same."""
+    if not len(values):
+        return None
+    tail = TAIL_PERCENT / 100
+    low, high = np.quantile(values, (tail, 1 - tail))
+    if low == high and every:
+        low, high = values.min(), values.max()
+    return (float(low), float(high)) if low < high else None
+
+
+#: Grey values that are no further from a straight line than this are on it: half a step of 8 bits.
+_BEND: Final = 0.002
+
+Step = Callable[[Values], Values]
+
+
+def render(
+    dataset: Dataset, stored: npt.NDArray[Any], *, big_endian: bool = False
+) -> tuple[Grey, tuple[str, ...]]:
+    """Grey values of one frame of a monochrome film, and warnings.
+
+    Args:
+        dataset: the attributes of the film; the pixel data are not touched.
+        stored: stored values, integers, shape (rows, columns).
+        big_endian: the byte order of the data set's words.
+
+    Raises:
+        UnreadableFilm: if the modality transformation makes no sense.
+    """
+    signed, cells = stored.dtype.kind == "i", Cells.of(stored)
+    grey_of, warnings = _rendering(dataset, signed, cells, big_endian)
+    if grey_of is None:  # an even film
+        return np.zeros(stored.shape, np.float32), warnings
+    grey = applied(grey_of, stored)
+    shade(dataset, grey)
+    return grey, warnings
+
+
+def is_windowed(dataset: Dataset, *, big_endian: bool = False) -> bool:
+    """True if the film says which of its values are shown, so that these need not be looked at."""
+    return _voi(dataset, False, big_endian)[0] is not None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Grey values that rise or fall evenly from one stored value to another, and are even beyond.
+
+    A film that is rendered so may be averaged before, which comes to the same.
+    """
+
+    low: int
+    high: int
+    at_low: float
+    at_high: float
+
+    def averaged(self, stored: npt.NDArray[Any], power: int) -> Grey:
+        """What :func:`render` gives, averaged; see :func:`~screening.imaging.downscale.averaged`."""
+        most, (rows, columns) = max(abs(self.low), abs(self.high)), stored.shape
+        grey = [
+            # Beyond the ends all is black or white, and has to be so before means are taken.
+            self._grey(averaged(np.clip(stored[block], self.low, self.high), power, most))
+            for block in blocks(rows, columns, 1 << power)
+        ]
+        return np.concatenate(grey)
+
+    def grey(self, low_pass: npt.NDArray[np.float32]) -> Grey:
+        """Of a film at a low resolution, whose other values nobody has."""
+        return self._grey(np.clip(low_pass, self.low, self.high))
+
+    def _grey(self, within: npt.NDArray[np.float32]) -> Grey:
+        """To the last bit, so that equal films are seen to be equal."""
+        grey = np.subtract(within, self.low, dtype=np.float64)
+        grey *= (self.at_high - self.at_low) / (self.high - self.low)
+        grey += self.at_low
+        return grey.astype(np.float32)
+
+
+def line_of(
+    dataset: Dataset,
+    kind: np.dtype[Any],
+    bits: int,
+    cells: Cells | None = None,
+    *,
+    big_endian: bool = False,
+) -> tuple[Line | None, tuple[str, ...]]:
+    """The line by which a monochrome film is rendered, and warnings.
+
+    Args:
+        kind: of its stored values, integers of at most 16 bits.
+        bits: of these that are used, if they have as many.
+        cells: these values, or means of them, which tell the range of a film without a window.
+
+    Returns:
+        None if it is not rendered by one line, or if that cannot be told.
+    """
+    if f"{SHUTTER}Shape" in dataset:
+        return None, ()
+    grey_of, warnings = _rendering(dataset, kind.kind == "i", cells, big_endian)
+    if grey_of is None:
+        return None, warnings
+    bits = min(bits, kind.itemsize * 8)
+    first = -(1 << bits - 1) if kind.kind == "i" else 0
+    grey = grey_of(np.arange(first, first + (1 << bits)).astype(kind))
+    rising = np.flatnonzero(np.diff(grey))
+    if not len(rising):
+        return None, warnings
+    low, high = int(rising[0]), int(rising[-1]) + 1
+    straight = np.linspace(grey[low], grey[high], high - low + 1)
+    if np.abs(grey[low : high + 1] - straight).max() > _BEND:
+        return None, warnings
+    return Line(first + low, first + high, float(grey[low]), float(grey[high])), warnings
+
+
+def _rendering(
+    dataset: Dataset, signed: bool, cells: Cells | None, big_endian: bool
+) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
+    """What turns stored values into grey ones, and warnings.
+
+    Args:
+        cells: tell the range of a film without a window; None if that cannot be told.
+
+    Returns:
+        None for an even film, and for one whose range cannot be told.
+    """
+    padding = padding_of(dataset, signed)
+    modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
+    voi, more = _voi(dataset, may_be_negative, big_endian)
+    present, still_more = _presentation(dataset, big_endian)
+    warnings += more + still_more
+    if voi is None:
+        ends = None if cells is None else grey_range(dataset, cells, padding, modality)
+        if ends is None:
+            return None, warnings
+        voi = _spread(*ends)
+    seen = voi
+
+    def grey_of(values: npt.NDArray[Any]) -> Values:
+        grey = np.clip(present(np.clip(seen(modality(values.astype(np.float64))), 0, 1)), 0, 1)
+        if padding is not None:
+            grey[padding.among(values)] = 0.0
+        return grey
+
+    return grey_of, warnings
+
+
+def shade(dataset: Dataset, grey: Grey) -> None:
+    """Make what a display shutter covers black, in place (PS3.3 C.7.6.11)."""
+    mask = opening(dataset, SHUTTER, *grey.shape)
+    if mask is not None:
+        grey *= mask
+
+
+def applied(grey_of: Callable[[npt.NDArray[Any]], Values], stored: npt.NDArray[Any]) -> Grey:
+    """`grey_of` for every pixel; of cells up to 16 bits it is asked once a value."""
+    size = stored.dtype.itemsize
+    grey = np.empty(stored.shape, np.float32)
+    if size > 2:
+        for block in blocks(*stored.shape):
+            grey[block] = grey_of(stored[block].ravel()).reshape(-1, stored.shape[1])
+        return grey
+    domain = np.arange(1 << 8 * size, dtype=f"u{size}").view(stored.dtype)
+    table = grey_of(domain).astype(np.float32)
+    index = stored.view(f"u{size}")
+    for block in blocks(*stored.shape):
+        grey[block] = table[index[block]]
+    return grey
+
+
+def _modality(
+    dataset: Dataset, signed: bool, big_endian: bool
+) -> tuple[Step, bool, tuple[str, ...]]:
+    """Stored values to modality values; whether these may be negative; warnings."""
+    sequence = items(dataset, "ModalityLUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "Modality LUT", signed=signed, big_endian=big_endian)
+        except TableError as error:
+            raise UnreadableFilm("not_decodable", str(error)) from error
+        return table.look_up, False, ()
+    slope = (*numbers(dataset, "RescaleSlope"), 1.0)[0]
+    intercept = (*numbers(dataset, "RescaleIntercept"), 0.0)[0]
+    # A product beyond 64-bit floats would be no number any more.
+    if not (abs(slope) < 1e200 and abs(intercept) < 1e200):
+        raise UnreadableFilm("not_decodable", "the rescale slope or intercept is not finite")
+    if slope == 0:
+        return lambda values: values, signed, (reason("header_ignored", "RescaleSlope 0"),)
+    bits = whole(dataset, "BitsStored", 16)
+    lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    negative = min(lowest * slope, highest * slope) + intercept < 0
+    return lambda values: values * slope + intercept, negative, ()
+
+
+def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None, tuple[str, ...]]:
+    """Modality values to 0..1 by the first VOI LUT or else the first window that makes sense."""
+    warnings = []
+    sequence = items(dataset, "VOILUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "VOI LUT", signed=signed, big_endian=big_endian)
+        except TableError as error:
+            warnings.append(reason("header_ignored", str(error)))
+        else:
+            return lambda values: table.look_up(values) / table.top, ()
+    centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
+    function = code(dataset, "VOILUTFunction")
+    for centre, width in zip(centres, widths, strict=False):
+        least = 0.0 if function in ("LINEAR_EXACT", "SIGMOID") else 1.0
+        finite = abs(centre) < 1e200 and width < 1e200
+        if finite and width >= least and width > 0:
+            return _window(function, centre, width), tuple(warnings)
+    if centres and widths:
+        warnings.append(reason("header_ignored", "WindowCenter and WindowWidth"))
+    return None, tuple(warnings)
+
+
+def _window(function: str, centre: float, width: float) -> Step:
+    """PS3.3 C.11.2.1.2.1 (linear), C.11.2.1.3.1 (sigmoid), C.11.2.1.3.2 (linear exact)."""
+    if function == "SIGMOID":
+        # Beyond 700 the exponential leaves the numbers, and the sigmoid has long been 0 or 1.
+        return lambda x: 1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700)))
+    if function == "LINEAR_EXACT":
+        return lambda x: (x - centre) / width + 0.5
+    if width == 1:
+        return lambda x: (x > centre - 0.5).astype(np.float64)
+    return lambda x: (x - (centre - 0.5)) / (width - 1) + 0.5
+
+
+def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[str, ...]]:
+    """0..1 after the VOI transformation to 0 = black .. 1 = white.
+
+    A presentation LUT gives P-values, which need no turning round. Its shape says whether the
+    lowest value is white; without one, MONOCHROME1 does.
+    """
+    warnings: tuple[str, ...] = ()
+    sequence = items(dataset, "PresentationLUTSequence")
+    if sequence:
+        try:
+            table = read_table(sequence[0], "Presentation LUT", signed=False, big_endian=big_endian)
+        except TableError as error:
+            warnings = (reason("header_ignored", str(error)),)
+        else:
+            last = len(table.entries) - 1
+
+            return lambda grey: table.look_up(grey * last + table.first) / table.top, ()
+    shape = code(dataset, "PresentationLUTShape")
+    if shape not in ("IDENTITY", "INVERSE"):
+        low_is_white = code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+        shape = "INVERSE" if low_is_white else "IDENTITY"
+    if shape == "INVERSE":
+        return lambda grey: 1 - grey, warnings
+    return lambda grey: grey, warnings
+
+
+def _spread(low: float, high: float) -> Step:
+    return lambda values: (values - low) / (high - low)

@@ -1,0 +1,169 @@
+"""The way of one film from reading to its row: batch, score, recognition, decision."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from screening.files import Found, now
+from screening.inference.inference import Examined, Examiner
+from screening.inference.reader import FilmReader
+from screening.inference.report_images import HEATMAPS, THUMBNAILS, Gallery, place_of
+from screening.model.card import Card
+from screening.model.lung_reading import LungReader
+from screening.model.predictor import Predictor
+from screening.privacy import PatientKey
+from screening.results import Row, Status, age_band, reason
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Scored films of this job so far: name by hash of the file, and by hash of the tensor."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, str] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Remember a row, if it is a scored film."""
+        if row.status is Status.SCORED:
+            self.files.setdefault(row.sha256, row.film)
+            self.tensors.setdefault(row.tensor_sha256, row.film)
+
+
+@dataclass(frozen=True, eq=False)
+class Screener:
+    """All that is needed to turn films of one folder into rows.
+
+    :meth:`examine` may be called from several threads; :meth:`rows` from one, film by film in the
+    order of their names, so that "the first by path" of equal files is the same in every run.
+
+    Attributes:
+        shown_name: how one film is named in the row of another.
+        gallery: where pictures go; None if none are asked for.
+        measured: why this model of the bundle; empty if it was asked for.
+        lungs: finds the lungs of films; None if the bundle has no lung network.
+        bundle: where the model is, for those who load it elsewhere; None if it is in none.
+    """
+
+    reader: FilmReader
+    card: Card
+    model_sha256: str
+    predictor: Predictor
+    key: PatientKey
+    shown_name: Callable[[str], str] = str
+    gallery: Gallery | None = None
+    measured: str = ""
+    bundle: Path | None = None
+    lungs: LungReader | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the films are."""
+        return self.reader.folder
+
+    @property
+    def examiner(self) -> Examiner:
+        """What puts films to the model, with the pictures that are asked for."""
+        gallery = self.gallery
+        heatmaps, thumbnails = (gallery.heatmaps, gallery.thumbnails) if gallery else (False, False)
+        return Examiner(self.card, self.predictor, heatmaps, thumbnails, self.lungs)
+
+    def close(self) -> None:
+        """Let go of what reading needed; films still being read are given up."""
+        self.reader.close()
+
+    def screen(self, films: Sequence[Found], seen: Seen) -> list[Row]:
+        """Rows for films, in the same order; see :meth:`examine` and :meth:`rows`."""
+        return self.rows(self.examine(films, seen), seen)
+
+    def examine(self, films: Sequence[Found], seen: Seen) -> list[Examined]:
+        """Read films and put them to the model as one batch; never raises for what is in a file."""
+        return self.examiner.read(self.reader, films, seen.files.keys())
+
+    def rows(self, films: Sequence[Examined], seen: Seen) -> list[Row]:
+        """Rows for films that were examined, here or elsewhere, in the same order.
+
+        Pictures are on the disk when this returns.
+
+        Raises:
+            ReportError: if they cannot be written.
+        """
+        rows: list[Row] = []
+        pictures: dict[str, bytes] = {}
+        for examined in films:
+            row = self._decided(examined, seen)
+            seen.add(row)
+            if row.status is Status.SCORED:
+                places = {kind: place_of(row.sha256, kind) for kind in examined.pictures}
+                pictures |= {places[kind]: made for kind, made in examined.pictures.items()}
+                row = replace(
+                    row, heatmap=places.get(HEATMAPS, ""), thumbnail=places.get(THUMBNAILS, "")
+                )
+            rows.append(row)
+        if self.gallery is not None:
+            self.gallery.keep(pictures)
+        return rows
+
+    def _decided(self, examined: Examined, seen: Seen) -> Row:
+        film, recognition, lungs = examined.film, examined.recognition, examined.lungs
+        first = seen.files.get(film.sha256)
+        if first is not None and film.status is Status.SCORED:
+            sentence = reason("same_bytes", self.shown_name(first))
+            film = replace(film, status=Status.DUPLICATE, reason=sentence)
+            return self._row(replace(examined, film=film))
+        measured = {
+            "frontal": recognition.frontal,
+            "domain_distance": recognition.distance,
+            "tensor_sha256": film.tensor_sha256,
+            "lung_area": lungs.area,
+        }
+        if film.status is not Status.SCORED or examined.probability is None:
+            return self._row(examined, **measured, warnings="; ".join(film.warnings))
+        twin = seen.tensors.get(film.tensor_sha256)
+        same = (reason("same_pixels", self.shown_name(twin)),) if twin else ()
+        point = self.card.operating_point
+        return self._row(
+            examined,
+            **measured,
+            **examined.inputs,
+            probability=examined.probability,
+            prediction=point.finding(examined.probability),
+            threshold=point.threshold,
+            lung_evidence=lungs.evidence,
+            warnings="; ".join(
+                film.warnings
+                + recognition.warnings
+                + self._age_warnings(film.header.patient_age)
+                + lungs.warnings
+                + same
+            ),
+        )
+
+    def _age_warnings(self, years: int | None) -> tuple[str, ...]:
+        if self.card.was_trained_on_age(years) or self.card.ages is None:
+            return ()
+        youngest, oldest = self.card.ages
+        return (reason("age_not_trained", f"{years} years, trained on {youngest:g} to {oldest:g}"),)
+
+    def _row(self, examined: Examined, **scored: object) -> Row:
+        film, header = examined.film, examined.film.header
+        values: dict[str, object] = {
+            "film": film.film,
+            "sha256": film.sha256,
+            "status": film.status,
+            "reason": film.reason,
+            "patient": self.key.hash("patient", header.patient_id),
+            "view": header.view_position,
+            "modality": header.modality,
+            "model": self.card.model,
+            "model_sha256": self.model_sha256,
+            "screened_at": now(),
+            "seconds": round(film.seconds, 4),
+            "runtime": examined.runtime or self.predictor.runtime,
+            "instance": self.key.hash("instance", header.instance_uid),
+            "study": self.key.hash("study", header.study_uid),
+            "sex": header.patient_sex,
+            "age_band": age_band(header.patient_age),
+            "manufacturer": header.manufacturer,
+            "decoding": film.decoding,
+        }
+        return Row(**values | scored)  # type: ignore[arg-type]

@@ -1,0 +1,240 @@
+"""One file on its way to the model: bytes, header, gate, grey values, gate, tensor."""
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from screening.errors import NotAFilm, UnreadableFilm
+from screening.files import Found, film_path, is_inside
+from screening.imaging.film import Film, Header, Limits
+from screening.imaging.readers import open_film
+from screening.inference.costs import Cost, Stopwatch
+from screening.inference.header_gate import refuse_by_header, refuse_by_pixels
+from screening.model.preprocess import Preprocessing, Tensor
+from screening.results import Status, reason
+
+#: Files larger than this are not read into memory. A 17 x 17 inch film at 100 um and 16 bit has 37 MB.
+MAX_BYTES: Final = 1_000_000_000
+
+_PIECE: Final = 1024**2
+
+
+@dataclass(frozen=True, eq=False)
+class ReadFilm:
+    """A film on its way: either a tensor to be scored, or the reason why there is none.
+
+    Attributes:
+        rows: of the film as it was decoded; 0 if it was not.
+        columns: likewise.
+        decoding: how; see :class:`~screening.imaging.film.Decoded`.
+        cost: of the stages so far.
+    """
+
+    film: str
+    sha256: str = ""
+    header: Header = field(default_factory=Header)
+    status: Status = Status.SCORED
+    reason: str = ""
+    tensor: Tensor | None = None
+    tensor_sha256: str = ""
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    rows: int = 0
+    columns: int = 0
+    decoding: str = ""
+    cost: Cost = field(default_factory=Cost)
+
+
+class FilmReader(Protocol):
+    """Reads the films of one folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the films are."""
+
+    @property
+    def recipe(self) -> "Reader":
+        """What reads the same films in the same way, and can be sent to another machine."""
+
+    def known(self, found: Found) -> ReadFilm | None:
+        """What this machine knows of a film without decoding it; None for one that is to be read."""
+
+    def read(self, found: Found) -> ReadFilm:
+        """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
+
+    def close(self) -> None:
+        """Let go of what reading needed."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads films in this very process: right for plain formats, and inside a decoder's process.
+
+    Attributes:
+        folder: where the films are.
+        preprocessing: of the model that they are read for.
+        exact: decode all of every film.
+    """
+
+    folder: Path
+    preprocessing: Preprocessing
+    limits: Limits = field(default_factory=Limits)
+    exact: bool = False
+
+    @property
+    def recipe(self) -> Self:
+        """Itself."""
+        return self
+
+    def known(self, _found: Found) -> None:
+        """Every film is to be read."""
+
+    def read(self, found: Found) -> ReadFilm:
+        """Read, decode, gate and preprocess one film; see :class:`FilmReader`.
+
+        Raises:
+            MemoryError: if it needs more than there is; all else becomes a status and a reason.
+        """
+        started, watch = time.perf_counter(), Stopwatch()
+        path = film_path(self.folder, found.film)
+        # A link may have taken the place of a file since it was listed.
+        if not found.is_file or not is_inside(path, self.folder):
+            return refused(found.film, "not_followed")
+        try:
+            data = read_file(path)
+        except NotAFilm:
+            return refused(found.film, "not_followed")
+        except UnreadableFilm as error:
+            return failed(found.film, error)
+        sha256 = hashlib.sha256(data).hexdigest()
+        reading = watch.lap()
+        opened = self._opened(found.film, sha256, data)
+        del data  # as large as what is decoded
+        read = (
+            self._prepared(found.film, sha256, opened, watch)
+            if isinstance(opened, Film)
+            else opened
+        )
+        # What is left was spent on a film that came to nothing.
+        cost = read.cost + Cost(reading=reading, decoding=watch.lap())
+        return replace(read, seconds=time.perf_counter() - started, cost=cost)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _opened(self, name: str, sha256: str, data: bytes) -> Film | ReadFilm:
+        """A film to decode, or what became of it."""
+        try:
+            film = open_film(data, name, max_pixels=self.limits.pixels)
+        except NotAFilm as error:
+            return refused(name, "not_image", str(error), sha256)
+        except UnreadableFilm as error:
+            return failed(name, error, sha256)
+        refusal = refuse_by_header(film.header)
+        # Nothing behind the gate needs the texts, and they may hold names.
+        film = replace(film, header=film.header.without_text())
+        if refusal is not None:
+            return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
+        return film
+
+    def _prepared(self, name: str, sha256: str, film: Film, watch: Stopwatch) -> ReadFilm:
+        try:
+            decoded = film.decoded(None if self.exact else self.preprocessing.side)
+        except UnreadableFilm as error:
+            return failed(name, error, sha256, film.header)
+        cost = Cost(decoding=watch.lap())
+        read = ReadFilm(
+            name,
+            sha256,
+            film.header,
+            warnings=decoded.warnings,
+            rows=decoded.rows,
+            columns=decoded.columns,
+            decoding=decoded.decoding,
+        )
+        refusal = refuse_by_pixels(decoded)
+        if refusal is not None:
+            return replace(read, status=Status.REFUSED, reason=refusal, warnings=(), cost=cost)
+        tensor = self.preprocessing.normalise(self.preprocessing.shown(decoded))
+        digest = hashlib.sha256(tensor.tobytes()).hexdigest()
+        cost += Cost(preparing=watch.lap())
+        return replace(read, tensor=tensor, tensor_sha256=digest, cost=cost)
+
+
+def read_file(path: Path, most: int | None = None) -> bytes:
+    """The bytes of a regular file, or its first `most` bytes.
+
+    Raises:
+        NotAFilm: if a pipe, socket or device has taken the place of the file; it is not waited for.
+        UnreadableFilm: if the file is gone, cannot be opened, or is over :data:`MAX_BYTES`.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is None and size > MAX_BYTES:
+            raise UnreadableFilm("too_large", f"{size:,} bytes")
+        return file.read(most)
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a regular file of any size, a mebibyte at a time.
+
+    Raises:
+        NotAFilm: like :func:`read_file`.
+        UnreadableFilm: if the file is gone, or cannot be read.
+    """
+    with _opened(path) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits; empty if it cannot be read."""
+    try:
+        with _opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (NotAFilm, UnreadableFilm):
+        return ""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise NotAFilm("not a regular file")
+            yield file
+    except FileNotFoundError as error:
+        raise UnreadableFilm("vanished", "") from error
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device without a driver
+            raise NotAFilm("not a regular file") from error
+        raise UnreadableFilm("unreadable", error.strerror or type(error).__name__) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def refused(film: str, code: str, detail: str = "", sha256: str = "") -> ReadFilm:
+    """A film that is not one for this model."""
+    return ReadFilm(film, sha256, status=Status.REFUSED, reason=reason(code, detail))
+
+
+def failed(
+    film: str,
+    error: UnreadableFilm,
+    sha256: str = "",
+    header: Header | None = None,
+    seconds: float = 0.0,
+) -> ReadFilm:
+    """A film that could not be read."""
+    why = reason(error.code, error.detail)
+    return ReadFilm(film, sha256, header or Header(), Status.FAILED, why, seconds=seconds)

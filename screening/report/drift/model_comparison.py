@@ -1,0 +1,167 @@
+"""A night compared with the films that its model was evaluated on."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from screening.model.drift_baseline import QUANTILES, WARNINGS, Reference, Spread
+from screening.report.drift.control_charts import Limits, Point, ks, psi, share_of
+from screening.report.drift.night_comparison import (
+    ALL,
+    FEWEST,
+    NAMES,
+    POSITIVE_RATE,
+    REFERENCE,
+    TONIGHT,
+    Drift,
+    with_last_nights,
+)
+from screening.report.drift.profile import SCALES, Profile, aligned, merged
+from screening.results import INPUT_COLUMNS
+
+#: Share of the films by which refusals or a warning must exceed the reference, beside not being
+#: chance: every site differs a little from where a model was made, and that is no news each night.
+LARGE: Final = 0.05
+
+_line = partial(Drift, against=REFERENCE, window=TONIGHT)
+
+
+def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drift]:
+    """Compare a night with a model's reference.
+
+    The share called pneumonia and the scores are shown and are no breach: in a training collection
+    pneumonia is as frequent as its makers chose. Typical values may lie anywhere where nine of ten
+    of the reference's films do.
+    """
+    if reference is None:
+        yield _nothing(night, "The model has no reference to compare with.")
+    elif night.offered < FEWEST:
+        yield _nothing(night, f"{night.offered} films are too few; {FEWEST} are needed.")
+    else:
+        yield from _Comparison(night, reference).lines()
+
+
+def _nothing(night: Profile, sentence: str) -> Drift:
+    return _line(measure=ALL, n=night.offered, sentence=sentence)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A night, and what its model saw when it was made."""
+
+    night: Profile
+    reference: Reference
+
+    def lines(self) -> Iterator[Drift]:
+        """Rates, scores and typical values, as far as they are known."""
+        night, reference = self.night, self.reference
+        yield from self._rate(
+            "refusal_rate", night.refused, night.offered, reference.refused, reference.n
+        )
+        if not night.scored:
+            return
+        for code in WARNINGS:
+            count = night.warnings.get(code, 0)
+            yield from self._rate(
+                code, count, night.scored, reference.warnings[code], reference.scored
+            )
+        yield from self._scores()
+        yield from self._typical("domain_distance", reference.distance)
+        for name, column in INPUT_COLUMNS.items():
+            yield from self._typical(column, reference.inputs[name])
+
+    def _rate(self, name: str, k: int, n: int, k0: int, n0: int) -> Iterator[Drift]:
+        point = Point.share(k, n)
+        chance = share_of(Limits.around(Point.share(k0, n0), (), point.error).high)
+        high = max(chance, k0 / n0 + LARGE)
+        what = f"{NAMES[name]} is {k / n:.3g}; of the model's reference films it was {k0 / n0:.3g}"
+        yield _line(
+            measure=name,
+            value=k / n,
+            expected=k0 / n0,
+            high=high,
+            n=n,
+            breach=k / n > high,
+            sentence=f"{what}, and up to {high:.3g} is allowed for.",
+        )
+
+    def _scores(self) -> Iterator[Drift]:
+        night, reference = self.night, self.reference
+        n = night.scored
+        shown = "It depends on how frequent pneumonia is, so it has no limit."
+        yield _line(
+            measure=POSITIVE_RATE,
+            value=night.called / n,
+            expected=reference.positive_rate,
+            n=n,
+            sentence=f"{NAMES[POSITIVE_RATE]} is {night.called / n:.3g}; of the model's reference "
+            f"films it was {reference.positive_rate:.3g}. {shown}",
+        )
+        scale = SCALES["probability"]
+        known = Counter(scale.bin(float(p)) for p in reference.probabilities)
+        _lowest, (mine, theirs) = aligned(
+            "probability", night, Profile(histograms={"probability": known})
+        )
+        if not mine.sum():
+            return
+        figures = {"ks": ks(mine, theirs)[0], "psi": psi(mine, theirs)[0]}
+        for name, value in figures.items():
+            yield _line(
+                measure=name,
+                value=value,
+                n=n,
+                sentence=f"{NAMES[name]} is {value:.3g} from the model's reference. {shown}",
+            )
+
+    def _typical(self, name: str, spread: Spread) -> Iterator[Drift]:
+        lowest, (films,) = aligned(name, self.night)
+        n = int(films.sum())
+        if not n:
+            return
+        scale = SCALES[name]
+        at = lowest + int(np.searchsorted(np.cumsum(films), n / 2))
+        value = scale.value(float(scale.middle(np.array([at]))[0]))
+        low, high = spread.quantiles[0], spread.quantiles[-1]
+        # The middle of a bin is not beyond what lies in the same bin.
+        breach = not scale.bin(low) <= at <= scale.bin(high)
+        yield _line(
+            measure=name,
+            value=value,
+            expected=spread.quantiles[len(QUANTILES) // 2],
+            low=low,
+            high=high,
+            n=n,
+            breach=breach,
+            sentence=f"{NAMES[name]} (median) is {value:.3g}; nine of ten of the model's reference films "
+            f"lay between {low:.3g} and {high:.3g}.",
+        )
+
+
+def control(
+    tonight: Profile, earlier: Sequence[Profile], reference: Reference | None
+) -> list[Drift]:
+    """Compare a night with the last ones of its site and with its model's reference.
+
+    Args:
+        tonight: so few films that they are no night go together with those of the nights before.
+        earlier: nights of the same site and model, oldest first.
+        reference: from the model's card.
+    """
+    nights = list(map(merged, _together([tonight, *reversed(earlier)])))
+    return [*with_last_nights(nights), *with_reference(nights[0], reference)]
+
+
+def _together(profiles: Iterable[Profile]) -> Iterator[list[Profile]]:
+    """Neighbours that are enough films for a night, but for the last ones."""
+    night: list[Profile] = []
+    for profile in profiles:
+        night.append(profile)
+        if sum(each.offered for each in night) >= FEWEST:
+            yield night
+            night = []
+    if night:
+        yield night

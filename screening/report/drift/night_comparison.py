@@ -1,0 +1,410 @@
+"""A night compared with the last nights of its site."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from screening.errors import ReportError
+from screening.model.drift_baseline import WARNINGS
+from screening.report.drift.control_charts import (
+    WIDTH,
+    Limits,
+    Point,
+    ks,
+    ks_limit,
+    overdispersion,
+    psi,
+    psi_limit,
+    share_of,
+    width_for,
+)
+from screening.report.drift.profile import SCALES, Profile, aligned, merged
+from screening.results import INPUT_COLUMNS, LINE_END, cell, text
+
+DRIFT: Final = "drift.csv"
+
+#: What a night is compared with.
+REFERENCE: Final = "reference"
+NIGHTS: Final = "last nights"
+
+TONIGHT: Final = "tonight"
+THREE: Final = "last three nights"
+
+#: Films without which nothing is compared: a study has a few, and waits for others.
+FEWEST: Final = 60
+
+POSITIVE_RATE: Final = "positive_rate"
+
+#: What is compared, by its name for people; ``all`` where nothing can be.
+NAMES: Final = {
+    POSITIVE_RATE: "The share called pneumonia",
+    "refusal_rate": "The share of pictures refused",
+    "out_of_domain": "The share of films unlike those of the training",
+    "inverted": "The share of films that look inverted",
+    "rotated": "The share of films that do not look upright",
+    "ks": "The largest distance of the score distribution (KS)",
+    "psi": "The stability index of the score distribution (PSI)",
+    "domain_distance": "The typical distance from the training films",
+    "grey_mean": "The typical mean grey value",
+    "grey_sd": "The typical contrast",
+    "black": "The typical share of black pixels",
+    "white": "The typical share of white pixels",
+    "sharpness": "The typical sharpness",
+    "views": "The share of the view",
+    "scanners": "The share of the manufacturer",
+}
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One comparison; the fields are the columns of ``drift.csv``, in this order.
+
+    Attributes:
+        measure: one of :data:`NAMES`, or :data:`ALL`.
+        against: :data:`REFERENCE` or :data:`NIGHTS`.
+        window: :data:`TONIGHT` or :data:`THREE`.
+        value: None where there is none.
+        expected: what it is compared with; None if there is nothing to compare with.
+        low: lower control limit; None if there is none.
+        high: upper control limit; None if there is none.
+        n: films that the value is of.
+        breach: the value is beyond a limit.
+        sentence: the same for people. It may name a view or a manufacturer; a log must not.
+    """
+
+    measure: str
+    against: str
+    window: str
+    value: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    breach: bool = False
+    sentence: str
+
+
+COLUMNS: Final = tuple(each.name for each in fields(Drift))
+_NUMBERS: Final = ("value", "expected", "low", "high")
+
+
+def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
+    """Write ``drift.csv`` into `folder`; what is not known is an empty cell."""
+    with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(COLUMNS)
+        writer.writerows(cells(line) for line in lines)
+
+
+def read_drift(folder: Path) -> list[Drift]:
+    """The lines of a report; none if it has no ``drift.csv``.
+
+    Raises:
+        ReportError: if the file is damaged.
+    """
+    path = folder / DRIFT
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_line(values) for values in csv.DictReader(file)]
+    except (AttributeError, csv.Error, KeyError, OSError, TypeError, ValueError) as error:
+        raise ReportError(f"{path} is damaged: {error}") from error
+
+
+def cells(line: Drift) -> list[str]:
+    """A line as it stands in a CSV."""
+    return [_cell(value) for value in vars(line).values()]
+
+
+def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:
+    """The lines that somebody should look at."""
+    return (line for line in lines if line.breach)
+
+
+def _line(values: Mapping[str, str]) -> Drift:
+    numbers = {name: float(values[name]) if values[name] else None for name in _NUMBERS}
+    return Drift(
+        measure=text(values["measure"]),
+        against=text(values["against"]),
+        window=text(values["window"]),
+        n=int(values["n"]),
+        breach=bool(values["breach"]),
+        sentence=text(values["sentence"]),
+        **numbers,
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "breach" if value else ""
+    return f"{value:.6g}" if isinstance(value, float) else cell(value)
+
+
+#: Nights that are compared with.
+BASELINE: Final = 30
+
+#: Nights without which limits cannot be drawn: by how much they differ would not be known.
+FEWEST_NIGHTS: Final = 5
+
+#: Films of theirs: with fewer, a rate of one in ten would be known to a fifth of itself at best.
+FEWEST_FILMS: Final = 300
+
+#: Standard errors to the limits of the positive rate. If pneumonia becomes twice as frequent, one in
+#: ten before, a night of 100 films shows it by three standard errors and three nights by five, so
+#: these are narrower than the limits of what shows itself at once.
+RATE_WIDTHS: Final = {TONIGHT: 3.2, THREE: 2.5}
+
+#: Nights of the longer window: what is too little to be seen in one.
+_LONG: Final = 3
+
+#: Measures of which typical values are compared.
+TYPICAL: Final = ("domain_distance", *INPUT_COLUMNS.values())
+
+# A film beyond these shares of the baseline counts as if it lay there: no single one makes an alarm.
+_PULLED_IN: Final = (0.05, 0.95)
+
+#: A count of films, and how many films it is a count of.
+_Count = Callable[[Profile], tuple[int, int]]
+
+
+def _warned(code: str) -> _Count:
+    return lambda profile: (profile.warnings.get(code, 0), profile.scored)
+
+
+SHARES: Final[Mapping[str, _Count]] = {
+    POSITIVE_RATE: lambda profile: (profile.called, profile.scored),
+    "refusal_rate": lambda profile: (profile.refused, profile.offered),
+    **{code: _warned(code) for code in WARNINGS},
+}
+
+MIXES: Final[Mapping[str, Callable[[Profile], Mapping[str, int]]]] = {
+    "views": lambda profile: profile.views,
+    "scanners": lambda profile: profile.scanners,
+}
+
+
+def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
+    """Compare the newest night, and the newest three as one, with those before.
+
+    Args:
+        nights: newest first, each of :data:`~screening.report.drift.night_comparison.FEWEST` films or more.
+    """
+    yield from _Comparison(TONIGHT, nights[0], _before(nights, 1)).lines()
+    if len(nights) >= _LONG:
+        yield from _Comparison(THREE, merged(nights[:_LONG]), _before(nights, _LONG)).lines()
+
+
+def plain_values(profile: Profile) -> dict[str, float]:
+    """Rates and typical values of a night that is compared with nothing, by measure."""
+    counts = {name: count(profile) for name, count in SHARES.items()}
+    rates = {name: k / n for name, (k, n) in counts.items() if n}
+    pulled = {name: _PulledIn.of(name, profile) for name in TYPICAL}
+    return rates | {
+        name: SCALES[name].value(mean.whole.at) for name, mean in pulled.items() if mean is not None
+    }
+
+
+def _before(nights: Sequence[Profile], window: int) -> list[Profile]:
+    before = islice(nights, window, window + BASELINE)
+    # The oldest may be what is left of one.
+    return [night for night in before if night.offered >= FEWEST]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A night, or several as one, and those before."""
+
+    window: str
+    night: Profile
+    before: Sequence[Profile]
+
+    def lines(self) -> Iterator[Drift]:
+        """Rates, scores, typical values and mixes, as far as they are known; or why not."""
+        whole = merged(self.before)
+        if len(self.before) < FEWEST_NIGHTS or whole.offered < FEWEST_FILMS:
+            yield self._nothing(
+                f"Nothing to compare with yet: {whole.offered} films of {len(self.before)} earlier "
+                f"nights are known here; {FEWEST_FILMS} of {FEWEST_NIGHTS} are needed."
+            )
+        elif self.night.offered < FEWEST:
+            yield self._nothing(f"{self.night.offered} films are too few; {FEWEST} are needed.")
+        else:
+            for name, count in SHARES.items():
+                yield from self._share(name, count, whole)
+            yield from self._scores(whole)
+            for name in TYPICAL:
+                yield from self._typical(name, whole)
+            for name, mix in MIXES.items():
+                yield from self._mix(name, mix, whole)
+
+    def _nothing(self, sentence: str) -> Drift:
+        n = self.night.offered
+        return Drift(measure=ALL, against=NIGHTS, window=self.window, n=n, sentence=sentence)
+
+    def _share(self, name: str, count: _Count, whole: Profile) -> Iterator[Drift]:
+        (k, n), (k0, n0) = count(self.night), count(whole)
+        if not n or not n0:
+            return
+        point = Point.share(k, n)
+        width = RATE_WIDTHS[self.window] if name == POSITIVE_RATE else WIDTH
+        limits = self._limits(count, whole, point, width)
+        yield self._line(
+            name,
+            k / n,
+            k0 / n0,
+            (share_of(limits.low), share_of(limits.high)),
+            n,
+            limits.breached_by(point),
+        )
+
+    def _limits(self, count: _Count, whole: Profile, point: Point, width: float) -> Limits:
+        return Limits.around(Point.share(*count(whole)), self._points(count), point.error, width)
+
+    def _points(self, count: _Count) -> list[Point]:
+        return [Point.share(*count(night)) for night in self.before if count(night)[1]]
+
+    def _scores(self, whole: Profile) -> Iterator[Drift]:
+        lowest, (night, baseline) = aligned("probability", self.night, whole)
+        n, n0 = int(night.sum()), int(baseline.sum())
+        if not n or not n0:
+            return
+        distance, cut = ks(night, baseline)
+
+        def below(profile: Profile) -> tuple[int, int]:
+            scores = profile.histograms["probability"]
+            return sum(scores[at] for at in scores if at <= lowest + cut), profile.scored
+
+        spread = overdispersion(self._points(below))
+        limit = ks_limit(n, n0, spread)
+        yield self._line("ks", distance, None, (None, limit), n, distance > limit)
+        index, bins = psi(night, baseline)
+        limit = psi_limit(n, n0, bins, spread)
+        yield self._line("psi", index, None, (None, limit), n, index > limit)
+
+    def _typical(self, name: str, whole: Profile) -> Iterator[Drift]:
+        pulled = _PulledIn.of(name, whole)
+        point = pulled and pulled.mean(self.night)
+        if not pulled or not point:
+            return
+        nights = [mean for night in self.before if (mean := pulled.mean(night))]
+        limits = Limits.around(pulled.whole, nights, point.error)
+        value, expected, low, high = map(
+            SCALES[name].value, (point.at, pulled.whole.at, limits.low, limits.high)
+        )
+        n = sum(self.night.histograms[name].values())
+        yield self._line(name, value, expected, (low, high), n, limits.breached_by(point))
+
+    def _mix(
+        self, name: str, mix: Callable[[Profile], Mapping[str, int]], whole: Profile
+    ) -> Iterator[Drift]:
+        """The class whose share has moved most; the more there are, the further one may by chance."""
+        classes = sorted({*mix(self.night), *mix(whole)})
+        if len(classes) < 2:
+            return
+        width = width_for(len(classes))
+
+        def moved(which: str) -> tuple[tuple[float, float], Drift]:
+            def count(profile: Profile) -> tuple[int, int]:
+                return mix(profile).get(which, 0), profile.offered
+
+            (k, n), (k0, n0) = count(self.night), count(whole)
+            point = Point.share(k, n)
+            limits = self._limits(count, whole, point, width)
+            ends = (share_of(limits.low), share_of(limits.high))
+            line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
+            # Of two classes what one gains the other loses; the new one is named.
+            return (round(limits.nearness(point), 3), k / n), line
+
+        yield max(map(moved, classes), key=itemgetter(0))[1]
+
+    def _line(
+        self,
+        name: str,
+        value: float,
+        expected: float | None,
+        limits: tuple[float | None, float],
+        n: int,
+        breach: bool,
+        which: str | None = None,
+    ) -> Drift:
+        low, high = limits
+        return Drift(
+            measure=name,
+            against=NIGHTS,
+            window=self.window,
+            value=value,
+            expected=expected,
+            low=low,
+            high=high,
+            n=n,
+            breach=breach,
+            sentence=_sentence(name, self.window, value, expected, limits, which),
+        )
+
+
+@dataclass(frozen=True)
+class _PulledIn:
+    """Means of a measure of whose films those far out were pulled in.
+
+    Attributes:
+        low: bins below it count as this one.
+        high: bins above it count as this one.
+        sd: of the baseline's films, as the measure is binned; at least a bin.
+        whole: mean of the baseline.
+    """
+
+    name: str
+    low: int
+    high: int
+    sd: float
+    whole: Point
+
+    @classmethod
+    def of(cls, name: str, baseline: Profile) -> "_PulledIn | None":
+        """As a baseline has it; None if it does not know the measure."""
+        lowest, (films,) = aligned(name, baseline)
+        if not films.sum():
+            return None
+        share = np.cumsum(films) / films.sum()
+        low, high = (lowest + int(np.searchsorted(share, end)) for end in _PULLED_IN)
+        scale = SCALES[name]
+        middles = scale.middle(np.clip(np.arange(lowest, lowest + len(films)), low, high))
+        mean = float(np.average(middles, weights=films))
+        sd = max(scale.width, float(np.sqrt(np.average((middles - mean) ** 2, weights=films))))
+        return cls(name, low, high, sd, Point(mean, sd / float(np.sqrt(films.sum()))))
+
+    def mean(self, profile: Profile) -> Point | None:
+        """Of a night; None if it does not know the measure."""
+        lowest, (films,) = aligned(self.name, profile)
+        if not films.sum():
+            return None
+        bins = np.clip(np.arange(lowest, lowest + len(films)), self.low - 1, self.high + 1)
+        mean = float(np.average(SCALES[self.name].middle(bins), weights=films))
+        return Point(mean, self.sd / float(np.sqrt(films.sum())))
+
+
+def _sentence(
+    name: str,
+    window: str,
+    value: float,
+    expected: float | None,
+    limits: tuple[float | None, float],
+    which: str | None,
+) -> str:
+    what = NAMES[name] if which is None else f"{NAMES[name]} {which or 'unknown'}"
+    when = window if window == TONIGHT else f"on the {window}"
+    low, high = limits
+    if expected is None:
+        return f"{what} is {value:.3g} {when}; chance explains up to {high:.3g}."
+    return (
+        f"{what} is {value:.3g} {when}; on the nights before it was {expected:.3g}, and chance "
+        f"explains {low or 0:.3g} to {high:.3g}."
+    )

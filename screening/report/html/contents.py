@@ -1,0 +1,127 @@
+"""What the page of a report shows."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from screening.audit import EVALUATES, Event
+from screening.report.drift.night_comparison import Drift
+from screening.report.metrics import Scored
+from screening.report.operating_points import Point
+from screening.report.summary import Line
+from screening.results import NORMAL, PNEUMONIA, Row, Status
+
+_CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is known when a report is written. What is missing, the page leaves out.
+
+    Attributes:
+        rows: one a film, with labels and outcomes.
+        lines: of the summary; looked up by metric, subset and unit.
+        points: what each threshold would mean.
+        scored: films with a label and an answer; None without any.
+        facts: about the job, by name: when, by whom, with what; shown as they are, in this order.
+        label_problems: lines of the labels file that were not used, counted by kind.
+        drift: what tonight is compared with; empty if there is nothing to compare with yet.
+    """
+
+    rows: Sequence[Row]
+    lines: Sequence[Line] = ()
+    points: Sequence[Point] = ()
+    scored: Scored | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    label_problems: Mapping[str, int] = field(default_factory=dict)
+    drift: Sequence[Drift] = ()
+
+    @cached_property
+    def statuses(self) -> Counter[Status]:
+        """How many files have which status."""
+        return Counter(row.status for row in self.rows)
+
+    @cached_property
+    def answered(self) -> list[Row]:
+        """Rows with a probability."""
+        return [row for row in self.rows if row.probability is not None]
+
+    @cached_property
+    def called(self) -> list[Row]:
+        """Films called pneumonia, the highest probability first."""
+        return sorted(
+            (row for row in self.answered if row.prediction == PNEUMONIA),
+            key=lambda row: (-(row.probability or 0), row.film),
+        )
+
+    @cached_property
+    def warnings(self) -> Counter[str]:
+        """How many films with a probability have which warning, by its code."""
+        return Counter(code for row in self.answered for code in set(_CODE.findall(row.warnings)))
+
+    @property
+    def called_normal(self) -> int:
+        """How many films were called normal."""
+        return sum(row.prediction == NORMAL for row in self.answered)
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """From which probability on a film was called pneumonia; None without an answer."""
+        return next((row.threshold for row in self.answered if row.threshold is not None), None)
+
+
+#: The name of the fact of how common pneumonia is where the probabilities hold.
+PREVALENCE: Final = "Probabilities hold at a prevalence of"
+
+
+def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> dict[str, str]:
+    """Facts by name, in the order of the page; what is not known is left out.
+
+    Args:
+        events: what happened to the job; those of films are not needed.
+        finished: when the report is written; UTC, ISO 8601.
+    """
+    first: dict[str, Event] = {}
+    for event in events:
+        first.setdefault(event.event, event)
+    submitted, started, listed = (first.get(name) for name in ("submitted", "started", "listed"))
+    known = _named(submitted.detail if submitted else "") | _named(
+        started.detail if started else ""
+    )
+    answered = next((row for row in rows if row.model), None)
+    threshold = next((row.threshold for row in rows if row.threshold is not None), None)
+    facts = {
+        "Job": submitted.subject if submitted else "",
+        "Folder": listed.detail.partition(", folder ")[2] if listed else "",
+        "Evaluation of": _evaluated(first.get(EVALUATES)),
+        "Submitted (UTC)": _moment(submitted.at if submitted else ""),
+        "Started (UTC)": _moment(started.at if started else ""),
+        "Finished (UTC)": _moment(finished),
+        "User": known.get("user", ""),
+        "Host": known.get("host", ""),
+        "Model": answered.model if answered else "",
+        "Model's hash": answered.model_sha256 if answered else "",
+        "Runtime": answered.runtime if answered else "",
+        "Threshold": f"{threshold:.6g}" if threshold is not None else known.get("threshold", ""),
+        PREVALENCE: known.get("prevalence", ""),
+        "Labels": first["labels"].detail if "labels" in first else "",
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _evaluated(event: Event | None) -> str:
+    return f"{event.subject}, chain head {event.sha256[:16]}" if event else ""
+
+
+def _named(detail: str) -> dict[str, str]:
+    """``user ada, host ward-3`` by name."""
+    pairs = (part.partition(" ") for part in detail.split(", "))
+    return {name: value for name, _, value in pairs if value}
+
+
+def _moment(at: str) -> str:
+    """A time to the second, for people."""
+    return at[:19].replace("T", " ")

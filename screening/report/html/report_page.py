@@ -1,0 +1,278 @@
+"""The page of a report."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from screening.model.lungs import CODES
+from screening.report.drift.night_comparison import Drift
+from screening.report.html import film_lists
+from screening.report.html.components import DASH, counted, point_rows, render, shown
+from screening.report.html.contents import PREVALENCE, Contents
+from screening.report.html.figures import draw_figures
+from screening.report.html.film_lists import Album
+from screening.report.html.tables import performance_table, subset_tables, too_many
+from screening.results import COLUMNS, NORMAL, PNEUMONIA, WARNINGS, Status
+
+_FILES: Final = {
+    "predictions.csv": "One line for each file of the folder: what was read, what the model says, and why not.",
+    "summary.csv": "Counts and, with labels, metrics with 95 % intervals; for all films and by subset.",
+    "operating_points.csv": "What each threshold would mean on the labelled films.",
+    "labels.csv": "Lines of the labels file that were not used, and why.",
+    "drift.csv": "The night beside what was expected of it.",
+    "profile.json": "The night in figures, by which later nights are compared.",
+    "audit.csv": "What happened, when and by whom: a chain of hashes that ends with those of all other files.",
+    "heatmaps": "Where the model sees pneumonia, one PNG for each scored film; a line around the lungs, if they were looked for.",
+    "thumbnails": "Each scored film as the model saw it, small; with the same line.",
+    "figures": "The figures of this page.",
+}
+#: Written after the page.
+_LATER: Final = ("audit.csv", "figures")
+
+#: By column of ``predictions.csv``.
+MEANINGS: Final = {
+    "film": "path in the folder that was screened",
+    "sha256": "hash of the file",
+    "status": "scored, refused, failed or duplicate",
+    "reason": "a code and a sentence, for every status but scored",
+    "probability": "calibrated probability of pneumonia, 0 to 1",
+    "prediction": "NORMAL or PNEUMONIA: whether the probability reaches the threshold",
+    "threshold": "from which probability on a film is called pneumonia",
+    "label": "what the labels file says",
+    "outcome": "TP, FP, TN or FN: prediction against label",
+    "patient": "keyed hash of the patient's identifier",
+    "view": "view position of the header, such as PA",
+    "modality": "modality of the header, such as DX",
+    "model": "architecture and version",
+    "model_sha256": "hash of the bundle",
+    "screened_at": "when, in UTC",
+    "seconds": "what the film cost",
+    "runtime": "what ran the model",
+    "instance": "keyed hash of the SOP Instance UID",
+    "study": "keyed hash of the Study Instance UID",
+    "sex": "of the header",
+    "age_band": "from the age in the header",
+    "manufacturer": "of the scanner",
+    "warnings": "what a reader of the probability should know",
+    "tensor_sha256": "hash of what the model was shown",
+    "frontal": "how much the picture looks like a frontal chest film, 0 to 1",
+    "domain_distance": "how unlike the training films it is; beyond 1 there is a warning",
+    "heatmap": "path of the heat map",
+    "grey_mean": "mean of the grey values that the model was shown",
+    "grey_sd": "their standard deviation",
+    "black": "share of black pixels",
+    "white": "share of white pixels",
+    "sharpness": "mean change from a pixel to its neighbours",
+    "thumbnail": "path of the thumbnail",
+    "lung_evidence": "share of the evidence for pneumonia that lies inside the lungs, 0 to 1",
+    "lung_area": "share of the film that is lung, 0 to 1",
+    "decoding": "full, or what brought a large film down sooner, and by how much",
+}
+
+
+def files(report: Path) -> list[tuple[str, str]]:
+    """The files and folders of a report with what is in them."""
+    return [
+        (name, about)
+        for name, about in _FILES.items()
+        if name in _LATER or (report / name).exists()
+    ]
+
+
+def columns() -> list[tuple[str, str]]:
+    """The columns of ``predictions.csv`` with what they mean."""
+    return [(name, MEANINGS[name]) for name in COLUMNS]
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """The lungs on the films of a night.
+
+    Attributes:
+        films: on which they were looked for.
+        evidence: median `lung_evidence` of the films called pneumonia; None if none has it.
+        called: films that this median is of.
+        warnings: sentence, code and number of films for each code.
+    """
+
+    films: int
+    evidence: float | None
+    called: int
+    warnings: Sequence[tuple[str, str, int]]
+
+
+def lungs_of(contents: Contents) -> Lungs | None:
+    """The lungs of the films of a report; None if no film was searched for lungs."""
+    films = sum(row.lung_area is not None for row in contents.rows)
+    if not films:
+        return None
+    shares = [row.lung_evidence for row in contents.called if row.lung_evidence is not None]
+    return Lungs(
+        films=films,
+        evidence=median(shares) if shares else None,
+        called=len(shares),
+        warnings=[(WARNINGS[code], code, contents.warnings[code]) for code in CODES],
+    )
+
+
+#: Fewer films of a class tell little of a model.
+_FEW: Final = 10
+
+_UNREACHED: Final = "not_screened"
+_DRIFTED: Final = 10
+
+
+def notices(contents: Contents) -> list[str]:
+    """Sentences, the gravest first; empty if nothing needs attention."""
+    return [
+        *_failures(contents),
+        *_refusals(contents),
+        *_drift(contents),
+        *_warnings(contents),
+        *_labels(contents),
+    ]
+
+
+def _failures(contents: Contents) -> Iterator[str]:
+    failed = [row for row in contents.rows if row.status is Status.FAILED]
+    unreached = sum(row.reason.startswith(_UNREACHED) for row in failed)
+    if not contents.rows:
+        yield "The folder held no file. If films were expected, look where they went."
+    if unreached:
+        yield (
+            f"The job was stopped: too many films failed. {counted(unreached, 'film was', 'films were')} "
+            "not reached, and nothing is known of them. Find the cause (the reasons are below); then "
+            "screening jobs retry screens them."
+        )
+    if len(failed) > unreached:
+        films = counted(len(failed) - unreached, "film has", "films have")
+        yield f"{films} no answer because of a fault. Somebody has to look at them in another way."
+
+
+def _refusals(contents: Contents) -> Iterator[str]:
+    refused = contents.statuses[Status.REFUSED]
+    if refused > len(contents.answered):
+        yield (
+            f"More files were refused ({refused:,}) than scored ({len(contents.answered):,}). Is this "
+            "the right folder?"
+        )
+
+
+def _drift(contents: Contents) -> Iterator[str]:
+    breaches = [line for line in contents.drift if line.breach]
+    for line in breaches[:_DRIFTED]:
+        yield f"Unlike what was expected: {shown(line.sentence, 300)}"
+    if len(breaches) > _DRIFTED:
+        yield f"{counted(len(breaches) - _DRIFTED, 'more comparison')} with a breach: see Drift."
+
+
+def _warnings(contents: Contents) -> Iterator[str]:
+    codes = contents.warnings
+    for code, sentence in WARNINGS.items():
+        if codes[code]:
+            yield (
+                f"{counted(codes[code], 'scored film has', 'scored films have')} the warning "
+                f"{code}: {sentence}."
+            )
+
+
+def _labels(contents: Contents) -> Iterator[str]:
+    unused = sum(contents.label_problems.values())
+    if unused:
+        kinds = ", ".join(
+            f"{kind.replace('_', ' ')} {number:,}"
+            for kind, number in contents.label_problems.items()
+            if number
+        )
+        yield f"{counted(unused, 'line')} of the labels file could not be used: {kinds}."
+    if contents.scored is None:
+        return
+    positives = int(contents.scored.positive.sum())
+    negatives = len(contents.scored.positive) - positives
+    if min(positives, negatives) < _FEW:
+        yield (
+            f"Of the films with a label and an answer {positives:,} show {PNEUMONIA.lower()} and "
+            f"{negatives:,} do not: so few say little about sensitivity and specificity."
+        )
+
+
+PAGE: Final = "report.html"
+
+_UNANSWERED: Final = (Status.FAILED, Status.REFUSED, Status.DUPLICATE)
+
+#: Lines of the table of drift.
+_DRIFT: Final = 200
+
+
+def write_page(folder: Path, contents: Contents) -> None:
+    """Write ``report.html`` and ``figures/*.png`` into a report that is being written.
+
+    The page stays below 5 MB, however many films there are: its lists say where they end.
+
+    Args:
+        folder: holds the other files of the report, and the pictures that the rows name.
+
+    Raises:
+        OSError: if something cannot be read or written.
+    """
+    album = Album(folder)
+    work = film_lists.work_list(contents, album)
+    near, near_number, near_range = film_lists.near_threshold(contents, album)
+    page = render(
+        "report.html.j2",
+        contents=contents,
+        status=Status,
+        classes=(NORMAL, PNEUMONIA),
+        facts=[(name, shown(value)) for name, value in contents.facts.items()],
+        threshold=DASH if contents.threshold is None else f"{contents.threshold:.6g}",
+        prevalence=contents.facts.get(PREVALENCE, ""),
+        notices=notices(contents),
+        lungs=lungs_of(contents),
+        work=work,
+        near=near,
+        near_number=near_number,
+        near_range=near_range,
+        limits=film_lists,
+        performance=performance_table(contents.lines),
+        subsets=subset_tables(contents.lines),
+        too_many=too_many(contents.lines),
+        points=point_rows([point.as_dict() for point in contents.points]),
+        reasons={status.value: film_lists.reasons(contents, status) for status in _UNANSWERED},
+        drift=_drift_rows(contents),
+        figures=draw_figures(folder, contents),
+        files=files(folder),
+        columns=columns(),
+    )
+    # A file's name may hold what is no text; the page shows a question mark for it.
+    (folder / PAGE).write_text(page, encoding="utf-8", errors="replace")
+
+
+def _drift_rows(contents: Contents) -> list[dict[str, str]]:
+    """Comparisons as the table shows them, those with a breach first."""
+    ranked = sorted(contents.drift, key=lambda line: not line.breach)
+    return [
+        {
+            "sentence": shown(line.sentence, 300),
+            "window": line.window,
+            "value": _measured(line.value),
+            "expected": _measured(line.expected),
+            "limits": _limits(line),
+            "n": f"{line.n:,}",
+            "breach": "breach" if line.breach else "",
+        }
+        for line in ranked[:_DRIFT]
+    ]
+
+
+def _limits(line: Drift) -> str:
+    low, high = _measured(line.low), _measured(line.high)
+    if line.low is None:
+        return DASH if line.high is None else f"up to {high}"
+    return f"from {low}" if line.high is None else f"{low} to {high}"
+
+
+def _measured(value: float | None) -> str:
+    """Three digits: what is measured may be a share, or a millionth of one."""
+    return DASH if value is None else f"{value:.3g}"

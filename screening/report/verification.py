@@ -1,0 +1,265 @@
+"""Is a report still what it was when it was written? Every byte that is not is found and named."""
+
+import csv
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Final
+
+from screening.audit import (
+    AUDIT,
+    DRAWN,
+    EVALUATES,
+    SIGNATURE,
+    WRITING,
+    WRITTEN,
+    Event,
+    History,
+    read_audit,
+)
+from screening.errors import ReportError
+from screening.files import text_of
+from screening.results import PREDICTIONS, Status, text
+
+#: Bytes of an Ed25519 signature (RFC 8032, section 5.1.6).
+_SIGNATURE_BYTES: Final = 64
+_STATUSES: Final = frozenset(status.value for status in Status)
+_NEEDED: Final = ("film", "sha256", "status", "reason", "probability", "prediction", "screened_at")
+_WRITTEN: Final = re.compile(r"(\d+) rows (.*)", re.DOTALL)
+_NAMED: Final = re.compile(r"([^ =]+)=([0-9a-f]{64})")
+
+#: Gives the bytes of a file of the report by its path in it; may raise OSError.
+Read = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One way in which a report is not as it was written.
+
+    Attributes:
+        file: path in the report; of a film where a film is screened again.
+        what: stable code: ``broken_chain``, ``altered``, ``missing``, ``unknown``, ``unreadable``,
+            ``damaged``, ``row_count``, ``row_differs``; of a signature ``forged``; of films that are
+            screened again ``not_reproduced``, ``film_changed``, ``film_missing``, ``other_model``.
+        sentence: goes on where the file's name ends.
+        line: of the file, from 1; None where there is none.
+    """
+
+    file: str
+    what: str
+    sentence: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}, line {self.line}"
+        return f"{where}: {self.what}: {self.sentence}"
+
+
+def verify(folder: Path) -> list[Problem]:
+    """Everything in which a report is not as it was written; empty if it is intact.
+
+    Whoever rewrites all of a report, its audit included, is not found: only a signature over the
+    chain's head protects against that. The bytes of ``audit.sig`` say nothing by themselves.
+    """
+    names: list[str] = []
+    hidden: dict[str, OSError] = {}
+    for name, error in _entries(folder):
+        if error is None:
+            names.append(name)
+        else:
+            hidden[name] = error
+    found = examine(names, lambda name: _read(folder / name))
+    # What lies in a folder that cannot be listed need not be missing.
+    told = [_unreadable(name or ".", error) for name, error in hidden.items()]
+    return told + [
+        one for one in found if one.what != "missing" or not one.file.startswith(tuple(hidden))
+    ]
+
+
+def intact(folder: Path) -> History:
+    """The history of a report that is as it was written.
+
+    Raises:
+        ReportError: naming the first problem of one that is not.
+    """
+    problems = verify(folder)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ReportError(
+            f"{folder} is not as it was written, so nothing is said of it; {problems[0]}{more}; "
+            "`screening verify` says all"
+        )
+    return read_audit((folder / AUDIT).read_bytes())
+
+
+def examine(names: Collection[str], read: Read) -> list[Problem]:
+    """The same for files that are read by `read`, wherever they are.
+
+    Args:
+        names: every file's path in the report, with POSIX slashes; that of an empty folder ends
+            with one.
+    """
+    if AUDIT not in names:
+        return [Problem(AUDIT, "missing", "is missing; without it this is no report")]
+    try:
+        history = read_audit(read(AUDIT))
+    except OSError as error:
+        return [_unreadable(AUDIT, error)]
+    chain = [Problem(AUDIT, "broken_chain", found.why, found.line) for found in history.breaks]
+    return [*chain, *examine_beside(names, read, history)]
+
+
+def examine_beside(names: Collection[str], read: Read, history: History) -> Iterator[Problem]:
+    """What the audit says of the other files, against what is there.
+
+    Only lines that are as they were written are believed; where others are not, a file that no
+    line names may have been named by one of them.
+    """
+    named = _named(history.events)
+    for name in sorted(named.keys() | set(names) - {AUDIT}):
+        if name not in names:
+            yield Problem(text_of(name), "missing", "is missing")
+        elif name == SIGNATURE or name in named:
+            yield from _content(name, read, named.get(name, ""), history)
+        elif not history.breaks:
+            why = f"is not among the files that {AUDIT} names"
+            yield Problem(text_of(name), "unknown", why)
+
+
+def written(history: History) -> str:
+    """How large an intact report is, when it was written, and by whom as far as it says."""
+    who = [event.detail for event in history.events if event.event == WRITING]
+    last = history.events[-1]
+    rows = last.detail.partition(" ")[0]
+    told = [f"{rows} rows, chain head {history.head}, written at {last.at}"]
+    if who:
+        told.append(f"by {who[-1]}")
+    if history.events[0].event == EVALUATES:
+        told.append(f"an evaluation of the report with the head {history.events[0].sha256}")
+    return ", ".join(told)
+
+
+def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[Problem]:
+    try:
+        content = read(name)
+    except OSError as error:
+        yield _unreadable(name, error)
+        return
+    if name == SIGNATURE:
+        if len(content) != _SIGNATURE_BYTES:
+            why = f"has {len(content)} bytes, a signature has {_SIGNATURE_BYTES}"
+            yield Problem(name, "damaged", why)
+        return
+    if hashlib.sha256(content).hexdigest() != sha256:
+        yield Problem(text_of(name), "altered", f"does not have the hash that {AUDIT} names")
+    if name == PREDICTIONS:
+        yield from _rows(content, history)
+
+
+def _named(events: Collection[Event]) -> Mapping[str, str]:
+    """Hash by name of the files that a report should have."""
+    named = {event.subject: event.sha256 for event in events if event.event == DRAWN}
+    for event in events:
+        if event.event == WRITTEN and (told := _WRITTEN.fullmatch(event.detail)):
+            pairs = map(_NAMED.fullmatch, told[2].split(" "))
+            named |= {pair[1]: pair[2] for pair in pairs if pair}
+    return named
+
+
+def _rows(content: bytes, history: History) -> Iterator[Problem]:
+    """The table against the history: they must tell the same of every film."""
+    events = [event for event in history.events if event.event in _STATUSES]
+    is_evaluation = any(event.event == EVALUATES for event in history.events[:1])
+    told = {event.subject: event for event in events}
+    rows = 0
+    try:
+        for line, event in _film_events(content):
+            rows += 1
+            if is_evaluation and not events:
+                continue
+            if event.subject not in told:
+                if not history.breaks:
+                    why = f"{AUDIT} tells of no such film, or there is another row of it"
+                    yield Problem(PREDICTIONS, "row_differs", why, line)
+            elif told.pop(event.subject) != event:
+                why = f"is not what {AUDIT} tells of this film"
+                yield Problem(PREDICTIONS, "row_differs", why, line)
+    except (csv.Error, KeyError, UnicodeDecodeError) as error:
+        yield Problem(PREDICTIONS, "damaged", f"cannot be understood: {error}")
+        return
+    if told:
+        why = f"lacks the rows of {len(told)} films, the first is {next(iter(told))}"
+        yield Problem(PREDICTIONS, "row_count", why)
+    for event in history.events:
+        stated = _WRITTEN.fullmatch(event.detail) if event.event == WRITTEN else None
+        if stated and int(stated[1]) != rows:
+            why = f"has {rows} rows, {AUDIT} says {stated[1]}"
+            yield Problem(PREDICTIONS, "row_count", why)
+
+
+def _film_events(content: bytes) -> Iterator[tuple[int, Event]]:
+    """Line and film of each row, as the history tells of it.
+
+    The columns are looked up by name: those that are not needed differ from version to version.
+
+    Raises:
+        KeyError: naming the column that is missing.
+    """
+    reader = csv.reader(StringIO(content.decode("utf-8"), newline=""))
+    header = next(reader, [])
+    lacking = [name for name in _NEEDED if name not in header]
+    if lacking:
+        raise KeyError(lacking[0])
+    places = [header.index(name) for name in _NEEDED]
+    line = reader.line_num + 1
+    for cells in reader:
+        if len(cells) != len(header):
+            raise csv.Error(f"line {line} has {len(cells)} cells, expected {len(header)}")
+        film, sha256, status, reason, probability, prediction, at = (
+            text(cells[place]) for place in places
+        )
+        detail = f"{probability} {prediction}" if probability else reason
+        yield line, Event(at, status, film, detail, sha256)
+        line = reader.line_num + 1
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, OSError | None]]:
+    """Path of every file, and of every empty folder; the error where a folder cannot be listed."""
+    waiting = [folder]
+    while waiting:
+        walked = waiting.pop()
+        name = "" if walked == folder else walked.relative_to(folder).as_posix() + "/"
+        try:
+            with os.scandir(walked) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            yield name, error
+            continue
+        if name and not entries:
+            yield name, None
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                yield name + entry.name, None
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file that is one: a link may lead to what changes later, a pipe never ends."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link")
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
+
+
+def _unreadable(name: str, error: OSError) -> Problem:
+    return Problem(text_of(name), "unreadable", f"cannot be read: {error.strerror}")

@@ -1,0 +1,291 @@
+"""The result of one file: class, status, reason, warnings, and its row in the report."""
+
+import csv
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from screening.errors import ReportError
+
+NORMAL: Final = "NORMAL"
+PNEUMONIA: Final = "PNEUMONIA"
+
+#: Index in this tuple = column of the model's score.
+CLASSES: Final = (NORMAL, PNEUMONIA)
+POSITIVE: Final = CLASSES.index(PNEUMONIA)
+
+
+#: What is wrong with the lung fields of a film: a warning, or with --refuse a refusal.
+_LUNGS: Final = {
+    "lungs_not_found": "No lungs were found on the film",
+    "lungs_cut_off": "The lungs are cut off at an edge of the film",
+    "lungs_small": "The lungs are small on the film",
+    "lungs_tilted": "The lungs are tilted",
+    "lungs_asymmetric": "One lung is much smaller than the other",
+}
+
+#: The file is no film that this model may read. That is an answer, not a fault.
+REFUSALS: Final = {
+    "not_image": "The file is not an image",
+    "not_followed": "The entry is not a regular file inside the folder",
+    "not_chest": "The header says that this is not a chest radiograph",
+    "lateral": "The header says that this is a lateral view; the model reads frontal views",
+    "too_small": "The film is too small to be read",
+    "blank": "The film is blank",
+    "not_frontal_chest": "The picture does not look like a frontal chest film",
+    **_LUNGS,
+}
+
+#: The file should be a film but could not be read.
+FAILURES: Final = {
+    "empty": "The file is empty",
+    "vanished": "The file disappeared after the job had listed it",
+    "unreadable": "The file could not be opened",
+    "not_decodable": "The image does not decode",
+    "unsupported": "The image format is not supported",
+    "too_large": "The film is larger than the limit",
+    "decode_timeout": "The decoder was stopped because it took too long",
+    "out_of_memory": "Decoding needs more memory than the limit",
+    "decoder_crashed": "The decoder crashed",
+    "killed_worker": "The film was in hand when its worker died, twice",
+    "no_score": "The model gave no valid probability",
+    "not_screened": "The job was stopped before it reached this film",
+}
+
+DUPLICATES: Final = {
+    "same_bytes": "Byte for byte the same file as",
+    "already_screened": "A finished job has scored this file",
+}
+
+#: The film has a probability, and something that its reader should know.
+WARNINGS: Final = {
+    "multi_frame": "Only the first frame was read",
+    "header_ignored": "What the header says of the grey values makes no sense and was not used",
+    "same_pixels": "The pixels are those of another film",
+    "out_of_domain": "The film is unlike those that the model was trained on",
+    "age_not_trained": "The model was trained on no patient of about this age",
+    "inverted": "The film looks like a negative: black and white seem to be exchanged",
+    "rotated": "The film does not look upright",
+    **_LUNGS,
+    "low_lung_evidence": "Most of the evidence for pneumonia lies outside the lungs",
+}
+
+_SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES | WARNINGS
+
+
+def reason(code: str, detail: str = "") -> str:
+    """Give the `reason` cell, ``code: Sentence (detail).``, its form.
+
+    Raises:
+        KeyError: if `code` is in no table; codes are part of the file format.
+    """
+    sentence = _SENTENCES[code]
+    return f"{code}: {sentence} ({detail})." if detail else f"{code}: {sentence}."
+
+
+PREDICTIONS: Final = "predictions.csv"
+
+
+class Status(StrEnum):
+    """What became of a film."""
+
+    SCORED = "scored"
+    REFUSED = "refused"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+
+
+#: Age bands in years, in order: the age at which the next band begins, and the name.
+AGE_BANDS: Final = (
+    *((5, "0-4"), (18, "5-17"), (40, "18-39"), (65, "40-64"), (80, "65-79")),
+    (math.inf, "80+"),
+)
+
+
+def age_band(years: float | None) -> str:
+    """The name of the band of an age in years; empty if the age is not known."""
+    if years is None:
+        return ""
+    return next(band for limit, band in AGE_BANDS if years < limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of ``predictions.csv``; the fields are its columns, in this order.
+
+    Attributes:
+        film: path relative to the folder, with POSIX slashes.
+        sha256: of the file, empty if it could not be read.
+        reason: stable code and sentence; empty for a scored film.
+        probability: calibrated P(pneumonia), six decimals.
+        label: class name, if a label was given.
+        outcome: TP, FP, TN or FN, if there are a label and a prediction.
+        patient: keyed hash.
+        screened_at: UTC, ISO 8601.
+        seconds: reading, decoding and this film's share of the batch.
+        runtime: target and runtime used.
+        instance: keyed hash of the SOP Instance UID.
+        study: keyed hash of the Study Instance UID.
+        warnings: separated by ``; ``.
+        tensor_sha256: of what the model was shown.
+        frontal: how much the picture looks like a frontal chest film, 0 to 1; four decimals.
+        domain_distance: how unlike the training films it is; beyond 1 there is a warning.
+        heatmap: path of the film's heat map in the report; empty if it has none.
+        thumbnail: path of the film as the model saw it, likewise.
+        grey_mean: of the grey values that the model was shown, 0..1; like the next four by
+            :func:`~screening.model.drift_baseline.input_statistics`, six decimals, of scored films.
+        grey_sd: their standard deviation.
+        black: share of black pixels.
+        white: share of white pixels.
+        sharpness: mean absolute Laplacian.
+        decoding: ``full``, or what reduced a large film sooner, and by how much: ``jpeg/2``,
+            ``jpeg2000/4``, ``mean/4``; empty if it was not decoded.
+        lung_evidence: share of the evidence for pneumonia that lies inside the lungs, 0 to 1, four
+            decimals; of scored films, if the model has a lung network and a map, and the map has
+            evidence for pneumonia at all.
+        lung_area: share of the film that is lung, 0 to 1, four decimals.
+    """
+
+    film: str
+    sha256: str = ""
+    status: Status
+    reason: str = ""
+    probability: float | None = None
+    prediction: str = ""
+    threshold: float | None = None
+    label: str = ""
+    outcome: str = ""
+    patient: str = ""
+    view: str = ""
+    modality: str = ""
+    model: str = ""
+    model_sha256: str = ""
+    screened_at: str = ""
+    seconds: float = 0.0
+    runtime: str = ""
+    instance: str = ""
+    study: str = ""
+    sex: str = ""
+    age_band: str = ""
+    manufacturer: str = ""
+    warnings: str = ""
+    tensor_sha256: str = ""
+    frontal: float | None = None
+    domain_distance: float | None = None
+    heatmap: str = ""
+    thumbnail: str = ""
+    grey_mean: float | None = None
+    grey_sd: float | None = None
+    black: float | None = None
+    white: float | None = None
+    sharpness: float | None = None
+    decoding: str = ""
+    lung_evidence: float | None = None
+    lung_area: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of :meth:`as_dict`."""
+        common: dict[str, Any] = {
+            name: sys.intern(values[name]) for name in _COMMON if name in values
+        }
+        return cls(**values | common | {"status": Status(values["status"])})
+
+
+#: What many rows have the same value of, which is kept in memory once: a fifth of all.
+_COMMON: Final = (
+    *("prediction", "view", "modality", "model", "model_sha256", "screened_at", "runtime"),
+    *("sex", "age_band", "manufacturer", "decoding"),
+)
+
+COLUMNS: Final = tuple(field.name for field in fields(Row))
+
+#: Columns of the input statistics, by their names in :data:`screening.model.drift_baseline.INPUTS`.
+INPUT_COLUMNS: Final = {
+    "mean": "grey_mean",
+    "sd": "grey_sd",
+    "black": "black",
+    "white": "white",
+    "sharpness": "sharpness",
+}
+
+_NUMBERS: Final = (
+    *("probability", "threshold", "seconds", "frontal", "domain_distance"),
+    *INPUT_COLUMNS.values(),
+    *("lung_evidence", "lung_area"),
+)
+
+# Older reports end with these, the newest first.
+_ENDS: Final = ("decoding", "sharpness", "heatmap")
+_KNOWN: Final = (COLUMNS, *(COLUMNS[: COLUMNS.index(end) + 1] for end in _ENDS))
+
+# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+#: RFC 4180, section 2. With "\\n" Python's writer leaves a "\\r" inside a cell unquoted.
+LINE_END: Final = "\r\n"
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``predictions.csv``: UTF-8, comma, one line a film, formulas made inert."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=LINE_END)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            writer.writerow([cell(value) for value in row.as_dict().values()])
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read ``predictions.csv``; the inverse of :func:`write_rows`.
+
+    Columns that older reports did not have yet are empty in theirs.
+
+    Raises:
+        ReportError: if the file cannot be read, if the columns are not those of a report, or naming
+            the line that is damaged.
+    """
+    try:
+        file = path.open(newline="", encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path.parent} is no report: {error.strerror}") from error
+    with file:
+        reader = csv.DictReader(file)
+        found = tuple(reader.fieldnames or ())
+        columns = next((known for known in _KNOWN if len(known) <= len(found)), _KNOWN[-1])
+        if found[: len(columns)] != columns:
+            raise ReportError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}")
+        try:
+            return [_row(values, columns) for values in reader]
+        except (AttributeError, ValueError) as error:
+            where = f"{path}, line {reader.line_num}"
+            raise ReportError(f"{where} is no row of a report: {error}") from error
+
+
+def cell(value: object) -> str:
+    """A value as it stands in a CSV: None is empty, and text that is a formula is quoted."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and (value.startswith((*_FORMULA_STARTS, "'"))):
+        return "'" + value
+    return str(value)
+
+
+def text(cell: str) -> str:
+    """The inverse of :func:`cell` for text."""
+    return cell.removeprefix("'")
+
+
+def _row(cells: dict[str, str], columns: tuple[str, ...]) -> Row:
+    values: dict[str, Any] = {name: text(cells[name]) for name in columns}
+    for name in set(_NUMBERS).intersection(columns):
+        values[name] = float(values[name]) if values[name] else None
+    return Row.from_dict(values)

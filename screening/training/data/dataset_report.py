@@ -1,0 +1,360 @@
+"""What the films of a training are like, counted before anything is fitted."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
+
+from screening.results import CLASSES
+from screening.training.data.dataset import Collection, labels_of
+from screening.training.data.duplicates import Duplicates, Pair
+from screening.training.data.manifest import RELIABLE, LabelledFilm
+from screening.training.data.split import LEFT_OUT, Sides
+
+#: AUROC of a file's shape or size alone from which the data report warns.
+BETRAYED: Final = 0.7
+
+#: AUROC of the source or the view alone from which it warns. It is lower, because so few values
+#: cannot rank films: with 70 % AP in one class and 40 % in the other it is 0.65.
+TELLING: Final = 0.6
+
+#: Films of one patient: label of the group, fewest, most.
+_GROUPS: Final = (("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), (">10", 11, 2**31))
+
+_QUANTILES: Final = {"min": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "max": 1.0}
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Betrayal:
+    """How well one number about a file tells the classes apart by itself.
+
+    Attributes:
+        auroc: 0.5 (not at all) to 1.
+        higher: the class whose films have more of it; empty if neither.
+    """
+
+    auroc: float
+    higher: str
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Two films that are one.
+
+    Attributes:
+        films: their names.
+        likeness: correlation of their details, 1 for the same bytes.
+        same_class: whether both have the same label.
+        same_patient: whether both are said to be of the same patient.
+        same_side: whether both are on the same side.
+    """
+
+    films: tuple[str, str]
+    likeness: float
+    same_class: bool
+    same_patient: bool
+    same_side: bool
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The films of one source and view.
+
+    Attributes:
+        films: their number by class.
+        weak: how many of them have a label of less confidence than
+            :data:`screening.training.data.manifest.RELIABLE`.
+    """
+
+    source: str
+    view: str
+    films: dict[str, int]
+    weak: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the data report says.
+
+    Patients are counted as the data name them: copies of one film under two patients are two here,
+    though one for the split.
+
+    Attributes:
+        films: number of films that can be read.
+        patients: number of their patients.
+        sides: by side and class, the number of films and of patients; also of the films that were
+            left out, if there are any.
+        strata: the films by source and view, sorted.
+        one_class: by source, of those to learn from, the only class that it has.
+        source_auroc: how well the source alone tells the classes apart, 0.5 to 1.
+        view_auroc: the same for the view alone, by source, where there are both classes.
+        films_per_patient: number of patients by how many films they have.
+        most_films: of one patient.
+        unnamed: films of which no patient is known; each counts as one of its own.
+        of_both_classes: patients with films of both classes.
+        torn: patients with films on more than one side.
+        exact: films that are the same file.
+        near: films that are the same film in other files.
+        sizes: by class, quantiles of the rows, columns, and columns per row of the original films.
+        betrayals: by what is looked at, how well it tells the classes apart.
+        kinds: number of films by file format and class.
+        same_names: films that share their file name with one in another folder.
+        unreadable: name and reason of films that were left out.
+    """
+
+    films: int
+    patients: int
+    sides: dict[str, dict[str, dict[str, int]]]
+    strata: tuple[Stratum, ...]
+    one_class: dict[str, str]
+    source_auroc: float
+    view_auroc: dict[str, float]
+    films_per_patient: dict[str, int]
+    most_films: int
+    unnamed: int
+    of_both_classes: int
+    torn: int
+    exact: tuple[Twins, ...]
+    near: tuple[Twins, ...]
+    sizes: dict[str, dict[str, dict[str, float]]]
+    betrayals: dict[str, Betrayal]
+    kinds: dict[str, dict[str, int]]
+    same_names: int
+    unreadable: tuple[dict[str, str], ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on what a reader of the figures has to know."""
+        return tuple(_warnings(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``data.json``."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+
+def take_census(collection: Collection, sides: Sides, duplicates: Duplicates) -> Census:
+    """Count the films, before anything is fitted.
+
+    Args:
+        collection: all films, with the patients as the data name them.
+        sides: the same films, divided; patients may have been joined.
+        duplicates: by the films' indices in `collection`.
+    """
+    films = collection.films
+    named = dict(sides.items()) | {LEFT_OUT: sides.left_out}
+    side_of = {film.name: name for name, side in named.items() for film in side}
+    learnt = [film for film in films if side_of[film.name] != LEFT_OUT]
+    by_patient: dict[str, list[LabelledFilm]] = {}
+    for film in films:
+        by_patient.setdefault(film.patient, []).append(film)
+    names = Counter(PurePosixPath(film.name).name for film in films)
+    return Census(
+        films=len(films),
+        patients=len(by_patient),
+        sides={name: _by_class(films, side_of, name) for name, side in named.items() if side},
+        strata=_strata(films),
+        one_class=_one_class(learnt),
+        source_auroc=_auroc_of_groups(learnt, [film.source for film in learnt]),
+        view_auroc=_view_auroc(learnt),
+        films_per_patient=_histogram(len(own) for own in by_patient.values()),
+        most_films=max(len(own) for own in by_patient.values()),
+        unnamed=sum(film.patient == film.name for film in films),
+        of_both_classes=sum(len({film.label for film in own}) > 1 for own in by_patient.values()),
+        torn=sum(len({side_of[film.name] for film in own}) > 1 for own in by_patient.values()),
+        exact=tuple(_twins(pair, films, side_of) for pair in duplicates.exact),
+        near=tuple(_twins(pair, films, side_of) for pair in duplicates.near),
+        sizes=_sizes(collection),
+        betrayals=_betrayals(collection),
+        kinds=_kinds(collection),
+        same_names=sum(number for number in names.values() if number > 1),
+        unreadable=tuple(
+            {"film": lost.film.name, "reason": lost.reason} for lost in collection.unreadable
+        ),
+    )
+
+
+def _by_class(
+    films: list[LabelledFilm], side_of: dict[str, str], side: str
+) -> dict[str, dict[str, int]]:
+    counts = {}
+    for label, finding in enumerate(CLASSES):
+        own = [film for film in films if film.label == label and side_of[film.name] == side]
+        counts[finding] = {"films": len(own), "patients": len({film.patient for film in own})}
+    return counts
+
+
+def _strata(films: Sequence[LabelledFilm]) -> tuple[Stratum, ...]:
+    groups: dict[tuple[str, str], list[LabelledFilm]] = {}
+    for film in films:
+        groups.setdefault((film.source, film.view), []).append(film)
+    return tuple(
+        Stratum(
+            source,
+            view,
+            {name: sum(film.label == label for film in own) for label, name in enumerate(CLASSES)},
+            sum(film.confidence < RELIABLE for film in own),
+        )
+        for (source, view), own in sorted(groups.items())
+    )
+
+
+def _by_source(films: Iterable[LabelledFilm]) -> dict[str, list[LabelledFilm]]:
+    groups: dict[str, list[LabelledFilm]] = {}
+    for film in sorted(films, key=lambda film: film.source):
+        groups.setdefault(film.source, []).append(film)
+    return groups
+
+
+def _one_class(films: Sequence[LabelledFilm]) -> dict[str, str]:
+    found = {source: {film.label for film in own} for source, own in _by_source(films).items()}
+    return {source: CLASSES[min(own)] for source, own in found.items() if len(own) == 1}
+
+
+def _view_auroc(films: Sequence[LabelledFilm]) -> dict[str, float]:
+    return {
+        source: _auroc_of_groups(own, [film.view for film in own])
+        for source, own in _by_source(films).items()
+        if len({film.label for film in own}) > 1 and len({film.view for film in own}) > 1
+    }
+
+
+def _auroc_of_groups(films: Sequence[LabelledFilm], groups: Sequence[str]) -> float:
+    """How well the group of a film alone tells its class, 0.5 to 1, on these very films."""
+    labels = np.array([film.label for film in films])
+    _names, group = np.unique(groups, return_inverse=True)
+    share = np.bincount(group, labels) / np.bincount(group)
+    return round(float(roc_auc_score(labels, share[group])), 4)
+
+
+def _histogram(numbers: Iterable[int]) -> dict[str, int]:
+    films = list(numbers)
+    return {
+        name: sum(fewest <= number <= most for number in films) for name, fewest, most in _GROUPS
+    }
+
+
+def _twins(pair: Pair, films: list[LabelledFilm], side_of: dict[str, str]) -> Twins:
+    one, other = films[pair.first], films[pair.second]
+    return Twins(
+        films=(one.name, other.name),
+        likeness=pair.likeness,
+        same_class=one.label == other.label,
+        same_patient=one.patient == other.patient,
+        same_side=side_of[one.name] == side_of[other.name],
+    )
+
+
+def _measures(collection: Collection) -> dict[str, _Floats]:
+    rows = np.array([source.rows for source in collection.sources], np.float64)
+    columns = np.array([source.columns for source in collection.sources], np.float64)
+    size = np.array([source.size for source in collection.sources], np.float64)
+    return {
+        "rows": rows,
+        "columns": columns,
+        "columns per row": columns / rows,
+        "bytes per pixel": size / (rows * columns),
+    }
+
+
+def _sizes(collection: Collection) -> dict[str, dict[str, dict[str, float]]]:
+    labels = labels_of(collection.films)
+    return {
+        finding: {
+            what: {
+                name: round(float(np.quantile(values[labels == label], share)), 4)
+                for name, share in _QUANTILES.items()
+            }
+            for what, values in _measures(collection).items()
+        }
+        for label, finding in enumerate(CLASSES)
+    }
+
+
+def _betrayals(collection: Collection) -> dict[str, Betrayal]:
+    labels = labels_of(collection.films)
+    found = {}
+    for what, values in _measures(collection).items():
+        auroc = float(roc_auc_score(labels, values))
+        higher = "" if auroc == 0.5 else CLASSES[int(auroc > 0.5)]
+        found[what] = Betrayal(round(max(auroc, 1 - auroc), 4), higher)
+    return found
+
+
+def _kinds(collection: Collection) -> dict[str, dict[str, int]]:
+    counts = Counter(
+        (source.kind, CLASSES[film.label])
+        for film, source in zip(collection.films, collection.sources, strict=True)
+    )
+    kinds = sorted({kind for kind, _finding in counts})
+    return {kind: {finding: counts[kind, finding] for finding in CLASSES} for kind in kinds}
+
+
+def _warnings(census: Census) -> Iterable[str]:
+    twins = (*census.exact, *census.near)
+    if leaks := sum(not pair.same_side for pair in twins):
+        yield (
+            f"{_count(leaks, 'pair')} of copies on two sides: the model is measured on films that "
+            "it has learned. Split by patient, or take the copies out."
+        )
+    if census.torn:
+        yield (
+            f"{_count(census.torn, 'patient')} with films on more than one side: the model is "
+            "measured on patients that it knows, so its figures are better than new patients will "
+            "see."
+        )
+    if contradictions := sum(not pair.same_class for pair in census.near):
+        yield (
+            f"{_count(contradictions, 'pair')} of near duplicates with different labels: one of the "
+            "two labels is wrong."
+        )
+    if census.unnamed == census.films:
+        yield (
+            "No patient is known, so each film counts as one of its own, and a split by patient is "
+            "one by film. A column patient, or --patient-pattern, would mend that."
+        )
+    yield from _source_warnings(census)
+    telling = [
+        f"{what} {betrayal.auroc:.2f} (more: {betrayal.higher})"
+        for what, betrayal in census.betrayals.items()
+        if betrayal.auroc > BETRAYED
+    ]
+    if telling:
+        yield (
+            "A file's shape or size alone tells the classes apart; AUROC: "
+            f"{', '.join(telling)}. The model does not see it. But unless it only follows from how "
+            "much detail films show, those of the two classes were not made or stored in the same "
+            "way, and their grey values may bear traces of that; measure the model on films of "
+            "other places."
+        )
+    if census.unreadable:
+        yield f"{_count(len(census.unreadable), 'film')} left out, which cannot be read."
+
+
+def _source_warnings(census: Census) -> Iterable[str]:
+    for source, finding in census.one_class.items():
+        yield (
+            f"Source {source} has {finding} films only: the model may learn the source instead of "
+            "the finding."
+        )
+    if census.source_auroc > TELLING:
+        yield (
+            f"The source alone tells the classes apart, AUROC {census.source_auroc:.2f}: the model "
+            "may learn the source instead of the finding."
+        )
+    for source, auroc in census.view_auroc.items():
+        if auroc > TELLING:
+            yield (
+                f"In source {source} the view alone tells the classes apart, AUROC {auroc:.2f}: the "
+                "model may learn the view instead of the finding."
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

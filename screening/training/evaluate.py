@@ -1,0 +1,350 @@
+"""Evaluate a fitted network: everything that its card says."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from screening.inference.heatmap import evidence
+from screening.model.calibration import Floats
+from screening.model.card import Card
+from screening.model.drift_baseline import (
+    INPUTS,
+    WARNINGS,
+    Reference,
+    Spread,
+    histogram,
+    input_statistics,
+    rising,
+)
+from screening.model.image_gate import Recogniser
+from screening.model.preprocess import Preprocessing
+from screening.report.operating_points import operating_points
+from screening.training.calibrate import choose_threshold, fit_calibration, limit_normals
+from screening.training.data.dataset import Bytes
+from screening.training.data.manifest import LabelledFilm, normals_elsewhere, reliable
+from screening.training.data.split import LEFT_OUT, Sides
+from screening.training.fit import FilmSet, predict
+from screening.training.fit_image_gate import Example, Frontal, fit_recogniser
+from screening.training.recipe import Recipe
+from screening.training.robustness import Mask, ModelUnderTest, measure_reasons
+from screening.training.scored_split import TEST, TRAINING, VALIDATION, Evaluated, number
+from screening.training.simulated_sites import travel
+from screening.training.subgroups import subgroups
+
+
+def remember(
+    card: Card,
+    greys: npt.NDArray[np.float32],
+    probabilities: Floats,
+    embeddings: npt.NDArray[np.floating],
+) -> Reference | None:
+    """The drift reference from films that the model was not fitted on.
+
+    A film counts as it would at night: what the gate of `card` refuses, and what has no valid
+    probability, is counted as refused and left out of all the rest.
+
+    Args:
+        card: with its gate and operating point.
+        greys: at the model's size, shape (n, rows, columns), 0..1.
+        probabilities: calibrated, shape (n,).
+        embeddings: of the same films, shape (n, d).
+
+    Returns:
+        None without a gate, and if no film has a probability.
+    """
+    gate = card.gate
+    if gate is None:
+        return None
+    recognitions = gate.recognise(embeddings)
+    refused = np.array([bool(recognition.refusal) for recognition in recognitions], bool)
+    kept = ~refused & (probabilities >= 0) & (probabilities <= 1)
+    if not kept.any():
+        return None
+    seen = [recognition for recognition, keep in zip(recognitions, kept, strict=True) if keep]
+    codes = [warning.partition(":")[0] for recognition in seen for warning in recognition.warnings]
+    mean, covariance = _moments(gate, embeddings[kept])
+    statistics = input_statistics(greys[kept])
+    return Reference(
+        n=len(kept),
+        refused=int((~kept).sum()),
+        called=int(card.operating_point.positive(probabilities[kept]).sum()),
+        warnings={code: codes.count(code) for code in WARNINGS},
+        histogram=histogram(probabilities[kept]),
+        probabilities=rising(probabilities[kept]),
+        distance=Spread.of(np.array([recognition.distance for recognition in seen], np.float64)),
+        inputs={name: Spread.of(statistics[name]) for name in INPUTS},
+        embedding_mean=mean,
+        embedding_covariance=covariance,
+    )
+
+
+def _moments(
+    gate: Recogniser, embeddings: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean, shape (k,), and covariance, shape (k, k), along the components of the density."""
+    along = gate.coordinates(embeddings)
+    centred = along - along.mean(axis=0)
+    covariance = centred.T @ centred / max(1, len(along) - 1)
+    return along.mean(axis=0).astype(np.float32), covariance.astype(np.float32)
+
+
+#: The worst AUROC over the simulated hospitals, of sources with both classes (the children).
+SITES: Final = "worst_site"
+
+#: The AUROC with the outside of the lungs exchanged, of the same sources.
+OUTSIDE: Final = "outside_exchanged"
+
+#: The share of films not called, among reliable normal films of one-class sources, by view.
+NORMALS: Final = {"AP": "normals_ap", "PA": "normals_pa"}
+
+#: The smallest of them.
+WORST: Final = "worst"
+
+Figures = Mapping[str, Any]
+
+
+def selection(
+    elsewhere: Mapping[str, Figures], reasons: Figures, subgroups: Figures
+) -> dict[str, Any]:
+    """The components that a model is chosen by, and the worst of them.
+
+    Weak labels never enter. A component that the films do not define is left out.
+
+    Args:
+        elsewhere: figures by simulated hospital, from
+            :func:`screening.training.simulated_sites.travel`, of films with reliable labels from
+            sources with both classes; empty if there are none.
+        reasons: from :func:`screening.training.robustness.measure_reasons`, of the validation films.
+        subgroups: from :func:`screening.training.subgroups.subgroups`, of the validation films.
+
+    Returns:
+        ``worst_site``, ``outside_exchanged``, ``normals_ap`` and ``normals_pa``, each
+        ``{value, ci_low, ci_high, n, note, of}``, where `of` is the hospital or the source with the
+        worst value; ``worst`` is the smallest, with the component's name as `of`. Empty if nothing
+        is defined.
+    """
+    outside = reasons.get("tests", {}).get(OUTSIDE, {}).get("auroc", {})
+    components = {
+        SITES: _lowest((row["auroc"], name) for name, row in elsewhere.items() if "auroc" in row),
+        OUTSIDE: _lowest([(outside, "")]),
+    } | {name: _lowest(_not_called(subgroups, view)) for view, name in NORMALS.items()}
+    known = {name: figure for name, figure in components.items() if figure is not None}
+    worst = _lowest((figure, name) for name, figure in known.items())
+    return known if worst is None else known | {WORST: worst}
+
+
+def _lowest(figures: Iterable[tuple[Figures, str]]) -> dict[str, Any] | None:
+    """The figure with the smallest value and its name; None if none has a value."""
+    known = [
+        (value, name, figure) for figure, name in figures if (value := number(figure)) is not None
+    ]
+    if not known:
+        return None
+    _value, name, figure = min(known, key=lambda each: each[:2])
+    return dict(figure) | {"of": name}
+
+
+def _not_called(subgroups: Figures, view: str) -> list[tuple[Figures, str]]:
+    """One minus the share called in this view, of each source with reliable normal films alone."""
+    sources = {
+        row["source"]
+        for row in subgroups.get("source", ())
+        if not row["weak"] and not row["positives"]
+    }
+    return [
+        (_one_minus(row["share_called"]), row["source"])
+        for row in subgroups.get("source_view", ())
+        if row["source"] in sources and row["view"] == view
+    ]
+
+
+def _one_minus(share: Figures) -> dict[str, Any]:
+    ends = {"value": "value", "ci_low": "ci_high", "ci_high": "ci_low"}
+    flipped = {name: share.get(end) for name, end in ends.items()}
+    return dict(share) | {name: None if x is None else 1 - x for name, x in flipped.items()}
+
+
+Greys = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """All that a network is fitted and judged on, at its size.
+
+    Attributes:
+        training: 0..255.
+        validation: 0..1.
+        test: likewise; may have no films.
+        others: frontal films of other places for the gate, shape (n, rows, columns), 0..1.
+        examples: pictures for the gate.
+        validation_masks: lung fields of the validation films, shape (n, rows, columns); None if
+            they are not known, and then nothing says whether the model reads the lungs.
+        test_masks: the same for the test films.
+        left_out: films of sources that the training leaves out, 0..1; None if there are none.
+    """
+
+    training: FilmSet[Bytes]
+    validation: FilmSet[Greys]
+    test: FilmSet[Greys]
+    others: Greys
+    examples: Sequence[Example]
+    validation_masks: Mask | None = None
+    test_masks: Mask | None = None
+    left_out: FilmSet[Greys] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A card without its weights, and the sides it was made from.
+
+    Attributes:
+        sides: training, validation and, where there is one, test.
+    """
+
+    card: Card
+    sides: tuple[Evaluated, ...]
+
+
+def judge(
+    network: keras.Model,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    sides: Sides,
+    pictures: Pictures,
+    provenance: dict[str, Any],
+    prevalence: float | None,
+) -> Judged:
+    """Everything that the card says about a finished network.
+
+    Calibration, threshold and gate see training and validation films alone; the test side is only
+    measured. Calibration, threshold, figures and simulated hospitals are of reliable films alone,
+    see :func:`screening.training.data.manifest.reliable`; reliable normal films of other sources
+    can raise the threshold.
+
+    Args:
+        prevalence: share of pneumonia where the model will work, for the table of thresholds.
+    """
+    look = partial(predict, network, preprocessing)
+    scores = look(pictures.validation.greys, output="score")
+    sure = reliable(sides.validation)
+    labels = pictures.validation.labels[sure]
+    calibration = fit_calibration(scores[sure], labels, recipe.calibrated_prevalence)
+    probabilities = calibration.probabilities(scores)
+    point = choose_threshold(probabilities[sure], labels, recipe.target, recipe.rule)
+    others = normals_elsewhere(sides.validation)
+    normals = {name: probabilities[indices] for name, indices in others.items()}
+    point = limit_normals(point, normals, recipe.normals_called)
+
+    def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> Evaluated:
+        return Evaluated.of(name, films, scores, calibration, point)
+
+    validation = evaluated(VALIDATION, sides.validation, scores)
+    own = look(pictures.training.greys, output="score")
+    judged = [evaluated(TRAINING, sides.training, own), validation]
+    if sides.test:
+        judged.append(evaluated(TEST, sides.test, look(pictures.test.greys, output="score")))
+    measured = [side for each in judged if (side := each.at(reliable(each.films))).films]
+    last = measured[-1]
+    model = ModelUnderTest(
+        partial(look, output="score"),
+        calibration,
+        point,
+        partial(_evidence, look) if "map" in network.output else None,
+    )
+    card = Card(
+        architecture=recipe.architecture,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        operating_point=point,
+        gate=fit_recogniser(
+            partial(look, output="embedding"),
+            Frontal.chosen(
+                pictures.training.greys, [film.patient for film in sides.training], recipe.seed
+            ),
+            pictures.validation.greys,
+            Frontal.of_others(pictures.others),
+            pictures.examples,
+            recipe.seed,
+        ),
+        metrics=validation.at(sure).metrics(),
+        test=last.metrics() if last.name == TEST else {},
+        **measure_generalisation(judged[1:], pictures, model, sides.left_out),
+        results={side.name: side.results() for side in measured},
+        results_at_half={side.name: side.results_at_half() for side in measured},
+        operating_points=[
+            each.as_dict() for each in operating_points(last.scored(), point.threshold, prevalence)
+        ],
+        training=provenance,
+    )
+    embeddings = look(pictures.validation.greys, output="embedding")
+    reference = remember(card, pictures.validation.greys, validation.probabilities, embeddings)
+    return Judged(replace(card, reference=reference), tuple(judged))
+
+
+def _evidence(look: Callable[..., Greys], greys: Greys) -> Greys:
+    """Logits for pneumonia of each cell of the network's map, shape (n, rows', columns')."""
+    return evidence(look(greys, output="map"))
+
+
+def measure_generalisation(
+    held_out: Sequence[Evaluated],
+    pictures: Pictures,
+    model: ModelUnderTest,
+    left_out: list[LabelledFilm],
+) -> dict[str, Any]:
+    """What the card says about other hospitals, groups of patients and the reasons of the model.
+
+    Args:
+        held_out: validation and, where there is one, test.
+        left_out: the films of `pictures.left_out`.
+
+    Returns:
+        The card's fields `elsewhere`, `reasons`, `subgroups`, `left_out` and `selection`.
+    """
+    films = {
+        VALIDATION: (pictures.validation.greys, pictures.validation_masks),
+        TEST: (pictures.test.greys, pictures.test_masks),
+    }
+    reasons = {side.name: measure_reasons(side, *films[side.name], model) for side in held_out}
+    groups = {side.name: subgroups(side) for side in held_out}
+    elsewhere, comparable = _simulated_sites(held_out[0], pictures.validation.greys, model)
+    return {
+        "elsewhere": elsewhere,
+        "reasons": {name: measured for name, measured in reasons.items() if measured},
+        "subgroups": groups,
+        "left_out": _of_left_out(left_out, pictures, model),
+        "selection": selection(
+            elsewhere if comparable else {}, reasons[VALIDATION], groups[VALIDATION]
+        ),
+    }
+
+
+def _simulated_sites(
+    validation: Evaluated, greys: Greys, model: ModelUnderTest
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Figures at the simulated hospitals, and whether models can be compared by them.
+
+    They are those of reliable labels in sources with both classes; without such sources those of
+    all films, which tell sources apart as well as classes.
+    """
+    films = reliable(validation.films)
+    comparable = len(films) > 0
+    if comparable:
+        validation, greys = validation.at(films), greys[films]
+    figures = travel(validation, greys, model.scores, model.calibration, model.point)
+    return figures, comparable
+
+
+def _of_left_out(
+    films: list[LabelledFilm], pictures: Pictures, model: ModelUnderTest
+) -> dict[str, Any]:
+    """The figures by source, view and age of the films that the training left out."""
+    if pictures.left_out is None or not films:
+        return {}
+    scores = model.scores(pictures.left_out.greys)
+    return subgroups(Evaluated.of(LEFT_OUT, films, scores, model.calibration, model.point))

@@ -1,1 +1,0 @@
-"""What teaches a model which pictures are frontal chest films."""

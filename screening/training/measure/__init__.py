@@ -1,1 +1,0 @@
-"""How good a fitted network is, here and elsewhere."""
