@@ -35,8 +35,8 @@ from screening.training.fit import FilmSet, compute_in_order, fit, predict
 from screening.training.lung_fields import load_lungs, lung_masks
 from screening.training.recipe import Recipe, default_recipe, preprocessing_of
 from screening.training.robustness import ModelUnderTest, measure_reasons
-from screening.training.scored_split import Evaluated
-from screening.training.simulated_sites import travel
+from screening.training.scored_split import ScoredSplit
+from screening.training.simulated_sites import evaluate_at_sites
 from screening.training.subgroups import subgroups
 
 #: The early layers as ImageNet left them.
@@ -185,7 +185,7 @@ def _measured(
     calibration = fit_calibration(scores[measured], labels[measured], recipe.calibrated_prevalence)
     probabilities = calibration.probabilities(scores)
     point = choose_threshold(probabilities[measured], labels[measured], recipe.target, recipe.rule)
-    side = Evaluated.of("validation", held, scores, calibration, point)
+    side = ScoredSplit.of("validation", held, scores, calibration, point)
     model = ModelUnderTest(
         partial(look, output="score"),
         calibration,
@@ -197,7 +197,7 @@ def _measured(
     groups = subgroups(side)
     of_view = {(row["source"], row["view"]): row for row in groups["source_view"]}
     children = next(row for row in groups["source"] if not row["weak"] and row.get("auroc"))
-    sites = travel(
+    sites = evaluate_at_sites(
         side.at(measured), greys[measured], partial(look, output="score"), calibration, point
     )
     half = scores[:, POSITIVE] >= 0.5

@@ -22,11 +22,11 @@ from screening.files import discover, found_at
 from screening.imaging.film import Grey
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import Reader
-from screening.model.drift_baseline import Reference
+from screening.model.drift_baseline import DriftBaseline
 from screening.privacy import PatientKey
 from screening.report.drift.model_comparison import control
 from screening.report.drift.night_comparison import breaches
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.results import CLASSES, NORMAL, PNEUMONIA, Row
 from screening.training import fit_image_gate
 from screening.training.data.dataset import read_collection
@@ -77,7 +77,7 @@ class Stream:
     others: str = ""
     share: float = 0.0
 
-    def night(self, pools: Pools, rng: np.random.Generator) -> Profile:
+    def night(self, pools: Pools, rng: np.random.Generator) -> NightProfile:
         """A night of :data:`FILMS` films, each drawn at most once."""
         prevalence = min(max(self.prevalence + self.swing * rng.standard_normal(), 0), 1)
         others = rng.binomial(FILMS, self.share)
@@ -88,7 +88,7 @@ class Stream:
             f"{NORMAL}{suffix}": FILMS - others - positive,
             self.others: others,
         }
-        return Profile.of(
+        return NightProfile.of(
             pools[name][at]
             for name, number in wanted.items()
             if number
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def alarms(
-    pools: Pools, reference: Reference | None, stream: Stream, seed: int
+    pools: Pools, reference: DriftBaseline | None, stream: Stream, seed: int
 ) -> list[frozenset[str]]:
     """Measures in breach on each night of an unchanged stream."""
     rng = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def alarms(
 
 
 def found(
-    pools: Pools, reference: Reference | None, stream: Stream, seed: int
+    pools: Pools, reference: DriftBaseline | None, stream: Stream, seed: int
 ) -> list[frozenset[str]]:
     """Measures in breach on each of the first nights of a change."""
     rng = np.random.default_rng(seed)
@@ -157,7 +157,7 @@ def found(
 
 
 def breached(
-    tonight: Profile, earlier: list[Profile], reference: Reference | None
+    tonight: NightProfile, earlier: list[NightProfile], reference: DriftBaseline | None
 ) -> frozenset[str]:
     """Measures that are beyond a limit."""
     lines = control(tonight, earlier, reference)
@@ -165,7 +165,7 @@ def breached(
 
 
 def _say_alarms(
-    name: str, pools: Pools, reference: Reference | None, stream: Stream, streams: int
+    name: str, pools: Pools, reference: DriftBaseline | None, stream: Stream, streams: int
 ) -> None:
     raised = [alarms(pools, reference, stream, seed) for seed in range(streams)]
     numbers = [sum(map(bool, nights)) for nights in raised]
@@ -181,7 +181,7 @@ def _say_alarms(
 
 
 def _say_found(
-    name: str, pools: Pools, reference: Reference | None, stream: Stream, streams: int
+    name: str, pools: Pools, reference: DriftBaseline | None, stream: Stream, streams: int
 ) -> None:
     runs = [found(pools, reference, stream, seed) for seed in range(streams)]
     within = [sum(any(run[: nights + 1]) for run in runs) / streams for nights in range(SOON)]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.model.card import WEIGHTS, Card
-from screening.model.image_gate import ORIENTATIONS, Recogniser, Recognition
+from screening.model.image_gate import ORIENTATIONS, ImageGate, ImageGateResult
 from screening.model.preprocess import Preprocessing
 from screening.training.data.dataset import read_collection, read_films, read_grey
 from screening.training.data.manifest import read_manifest
@@ -28,7 +28,7 @@ from screening.training.fit_image_gate import (
     Embed,
     Frontal,
     Greys,
-    fit_recogniser,
+    fit_image_gate,
     read_examples,
     turn,
 )
@@ -66,10 +66,10 @@ def main() -> None:
     for source in sorted({*sources}):
         left = sources != source
         others = Frontal(greys[left], patients[left])
-        gate = fit_recogniser(embed, site.own, site.unseen, others, examples, seed)
+        gate = fit_image_gate(embed, site.own, site.unseen, others, examples, seed)
         _say(f"held out: {source}", gate, embed, greys[~left])
     none = Frontal(greys[:0], patients[:0])
-    gate = fit_recogniser(embed, site.own, site.unseen, none, examples, seed)
+    gate = fit_image_gate(embed, site.own, site.unseen, none, examples, seed)
     _say("fitted without any of them", gate, embed, greys, ("upright",))
     if card.gate is not None:
         _say("the model's own gate, test side", card.gate, embed, site.test)
@@ -113,13 +113,13 @@ def _others(
 
 def _say(
     what: str,
-    gate: Recogniser,
+    gate: ImageGate,
     embed: Embed,
     greys: Greys,
     orientations: Iterable[str] = ORIENTATIONS,
 ) -> None:
     for orientation in orientations:
-        seen = gate.recognise(embed(turn(greys, orientation)))
+        seen = gate.check_film(embed(turn(greys, orientation)))
         refused = sum(bool(each.refusal) for each in seen)
         turned = sum(_says_turned(each, orientation) for each in seen)
         beyond = sum("out_of_domain" in " ".join(each.warnings) for each in seen)
@@ -130,7 +130,7 @@ def _say(
         )
 
 
-def _says_turned(seen: Recognition, orientation: str) -> bool:
+def _says_turned(seen: ImageGateResult, orientation: str) -> bool:
     """True if the warnings say how the film lies; of an upright one they say nothing."""
     words = [each for each in seen.warnings if each.startswith(("rotated", "inverted"))]
     if orientation == "upright":

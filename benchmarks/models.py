@@ -26,8 +26,8 @@ from screening.training.data.dataset import labels_of, read_collection
 from screening.training.data.manifest import read_manifest
 from screening.training.data.split import divide
 from screening.training.networks import DEFAULT, PREPROCESSING, build
-from screening.training.scored_split import TEST, VALIDATION, Evaluated
-from screening.training.simulated_sites import METRICS, travel
+from screening.training.scored_split import TEST, VALIDATION, ScoredSplit
+from screening.training.simulated_sites import METRICS, evaluate_at_sites
 
 #: The worst hospital by either.
 _JUDGES: Final = ("auroc", "balanced_accuracy")
@@ -134,10 +134,10 @@ def _of_frozen_features(data: Path, protocol: str, seed: int) -> list[Row]:
     labels = labels_of(sides.validation)
     calibration = fit_calibration(validation_scores, labels)
     point = choose_threshold(calibration.probabilities(validation_scores), labels)
-    validation = Evaluated.of(VALIDATION, sides.validation, validation_scores, calibration, point)
+    validation = ScoredSplit.of(VALIDATION, sides.validation, validation_scores, calibration, point)
     test_scores = head.predict_proba(features[collection.indices(sides.test)])
-    test = Evaluated.of(TEST, sides.test, test_scores, calibration, point)
-    elsewhere = travel(validation, greys, scores, calibration, point)
+    test = ScoredSplit.of(TEST, sides.test, test_scores, calibration, point)
+    elsewhere = evaluate_at_sites(validation, greys, scores, calibration, point)
     cost = cost_of(build(DEFAULT, PREPROCESSING[DEFAULT].shape))
     # Each film goes through once, and logistic regression is nothing beside that.
     cost = replace(cost, training_ms=cost.inference_ms)

@@ -19,13 +19,13 @@ from statistics import median
 from typing import Any, Final, cast
 
 from jobs.engines.local import LocalEngine
-from jobs.outputs.observers import Quiet
+from jobs.outputs.observers import NullObserver
 from jobs.queue.jobs import Job, Options
 from jobs.queue.sql.database import open_database
 from jobs.queue.sql.store import SqlStore
 from jobs.queue.store import Store
-from jobs.sources.submission import Opener, Request, new_job
-from jobs.worker.job_run import LEASE, Tools, carry_out
+from jobs.sources.submission import JobRequest, Opener, new_job
+from jobs.worker.job_run import LEASE, Tools, run_job
 from screening.files import Found, discover
 from screening.inference.pipeline import Seen
 from screening.report.writer import Report
@@ -61,7 +61,7 @@ class Screened:
     commits: float = 0.0
 
 
-class Clock(Quiet):
+class Clock(NullObserver):
     """Adds up what a worker says of its time."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Bench:
     def job(self, name: str) -> Job:
         """A new one for the whole folder."""
         options = Options(key=self.place / "key", settle=0)
-        request = Request(
+        request = JobRequest(
             folder=self.films, model=SHIPPED, options=options, report=self.place / name
         )
         return new_job(request, always=True)
@@ -133,7 +133,7 @@ class Bench:
         began = time.perf_counter()
         job = _claimed(cast(Store, timed))
         tools = Tools(cast(Store, timed), LocalEngine(), self.opener.open, clock)
-        timed.finish(job, carry_out(job, tools))
+        timed.finish(job, run_job(job, tools))
         seconds = time.perf_counter() - began - clock.report
         processor = timed.processor + _server_seconds() - served
         return Screened(seconds, processor, store.rows(job), timed.seconds, clock.commits)

@@ -9,18 +9,27 @@ from exports.bundle import Bundle, seal
 from exports.convert.convert import Converter, KerasPredictor, converters
 from exports.errors import BundleError, ExportError
 from exports.lung_parity import ExpectedLungs, LungParity, original_lungs, write_lungs
-from exports.parity import BATCH, PARITY, Answers, Outcome, answers, compare, table, write_parity
+from exports.parity import (
+    BATCH,
+    PARITY,
+    Answers,
+    ExportResult,
+    answers,
+    compare,
+    table,
+    write_parity,
+)
 from exports.runtimes.load import load_target
 from exports.samples import Films, films_to_calibrate, films_to_compare
 from exports.selftest import write_selftest
 from exports.targets import Target
-from screening.files import whole
+from screening.files import atomic_directory
 from screening.model.card import WEIGHTS, Card, sha256_of
 from screening.model.lungs import Mask
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What the user asked for.
 
     Attributes:
@@ -40,7 +49,7 @@ class Request:
     integer_io: bool = False
 
 
-def export(request: Request, say: Callable[[str], None]) -> Bundle:
+def export(request: ExportRequest, say: Callable[[str], None]) -> Bundle:
     """Convert a model, compare on real films, and write the bundle.
 
     Args:
@@ -74,7 +83,7 @@ def export(request: Request, say: Callable[[str], None]) -> Bundle:
     masks = None if found is None else found.masks
     expected = answers(original, list(films.tensors), card, BATCH, masks)
     try:
-        with whole(request.bundle) as aside:
+        with atomic_directory(request.bundle) as aside:
             outcomes = []
             for target in request.targets:
                 outcomes.append(_outcome(target, converter, aside, expected, films, card, masks))
@@ -100,7 +109,7 @@ def _outcome(
     films: Films,
     card: Card,
     masks: Sequence[Mask] | None,
-) -> Outcome:
+) -> ExportResult:
     """What became of one target; a failure does not keep the others from being tried."""
     try:
         path = converter.write(target, folder)
@@ -109,11 +118,11 @@ def _outcome(
             target, predictor, expected, list(films.tensors), films.labels, card, masks
         )
     except (ExportError, BundleError) as error:
-        return Outcome(target, failure=str(error))
-    return Outcome(target, path.stat().st_size, parity)
+        return ExportResult(target, failure=str(error))
+    return ExportResult(target, path.stat().st_size, parity)
 
 
-def _refuse_failures(outcomes: Sequence[Outcome]) -> None:
+def _refuse_failures(outcomes: Sequence[ExportResult]) -> None:
     failed = [outcome for outcome in outcomes if outcome.failures]
     if failed:
         named = "; ".join(
@@ -124,9 +133,9 @@ def _refuse_failures(outcomes: Sequence[Outcome]) -> None:
 
 def _write(
     folder: Path,
-    request: Request,
+    request: ExportRequest,
     card: Card,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ExportResult],
     lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,
@@ -142,9 +151,9 @@ def _write(
 
 
 def _bundled(
-    request: Request,
+    request: ExportRequest,
     card: Card,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ExportResult],
     lungs: Sequence[LungParity],
     films: Films,
     calibration: Films | None,

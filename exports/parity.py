@@ -15,7 +15,7 @@ from exports.targets import FLIPS, Target
 from screening.inference.heatmap import evidence
 from screening.model.calibration import Floats
 from screening.model.card import Card
-from screening.model.image_gate import Recognition
+from screening.model.image_gate import ImageGateResult
 from screening.model.lungs import LOW_EVIDENCE, LungCard, Mask, is_low, lung_evidence
 from screening.model.predictor import Predictor
 from screening.model.preprocess import Tensor
@@ -27,7 +27,7 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True)
-class Change:
+class PairedDifference:
     """A difference of two paired proportions with its 95 % interval.
 
     Attributes:
@@ -44,7 +44,7 @@ class Change:
     n: int
 
     @classmethod
-    def between(cls, before: Bools, after: Bools) -> "Change":
+    def between(cls, before: Bools, after: Bools) -> "PairedDifference":
         """From two readings of the same n films, shape (n,) each."""
         n = len(before)
         if n == 0:
@@ -135,7 +135,9 @@ def answers(
     maps = [evidence(part.maps) for part in parts if part.maps is not None]
     cells = np.concatenate(maps) if maps else None
     probabilities = card.calibration.probabilities(scores)
-    recognised = card.gate.recognise(embeddings) if card.gate else [Recognition()] * len(scores)
+    recognised = (
+        card.gate.check_film(embeddings) if card.gate else [ImageGateResult()] * len(scores)
+    )
     shares = (
         [None] * len(scores)
         if masks is None or cells is None
@@ -149,7 +151,7 @@ def answers(
 
 
 def _verdict(
-    probability: float, recognition: Recognition, share: float | None, card: Card
+    probability: float, recognition: ImageGateResult, share: float | None, card: Card
 ) -> Verdict:
     """As :mod:`screening.inference.pipeline` would decide; `share` is the film's lung evidence."""
     if not 0 <= probability <= 1:
@@ -209,7 +211,7 @@ class Parity:
         """
         return max(_cells(self.expected.maps, one.maps) for one in self.given)
 
-    def change(self, label: int) -> Change:
+    def change(self, label: int) -> PairedDifference:
         """Of the share of films with this label that are called rightly: sensitivity, specificity."""
         positive = label == POSITIVE
         of = self.labels == label
@@ -217,7 +219,7 @@ class Parity:
             np.array([verdict.called == positive for verdict in one.verdicts], bool)[of]
             for one in (self.expected, self.given[0])
         )
-        return Change.between(before, after)
+        return PairedDifference.between(before, after)
 
     @property
     def breaches(self) -> list[str]:
@@ -322,7 +324,7 @@ _LONGEST: Final = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ExportResult:
     """What became of one target.
 
     Attributes:
@@ -361,7 +363,7 @@ class Outcome:
         return {"bytes": self.size} | (self.parity.as_dict() if self.parity is not None else {})
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[ExportResult]) -> str:
     """All targets, their figures, and everything that is wrong with them."""
     head = ("target", "MB", "max |dp|", "mean |dp|", "flips", "sensitivity", "specificity", "")
     rows = [head, *(_row(outcome) for outcome in outcomes)]
@@ -370,7 +372,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _row(outcome: ExportResult) -> tuple[str, ...]:
     parity = outcome.parity
     failures = outcome.failures
     if parity is None:

@@ -114,7 +114,7 @@ def _answers(
         "threshold": [card.operating_point.threshold],
     }
     if card.gate is not None:
-        recognised = card.gate.recognise(prediction.embeddings)
+        recognised = card.gate.check_film(prediction.embeddings)
         said["frontal"] = [_number(one.frontal) for one in recognised]
         said["domain_distance"] = [_number(one.distance) for one in recognised]
     lungs = load_lungs(folder, card, target.runtime)

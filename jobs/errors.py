@@ -47,11 +47,11 @@ class SystemicFailure(JobFailed):
     """So many films failed that the job was given up."""
 
 
-class ReportInTheWay(JobsError):
+class ReportExists(JobsError):
     """The report would lie inside the folder, or where something is already."""
 
 
-class NotYet(JobsError):
+class StillChanging(JobsError):
     """A job has to wait, and nothing is wrong with it.
 
     Args:

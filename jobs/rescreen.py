@@ -18,7 +18,7 @@ from screening.model.lung_reading import LungReader
 from screening.model.lungs import QUALITY
 from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.report.verification import Problem
+from screening.report.verification import VerificationProblem
 from screening.results import PREDICTIONS, Row, Status
 
 #: By how much a probability may differ. The same runtime on the same machine repeats every decimal,
@@ -30,7 +30,7 @@ _NO_KEY: Final = PatientKey(bytes(32))
 
 
 @dataclass(frozen=True)
-class Again:
+class Rescreened:
     """What came of screening some films once more.
 
     Attributes:
@@ -39,7 +39,7 @@ class Again:
     """
 
     films: int
-    problems: Sequence[Problem]
+    problems: Sequence[VerificationProblem]
 
 
 def rescreen(
@@ -49,7 +49,7 @@ def rescreen(
     most: int,
     seed: int,
     key: PatientKey | None = None,
-) -> Again:
+) -> Rescreened:
     """Screen a random sample of the scored and refused films of a report, and compare.
 
     Args:
@@ -69,7 +69,7 @@ def rescreen(
     problems = []
     if others := len(answered) - len(ours):
         why = f"{others} films were screened with another bundle than {bundle.sha256[:16]}"
-        problems.append(Problem(PREDICTIONS, "other_model", why))
+        problems.append(VerificationProblem(PREDICTIONS, "other_model", why))
     chosen = random.Random(seed).sample(ours, min(most, len(ours)))  # noqa: S311  # no secret
     found = discover(folder)
     present = {one.film: one for one in found}
@@ -82,14 +82,14 @@ def rescreen(
             why = (
                 f"{len(same)} films of the sample were screened with {runtime!r}, which is unknown"
             )
-            problems.append(Problem(PREDICTIONS, "other_model", why))
+            problems.append(VerificationProblem(PREDICTIONS, "other_model", why))
             continue
         predictor = load_target(bundle.path, target)
         lungs = load_lungs(bundle.path, bundle.card, target.runtime)
         if lungs is not None:
             lungs = replace(lungs, refused=_refused_for(rows))
         problems += _answers(same, present, folder, bundle, predictor, lungs)
-    return Again(len(chosen), problems)
+    return Rescreened(len(chosen), problems)
 
 
 def _answers(
@@ -99,7 +99,7 @@ def _answers(
     bundle: Bundle,
     predictor: Predictor,
     lungs: LungReader | None,
-) -> Iterator[Problem]:
+) -> Iterator[VerificationProblem]:
     # Older reports do not say how: all of every film was decoded.
     for exact in (False, True):
         same = [row for row in rows if (row.decoding in ("", FULL)) == exact]
@@ -121,17 +121,19 @@ def _answered(
     lungs: LungReader | None,
     *,
     exact: bool,
-) -> Iterator[Problem]:
+) -> Iterator[VerificationProblem]:
     reader = IsolatedReader(folder, bundle.card.preprocessing, exact=exact)
     plain = Screener(reader, bundle.card, bundle.sha256, predictor, _NO_KEY, lungs=lungs)
     with closing(plain) as screener:
         for row in rows:
             found = present.get(row.film)
             if found is None:
-                yield Problem(row.film, "film_missing", f"is not in {folder}")
+                yield VerificationProblem(row.film, "film_missing", f"is not in {folder}")
                 continue
             (now,) = screener.screen([found], Seen())
-            yield from (Problem(row.film, what, why) for what, why in _differences(row, now))
+            yield from (
+                VerificationProblem(row.film, what, why) for what, why in _differences(row, now)
+            )
 
 
 def _differences(row: Row, now: Row) -> Iterator[tuple[str, str]]:

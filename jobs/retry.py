@@ -12,7 +12,7 @@ from screening.errors import ReportError
 from screening.files import sync
 
 
-def screen_again(store: Store, name: str, event: Event) -> tuple[Job, Path | None]:
+def retry_job(store: Store, name: str, event: Event) -> tuple[Job, Path | None]:
     """Queue a job that has ended once more.
 
     Its report is renamed before: a worker that found it would take the job for finished. If the

@@ -120,7 +120,7 @@ def _found(entry: "os.DirEntry[str]", folder: Path) -> Found:
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[Path]:
+def atomic_directory(folder: Path) -> Iterator[Path]:
     """Give a folder aside to write into; rename it to `folder` when the block ends well.
 
     Everything is on the disk before the name changes, so a crash leaves all or nothing. What a crash
@@ -166,7 +166,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def printable(text: str) -> str:
+def display_name(text: str) -> str:
     """The same on one line, and without anything that a terminal would obey."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")

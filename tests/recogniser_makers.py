@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from screening.model.image_gate import Recogniser
+from screening.model.image_gate import ImageGate
 
 
-def make_recogniser(features: int = 6, deepest: int = 4, **changes: Any) -> Recogniser:
+def make_recogniser(features: int = 6, deepest: int = 4, **changes: Any) -> ImageGate:
     """A gate whose heads read its first features, and whose density is a Gaussian of width 1.
 
     The frontal head gives the logistic function of feature 0; orientation i has the score of
@@ -27,4 +27,4 @@ def make_recogniser(features: int = 6, deepest: int = 4, **changes: Any) -> Reco
         "limit": 1000.0,
         "fitted_on": {"own_films": 3, "negatives_by_kind": {"photo": "2 of 2"}},
     }
-    return Recogniser(**values | changes)
+    return ImageGate(**values | changes)

@@ -13,7 +13,7 @@ from screening.model.card import Card
 from screening.report import labels, operating_points, summary
 from screening.report.comparison import text
 from screening.report.drift import night_comparison, series
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.report.intervals import NOTES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -30,10 +30,10 @@ COLUMNS: dict[str, Iterable[str]] = {
     "Notes": NOTES,
     "`operating_points.csv`": operating_points._COLUMNS,
     "`labels.csv`": labels._COLUMNS,
-    "Problems": [problem.value for problem in labels.Problem],
+    "Problems": [problem.value for problem in labels.LabelProblem],
     "`drift.csv`": night_comparison.COLUMNS,
     "Measures": [*night_comparison.NAMES, night_comparison.ALL],
-    "`profile.json`": [field.name for field in fields(Profile)],
+    "`profile.json`": [field.name for field in fields(NightProfile)],
     "`audit.csv`": audit._COLUMNS,
     "`comparison.csv`": text._COLUMNS,
     "`changed.csv`": text._CHANGED_COLUMNS,

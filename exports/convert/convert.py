@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf2onnx
 
 from exports.convert.onnx import convert_onnx, convert_onnx_8_bits
-from exports.convert.quantize import settle, with_ranges
+from exports.convert.quantize import gptq_round, with_ranges
 from exports.convert.tflite import convert_8_bits, convert_float16, convert_float32
 from exports.errors import ExportError
 from exports.targets import Target
@@ -104,7 +104,7 @@ class Converter:
 
     @cached_property
     def _settled(self) -> keras.Model:
-        return settle(self._network, self._calibration)
+        return gptq_round(self._network, self._calibration)
 
     def _write_tflite_int8(self, path: Path) -> None:
         ends = self._integer_io

@@ -110,7 +110,7 @@ def _watched(watch: Watch, films: Tensors) -> Iterator[tuple[str, Tensors]]:
 _POOLING: Final = (keras.layers.GlobalAveragePooling2D, keras.layers.AveragePooling2D)
 
 
-class Rounded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+class RoundedRanges(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Rounds to 255 steps between two values (Jacob et al., CVPR 2018, section 3)."""
 
     def __init__(self, given: Range) -> None:
@@ -143,7 +143,7 @@ def with_ranges(
         if isinstance(layer, _POOLING) and not ends:
             return _in_floats(layer, *inputs)
         given = layer(*inputs, **named)
-        return Rounded(ranges[layer.name])(given) if layer.name in ranges else given
+        return RoundedRanges(ranges[layer.name])(given) if layer.name in ranges else given
 
     body = keras.models.clone_model(network, call_function=call)
     # The rounding layers have no weights.
@@ -151,11 +151,11 @@ def with_ranges(
         body.get_layer(layer.name).set_weights(layer.get_weights())
     film = keras.layers.Input(network.input.shape[1:], name="film")
     # A film is rounded only for a layer that takes no more: made smaller, it has finer greys.
-    rounded_film = Rounded(range_of_film(preprocessing))
+    rounded_film = RoundedRanges(range_of_film(preprocessing))
     given = body(rounded_film(film) if ends or len(first) == 1 else film)
     if ends:
         limits = _measured(network, list(given), films, network.output)
-        given = {name: Rounded(limits[name])(value) for name, value in given.items()}
+        given = {name: RoundedRanges(limits[name])(value) for name, value in given.items()}
     return keras.Model(film, given)
 
 
@@ -225,7 +225,7 @@ _SIDE: Final = 14
 _ROUNDING_BATCH: Final = 8
 
 
-def settle(network: keras.Model, films: Tensors) -> keras.Model:
+def gptq_round(network: keras.Model, films: Tensors) -> keras.Model:
     """A copy of `network` whose weights lie on 8-bit steps, but for :func:`first_layers`.
 
     Args:

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import FrameType
 
 from exports.bundle import Bundle
-from exports.edge.run import Night, gallery_of, is_whole, journal_of, screen_film
+from exports.edge.run import EdgeRun, is_whole, journal_of, report_images_of, screen_film
 from exports.errors import BundleError
 from exports.runtimes.load import check_map, is_installed, load, load_lungs, load_target
 from exports.selftest import check_selftest, targets_of
 from exports.targets import LITERT, ONNX, TARGETS
 from screening.errors import ReportError, ScreeningError
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.inference.pipeline import Screener
-from screening.inference.report_images import Gallery
+from screening.inference.report_images import ReportImages
 from screening.inference.sandbox import IsolatedReader
 from screening.model.lungs import QUALITY
 from screening.model.predictor import Predictor
@@ -75,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     about = "a model of the bundle (default: the most exact one of the runtime)"
     chosen.add_argument("--target", choices=tuple(TARGETS), help=about)
     for name, default, what in (
-        ("pixels", Limits.pixels, "larger films are not decoded"),
-        ("seconds", Limits.seconds, "until a decoder is stopped"),
-        ("memory", Limits.memory, "bytes that a decoder may use"),
+        ("pixels", DecodeLimits.pixels, "larger films are not decoded"),
+        ("seconds", DecodeLimits.seconds, "until a decoder is stopped"),
+        ("memory", DecodeLimits.memory, "bytes that a decoder may use"),
     ):
         about = f"{what} (default: {default})"
         parser.add_argument(f"--max-{name}", type=type(default), default=default, help=about)
@@ -120,9 +120,9 @@ def _folder(bundle: Bundle, arguments: argparse.Namespace) -> int:
             # The power went between the report and the end of its journal.
             journal_of(out).unlink(missing_ok=True)
         raise ReportError(f"{out} is there already; choose another --out")
-    gallery = gallery_of(out) if arguments.heatmaps else None
+    gallery = report_images_of(out) if arguments.heatmaps else None
     with closing(_screener(bundle, arguments, folder, gallery)) as screener:
-        night = Night(screener, out, arguments.watch, arguments.settle, _say_at_once)
+        night = EdgeRun(screener, out, arguments.watch, arguments.settle, _say_at_once)
         if arguments.watch:
             _stop_gently(night.stop)
         rows = night.carry_out()
@@ -133,14 +133,14 @@ def _folder(bundle: Bundle, arguments: argparse.Namespace) -> int:
 
 
 def _screener(
-    bundle: Bundle, arguments: argparse.Namespace, folder: Path, gallery: Gallery | None
+    bundle: Bundle, arguments: argparse.Namespace, folder: Path, gallery: ReportImages | None
 ) -> Screener:
     predictor = _predictor(bundle, arguments)
     refused = tuple(sorted(set(arguments.refuse)))
     target = TARGETS[predictor.runtime.partition("/")[0]]
     lungs = load_lungs(bundle.path, bundle.card, target.runtime, refused)
     key = PatientKey.load_or_create(arguments.key)
-    limits = Limits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
+    limits = DecodeLimits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)
     reader = IsolatedReader(folder, bundle.card.preprocessing, limits, exact=arguments.exact)
     return Screener(
         reader, bundle.card, bundle.sha256, predictor, key, gallery=gallery, lungs=lungs

@@ -11,9 +11,9 @@ from typing import Final
 from exports.edge.journal import LISTED, Journal
 from screening.audit import AUDIT, KEYED, Event, film_event, write_audit
 from screening.errors import ReportError
-from screening.files import Found, discover, film_path, found_at, now, whole
+from screening.files import Found, atomic_directory, discover, film_path, found_at, now
 from screening.inference.pipeline import Screener, Seen
-from screening.inference.report_images import Gallery
+from screening.inference.report_images import ReportImages
 from screening.results import PREDICTIONS, Row, write_rows
 
 _BATCH: Final = 8
@@ -23,7 +23,7 @@ _LOOK: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Night:
+class EdgeRun:
     """One report in the making.
 
     Attributes:
@@ -141,7 +141,7 @@ class Night:
 
     def _write(self, rows: list[Row], journal: Journal) -> None:
         try:
-            with whole(self.out) as report:
+            with atomic_directory(self.out) as report:
                 write_rows(report / PREDICTIONS, rows)
                 if self.screener.gallery is not None:
                     self.screener.gallery.hang(report, rows)
@@ -174,9 +174,9 @@ def is_whole(out: Path) -> bool:
     return (out / AUDIT).is_file()
 
 
-def gallery_of(out: Path) -> Gallery:
+def report_images_of(out: Path) -> ReportImages:
     """Where the pictures of the report `out` wait for it."""
-    return Gallery(out.parent / f".{out.name}.pictures")
+    return ReportImages(out.parent / f".{out.name}.pictures")
 
 
 def screen_film(screener: Screener, film: Path) -> Row:

@@ -15,24 +15,24 @@ from sqlalchemy import make_url
 
 from jobs import exit_codes
 from jobs.cli.progress import ScreeningProgress
-from jobs.engines.dask.config import Access
+from jobs.engines.dask.config import ClusterConfig
 from jobs.engines.local import LocalEngine
 from jobs.errors import QueueUnavailable, Stopped, UnknownJob
 from jobs.host import cores
-from jobs.outputs.observers import Herald, MetricsWriter, Profile, Watchers
+from jobs.outputs.observers import JobProfile, MetricsWriter, NotificationObserver, Observers
 from jobs.queue.jobs import Job
-from jobs.queue.schedules import Agenda
+from jobs.queue.schedules import ScheduleStore
 from jobs.queue.sql.database import Database, open_database
-from jobs.queue.sql.schedules import SqlAgenda
+from jobs.queue.sql.schedules import SqlScheduleStore
 from jobs.queue.sql.store import SqlStore
 from jobs.queue.store import Store
-from jobs.sources.scheduled import Nights
+from jobs.sources.scheduled import ScheduleSource
 from jobs.sources.submission import Opener
 from jobs.worker.engine import Engine
-from jobs.worker.job_run import LEASE, Tools, Watcher
+from jobs.worker.job_run import LEASE, Observer, Tools
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import PATIENCE, patient, patiently
-from jobs.worker.worker import Feeder, work
+from jobs.worker.retrying_store import PATIENCE, retry_calls, retrying
+from jobs.worker.worker import JobSource, work
 
 
 def open_store(queue: Path | str) -> Store:
@@ -41,11 +41,11 @@ def open_store(queue: Path | str) -> Store:
 
 
 @contextmanager
-def open_agenda(queue: Path | str) -> Iterator[Agenda]:
+def open_schedules(queue: Path | str) -> Iterator[ScheduleStore]:
     """The schedules of the same queue, which is closed afterwards."""
     database = open_database(queue)
     try:
-        yield SqlAgenda(database)
+        yield SqlScheduleStore(database)
     finally:
         database.close()
 
@@ -85,11 +85,11 @@ def find(store: Store, word: str) -> Job:
 _LOOK: Final = 2.0
 
 #: Makes the feeder for a folder whose sub-folders are studies.
-StudiesOf = Callable[[Agenda], Feeder]
+StudiesOf = Callable[[ScheduleStore], JobSource]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class WorkerConfig:
     """How a worker works.
 
     Attributes:
@@ -117,7 +117,7 @@ class Shift:
     notify_url: str | None = None
     public_key: Path | None = None
     sign_reports: Path | None = None
-    cluster: Access | None = None
+    cluster: ClusterConfig | None = None
     profile: bool = False
 
     @property
@@ -126,30 +126,30 @@ class Shift:
         return max(1, cores() // self.processes)
 
 
-def work_shift(queue: Path | str, shift: Shift, studies: StudiesOf | None = None) -> int:
+def run_worker(queue: Path | str, shift: WorkerConfig, studies: StudiesOf | None = None) -> int:
     """Work off a queue in as many processes as were asked for; the exit code for the shell.
 
     Args:
         studies: what brings the sub-folders of a folder into the queue.
     """
     if shift.processes == 1:
-        return work_off(queue, shift, studies=studies)
-    from jobs.cli.supervisor import Crew
+        return run_single_job(queue, shift, studies=studies)
+    from jobs.cli.supervisor import Supervisor
     from jobs.outputs.logs import configure
 
     configure(json=shift.log == "json", stream=sys.stderr)
 
     def work_as(number: int) -> int:
         # Each looks at the folder: one that is busy does not keep the others waiting.
-        return work_off(queue, shift, None, number, studies)
+        return run_single_job(queue, shift, None, number, studies)
 
     lasting = not shift.drain and shift.max_jobs is None
-    return Crew(shift.processes, work_as, lasting).run()
+    return Supervisor(shift.processes, work_as, lasting).run()
 
 
-def work_off(
+def run_single_job(
     queue: Path | str,
-    shift: Shift,
+    shift: WorkerConfig,
     only: str | None = None,
     number: int = 0,
     studies: StudiesOf | None = None,
@@ -159,7 +159,7 @@ def work_off(
     Args:
         only: this job and no other.
         number: of this process among those of the shift.
-        studies: see :func:`work_shift`.
+        studies: see :func:`run_worker`.
     """
     from jobs.outputs.logs import configure
 
@@ -169,17 +169,17 @@ def work_off(
     _listen(stop)
     # A worker that is left alone waits for its queue as long as it takes.
     seconds = PATIENCE if shift.drain or only else None
-    database = patiently(lambda: open_database(queue), stop, seconds)
+    database = retry_calls(lambda: open_database(queue), stop, seconds)
     plain = SqlStore(database)
-    store = patient(plain, stop, seconds)
+    store = retrying(plain, stop, seconds)
     feeders = [] if only else _feeders(database, stop, seconds, studies)
     opener = Opener(store.scored_before, shift.public_key, store.events)
-    profile = Profile(shift.threads)
+    profile = JobProfile(shift.threads)
     with (
         ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress,
         _engine(shift, stop, profile) as engine,
     ):
-        watcher = Watchers(progress, profile, *_watchers(shift, plain, number))
+        watcher = Observers(progress, profile, *_watchers(shift, plain, number))
         tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
         try:
             codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]
@@ -200,7 +200,7 @@ def work_off(
 
 
 @contextmanager
-def _engine(shift: Shift, stop: Stop, profile: Profile) -> Iterator[Engine]:
+def _engine(shift: WorkerConfig, stop: Stop, profile: JobProfile) -> Iterator[Engine]:
     """What the shift screens with."""
     if shift.cluster is None:
         yield LocalEngine(shift.threads, profile.told)
@@ -220,7 +220,7 @@ def signer_of(private_key: Path | None) -> Callable[[str], bytes] | None:
     return signer(private_key)
 
 
-def feed_only(queue: Path | str, studies: StudiesOf) -> int:
+def submit_from(queue: Path | str, studies: StudiesOf) -> int:
     """Queue the sub-folders of a folder until a signal to stop; the exit code for the shell."""
     from jobs.outputs.logs import configure
 
@@ -229,8 +229,8 @@ def feed_only(queue: Path | str, studies: StudiesOf) -> int:
     _listen(stop)
     with suppress(QueueUnavailable):
         # Without an end to its patience, it gives up only when it is to stop.
-        database = patiently(lambda: open_database(queue), stop, None)
-        feeder = studies(patient(SqlAgenda(database), stop, None))
+        database = retry_calls(lambda: open_database(queue), stop, None)
+        feeder = studies(retrying(SqlScheduleStore(database), stop, None))
         while not stop.asked:
             feeder.feed()
             stop.wait(_LOOK)
@@ -239,19 +239,19 @@ def feed_only(queue: Path | str, studies: StudiesOf) -> int:
 
 def _feeders(
     database: Database, stop: Stop, seconds: float | None, studies: StudiesOf | None
-) -> list[Feeder]:
-    agenda = patient(SqlAgenda(database), stop, seconds)
-    nights = Nights(agenda, time.time)
+) -> list[JobSource]:
+    agenda = retrying(SqlScheduleStore(database), stop, seconds)
+    nights = ScheduleSource(agenda, time.time)
     return [nights] if studies is None else [nights, studies(agenda)]
 
 
-def _watchers(shift: Shift, store: Store, number: int) -> list[Watcher]:
+def _watchers(shift: WorkerConfig, store: Store, number: int) -> list[Observer]:
     """Those that were asked for."""
-    watchers: list[Watcher] = []
+    watchers: list[Observer] = []
     if shift.log:
-        from jobs.outputs.logs import LogWatcher
+        from jobs.outputs.logs import LogObserver
 
-        watchers.append(LogWatcher())
+        watchers.append(LogObserver())
     if shift.metrics:
         from jobs.outputs.metrics import Metrics
 
@@ -264,7 +264,7 @@ def _watchers(shift: Shift, store: Store, number: int) -> list[Watcher]:
         from jobs.outputs.notifications import Notifier
 
         notifier = Notifier.of(shift.notify_command, shift.notify_url)
-        watchers.append(Herald(notifier, store, time.time))
+        watchers.append(NotificationObserver(notifier, store, time.time))
     return watchers
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from jobs.engines.dask.config import Access
+from jobs.engines.dask.config import ClusterConfig
 from jobs.errors import ClusterUnusable
 
 _LOCAL: Final = "local"
@@ -102,7 +102,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 _check_local(scheduler)
                 cluster = None
             else:
-                cluster = Access(
+                cluster = ClusterConfig(
                     address=_address(scheduler),
                     ca=tls_ca,
                     cert=tls_cert,

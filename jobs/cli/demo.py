@@ -32,18 +32,20 @@ def demo(out: Path) -> None:
     films = out / "films"
     _gather(films)
     from exports.bundle import SHIPPED
-    from jobs.cli.bootstrap import Shift, open_store, work_off
+    from jobs.cli.bootstrap import WorkerConfig, open_store, run_single_job
     from jobs.queue.jobs import Options
-    from jobs.sources.submission import Request, new_job
+    from jobs.sources.submission import JobRequest, new_job
     from screening.results import PREDICTIONS, read_rows
 
     queue = out / "queue.sqlite"
     store = open_store(queue)
     options = Options(key=out / "patient.key", settle=0)
-    job = new_job(Request(folder=films, model=SHIPPED, options=options, reports=out), always=True)
+    job = new_job(
+        JobRequest(folder=films, model=SHIPPED, options=options, reports=out), always=True
+    )
     store.add(job)
     store.close()
-    code = work_off(queue, Shift(drain=True), job.name)
+    code = run_single_job(queue, WorkerConfig(drain=True), job.name)
     if code == 0:
         rows = read_rows(job.report / PREDICTIONS)
         for row in rows:

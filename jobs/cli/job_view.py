@@ -16,7 +16,7 @@ from jobs import exit_codes
 from jobs.queue.jobs import OPEN, Job, State
 from jobs.queue.store import Store
 from screening.audit import Event
-from screening.files import printable
+from screening.files import display_name
 from screening.results import Status
 
 #: Seconds from which the next larger unit is used, and the seconds in it.
@@ -25,7 +25,7 @@ _UNITS: Final = ((36 * 3600, 86400, "d"), (5400, 3600, "h"), (90, 60, "min"), (0
 
 def folder(job: Job) -> str:
     """The folder, unless it may hold a name."""
-    return "(not shown: --hash-names)" if job.options.hash_names else printable(str(job.folder))
+    return "(not shown: --hash-names)" if job.options.hash_names else display_name(str(job.folder))
 
 
 def progress(job: Job) -> str:
@@ -35,12 +35,12 @@ def progress(job: Job) -> str:
 
 def worker(job: Job) -> str:
     """Host and process of the worker; empty if there is none."""
-    return printable(job.worker.rpartition(":")[0] or job.worker)
+    return display_name(job.worker.rpartition(":")[0] or job.worker)
 
 
 def tags(job: Job) -> str:
     """The job's tags, without a space between them: ``ct,night``."""
-    return ",".join(map(printable, job.tags))
+    return ",".join(map(display_name, job.tags))
 
 
 def state_since(job: Job) -> datetime:
@@ -66,10 +66,10 @@ def note(job: Job, waiting: Iterable[Job], now: float) -> str:
     if job.state is State.RUNNING and job.lease_until < now:
         return f"its worker was last heard of more than {duration_text(now - job.lease_until)} ago"
     if job.state is not State.QUEUED:
-        return printable(job.message)
+        return display_name(job.message)
     if job.not_before > now:
         until = f"waits until {_moment(job.not_before, now)}"
-        return f"{until}: {printable(job.message)}" if job.message else until
+        return f"{until}: {display_name(job.message)}" if job.message else until
     earlier = _earlier(job, waiting)
     return f"waits for {earlier.name}, of the same schedule" if earlier else ""
 
@@ -169,10 +169,10 @@ def sheet(
             yield f"{title:<12} {value}"
     yield "options"
     for name, value in _options(job):
-        yield f"  {name:<18} {printable(value)}"
+        yield f"  {name:<18} {display_name(value)}"
     yield "history"
     for event in history:
-        yield printable(f"  {event.at}  {event.event}  {event.detail}".rstrip())
+        yield display_name(f"  {event.at}  {event.event}  {event.detail}".rstrip())
 
 
 def _asked(job: Job) -> dict[str, str]:
@@ -180,11 +180,11 @@ def _asked(job: Job) -> dict[str, str]:
     return {
         "job": job.name,
         "folder": folder(job),
-        "model": f"{printable(str(job.model))} ({job.model_sha256[:16]})",
-        "report": printable(str(job.report)),
+        "model": f"{display_name(str(job.model))} ({job.model_sha256[:16]})",
+        "report": display_name(str(job.report)),
         "priority": str(job.priority or ""),
         "tags": tags(job),
-        "schedule": printable(job.schedule),
+        "schedule": display_name(job.schedule),
         "submitted": job.submitted_at,
     }
 
@@ -200,14 +200,14 @@ def _become(job: Job, counts: Mapping[Status, int], note: str) -> dict[str, str]
         "started": job.started_at,
         "listed": job.listed_at,
         "finished": job.finished_at,
-        "worker": printable(job.worker) or "none",
+        "worker": display_name(job.worker) or "none",
         "lease until": lease if job.state is State.RUNNING else "",
         "claims": str(job.fence or ""),
         "put off": _times(job.attempts),
         "deaths": f"{_times(job.deaths)} in a row, of its workers" if job.deaths else "",
         "exit code": "" if job.exit_code is None else str(job.exit_code),
         "note": note,
-        "message": "" if printable(job.message) in note else printable(job.message),
+        "message": "" if display_name(job.message) in note else display_name(job.message),
     }
 
 

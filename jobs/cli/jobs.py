@@ -25,12 +25,12 @@ from jobs.cli.job_view import (
     worker,
 )
 from jobs.cli.options import queue_option
-from jobs.cli.watch_jobs import Lookout, display_on, keep_watch
+from jobs.cli.watch_jobs import JobMonitor, display_on, watch
 from jobs.errors import QueueError, TransitionError
 from jobs.host import user_and_host
 from jobs.queue.jobs import OPEN, Job, State
 from jobs.queue.store import Store
-from jobs.retry import screen_again
+from jobs.retry import retry_job
 from screening.audit import Event
 from screening.errors import ScreeningError
 from screening.files import now
@@ -167,17 +167,17 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     from jobs.cli.bootstrap import find, open_store, shown
     from jobs.outputs.logs import configure
     from jobs.worker.lease import Stop
-    from jobs.worker.retrying_store import patient
+    from jobs.worker.retrying_store import retrying
 
     # Standard output is for what is watched.
     configure(json=False, stream=sys.stderr)
     # However it ends, the terminal gets its cursor back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is watched for a whole night outlasts a restart of the database.
-    store = patient(open_store(queue), Stop())
-    lookout = Lookout(store, [find(store, name).name for name in names])
+    store = retrying(open_store(queue), Stop())
+    lookout = JobMonitor(store, [find(store, name).name for name in names])
     with display_on(Console(), as_json) as display:
-        ended = keep_watch(lookout, display, interval)
+        ended = watch(lookout, display, interval)
     if not names:
         click.echo(f"Nothing is open in the queue {shown(queue)}.", err=True)
         return
@@ -203,7 +203,7 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     who = user_and_host()
 
     def retry(job: Job) -> str:
-        again, old = screen_again(store, job.name, Event(now(), "retried", job.name, who))
+        again, old = retry_job(store, job.name, Event(now(), "retried", job.name, who))
         left = (
             f": {again.films - again.committed} of {again.films} films to go" if again.films else ""
         )

@@ -153,14 +153,14 @@ def train(
         from screening.training.data.manifest import PATIENT_PATTERN
         from screening.training.lung_fields import SHIPPED_LUNGS
         from screening.training.recipe import default_recipe
-        from screening.training.train import Request
+        from screening.training.train import TrainingRequest
         from screening.training.train import train as train_model
 
         recipe = replace(default_recipe(architecture), **given)  # type: ignore[arg-type]
         pattern = patient_pattern or PATIENT_PATTERN
         with TrainingProgress(recipe.epochs) as progress:
             try:
-                request = Request(
+                request = TrainingRequest(
                     data=data,
                     model=out,
                     patient_pattern=pattern,
@@ -391,13 +391,13 @@ def export(
     chosen = [target(name) for name in targets or TARGETS]
     with native_logs_filtered():
         try:
-            from exports.export import Request
+            from exports.export import ExportRequest
             from exports.export import export as export_model
         except ImportError as error:
             raise click.ClickException(
                 f"{error.name} is not installed; run: pip install 'screening[train]'"
             ) from error
-        request = Request(model, out, chosen, films, training_films, integer_io)
+        request = ExportRequest(model, out, chosen, films, training_films, integer_io)
         bundle = export_model(request, lambda line: click.echo(line, err=True))
     size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
     click.echo(f"{out}: {bundle.card.model}, {size / 1e6:.1f} MB, hash {bundle.sha256[:16]}")
@@ -446,14 +446,14 @@ def _sign_report(folder: Path, key: Path) -> str:
     from exports.bundle import sign_report
     from exports.errors import SignatureError
     from screening.audit import AUDIT, SIGNATURE, read_audit
-    from screening.files import printable
+    from screening.files import display_name
     from screening.report.verification import verify
 
     # A signature that is there already is replaced, whatever it is.
     problems = [problem for problem in verify(folder) if problem.file != SIGNATURE]
     if problems:
         raise SignatureError(
-            f"{folder} is not as it was written, so it is not signed: {printable(str(problems[0]))}"
+            f"{folder} is not as it was written, so it is not signed: {display_name(str(problems[0]))}"
         )
     head = read_audit((folder / AUDIT).read_bytes()).head
     sign_report(folder, head, key)

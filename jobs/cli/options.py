@@ -14,12 +14,12 @@ from exports.bundle import SHIPPED
 from exports.runtimes.load import AUTO
 from exports.targets import FLOAT32, INT8, LITERT, ONNX
 from jobs.queue.jobs import Job, Options
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.model.lungs import QUALITY
 from screening.report.labels import Policy
 
 if TYPE_CHECKING:
-    from jobs.sources.submission import Request
+    from jobs.sources.submission import JobRequest
 
 _MIB: Final = 1024**2
 
@@ -192,21 +192,21 @@ _SCREENING_OPTIONS: Final = (
     click.option(
         "--max-pixels",
         type=click.IntRange(1),
-        default=Limits.pixels,
+        default=DecodeLimits.pixels,
         show_default=True,
         help="Fail films with more pixels than this.",
     ),
     click.option(
         "--decode-timeout",
         type=click.FloatRange(0, min_open=True),
-        default=Limits.seconds,
+        default=DecodeLimits.seconds,
         show_default=True,
         help="Stop a decoder after this many seconds.",
     ),
     click.option(
         "--decode-memory",
         type=click.IntRange(64),
-        default=Limits.memory // _MIB,
+        default=DecodeLimits.memory // _MIB,
         show_default=True,
         help="Memory limit of a decoder, in MiB.",
     ),
@@ -312,12 +312,12 @@ def request_of(
     tags: tuple[str, ...] = (),
     refuse: tuple[str, ...] = (),
     **options: Any,
-) -> Request:
+) -> JobRequest:
     """What these options ask for."""
-    from jobs.sources.submission import Request
+    from jobs.sources.submission import JobRequest
 
-    limits = Limits(max_pixels, decode_timeout, decode_memory * _MIB)
-    return Request(
+    limits = DecodeLimits(max_pixels, decode_timeout, decode_memory * _MIB)
+    return JobRequest(
         folder=folder,
         model=model,
         report=out,

@@ -29,7 +29,7 @@ from rich.progress import (
 )
 
 from jobs import exit_codes
-from screening.files import printable
+from screening.files import display_name
 from screening.report.drift.night_comparison import breaches
 from screening.results import PNEUMONIA, Row, Status
 
@@ -84,7 +84,7 @@ _SAID: Final = (
 )
 
 
-def said_of(report: Report) -> Iterator[str]:
+def summary_lines(report: Report) -> Iterator[str]:
     """Counts, labels that were not used, what has drifted, and precision and recall where there are labels."""
     number = Counter(row.status for row in report.rows)
     positive = sum(row.prediction == PNEUMONIA for row in report.rows)
@@ -94,7 +94,7 @@ def said_of(report: Report) -> Iterator[str]:
         problems = Counter(one.problem.value.replace("_", " ") for one in report.unused)
         counts = ", ".join(f"{count} {problem}" for problem, count in problems.items())
         yield f"Labels not used: {counts}; labels.csv has their lines"
-    yield from (printable(f"Drift: {line.sentence}") for line in breaches(report.drift))
+    yield from (display_name(f"Drift: {line.sentence}") for line in breaches(report.drift))
     for line in report.lines:
         figure = line.figure
         if (line.subset, line.unit) != ("all", "film") or line.metric not in _SAID:
@@ -202,7 +202,7 @@ class ScreeningProgress(_Bar):
 
     def reported(self, report: Report, _seconds: float) -> None:
         """The report is there."""
-        for line in said_of(report):
+        for line in summary_lines(report):
             self.say(line)
         self.say(f"Report: {report.folder}")
 

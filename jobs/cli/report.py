@@ -14,14 +14,14 @@ import click
 from exports.bundle import SHIPPED
 from jobs import exit_codes
 from jobs.cli.options import FILE, FOLDER, key_option, labels_policy_option, prevalence_option
-from screening.files import printable
+from screening.files import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from screening.model.drift_baseline import Reference
-    from screening.report.drift.series import Night
-    from screening.report.verification import Problem
+    from screening.model.drift_baseline import DriftBaseline
+    from screening.report.drift.series import NightResult
+    from screening.report.verification import VerificationProblem
 
 #: Problems of one kind in one file that are printed; the others are counted.
 _SHOWN: Final = 20
@@ -81,17 +81,19 @@ def verify(
         again, different = _screened_again(report, films, model or SHIPPED, sample, seed, key)
         problems += different
     if not problems:
-        click.echo(f"{report}: intact: {printable(written(history))}")
+        click.echo(f"{report}: intact: {display_name(written(history))}")
         click.echo(signed)
     if again:
         click.echo(again)
     _end(report, problems)
 
 
-def _signature(report: Path, head: str, public_key: Path | None) -> tuple[str, list[Problem]]:
+def _signature(
+    report: Path, head: str, public_key: Path | None
+) -> tuple[str, list[VerificationProblem]]:
     """What is said of the signature, and what is wrong with it."""
     from screening.audit import SIGNATURE
-    from screening.report.verification import Problem
+    from screening.report.verification import VerificationProblem
 
     is_there = (report / SIGNATURE).exists()
     if public_key is None:
@@ -103,15 +105,15 @@ def _signature(report: Path, head: str, public_key: Path | None) -> tuple[str, l
     if is_signed_report(report, head, public_key):
         return f"It is signed with the key that {public_key} is of.", []
     why = f"is no signature of this report with the key that {public_key} is of"
-    problem = Problem(SIGNATURE, "forged", why)
+    problem = VerificationProblem(SIGNATURE, "forged", why)
     if not is_there:
-        problem = Problem(SIGNATURE, "missing", "is missing: the report is not signed")
+        problem = VerificationProblem(SIGNATURE, "missing", "is missing: the report is not signed")
     return "", [problem]
 
 
 def _screened_again(
     report: Path, films: Path, model: Path, most: int, seed: int, key: Path
-) -> tuple[str, Sequence[Problem]]:
+) -> tuple[str, Sequence[VerificationProblem]]:
     """What is said of the films that were screened once more, and which answers differ."""
     from exports.bundle import Bundle
     from jobs.errors import FolderUnreadable
@@ -130,17 +132,17 @@ def _screened_again(
     return f"{how}." if again.problems else f"{how}: all as reported.", again.problems
 
 
-def _end(report: Path, problems: Sequence[Problem]) -> None:
+def _end(report: Path, problems: Sequence[VerificationProblem]) -> None:
     """Say what is wrong, and end with the exit code for it."""
     kinds: Counter[tuple[str, str]] = Counter()
     for problem in problems:
         kind = (problem.file, problem.what)
         kinds[kind] += 1
         if kinds[kind] <= _SHOWN:
-            click.echo(printable(str(problem)))
+            click.echo(display_name(str(problem)))
     for (file, what), number in kinds.items():
         if number > _SHOWN:
-            click.echo(printable(f"{file}: {what}: and {number - _SHOWN} more"))
+            click.echo(display_name(f"{file}: {what}: and {number - _SHOWN} more"))
     if problems:
         click.echo(f"{report} is not as it was written: {len(problems)} found", err=True)
     sys.exit(exit_codes.ERROR if problems else exit_codes.OK)
@@ -176,7 +178,7 @@ def evaluate(
     folder, whose audit starts with the last hash of the report's audit. REPORT is checked first and is
     not changed.
     """
-    from jobs.cli.progress import said_of
+    from jobs.cli.progress import summary_lines
     from jobs.host import user_and_host
     from screening.files import is_inside
     from screening.privacy import PatientKey
@@ -190,7 +192,7 @@ def evaluate(
     # Labels by path and file name need none.
     secret = PatientKey.load(key) if key.exists() else None
     made = evaluated(report, given, secret, place, prevalence, user_and_host())
-    for line in said_of(made):
+    for line in summary_lines(made):
         click.echo(line)
     click.echo(f"Evaluation: {made.folder}")
 
@@ -220,7 +222,7 @@ def compare(
     sensitivity, specificity and accuracy, DeLong's test for the area under the ROC
     curve. Intervals take into account that one patient can have several films.
     """
-    from screening.files import is_inside, printable
+    from screening.files import display_name, is_inside
     from screening.privacy import PatientKey
     from screening.report.comparison.compare import compare as compared
     from screening.report.comparison.text import words, write_comparison
@@ -241,7 +243,7 @@ def compare(
     if out is not None:
         write_comparison(out, comparison)
     for line in words(comparison):
-        click.echo(printable(line))
+        click.echo(display_name(line))
     if out is not None:
         click.echo(f"Comparison: {out}")
 
@@ -303,17 +305,17 @@ def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
     click.echo(f"Charts: {out / 'drift.html'}")
 
 
-def _reference(model: Path | None, reports: Sequence[Path]) -> Reference | None:
+def _reference(model: Path | None, reports: Sequence[Path]) -> DriftBaseline | None:
     """That of the bundle, if it is the one that the reports were made with."""
     if model is None:
         return None
     from exports.bundle import Bundle
     from screening.errors import ReportError
-    from screening.report.drift.profile import Profile
+    from screening.report.drift.profile import NightProfile
 
     bundle = Bundle.open(model)
     for report in reports:
-        sha256 = Profile.read(report).model_sha256
+        sha256 = NightProfile.read(report).model_sha256
         if sha256 not in ("", bundle.sha256):
             raise ReportError(
                 f"{report} is of the model {sha256[:16]}, and {model} is {bundle.sha256[:16]}"
@@ -321,15 +323,15 @@ def _reference(model: Path | None, reports: Sequence[Path]) -> Reference | None:
     return bundle.card.reference
 
 
-def _table(nights: Sequence[Night]) -> Iterator[str]:
+def _table(nights: Sequence[NightResult]) -> Iterator[str]:
     """Lines of equal columns: names to the left, figures to the right."""
-    from screening.files import printable
+    from screening.files import display_name
 
     rows = [["NIGHT", "REPORT", "FILMS", *_COLUMNS.values(), "BEYOND ITS LIMITS"]]
     for night in nights:
         beyond = dict.fromkeys(line.measure for line in night.breaches)
         figures = [_figure(night, measure) for measure in _COLUMNS]
-        name = printable(night.name)
+        name = display_name(night.name)
         name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
         at = night.profile.at[:16].replace("T", " ") or "-"
         rows.append([at, name, str(night.profile.offered), *figures, ", ".join(beyond)])
@@ -342,7 +344,7 @@ def _table(nights: Sequence[Night]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _figure(night: Night, measure: str) -> str:
+def _figure(night: NightResult, measure: str) -> str:
     line = night.line(measure)
     value = night.values.get(measure) if line is None else line.value
     if value is None:

@@ -21,9 +21,9 @@ from jobs.cli.options import (
     sign_reports_option,
     worker_options,
 )
-from jobs.engines.dask.config import Access
+from jobs.engines.dask.config import ClusterConfig
 from jobs.queue.jobs import Job
-from jobs.queue.schedules import Agenda
+from jobs.queue.schedules import ScheduleStore
 
 
 @click.command(cls=GroupedCommand)
@@ -36,7 +36,7 @@ def run(
     queue: Path | str,
     public_key: Path | None,
     sign_reports: Path | None,
-    cluster: Access | None,
+    cluster: ClusterConfig | None,
     profile: bool,
     **asked: Any,
 ) -> None:
@@ -45,7 +45,7 @@ def run(
     This is the same as `screening submit` and a worker for this one job. If it is
     interrupted, `screening worker --drain` continues where it stopped.
     """
-    from jobs.cli.bootstrap import Shift, open_store, shown, signer_of, work_off
+    from jobs.cli.bootstrap import WorkerConfig, open_store, run_single_job, shown, signer_of
 
     if profile and cluster is not None:
         raise click.UsageError("--profile tells of this machine; it does not go with --engine dask")
@@ -56,14 +56,14 @@ def run(
     store.add(job)
     click.echo(f"Job {job.name}, queue {shown(queue)}")
     store.close()
-    shift = Shift(
+    shift = WorkerConfig(
         drain=True,
         public_key=public_key,
         sign_reports=sign_reports,
         cluster=cluster,
         profile=profile,
     )
-    sys.exit(work_off(queue, shift, job.name))
+    sys.exit(run_single_job(queue, shift, job.name))
 
 
 @click.command(cls=GroupedCommand)
@@ -88,12 +88,12 @@ def submit(queue: Path | str, **asked: Any) -> None:
 
 def _checked_job(*, always: bool, **asked: Any) -> Job:
     """The job that the options describe; a report that is in the way is wrong usage."""
-    from jobs.errors import ReportInTheWay
+    from jobs.errors import ReportExists
     from jobs.sources.submission import new_job
 
     try:
         return new_job(request_of(**asked), always=always)
-    except ReportInTheWay as error:
+    except ReportExists as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -112,9 +112,9 @@ def worker(queue: Path | str, **shift: Any) -> None:
     the job to the queue. A second signal stops it immediately. Workers also
     enqueue due schedules.
     """
-    from jobs.cli.bootstrap import Shift, work_shift
+    from jobs.cli.bootstrap import WorkerConfig, run_worker
 
-    sys.exit(work_shift(queue, Shift(**shift)))
+    sys.exit(run_worker(queue, WorkerConfig(**shift)))
 
 
 _OF_WORKERS: Final = (
@@ -154,10 +154,10 @@ def watch(
     directly in FOLDER are ignored, with a warning. Each report becomes a folder in
     --out. In all other ways this command works like `screening worker`.
     """
-    from jobs.cli.bootstrap import Shift, feed_only, work_shift
-    from jobs.errors import ReportInTheWay
+    from jobs.cli.bootstrap import WorkerConfig, run_worker, submit_from
+    from jobs.errors import ReportExists
     from jobs.sources.submission import check_places, checked
-    from jobs.sources.watched_folder import Studies
+    from jobs.sources.watched_folder import StudySource
 
     of_worker = {name: asked.pop(name) for name in _OF_WORKERS}
     request = request_of(folder=folder, out=None, public_key=public_key, **asked)
@@ -165,12 +165,12 @@ def watch(
     watched = folder.resolve()
     try:
         check_places(watched, request.reports, request.options.quarantine)
-    except ReportInTheWay as error:
+    except ReportExists as error:
         raise click.UsageError(str(error)) from error
 
-    def studies(agenda: Agenda) -> Studies:
-        return Studies(watched, request, agenda, time.time)
+    def studies(agenda: ScheduleStore) -> StudySource:
+        return StudySource(watched, request, agenda, time.time)
 
     if submit_only:
-        sys.exit(feed_only(queue, studies))
-    sys.exit(work_shift(queue, Shift(public_key=public_key, **of_worker), studies))
+        sys.exit(submit_from(queue, studies))
+    sys.exit(run_worker(queue, WorkerConfig(public_key=public_key, **of_worker), studies))

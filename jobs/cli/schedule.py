@@ -59,8 +59,8 @@ def add(
     that daylight saving time skips runs right after the change. A time that occurs
     twice runs once. Workers of the queue enqueue the runs.
     """
-    from jobs.cli.bootstrap import open_agenda
-    from jobs.errors import ReportInTheWay
+    from jobs.cli.bootstrap import open_schedules
+    from jobs.errors import ReportExists
     from jobs.queue.schedules import local_zone
     from jobs.sources.submission import check_places, checked
     from screening.files import now
@@ -86,9 +86,9 @@ def add(
     report = planned.report_at(first) or planned.reports / planned.name
     try:
         check_places(screened, report, planned.options.quarantine)
-    except ReportInTheWay as error:
+    except ReportExists as error:
         raise click.UsageError(str(error)) from error
-    with open_agenda(queue) as agenda:
+    with open_schedules(queue) as agenda:
         agenda.add(planned)
     click.echo(planned.name)
     click.echo(f"fires first at {_shown(planned, first)}: {screened}", err=True)
@@ -99,9 +99,9 @@ def add(
 @queue_option
 def list_schedules(queue: Path | str, as_json: bool) -> None:
     """List all schedules with their last and next runs."""
-    from jobs.cli.bootstrap import open_agenda, shown
+    from jobs.cli.bootstrap import open_schedules, shown
 
-    with open_agenda(queue) as agenda:
+    with open_schedules(queue) as agenda:
         every = agenda.schedules()
         newest = {known.name: agenda.firings(known.name)[-1:] for known in every}
     if as_json:
@@ -121,9 +121,9 @@ def list_schedules(queue: Path | str, as_json: bool) -> None:
 @queue_option
 def remove(queue: Path | str, name: str) -> None:
     """Delete a schedule. Jobs that it has submitted stay."""
-    from jobs.cli.bootstrap import open_agenda
+    from jobs.cli.bootstrap import open_schedules
 
-    with open_agenda(queue) as agenda:
+    with open_schedules(queue) as agenda:
         agenda.remove(name)
     click.echo(f"{name} is removed")
 
@@ -132,12 +132,12 @@ def remove(queue: Path | str, name: str) -> None:
 @click.argument("name", required=False)
 @click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True)
 @queue_option
-def coming(queue: Path | str, name: str | None, count: int) -> None:
+def next_runs(queue: Path | str, name: str | None, count: int) -> None:
     """Show the next runs and their folders."""
-    from jobs.cli.bootstrap import open_agenda
+    from jobs.cli.bootstrap import open_schedules
     from jobs.errors import ScheduleError
 
-    with open_agenda(queue) as agenda:
+    with open_schedules(queue) as agenda:
         every = [known for known in agenda.schedules() if name in (None, known.name)]
     if name is not None and not every:
         raise ScheduleError(f"there is no schedule {name}; screening schedule list shows all")

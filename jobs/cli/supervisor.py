@@ -33,7 +33,7 @@ _BROKEN: Final = 70
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Crew:
+class Supervisor:
     """Runs the same work in several processes, and replaces one that was killed.
 
     Args:

@@ -26,7 +26,7 @@ from screening.files import now
 _WINDOW: Final = 60.0
 
 
-class Pace:
+class Throughput:
     """Films a second, from how many there were at each look.
 
     Args:
@@ -57,7 +57,7 @@ def seconds_left(films: int, rate: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Glance:
+class JobProgress:
     """A job at one moment.
 
     Attributes:
@@ -74,7 +74,7 @@ class Glance:
     note: str
 
 
-class Lookout:
+class JobMonitor:
     """Looks at the jobs of a queue.
 
     Args:
@@ -90,9 +90,9 @@ class Lookout:
         self._names = names
         self._clock = clock
         self._open: list[str] = []
-        self._paces: dict[tuple[str, int], Pace] = {}
+        self._paces: dict[tuple[str, int], Throughput] = {}
 
-    def look(self) -> list[Glance]:
+    def look(self) -> list[JobProgress]:
         """The jobs as they are now, those that run first."""
         waiting = self._store.jobs(*OPEN)
         jobs = list(self._named() if self._names else [*self._ended(waiting), *waiting])
@@ -115,26 +115,26 @@ class Lookout:
                 # Somebody has pruned it already.
                 continue
 
-    def _glance(self, job: Job, waiting: Sequence[Job]) -> Glance:
+    def _glance(self, job: Job, waiting: Sequence[Job]) -> JobProgress:
         rate = left = None
         if job.state is State.RUNNING:
             # Another worker has another pace.
-            pace = self._paces.setdefault((job.name, job.fence), Pace(self._clock))
+            pace = self._paces.setdefault((job.name, job.fence), Throughput(self._clock))
             rate = pace.look(job.committed)
             left = seconds_left(job.films - job.committed, rate) if job.films else None
         failed = failed_films(self._store, job)
-        return Glance(job, failed, rate, left, job_view.note(job, waiting, time.time()))
+        return JobProgress(job, failed, rate, left, job_view.note(job, waiting, time.time()))
 
 
 class Display(Protocol):
     """Where glances are shown."""
 
-    def show(self, glances: Sequence[Glance]) -> None:
+    def show(self, glances: Sequence[JobProgress]) -> None:
         """What was seen now."""
 
 
-def keep_watch(
-    lookout: Lookout,
+def watch(
+    lookout: JobMonitor,
     display: Display,
     interval: float,
     sleep: Callable[[float], None] = time.sleep,
@@ -160,7 +160,7 @@ def display_on(console: Console, as_json: bool) -> AbstractContextManager[Displa
 class JsonLines:
     """A JSON object a look, on a line of its own."""
 
-    def show(self, glances: Sequence[Glance]) -> None:
+    def show(self, glances: Sequence[JobProgress]) -> None:
         jobs = [
             fields(glance.job, glance.failed)
             | {"films_per_second": _round(glance.rate), "seconds_left": _round(glance.left)}
@@ -175,7 +175,7 @@ class Lines:
     def __init__(self) -> None:
         self._before: dict[str, tuple[object, ...]] = {}
 
-    def show(self, glances: Sequence[Glance]) -> None:
+    def show(self, glances: Sequence[JobProgress]) -> None:
         for glance in glances:
             job = glance.job
             seen = (job.state, job.fence, job.films, job.committed, glance.note)
@@ -184,7 +184,7 @@ class Lines:
                 click.echo(f"{now()}  {line(glance)}")
 
 
-def line(glance: Glance) -> str:
+def line(glance: JobProgress) -> str:
     """A job in one line."""
     job = glance.job
     said = [job.name, f"{job.state.value:<9}", job_view.progress(job)]
@@ -209,7 +209,7 @@ class LiveTable:
     def __exit__(self, *_error: object) -> None:
         self._live.stop()
 
-    def show(self, glances: Sequence[Glance]) -> None:
+    def show(self, glances: Sequence[JobProgress]) -> None:
         for glance in glances:
             name = glance.job.name
             if glance.job.state in OPEN:
@@ -221,7 +221,7 @@ class LiveTable:
         self._live.update(table(still) if still else "", refresh=True)
 
 
-def table(glances: Sequence[Glance]) -> Table:
+def table(glances: Sequence[JobProgress]) -> Table:
     """Open jobs, for a terminal of 80 columns or more."""
     shown = empty_table()
     shown.expand = True
@@ -243,7 +243,7 @@ def table(glances: Sequence[Glance]) -> Table:
     return shown
 
 
-def _progress(glance: Glance) -> RenderableType:
+def _progress(glance: JobProgress) -> RenderableType:
     """A bar, or in words why there is none."""
     job = glance.job
     if job.films and not glance.note:
@@ -251,11 +251,11 @@ def _progress(glance: Glance) -> RenderableType:
     return Text(glance.note or job.state.value, style="dim", overflow="ellipsis")
 
 
-def _rate(glance: Glance) -> str:
+def _rate(glance: JobProgress) -> str:
     return "" if glance.rate is None else f"{glance.rate:.1f} films/s"
 
 
-def _left(glance: Glance) -> str:
+def _left(glance: JobProgress) -> str:
     return "" if glance.left is None else f"{job_view.duration_text(glance.left)} left"
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from jobs.host import cores
 from screening.files import Found
 from screening.inference.costs import Cost, Stopwatch
-from screening.inference.inference import Examined
+from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.results import Row
 
@@ -44,7 +44,7 @@ class LocalEngine:
     ) -> Generator[list[Row], None, None]:
         """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
         coming = iter(films)
-        waiting: deque[Future[list[Examined]]] = deque()
+        waiting: deque[Future[list[InferenceResult]]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
                 while True:
@@ -67,7 +67,7 @@ class LocalEngine:
                 raise
 
 
-def _result(answer: Future[list[Examined]]) -> list[Examined]:
+def _result(answer: Future[list[InferenceResult]]) -> list[InferenceResult]:
     while not answer.done():
         wait([answer], _LISTEN)
     return answer.result()

@@ -18,7 +18,7 @@ import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from jobs import exit_codes
-from screening.files import now, printable
+from screening.files import display_name, now
 from screening.report.drift.night_comparison import breaches
 from screening.results import Row, Status
 
@@ -67,7 +67,7 @@ def _retried(details: RetryDetails) -> None:
     )
 
 
-class LogWatcher:
+class LogObserver:
     """Logs how far a job is, and what became of its films.
 
     From :meth:`started` to :meth:`ended` the job's name is bound to all that this thread logs.
@@ -169,5 +169,6 @@ def _printable(
 ) -> MutableMapping[str, Any]:
     """Text from outside stays on its line, and does nothing to a terminal."""
     return {
-        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
+        key: display_name(value) if isinstance(value, str) else value
+        for key, value in event.items()
     }

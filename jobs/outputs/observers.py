@@ -16,7 +16,7 @@ from jobs.outputs.metrics import Metrics
 from jobs.outputs.notifications import Notifier
 from jobs.queue.jobs import Job, State
 from jobs.queue.store import Store
-from jobs.worker.job_run import Watcher
+from jobs.worker.job_run import Observer
 from screening.inference.costs import Cost
 from screening.report.drift.night_comparison import breaches
 from screening.results import Row
@@ -37,7 +37,7 @@ _LONG: Final = 60.0
 _NEWS: Final = 86400.0
 
 
-class Quiet:
+class NullObserver:
     """A watcher that does nothing; others are told only of what they ask for."""
 
     def started(self, job: Job, films: int, left: int) -> None:
@@ -59,10 +59,10 @@ class Quiet:
         """There is nothing to do just now."""
 
 
-class Watchers:
+class Observers:
     """Several watchers as one."""
 
-    def __init__(self, *watchers: Watcher) -> None:
+    def __init__(self, *watchers: Observer) -> None:
         self._watchers = watchers
 
     def started(self, job: Job, films: int, left: int) -> None:
@@ -96,7 +96,7 @@ class Watchers:
             watcher.idle()
 
 
-class MetricsWriter(Quiet):
+class MetricsWriter(NullObserver):
     """Counts what a worker does, and writes its metrics every so often and at the end of each job.
 
     Args:
@@ -149,7 +149,7 @@ class MetricsWriter(Quiet):
         self._metrics.write()
 
 
-class Herald(Quiet):
+class NotificationObserver(NullObserver):
     """Tells somebody else that a job has ended: once, or again if it cannot be sure.
 
     Whom nobody can reach is tried after one minute, two, four, and so on, while jobs end in peace.
@@ -186,7 +186,7 @@ class Herald(Quiet):
         since = datetime.fromtimestamp(began - _NEWS, UTC).isoformat(timespec="milliseconds")
         self._next = began + _AGAIN
         try:
-            untold = self._store.untold(since)
+            untold = self._store.pending_notifications(since)
             # One of which nobody can be told does not keep the others back.
             for job in sorted(untold, key=lambda job: self._failures[job.name]):
                 if not 0 <= self._clock() - began < _LONG:
@@ -209,7 +209,7 @@ class Herald(Quiet):
         self._store.tell(job)
 
 
-class Profile(Quiet):
+class JobProfile(NullObserver):
     """Adds up what films cost; a watcher that an engine tells of them, too.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 from exports.targets import FLOAT32, ONNX
 from jobs.errors import TransitionError
 from screening.files import text_of
-from screening.imaging.film import Limits
-from screening.inference.report_images import Gallery
+from screening.imaging.film import DecodeLimits
+from screening.inference.report_images import ReportImages
 from screening.report.labels import Policy
 
 _PATHS: Final = ("key", "labels", "quarantine")
@@ -53,7 +53,7 @@ class Options:
     precision: str = FLOAT32
     exact: bool = False
     batch: int = 8
-    limits: Limits = field(default_factory=Limits)
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
     max_failure_rate: float = 0.2
     hash_names: bool = False
     heatmaps: bool = False
@@ -76,7 +76,7 @@ class Options:
         """The inverse of :meth:`as_dict`; what an older version did not know has its default."""
         paths = {name: Path(values[name]) for name in _PATHS if values.get(name) is not None}
         lists = {"refuse": tuple(values.get("refuse", ()))}
-        return cls(**values | paths | lists | {"limits": Limits(**values["limits"])})
+        return cls(**values | paths | lists | {"limits": DecodeLimits(**values["limits"])})
 
 
 class State(StrEnum):
@@ -190,7 +190,7 @@ class Job:
     committed: int = field(default=0, compare=False)
 
     @property
-    def gallery(self) -> Gallery | None:
+    def gallery(self) -> ReportImages | None:
         """Where pictures wait for the report; None if none are asked for.
 
         Two jobs may have been given one place for their reports, so it is called after both.
@@ -199,7 +199,7 @@ class Job:
         if not options.heatmaps and not options.thumbnails:
             return None
         aside = self.report.parent / f".{self.report.name}.{self.name}.pictures"
-        return Gallery(aside, options.heatmaps, options.thumbnails)
+        return ReportImages(aside, options.heatmaps, options.thumbnails)
 
     @property
     def site(self) -> str:

@@ -325,7 +325,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Firing:
+class ScheduledRun:
     """What became of one time at which a schedule fired.
 
     Attributes:
@@ -338,7 +338,7 @@ class Firing:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedFolder:
     """A sub-folder that has become a job.
 
     Attributes:
@@ -350,7 +350,7 @@ class Watched:
     job: str
 
 
-class Agenda(Protocol):
+class ScheduleStore(Protocol):
     """Schedules with their firings, and the sub-folders that have become jobs.
 
     A method does everything in one transaction, and may be called again after its answer was lost.
@@ -373,7 +373,7 @@ class Agenda(Protocol):
             ScheduleError: if there is none.
         """
 
-    def firings(self, name: str) -> list[Firing]:
+    def firings(self, name: str) -> list[ScheduledRun]:
         """The firings of a schedule that were dealt with, oldest first."""
 
     def fire(
@@ -391,7 +391,7 @@ class Agenda(Protocol):
     def reports(self, name: str) -> set[Path]:
         """Where the reports of a schedule's open jobs will go."""
 
-    def watched(self, folder: Path, names: Collection[str]) -> dict[str, Watched]:
+    def watched(self, folder: Path, names: Collection[str]) -> dict[str, WatchedFolder]:
         """Those of these sub-folders of `folder` that have become jobs, by name."""
 
     def watch(self, folder: Path, name: str, modified_ns: int, job: Job) -> bool:

@@ -88,7 +88,7 @@ class Store(Protocol):
     def events(self, job: Job) -> list[Event]:
         """The job's history, oldest first."""
 
-    def acquit(self, job: Job) -> None:
+    def clear_suspicion(self, job: Job) -> None:
         """Say that the worker that has lost this claim is alive.
 
         It was only late, or the queue was away for longer than its lease: the films that it had in
@@ -130,7 +130,7 @@ class Store(Protocol):
     def pin(self, name: str, value: str) -> str:
         """What the queue's workers agreed upon: `value`, or what was pinned before."""
 
-    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+    def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
         """Keep what a claimed job's films were like, for the next nights of its site.
 
         Once for each job: what was kept of it before is replaced. It outlives the job; of each site
@@ -147,7 +147,7 @@ class Store(Protocol):
             most: how many.
         """
 
-    def untold(self, since: str) -> list[Job]:
+    def pending_notifications(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
 
     def tell(self, job: Job) -> None:

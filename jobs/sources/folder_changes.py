@@ -18,7 +18,7 @@ _AHEAD: Final = 60.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What became of a film since its folder was listed; also the name of the event."""
 
     ARRIVED_LATE = "arrived_late"
@@ -27,14 +27,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class FolderChange:
     """One film that is not as it was listed.
 
     Attributes:
         found: as it is now; as it was listed if it was removed.
     """
 
-    kind: Kind
+    kind: ChangeKind
     found: Found
 
 
@@ -80,18 +80,18 @@ def newest_change(folder: Path, now: float) -> float:
     return max((at for at in _change_times(folder) if at <= latest), default=0.0)
 
 
-def changes(listed: Sequence[Found], present: Sequence[Found]) -> list[Change]:
+def changes(listed: Sequence[Found], present: Sequence[Found]) -> list[FolderChange]:
     """What differs between the listing of a folder and a later one, sorted by path."""
     before = {found.film: found for found in listed}
     after = {found.film: found for found in present}
     changed = []
     for film in sorted(before.keys() | after.keys()):
         if film not in before:
-            changed.append(Change(Kind.ARRIVED_LATE, after[film]))
+            changed.append(FolderChange(ChangeKind.ARRIVED_LATE, after[film]))
         elif film not in after:
-            changed.append(Change(Kind.REMOVED, before[film]))
+            changed.append(FolderChange(ChangeKind.REMOVED, before[film]))
         elif _differ(before[film], after[film]):
-            changed.append(Change(Kind.CHANGED, after[film]))
+            changed.append(FolderChange(ChangeKind.CHANGED, after[film]))
     return changed
 
 
@@ -157,14 +157,14 @@ def _differ(before: Found, after: Found) -> bool:
 
 
 def _event(
-    folder: Path, change: Change, row_sha256: str, shown_name: Callable[[str], str], at: str
+    folder: Path, change: FolderChange, row_sha256: str, shown_name: Callable[[str], str], at: str
 ) -> Event:
     found, name = change.found, shown_name(change.found.film)
-    if change.kind is Kind.REMOVED:
+    if change.kind is ChangeKind.REMOVED:
         return Event(at, change.kind.value, name)
     sha256 = hash_now(folder, found)
     details = [_modified(found)]
-    if change.kind is Kind.CHANGED:
+    if change.kind is ChangeKind.CHANGED:
         details.insert(0, _row_is_of(found, row_sha256, sha256))
     return Event(at, change.kind.value, name, ", ".join(filter(None, details)), sha256)
 

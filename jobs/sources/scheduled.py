@@ -6,8 +6,8 @@ from pathlib import Path
 import structlog
 
 from jobs.queue.jobs import Job
-from jobs.queue.schedules import Agenda, Schedule, due
-from jobs.sources.submission import Request, new_job
+from jobs.queue.schedules import Schedule, ScheduleStore, due
+from jobs.sources.submission import JobRequest, new_job
 from screening.errors import ScreeningError
 
 #: Seconds until a schedule whose job cannot be made is tried again.
@@ -17,8 +17,8 @@ _AGAIN = 60.0
 _AHEAD = 3600.0
 
 
-class Nights:
-    """A :class:`~jobs.worker.worker.Feeder` for all schedules of a queue.
+class ScheduleSource:
+    """A :class:`~jobs.worker.worker.JobSource` for all schedules of a queue.
 
     Every worker of the queue has one; a firing is queued once.
 
@@ -26,7 +26,7 @@ class Nights:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, agenda: Agenda, clock: Callable[[], float]) -> None:
+    def __init__(self, agenda: ScheduleStore, clock: Callable[[], float]) -> None:
         self._agenda = agenda
         self._clock = clock
         self._began = clock()
@@ -76,7 +76,7 @@ class Nights:
 
 
 def _job(schedule: Schedule, at: int, taken: Collection[Path]) -> Job:
-    request = Request(
+    request = JobRequest(
         folder=schedule.folder_at(at),
         model=schedule.model,
         options=schedule.options,

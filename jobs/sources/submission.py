@@ -17,7 +17,7 @@ from exports.runtimes.load import (
 )
 from exports.targets import Target
 from exports.targets import target as target_called
-from jobs.errors import JobFailed, ReportInTheWay
+from jobs.errors import JobFailed, ReportExists
 from jobs.queue.jobs import Job, Options, identity_of, new_name
 from jobs.sources.folder_changes import hash_now
 from screening.audit import CHOSEN, Event
@@ -72,7 +72,7 @@ class NewOnly:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class JobRequest:
     """A folder to be screened, as a user asks for it.
 
     Attributes:
@@ -93,7 +93,7 @@ class Request:
 
 
 def new_job(
-    request: Request,
+    request: JobRequest,
     *,
     always: bool = False,
     schedule: str = "",
@@ -120,7 +120,7 @@ def new_job(
         report = report.with_name(f"{report.name}-{name}")
     check_places(folder, report, options.quarantine)
     if _is_taken(report):
-        raise ReportInTheWay(f"{report} is there already; choose another --out")
+        raise ReportExists(f"{report} is there already; choose another --out")
     asked = request.report and request.report.absolute()
     return Job(
         name=name,
@@ -138,7 +138,7 @@ def new_job(
     )
 
 
-def checked(request: Request) -> Request:
+def checked(request: JobRequest) -> JobRequest:
     """The same request, if it can be carried out but for its folder; its paths are absolute.
 
     Raises:
@@ -149,7 +149,7 @@ def checked(request: Request) -> Request:
     return _checked(request)[0]
 
 
-def _checked(request: Request) -> tuple[Request, Bundle]:
+def _checked(request: JobRequest) -> tuple[JobRequest, Bundle]:
     # A worker starts elsewhere.
     options = replace(
         request.options,
@@ -176,7 +176,7 @@ def check_places(folder: Path, report: Path, quarantine: Path | None) -> None:
     """
     for what, place in {"report": report, "quarantine": quarantine}.items():
         if place is not None and is_inside(place, folder):
-            raise ReportInTheWay(
+            raise ReportExists(
                 f"the {what} {place} would lie inside {folder}, which is screened; choose another"
             )
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from jobs.queue.schedules import Agenda, Watched
+from jobs.queue.schedules import ScheduleStore, WatchedFolder
 from jobs.sources.folder_changes import settles_at
-from jobs.sources.submission import Request, new_job
+from jobs.sources.submission import JobRequest, new_job
 from screening.errors import ScreeningError
 from screening.files import discover, modified_ns
 
@@ -39,8 +39,8 @@ class _Recent:
     below: dict[str, int]
 
 
-class Studies:
-    """A :class:`~jobs.worker.worker.Feeder` for one folder, whose sub-folders are studies.
+class StudySource:
+    """A :class:`~jobs.worker.worker.JobSource` for one folder, whose sub-folders are studies.
 
     A sub-folder becomes a job when it holds a file and nothing in it has changed for as long as the
     option `settle` says; once, over restarts and several workers. One whose name begins with a dot
@@ -55,14 +55,14 @@ class Studies:
     """
 
     def __init__(
-        self, folder: Path, request: Request, agenda: Agenda, clock: Callable[[], float]
+        self, folder: Path, request: JobRequest, agenda: ScheduleStore, clock: Callable[[], float]
     ) -> None:
         self._folder = folder
         self._request = request
         self._agenda = agenda
         self._clock = clock
         # Of the sub-folders that are there: what they have become, None if that is to come.
-        self._known: dict[str, Watched | None] = {}
+        self._known: dict[str, WatchedFolder | None] = {}
         self._later: dict[str, float] = {}
         self._recent: dict[str, _Recent] = {}
         self._loose = 0
@@ -143,7 +143,7 @@ class Studies:
             self._known.pop(entry.name)
             return False
         structlog.get_logger().info("study_queued", job=job.name)
-        self._known[entry.name] = Watched(modified, job.name)
+        self._known[entry.name] = WatchedFolder(modified, job.name)
         self._recent[entry.name] = _Recent(now + _RECENT, now + _AGAIN, below)
         return True
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jobs import exit_codes
-from jobs.errors import FolderUnreadable, JobFailed, NotYet, Stopped, SystemicFailure
+from jobs.errors import FolderUnreadable, JobFailed, StillChanging, Stopped, SystemicFailure
 from jobs.host import user_and_host
 from jobs.queue.jobs import Job
 from jobs.queue.store import NIGHTS, Store
@@ -83,7 +83,7 @@ PACE: Final = 1.0
 _MOST: Final = 128
 
 
-class Hand:
+class InFlight:
     """Gives films to an engine, each after it was written down as taken, and holds their rows.
 
     Rows are written down with the films that are taken next, in one transaction. So many are taken
@@ -152,7 +152,7 @@ class Hand:
         self._written = self._clock()
 
 
-def portions(films: Sequence[Found], deaths: Mapping[str, int]) -> Iterator[list[Found]]:
+def isolate_suspects(films: Sequence[Found], deaths: Mapping[str, int]) -> Iterator[list[Found]]:
     """Films that may be in hand together, in their order.
 
     One that was in hand when a worker died goes alone: if it kills the next worker, too, it is known
@@ -181,7 +181,7 @@ _REPORT: Final = 3600.0
 _DEATHS: Final = 5
 
 
-class Watcher(Protocol):
+class Observer(Protocol):
     """Told how far a job is."""
 
     def started(self, job: Job, films: int, left: int) -> None:
@@ -218,7 +218,7 @@ class Tools:
     store: Store
     engine: Engine
     open_screener: Callable[[Job], Screener]
-    watcher: Watcher
+    watcher: Observer
     stop: Stop = field(default_factory=Stop)
     lease: float = LEASE
     pace: float = PACE
@@ -226,7 +226,7 @@ class Tools:
     clock: Callable[[], float] = time.time
 
 
-def carry_out(job: Job, tools: Tools) -> int:
+def run_job(job: Job, tools: Tools) -> int:
     """Carry out a claimed job, from wherever an earlier worker left it.
 
     Returns:
@@ -246,7 +246,7 @@ def carry_out(job: Job, tools: Tools) -> int:
         if not job.listed_at:
             _wait_until_settled(job, tools)
         with closing(tools.open_screener(job)) as screener:
-            return _Work(job, tools, screener, heartbeat).carry_out()
+            return _JobRun(job, tools, screener, heartbeat).carry_out()
 
 
 def _wait_until_settled(job: Job, tools: Tools) -> None:
@@ -256,11 +256,13 @@ def _wait_until_settled(job: Job, tools: Tools) -> None:
     except OSError as error:
         raise _unreadable(job, error) from error
     if settled is not None:
-        raise NotYet(settled - at, f"the folder {job.shown_folder} is still being written into")
+        raise StillChanging(
+            settled - at, f"the folder {job.shown_folder} is still being written into"
+        )
 
 
 @dataclass(frozen=True)
-class _Work:
+class _JobRun:
     """A claimed job and all that it needs."""
 
     job: Job
@@ -355,7 +357,7 @@ class _Work:
             seen.add(row)
         failures.count(done)
         deaths = self.tools.store.deaths(self.job)
-        for films in portions(left, deaths):
+        for films in isolate_suspects(left, deaths):
             if failures.are_systemic() or self.tools.stop.asked:
                 return
             if deaths.get(films[0].film, 0) >= DEADLY:
@@ -364,7 +366,7 @@ class _Work:
                 failures.count(rows)
                 continue
             batch = 1 if films[0].film in deaths else self.job.options.batch
-            hand = Hand(self._commit, films, batch, self.tools.stop, self.tools.pace)
+            hand = InFlight(self._commit, films, batch, self.tools.stop, self.tools.pace)
             self._expect(batch)
             with closing(self.tools.engine.screen(self.screener, hand, seen, batch)) as batches:
                 for rows in batches:
@@ -418,16 +420,16 @@ class _Work:
     def _report(self, rows: list[Row], labels: Labels | None) -> Report:
         # pandas and SciPy are not waited for before the first film.
         from screening.report.drift.model_comparison import control
-        from screening.report.drift.profile import Profile
+        from screening.report.drift.profile import NightProfile
         from screening.report.writer import Night, Report, write_report
 
         job, screener, store = self.job, self.screener, self.tools.store
-        profile = Profile.of(rows)
-        earlier = [Profile.from_dict(kept) for kept in store.nights(job, NIGHTS)]
+        profile = NightProfile.of(rows)
+        earlier = [NightProfile.from_dict(kept) for kept in store.nights(job, NIGHTS)]
         drift = control(profile, earlier, screener.card.reference)
         if is_report_of(job.report, job.name):
             # An earlier worker wrote it, and died before it could say so.
-            store.remember_night(job, profile.as_dict())
+            store.save_night(job, profile.as_dict())
             return Report(folder=job.report, rows=rows, drift=drift)
         night = Night(
             rows=rows,
@@ -442,7 +444,7 @@ class _Work:
             drift=drift,
         )
         report = write_report(job.report, night)
-        store.remember_night(job, profile.as_dict())
+        store.save_night(job, profile.as_dict())
         return report
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:

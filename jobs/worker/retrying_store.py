@@ -43,7 +43,7 @@ _HANDING_IN: Final = frozenset({"commit", "finish", "release", "postpone", "acqu
 _AT_ONCE: Final = frozenset({"renew", "close"})
 
 
-def patiently(
+def retry_calls(
     ask: Callable[[], Result], stop: Stop, seconds: float | None = PATIENCE, farewell: float = 0.0
 ) -> Result:
     """Ask until the queue answers.
@@ -70,7 +70,7 @@ def patiently(
     raise AssertionError("the loop ends by its result or its error")
 
 
-class _Patient:
+class _RetryingStore:
     """Every method of a store or an agenda, asked patiently."""
 
     def __init__(self, asked: object, stop: Stop, seconds: float | None) -> None:
@@ -85,17 +85,17 @@ class _Patient:
         farewell = FAREWELL if name in _HANDING_IN else 0.0
 
         def ask(*arguments: Any, **keywords: Any) -> Any:
-            return patiently(
+            return retry_calls(
                 lambda: method(*arguments, **keywords), self._stop, self._seconds, farewell
             )
 
         return ask
 
 
-def patient(asked: Kept, stop: Stop, seconds: float | None = PATIENCE) -> Kept:
+def retrying(asked: Kept, stop: Stop, seconds: float | None = PATIENCE) -> Kept:
     """The same store or agenda, for work that outlasts a restart of the database.
 
     Args:
         seconds: after which :class:`~jobs.errors.QueueUnavailable` is raised; None for never.
     """
-    return cast(Kept, _Patient(asked, stop, seconds))
+    return cast(Kept, _RetryingStore(asked, stop, seconds))

@@ -11,9 +11,9 @@ from jobs.errors import (
     ClusterUnavailable,
     FolderUnreadable,
     LeaseLost,
-    NotYet,
     QuarantineError,
     QueueUnavailable,
+    StillChanging,
     Stopped,
     SystemicFailure,
     UnknownJob,
@@ -21,7 +21,7 @@ from jobs.errors import (
 from jobs.host import is_dead, worker_name
 from jobs.queue.jobs import OPEN, Job, State
 from jobs.queue.store import Store
-from jobs.worker.job_run import Tools, carry_out
+from jobs.worker.job_run import Tools, run_job
 from jobs.worker.retrying_store import delay
 from screening.errors import DecoderError, ReportError, ScreeningError
 
@@ -38,7 +38,7 @@ _PASSING: Final = (
 )
 
 
-class Feeder(Protocol):
+class JobSource(Protocol):
     """Brings jobs into the queue by itself."""
 
     def feed(self) -> None:
@@ -50,7 +50,7 @@ def work(
     drain: bool,
     only: str | None = None,
     most: int | None = None,
-    feeders: Sequence[Feeder] = (),
+    feeders: Sequence[JobSource] = (),
 ) -> Iterator[Job]:
     """Carry out jobs as they come, and yield each as it has ended, until a stop is asked for.
 
@@ -120,7 +120,7 @@ def _carry_out(job: Job, tools: Tools) -> Job | None:
     except LeaseLost:
         # Another worker has it now, and will finish it.
         with suppress(QueueUnavailable):
-            tools.store.acquit(job)
+            tools.store.clear_suspicion(job)
         # If it has done so already, the heat maps that were drawn meanwhile are nobody's.
         if _is_nobodys(job, tools) and job.gallery is not None:
             job.gallery.clear()
@@ -130,11 +130,11 @@ def _carry_out(job: Job, tools: Tools) -> Job | None:
 def _end(job: Job, tools: Tools) -> Job | None:
     store = tools.store
     try:
-        code, message = carry_out(job, tools), ""
+        code, message = run_job(job, tools), ""
     except (LeaseLost, QueueUnavailable):
         # Neither says anything of the job. It goes on where it is, or with the next worker.
         raise
-    except NotYet as wait:
+    except StillChanging as wait:
         _postpone(job, tools, wait.seconds, str(wait), job.attempts)
         return None
     except SystemicFailure as error:
@@ -163,7 +163,7 @@ def _give_back(job: Job, store: Store) -> None:
     try:
         store.release(job)
     except LeaseLost:
-        store.acquit(job)
+        store.clear_suspicion(job)
 
 
 def _is_nobodys(job: Job, tools: Tools) -> bool:

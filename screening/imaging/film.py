@@ -19,7 +19,7 @@ from screening.errors import UnreadableFilm
 
 
 @dataclass(frozen=True)
-class Limits:
+class DecodeLimits:
     """Frozen with the job.
 
     Attributes:
@@ -35,7 +35,7 @@ class Limits:
 
 
 #: Films larger than this many pixels are not decoded, unless the job says otherwise.
-MAX_PIXELS: Final = Limits.pixels
+MAX_PIXELS: Final = DecodeLimits.pixels
 
 
 def check_size(rows: int, columns: int, max_pixels: int = MAX_PIXELS) -> None:

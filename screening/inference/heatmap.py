@@ -173,7 +173,7 @@ def overlay(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Lungs:
+class LungOverlay:
     """The lungs of a film, for its heat map.
 
     Attributes:
@@ -195,7 +195,7 @@ def heatmap_png(
     grey: Grey,
     activation: Floats,
     shape: tuple[int, int] | None = None,
-    lungs: Lungs | None = None,
+    lungs: LungOverlay | None = None,
 ) -> bytes:
     """:func:`overlay` above a scale of its colours, as a PNG file without any text chunk.
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from screening.files import Found
 from screening.imaging.film import Grey
 from screening.inference.costs import Cost, Stopwatch
-from screening.inference.heatmap import Lungs, evidence, heatmap_png, thumbnail_jpeg
+from screening.inference.heatmap import LungOverlay, evidence, heatmap_png, thumbnail_jpeg
 from screening.inference.reader import FilmReader, ReadFilm
 from screening.inference.report_images import HEATMAPS, THUMBNAILS
 from screening.model.card import Card
 from screening.model.drift_baseline import input_statistics
-from screening.model.image_gate import Recognition
+from screening.model.image_gate import ImageGateResult
 from screening.model.lung_reading import LungFindings, LungReader
 from screening.model.lungs import Mask
 from screening.model.predictor import Predictor
@@ -24,7 +24,7 @@ from screening.results import INPUT_COLUMNS, PNEUMONIA, Status, reason
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class InferenceResult:
     """One film with its answer, plain and small: it may have been made on another machine.
 
     Attributes:
@@ -40,7 +40,7 @@ class Examined:
     film: ReadFilm
     runtime: str = ""
     probability: float | None = None
-    recognition: Recognition = field(default_factory=Recognition)
+    recognition: ImageGateResult = field(default_factory=ImageGateResult)
     lungs: LungFindings = field(default_factory=LungFindings)
     inputs: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class _Answer:
     """
 
     probability: float
-    recognition: Recognition
+    recognition: ImageGateResult
     cost: Cost
     activation: npt.NDArray[np.float32] | None = None
     lungs: LungFindings = field(default_factory=LungFindings)
@@ -70,7 +70,7 @@ class _Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Examiner:
+class FilmClassifier:
     """Puts films to a model. Has no memory: any machine that has the model may do it.
 
     Attributes:
@@ -87,7 +87,7 @@ class Examiner:
 
     def read(
         self, reader: FilmReader, films: Sequence[Found], known: Collection[str] = frozenset()
-    ) -> list[Examined]:
+    ) -> list[InferenceResult]:
         """Films with their answers, in the same order: read, and scored as one batch.
 
         Args:
@@ -97,7 +97,7 @@ class Examiner:
 
     def examine(
         self, films: Sequence[ReadFilm], known: Collection[str] = frozenset()
-    ) -> list[Examined]:
+    ) -> list[InferenceResult]:
         """Films that were read with their answers, in the same order; scored as one batch.
 
         Args:
@@ -128,7 +128,7 @@ class Examiner:
         probabilities = self.card.calibration.probabilities(prediction.scores)
         gate = self.card.gate
         recognitions = (
-            gate.recognise(prediction.embeddings) if gate else [Recognition()] * len(batch)
+            gate.check_film(prediction.embeddings) if gate else [ImageGateResult()] * len(batch)
         )
         logits = None if prediction.maps is None else evidence(prediction.maps)
         activations = (
@@ -175,10 +175,10 @@ class Examiner:
 
     def _examined(
         self, film: ReadFilm, answer: _Answer | None, share: float, *, is_first: bool
-    ) -> Examined:
+    ) -> InferenceResult:
         runtime, plain = self.predictor.runtime, replace(film, tensor=None)
         if film.tensor is None or answer is None:
-            return Examined(plain, runtime)
+            return InferenceResult(plain, runtime)
         watch = Stopwatch()
         if is_first:
             plain = replace(plain, seconds=film.seconds + share, cost=film.cost + answer.cost)
@@ -186,16 +186,16 @@ class Examiner:
         if not answer.is_valid:
             why = reason("no_score")
             failed = replace(plain, status=Status.FAILED, reason=why)
-            return Examined(failed, runtime, recognition=recognition)
+            return InferenceResult(failed, runtime, recognition=recognition)
         if refusal := recognition.refusal or answer.lungs.refusal:
             refused = replace(plain, status=Status.REFUSED, reason=refusal)
-            return Examined(refused, runtime, recognition=recognition, lungs=answer.lungs)
+            return InferenceResult(refused, runtime, recognition=recognition, lungs=answer.lungs)
         grey = self.card.preprocessing.grey(film.tensor)
         # A copy will be a duplicate, and that is shown once.
         pictures = self._pictures(plain, grey, answer) if is_first else {}
         inputs = _inputs(grey)
         plain = replace(plain, cost=plain.cost + Cost(answering=watch.lap()))
-        return Examined(
+        return InferenceResult(
             plain, runtime, answer.probability, recognition, answer.lungs, inputs, pictures
         )
 
@@ -206,7 +206,7 @@ class Examiner:
             return {}
         shape, pictures = (film.rows, film.columns), {}
         if self.heatmaps and answer.activation is not None:
-            said = None if answer.mask is None else Lungs(answer.mask, answer.lungs.evidence)
+            said = None if answer.mask is None else LungOverlay(answer.mask, answer.lungs.evidence)
             pictures[HEATMAPS] = heatmap_png(grey, answer.activation, shape, said)
         if self.thumbnails:
             pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape, answer.mask)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from screening.files import Found, now
-from screening.inference.inference import Examined, Examiner
+from screening.inference.inference import FilmClassifier, InferenceResult
 from screening.inference.reader import FilmReader
-from screening.inference.report_images import HEATMAPS, THUMBNAILS, Gallery, place_of
+from screening.inference.report_images import HEATMAPS, THUMBNAILS, ReportImages, place_of
 from screening.model.card import Card
 from screening.model.lung_reading import LungReader
 from screening.model.predictor import Predictor
@@ -50,7 +50,7 @@ class Screener:
     predictor: Predictor
     key: PatientKey
     shown_name: Callable[[str], str] = str
-    gallery: Gallery | None = None
+    gallery: ReportImages | None = None
     measured: str = ""
     bundle: Path | None = None
     lungs: LungReader | None = None
@@ -61,11 +61,11 @@ class Screener:
         return self.reader.folder
 
     @property
-    def examiner(self) -> Examiner:
+    def examiner(self) -> FilmClassifier:
         """What puts films to the model, with the pictures that are asked for."""
         gallery = self.gallery
         heatmaps, thumbnails = (gallery.heatmaps, gallery.thumbnails) if gallery else (False, False)
-        return Examiner(self.card, self.predictor, heatmaps, thumbnails, self.lungs)
+        return FilmClassifier(self.card, self.predictor, heatmaps, thumbnails, self.lungs)
 
     def close(self) -> None:
         """Let go of what reading needed; films still being read are given up."""
@@ -75,11 +75,11 @@ class Screener:
         """Rows for films, in the same order; see :meth:`examine` and :meth:`rows`."""
         return self.rows(self.examine(films, seen), seen)
 
-    def examine(self, films: Sequence[Found], seen: Seen) -> list[Examined]:
+    def examine(self, films: Sequence[Found], seen: Seen) -> list[InferenceResult]:
         """Read films and put them to the model as one batch; never raises for what is in a file."""
         return self.examiner.read(self.reader, films, seen.files.keys())
 
-    def rows(self, films: Sequence[Examined], seen: Seen) -> list[Row]:
+    def rows(self, films: Sequence[InferenceResult], seen: Seen) -> list[Row]:
         """Rows for films that were examined, here or elsewhere, in the same order.
 
         Pictures are on the disk when this returns.
@@ -103,7 +103,7 @@ class Screener:
             self.gallery.keep(pictures)
         return rows
 
-    def _decided(self, examined: Examined, seen: Seen) -> Row:
+    def _decided(self, examined: InferenceResult, seen: Seen) -> Row:
         film, recognition, lungs = examined.film, examined.recognition, examined.lungs
         first = seen.files.get(film.sha256)
         if first is not None and film.status is Status.SCORED:
@@ -144,7 +144,7 @@ class Screener:
         youngest, oldest = self.card.ages
         return (reason("age_not_trained", f"{years} years, trained on {youngest:g} to {oldest:g}"),)
 
-    def _row(self, examined: Examined, **scored: object) -> Row:
+    def _row(self, examined: InferenceResult, **scored: object) -> Row:
         film, header = examined.film, examined.film.header
         values: dict[str, object] = {
             "film": film.film,

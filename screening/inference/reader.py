@@ -14,7 +14,7 @@ from typing import Final, Protocol, Self
 
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.files import Found, film_path, is_inside
-from screening.imaging.film import Film, Header, Limits
+from screening.imaging.film import DecodeLimits, Film, Header
 from screening.imaging.readers import open_film
 from screening.inference.costs import Cost, Stopwatch
 from screening.inference.header_gate import refuse_by_header, refuse_by_pixels
@@ -86,7 +86,7 @@ class Reader:
 
     folder: Path
     preprocessing: Preprocessing
-    limits: Limits = field(default_factory=Limits)
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
     exact: bool = False
 
     @property

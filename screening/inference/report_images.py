@@ -19,7 +19,7 @@ _SUFFIXES: Final = {HEATMAPS: ".png", THUMBNAILS: ".jpg"}
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ReportImages:
     """Where the pictures of one report wait for it.
 
     They are on the disk before the rows that name them are committed, and stay where they are

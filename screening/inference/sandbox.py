@@ -21,7 +21,7 @@ from typing import IO, Final, Self
 
 from screening.errors import DecoderError, NotAFilm, UnreadableFilm
 from screening.files import Found, film_path
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.imaging.raster import is_installed
 from screening.imaging.sniff import FIRST_BYTES, is_plain
 from screening.inference.reader import Reader, ReadFilm, failed, hash_of, read_file
@@ -72,12 +72,12 @@ class IsolatedReader:
         self,
         folder: Path,
         preprocessing: Preprocessing,
-        limits: Limits | None = None,
+        limits: DecodeLimits | None = None,
         *,
         exact: bool = False,
     ) -> None:
         self.folder = folder
-        self._reader = Reader(folder, preprocessing, limits or Limits(), exact)
+        self._reader = Reader(folder, preprocessing, limits or DecodeLimits(), exact)
         self._lock = threading.Condition()
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []

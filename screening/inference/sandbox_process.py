@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from screening.errors import UnreadableFilm
 from screening.files import Found
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.inference.reader import Reader, ReadFilm, failed
 from screening.inference.sandbox_messages import pack
 from screening.model.preprocess import Preprocessing
@@ -33,7 +33,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     order = json.loads(sys.argv[1])
-    limits = Limits(**order["limits"])
+    limits = DecodeLimits(**order["limits"])
     # With these pydicom would download films of its own; to import them takes longer than to decode.
     for name in ("requests", "tqdm"):
         sys.modules[name] = None  # type: ignore[assignment]
@@ -71,7 +71,7 @@ def _say(answers: BinaryIO, message: bytes) -> None:
     answers.flush()
 
 
-def _confine(limits: Limits) -> None:
+def _confine(limits: DecodeLimits) -> None:
     """Memory on top of what the modules take; no core files, and no file may be written."""
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory)
     _limit(resource.RLIMIT_CORE, 0)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from screening.errors import CardError
 from screening.model.calibration import Calibration, OperatingPoint
-from screening.model.drift_baseline import Reference
-from screening.model.image_gate import Recogniser
+from screening.model.drift_baseline import DriftBaseline
+from screening.model.image_gate import ImageGate
 from screening.model.lungs import LungCard
 from screening.model.preprocess import Preprocessing
 from screening.results import CLASSES
@@ -69,7 +69,7 @@ class Card:
     operating_point: OperatingPoint
     calibration: Calibration = field(default_factory=Calibration)
     classes: tuple[str, ...] = CLASSES
-    gate: Recogniser | None = None
+    gate: ImageGate | None = None
     version: str = ""
     weights_sha256: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Card:
     results: dict[str, Any] = field(default_factory=dict)
     results_at_half: dict[str, Any] = field(default_factory=dict)
     operating_points: list[dict[str, Any]] = field(default_factory=list)
-    reference: Reference | None = None
+    reference: DriftBaseline | None = None
     training: dict[str, Any] = field(default_factory=dict)
     lungs: LungCard | None = None
     ages: tuple[float, float] | None = None
@@ -152,12 +152,10 @@ class Card:
                     "preprocessing": Preprocessing(**fields["preprocessing"]),
                     "calibration": Calibration(**fields["calibration"]),
                     "operating_point": OperatingPoint(**fields["operating_point"]),
-                    "gate": None
-                    if (gate := fields["gate"]) is None
-                    else Recogniser.from_dict(gate),
+                    "gate": None if (gate := fields["gate"]) is None else ImageGate.from_dict(gate),
                     "reference": None
                     if (reference := fields["reference"]) is None
-                    else Reference.from_dict(reference),
+                    else DriftBaseline.from_dict(reference),
                     "lungs": None if (lungs := fields.get("lungs")) is None else LungCard(**lungs),
                     "ages": _ages(fields.get("ages")),
                     "classes": tuple(fields["classes"]),

@@ -66,7 +66,7 @@ class Spread:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class DriftBaseline:
     """The drift reference of a model, from films that it was not fitted on.
 
     Attributes:

@@ -29,7 +29,7 @@ _ARRAYS: Final = ("mean", "scale", "frontal", "orientation", "components", "vari
 
 
 @dataclass(frozen=True)
-class Recognition:
+class ImageGateResult:
     """What was recognised in one picture.
 
     Attributes:
@@ -46,7 +46,7 @@ class Recognition:
 
 
 @dataclass(frozen=True, eq=False)
-class Recogniser:
+class ImageGate:
     """The gate that is fitted with each model; kept in its card.
 
     The embedding e, shape (d,), is standardised to z = (e - mean) / scale. Its squared distance is
@@ -105,7 +105,7 @@ class Recogniser:
         if not isinstance(self.fitted_on, dict):
             raise ValueError(f"fitted_on is a {type(self.fitted_on).__name__}, expected a dict")  # noqa: TRY004
 
-    def recognise(self, embeddings: npt.NDArray[np.floating]) -> list[Recognition]:
+    def check_film(self, embeddings: npt.NDArray[np.floating]) -> list[ImageGateResult]:
         """What is recognised in n pictures, from their embeddings, shape (n, d).
 
         Raises:
@@ -162,14 +162,18 @@ class Recogniser:
 
     def _recognition(
         self, frontal: float, distance: float, turned: npt.NDArray[np.float64]
-    ) -> Recognition:
+    ) -> ImageGateResult:
         if not np.isfinite([frontal, distance]).all():
-            return Recognition(refusal=reason("not_frontal_chest", "the embedding is no number"))
+            return ImageGateResult(
+                refusal=reason("not_frontal_chest", "the embedding is no number")
+            )
         orientation = self._orientation(turned)
         needed = min(self.frontal_threshold, _TURNED) if orientation else self.frontal_threshold
         if frontal < needed:
             detail = f"{frontal:.4f}, {needed:g} is needed"
-            return Recognition(float(frontal), float(distance), reason("not_frontal_chest", detail))
+            return ImageGateResult(
+                float(frontal), float(distance), reason("not_frontal_chest", detail)
+            )
         warnings = []
         if distance > 1:
             warnings.append(reason("out_of_domain", f"distance {distance:.2f}, limit 1"))
@@ -177,7 +181,7 @@ class Recogniser:
             warnings.append(reason("inverted"))
         elif orientation:
             warnings.append(reason("rotated", f"by {orientation} degrees"))
-        return Recognition(float(frontal), float(distance), warnings=tuple(warnings))
+        return ImageGateResult(float(frontal), float(distance), warnings=tuple(warnings))
 
     def _orientation(self, turned: npt.NDArray[np.float64]) -> str:
         """Another one than upright, if it is sure; else empty."""

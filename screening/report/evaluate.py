@@ -9,7 +9,7 @@ from screening.errors import KeyFileError
 from screening.files import now
 from screening.privacy import PatientKey
 from screening.report.drift.night_comparison import read_drift
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.report.labels import Labels, unlabelled
 from screening.report.verification import intact
 from screening.report.writer import Night, Report, write_report
@@ -49,7 +49,7 @@ def evaluate(
         key=_usable(key, keyed, labels),
         labels=labels,
         prevalence=prevalence,
-        profile=Profile.read(report),
+        profile=NightProfile.read(report),
         drift=read_drift(report),
     )
     return write_report(out, night)

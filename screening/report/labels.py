@@ -29,7 +29,7 @@ class Policy(StrEnum):
     LIST = "list"
 
 
-class Problem(StrEnum):
+class LabelProblem(StrEnum):
     """Why a line of a labels file was not used."""
 
     UNKNOWN_LABEL = "unknown_label"
@@ -41,11 +41,11 @@ class Problem(StrEnum):
 
 #: What an error says of a problem, after the line.
 SENTENCES: Final = {
-    Problem.UNKNOWN_LABEL: f"there is no film, no label, or none of {', '.join(_MEANING)}",
-    Problem.NO_FILM: "there is no such film",
-    Problem.AMBIGUOUS: "the film fits several films; use the path relative to the folder",
-    Problem.CONFLICTING: "another line says something else about the same film",
-    Problem.DUPLICATE: "an earlier line says the same about the same film",
+    LabelProblem.UNKNOWN_LABEL: f"there is no film, no label, or none of {', '.join(_MEANING)}",
+    LabelProblem.NO_FILM: "there is no such film",
+    LabelProblem.AMBIGUOUS: "the film fits several films; use the path relative to the folder",
+    LabelProblem.CONFLICTING: "another line says something else about the same film",
+    LabelProblem.DUPLICATE: "an earlier line says the same about the same film",
 }
 
 
@@ -76,7 +76,7 @@ class Unused:
     """
 
     line: int
-    problem: Problem
+    problem: LabelProblem
     film: str = ""
 
 
@@ -131,7 +131,7 @@ class Labels:
             hashlib.sha256(content).hexdigest(),
             policy,
         )
-        labels.refuse([Unused(line, Problem.UNKNOWN_LABEL) for line in labels.unknown])
+        labels.refuse([Unused(line, LabelProblem.UNKNOWN_LABEL) for line in labels.unknown])
         return labels
 
     def __len__(self) -> int:
@@ -145,9 +145,9 @@ class Labels:
             LabelsError: quoting nothing of the file: it may be somebody's name.
         """
         listed = {
-            Policy.STRICT: set[Problem](),
-            Policy.ERROR: {Problem.NO_FILM},
-            Policy.LIST: set(Problem),
+            Policy.STRICT: set[LabelProblem](),
+            Policy.ERROR: {LabelProblem.NO_FILM},
+            Policy.LIST: set(LabelProblem),
         }[self.policy]
         for line in unused:
             if line.problem not in listed:
@@ -188,21 +188,23 @@ def join(rows: Sequence[Row], labels: Labels, key: PatientKey) -> tuple[list[Row
         LabelsError: naming the line, if one cannot be used and the policy does not let it pass.
     """
     index = _Index.of(rows)
-    unused = [Unused(line, Problem.UNKNOWN_LABEL) for line in labels.unknown]
+    unused = [Unused(line, LabelProblem.UNKNOWN_LABEL) for line in labels.unknown]
     given: dict[str, list[Label]] = {}
     for label in labels.labels:
         films = index.films(label.film, key)
         if len(films) == 1:
             given.setdefault(films[0], []).append(label)
         else:
-            unused.append(Unused(label.line, Problem.AMBIGUOUS if films else Problem.NO_FILM))
+            unused.append(
+                Unused(label.line, LabelProblem.AMBIGUOUS if films else LabelProblem.NO_FILM)
+            )
     used: dict[str, Label] = {}
     for film, own in given.items():
         if _contradict(own):
-            unused += [Unused(label.line, Problem.CONFLICTING, film) for label in own]
+            unused += [Unused(label.line, LabelProblem.CONFLICTING, film) for label in own]
             continue
         used[film] = _with_patient(own)
-        unused += [Unused(label.line, Problem.DUPLICATE, film) for label in own[1:]]
+        unused += [Unused(label.line, LabelProblem.DUPLICATE, film) for label in own[1:]]
     unused += _lend(rows, used)
     unused.sort()
     labels.refuse(unused)
@@ -279,7 +281,7 @@ def _lend(rows: Sequence[Row], used: dict[str, Label]) -> list[Unused]:
         bearers = [film, *copies] if film in used else copies
         labels = [used[bearer] for bearer in bearers]
         if _contradict(labels):
-            unused += [Unused(used[one].line, Problem.CONFLICTING, one) for one in bearers]
+            unused += [Unused(used[one].line, LabelProblem.CONFLICTING, one) for one in bearers]
             for bearer in bearers:
                 del used[bearer]
         else:

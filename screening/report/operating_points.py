@@ -60,7 +60,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Point:
+class ThresholdRow:
     """One row of the table.
 
     Attributes:
@@ -89,7 +89,9 @@ class Point:
         return asdict(self) | {"marks": list(self.marks)}
 
 
-def operating_points(films: Scored, chosen: float, prevalence: float | None = None) -> list[Point]:
+def operating_points(
+    films: Scored, chosen: float, prevalence: float | None = None
+) -> list[ThresholdRow]:
     """The table, by rising threshold; what several marks share is one row.
 
     Args:
@@ -106,7 +108,7 @@ def operating_points(films: Scored, chosen: float, prevalence: float | None = No
     return [_point(films, t, tuple(marks[t]), prevalence) for t in sorted(marks)]
 
 
-def write_points(path: Path, points: Sequence[Point]) -> None:
+def write_points(path: Path, points: Sequence[ThresholdRow]) -> None:
     """Write ``operating_points.csv``, one line a threshold; what is undefined is an empty cell."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
@@ -217,11 +219,11 @@ def _marked(films: Scored, chosen: float) -> list[tuple[float, str]]:
 
 def _point(
     films: Scored, threshold: float, marks: tuple[str, ...], prevalence: float | None
-) -> Point:
+) -> ThresholdRow:
     called = films.probability >= threshold
     decided = Scored(films.positive, films.probability, called, films.patient)
     count, share = confusion(decided), proportions(decided)
-    return Point(
+    return ThresholdRow(
         threshold=threshold,
         marks=marks,
         tp=count["TP"],

@@ -12,7 +12,7 @@ import pandas as pd
 
 from screening.report.drift.night_comparison import Drift
 from screening.report.intervals import NOTES, Figure, share
-from screening.report.labels import Problem, Unused
+from screening.report.labels import LabelProblem, Unused
 from screening.report.metrics import Unit, cases, confusion, judged, numbers, performance, unscored
 from screening.report.operating_points import project
 from screening.results import LINE_END, PNEUMONIA, Status, cell
@@ -34,11 +34,11 @@ _SUBSETS: Final = {
 _MOST: Final = 50
 
 _LABEL_COUNTS: Final = {
-    Problem.NO_FILM: "labels_without_film",
-    Problem.AMBIGUOUS: "labels_ambiguous",
-    Problem.CONFLICTING: "labels_conflicting",
-    Problem.DUPLICATE: "labels_duplicate",
-    Problem.UNKNOWN_LABEL: "labels_unknown",
+    LabelProblem.NO_FILM: "labels_without_film",
+    LabelProblem.AMBIGUOUS: "labels_ambiguous",
+    LabelProblem.CONFLICTING: "labels_conflicting",
+    LabelProblem.DUPLICATE: "labels_duplicate",
+    LabelProblem.UNKNOWN_LABEL: "labels_unknown",
 }
 
 _PLURAL: Final = {Unit.PATIENT: "patients", Unit.STUDY: "studies"}
@@ -47,7 +47,7 @@ _MISSED: Final = "refused and failed films count as not called"
 
 
 @dataclass(frozen=True)
-class Line:
+class SummaryLine:
     """A line of ``summary.csv``.
 
     Attributes:
@@ -63,7 +63,7 @@ class Line:
 
 def summarise(
     films: pd.DataFrame, unused: Sequence[Unused] | None = None, prevalence: float | None = None
-) -> list[Line]:
+) -> list[SummaryLine]:
     """All lines of the summary: counts first, then performance, then the same by subset.
 
     Args:
@@ -81,15 +81,15 @@ def summarise(
     return lines
 
 
-def drifted(drift: Iterable[Drift]) -> Iterator[Line]:
+def drifted(drift: Iterable[Drift]) -> Iterator[SummaryLine]:
     """Lines on how the films differ from those of the nights before; the limits are for intervals."""
     for each in drift:
         note = "breach" if each.breach else "" if each.value is not None else each.sentence
         figure = Figure(each.value, each.low, each.high, each.n, note)
-        yield Line(f"drift:{each.measure}", figure, f"{each.window} against {each.against}")
+        yield SummaryLine(f"drift:{each.measure}", figure, f"{each.window} against {each.against}")
 
 
-def write_summary(path: Path, lines: Sequence[Line]) -> None:
+def write_summary(path: Path, lines: Sequence[SummaryLine]) -> None:
     """Write ``summary.csv``; what is undefined is an empty cell with a note, never 0."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
@@ -101,7 +101,7 @@ def write_summary(path: Path, lines: Sequence[Line]) -> None:
             writer.writerow([line.metric, *map(_number, values), figure.n, *about])
 
 
-def _counts(films: pd.DataFrame, subset: str) -> Iterator[Line]:
+def _counts(films: pd.DataFrame, subset: str) -> Iterator[SummaryLine]:
     total = len(films)
     yield _count("files", total, total, subset)
     for status in Status:
@@ -111,19 +111,19 @@ def _counts(films: pd.DataFrame, subset: str) -> Iterator[Line]:
     yield _count("labelled", (films.label != "").sum(), total, subset)
 
 
-def _label_counts(unused: Sequence[Unused] | None, files: int) -> Iterator[Line]:
+def _label_counts(unused: Sequence[Unused] | None, files: int) -> Iterator[SummaryLine]:
     if unused is not None:
         problems = Counter(one.problem for one in unused)
         for problem, name in _LABEL_COUNTS.items():
             yield _count(name, problems[problem], files, ALL)
 
 
-def _performance(films: pd.DataFrame, subset: str) -> Iterator[Line]:
+def _performance(films: pd.DataFrame, subset: str) -> Iterator[SummaryLine]:
     own = judged(films)
     if own.empty:
         if subset == ALL:
             for name, figure in performance(cases(own)).items():
-                yield Line(name, replace(figure, note="no_labels"))
+                yield SummaryLine(name, replace(figure, note="no_labels"))
         return
     yield _count("patients", own.owner.nunique(), len(own), subset)
     yield _count("films_without_patient", (own.patient == "").sum(), len(own), subset)
@@ -131,15 +131,15 @@ def _performance(films: pd.DataFrame, subset: str) -> Iterator[Line]:
     yield from _with_unscored(own, unscored(films), subset)
 
 
-def _figures(own: pd.DataFrame, subset: str, unit: Unit) -> Iterator[Line]:
+def _figures(own: pd.DataFrame, subset: str, unit: Unit) -> Iterator[SummaryLine]:
     scored = cases(own, unit)
     for name, number in confusion(scored).items():
         yield _count(name, number, len(scored.positive), subset, unit)
     for name, figure in performance(scored).items():
-        yield Line(name, figure, subset, unit)
+        yield SummaryLine(name, figure, subset, unit)
 
 
-def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Iterator[Line]:
+def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Iterator[SummaryLine]:
     """Precision and recall once more, where a film that got no answer is one that was not called."""
     if missing.empty:
         return
@@ -152,10 +152,10 @@ def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Ite
         these = which.to_numpy(bool)
         figure = share(right[these], patient[these])
         note = _together(_MISSED, figure.note)
-        yield Line(f"{name}_with_unscored", replace(figure, note=note), subset)
+        yield SummaryLine(f"{name}_with_unscored", replace(figure, note=note), subset)
 
 
-def _projected(lines: Sequence[Line], prevalence: float | None) -> Iterator[Line]:
+def _projected(lines: Sequence[SummaryLine], prevalence: float | None) -> Iterator[SummaryLine]:
     """Predictive values where pneumonia is as common as given, by Bayes' theorem.
 
     Both grow with sensitivity and with specificity, so that the lower ends of the two intervals give
@@ -171,11 +171,11 @@ def _projected(lines: Sequence[Line], prevalence: float | None) -> Iterator[Line
     )
     n = sensitivity.n + specificity.n
     note = _together(f"prevalence {prevalence:g}", sensitivity.note, specificity.note)
-    yield Line("ppv_projected", Figure(value.ppv, low.ppv, high.ppv, n, note))
-    yield Line("npv_projected", Figure(value.npv, low.npv, high.npv, n, note))
+    yield SummaryLine("ppv_projected", Figure(value.ppv, low.ppv, high.ppv, n, note))
+    yield SummaryLine("npv_projected", Figure(value.npv, low.npv, high.npv, n, note))
 
 
-def _units(films: pd.DataFrame, unit: Unit) -> Iterator[Line]:
+def _units(films: pd.DataFrame, unit: Unit) -> Iterator[SummaryLine]:
     """The same by patient or study, where any is known."""
     own = judged(films)
     known = own[own["patient" if unit is Unit.PATIENT else "study"] != ""]
@@ -183,26 +183,26 @@ def _units(films: pd.DataFrame, unit: Unit) -> Iterator[Line]:
         return
     number = (own.owner if unit is Unit.PATIENT else known.study).nunique()
     figure = Figure(number, None, None, len(own), _OF_SEVERAL)
-    yield Line(_PLURAL[unit], figure, unit=unit)
+    yield SummaryLine(_PLURAL[unit], figure, unit=unit)
     yield from _figures(own, ALL, unit)
 
 
-def _subsets(films: pd.DataFrame, kind: str, column: str) -> Iterator[Line]:
+def _subsets(films: pd.DataFrame, kind: str, column: str) -> Iterator[SummaryLine]:
     known = films[films[column] != ""]
     number = known[column].nunique()
     if kind == "folder" and number == 1:
         return
     if number > _MOST:
         note = f"more than {_MOST} are not told apart"
-        yield Line(f"{kind}_subsets", Figure(number, None, None, len(known), note))
+        yield SummaryLine(f"{kind}_subsets", Figure(number, None, None, len(known), note))
         return
     for value, subset in known.groupby(column):
         yield from _counts(subset, f"{kind}={value}")
         yield from _performance(subset, f"{kind}={value}")
 
 
-def _count(metric: str, number: int, n: int, subset: str, unit: Unit = Unit.FILM) -> Line:
-    return Line(metric, Figure(int(number), None, None, int(n)), subset, unit)
+def _count(metric: str, number: int, n: int, subset: str, unit: Unit = Unit.FILM) -> SummaryLine:
+    return SummaryLine(metric, Figure(int(number), None, None, int(n)), subset, unit)
 
 
 def _note(note: str) -> str:

@@ -39,7 +39,7 @@ Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class Problem:
+class VerificationProblem:
     """One way in which a report is not as it was written.
 
     Attributes:
@@ -61,7 +61,7 @@ class Problem:
         return f"{where}: {self.what}: {self.sentence}"
 
 
-def verify(folder: Path) -> list[Problem]:
+def verify(folder: Path) -> list[VerificationProblem]:
     """Everything in which a report is not as it was written; empty if it is intact.
 
     Whoever rewrites all of a report, its audit included, is not found: only a signature over the
@@ -98,7 +98,7 @@ def intact(folder: Path) -> History:
     return read_audit((folder / AUDIT).read_bytes())
 
 
-def examine(names: Collection[str], read: Read) -> list[Problem]:
+def examine(names: Collection[str], read: Read) -> list[VerificationProblem]:
     """The same for files that are read by `read`, wherever they are.
 
     Args:
@@ -106,16 +106,21 @@ def examine(names: Collection[str], read: Read) -> list[Problem]:
             with one.
     """
     if AUDIT not in names:
-        return [Problem(AUDIT, "missing", "is missing; without it this is no report")]
+        return [VerificationProblem(AUDIT, "missing", "is missing; without it this is no report")]
     try:
         history = read_audit(read(AUDIT))
     except OSError as error:
         return [_unreadable(AUDIT, error)]
-    chain = [Problem(AUDIT, "broken_chain", found.why, found.line) for found in history.breaks]
+    chain = [
+        VerificationProblem(AUDIT, "broken_chain", found.why, found.line)
+        for found in history.breaks
+    ]
     return [*chain, *examine_beside(names, read, history)]
 
 
-def examine_beside(names: Collection[str], read: Read, history: History) -> Iterator[Problem]:
+def examine_beside(
+    names: Collection[str], read: Read, history: History
+) -> Iterator[VerificationProblem]:
     """What the audit says of the other files, against what is there.
 
     Only lines that are as they were written are believed; where others are not, a file that no
@@ -124,12 +129,12 @@ def examine_beside(names: Collection[str], read: Read, history: History) -> Iter
     named = _named(history.events)
     for name in sorted(named.keys() | set(names) - {AUDIT}):
         if name not in names:
-            yield Problem(text_of(name), "missing", "is missing")
+            yield VerificationProblem(text_of(name), "missing", "is missing")
         elif name == SIGNATURE or name in named:
             yield from _content(name, read, named.get(name, ""), history)
         elif not history.breaks:
             why = f"is not among the files that {AUDIT} names"
-            yield Problem(text_of(name), "unknown", why)
+            yield VerificationProblem(text_of(name), "unknown", why)
 
 
 def written(history: History) -> str:
@@ -145,7 +150,7 @@ def written(history: History) -> str:
     return ", ".join(told)
 
 
-def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[Problem]:
+def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[VerificationProblem]:
     try:
         content = read(name)
     except OSError as error:
@@ -154,10 +159,12 @@ def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[P
     if name == SIGNATURE:
         if len(content) != _SIGNATURE_BYTES:
             why = f"has {len(content)} bytes, a signature has {_SIGNATURE_BYTES}"
-            yield Problem(name, "damaged", why)
+            yield VerificationProblem(name, "damaged", why)
         return
     if hashlib.sha256(content).hexdigest() != sha256:
-        yield Problem(text_of(name), "altered", f"does not have the hash that {AUDIT} names")
+        yield VerificationProblem(
+            text_of(name), "altered", f"does not have the hash that {AUDIT} names"
+        )
     if name == PREDICTIONS:
         yield from _rows(content, history)
 
@@ -172,7 +179,7 @@ def _named(events: Collection[Event]) -> Mapping[str, str]:
     return named
 
 
-def _rows(content: bytes, history: History) -> Iterator[Problem]:
+def _rows(content: bytes, history: History) -> Iterator[VerificationProblem]:
     """The table against the history: they must tell the same of every film."""
     events = [event for event in history.events if event.event in _STATUSES]
     is_evaluation = any(event.event == EVALUATES for event in history.events[:1])
@@ -186,21 +193,21 @@ def _rows(content: bytes, history: History) -> Iterator[Problem]:
             if event.subject not in told:
                 if not history.breaks:
                     why = f"{AUDIT} tells of no such film, or there is another row of it"
-                    yield Problem(PREDICTIONS, "row_differs", why, line)
+                    yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
             elif told.pop(event.subject) != event:
                 why = f"is not what {AUDIT} tells of this film"
-                yield Problem(PREDICTIONS, "row_differs", why, line)
+                yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
     except (csv.Error, KeyError, UnicodeDecodeError) as error:
-        yield Problem(PREDICTIONS, "damaged", f"cannot be understood: {error}")
+        yield VerificationProblem(PREDICTIONS, "damaged", f"cannot be understood: {error}")
         return
     if told:
         why = f"lacks the rows of {len(told)} films, the first is {next(iter(told))}"
-        yield Problem(PREDICTIONS, "row_count", why)
+        yield VerificationProblem(PREDICTIONS, "row_count", why)
     for event in history.events:
         stated = _WRITTEN.fullmatch(event.detail) if event.event == WRITTEN else None
         if stated and int(stated[1]) != rows:
             why = f"has {rows} rows, {AUDIT} says {stated[1]}"
-            yield Problem(PREDICTIONS, "row_count", why)
+            yield VerificationProblem(PREDICTIONS, "row_count", why)
 
 
 def _film_events(content: bytes) -> Iterator[tuple[int, Event]]:
@@ -261,5 +268,5 @@ def _read(path: Path) -> bytes:
         return file.read()
 
 
-def _unreadable(name: str, error: OSError) -> Problem:
-    return Problem(text_of(name), "unreadable", f"cannot be read: {error.strerror}")
+def _unreadable(name: str, error: OSError) -> VerificationProblem:
+    return VerificationProblem(text_of(name), "unreadable", f"cannot be read: {error.strerror}")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from screening.audit import SIGNATURE, Event, film_event, write_audit
 from screening.errors import ReportError
-from screening.files import now, whole
-from screening.inference.report_images import Gallery
+from screening.files import atomic_directory, now
+from screening.inference.report_images import ReportImages
 from screening.privacy import PatientKey
 from screening.report.drift.night_comparison import Drift, write_drift
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.report.html.contents import Contents, job_facts
 from screening.report.html.report_page import write_page
 from screening.report.labels import LABELS, Labels, Unused, join, write_unused
 from screening.report.metrics import Scored, cases, judged, table_of
-from screening.report.operating_points import POINTS, Point, operating_points, write_points
-from screening.report.summary import SUMMARY, Line, drifted, summarise, write_summary
+from screening.report.operating_points import POINTS, ThresholdRow, operating_points, write_points
+from screening.report.summary import SUMMARY, SummaryLine, drifted, summarise, write_summary
 from screening.results import PREDICTIONS, Row, write_rows
 
 
@@ -46,8 +46,8 @@ class Night:
     labels: Labels | None = None
     prevalence: float | None = None
     shown_name: Callable[[str], str] = str
-    gallery: Gallery | None = None
-    profile: Profile | None = None
+    gallery: ReportImages | None = None
+    profile: NightProfile | None = None
     drift: Sequence[Drift] = ()
     sign: Callable[[str], bytes] | None = None
 
@@ -68,9 +68,9 @@ class Report:
 
     folder: Path
     rows: Sequence[Row]
-    lines: Sequence[Line] = ()
+    lines: Sequence[SummaryLine] = ()
     scored: Scored | None = None
-    points: Sequence[Point] = ()
+    points: Sequence[ThresholdRow] = ()
     unused: Sequence[Unused] | None = None
     drift: Sequence[Drift] = ()
     events: Sequence[Event] = ()
@@ -88,7 +88,7 @@ def write_report(folder: Path, night: Night) -> Report:
     """
     report = _made(folder, night)
     try:
-        with whole(folder) as aside:
+        with atomic_directory(folder) as aside:
             _write(aside, report, night)
     except OSError as error:
         raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error
@@ -142,7 +142,9 @@ def _shown(row: Row, shown_name: Callable[[str], str]) -> Row:
     return row if name == row.film else replace(row, film=name)
 
 
-def _points(scored: Scored | None, rows: Sequence[Row], prevalence: float | None) -> list[Point]:
+def _points(
+    scored: Scored | None, rows: Sequence[Row], prevalence: float | None
+) -> list[ThresholdRow]:
     """The table of operating points; the threshold of all films is one."""
     threshold = next((row.threshold for row in rows if row.threshold is not None), None)
     if scored is None or threshold is None:

@@ -15,13 +15,13 @@ from screening.model.card import Card
 from screening.model.drift_baseline import (
     INPUTS,
     WARNINGS,
-    Reference,
+    DriftBaseline,
     Spread,
     histogram,
     input_statistics,
     rising,
 )
-from screening.model.image_gate import Recogniser
+from screening.model.image_gate import ImageGate
 from screening.model.preprocess import Preprocessing
 from screening.report.operating_points import operating_points
 from screening.training.calibrate import choose_threshold, fit_calibration, limit_normals
@@ -29,20 +29,20 @@ from screening.training.data.dataset import Bytes
 from screening.training.data.manifest import LabelledFilm, normals_elsewhere, reliable
 from screening.training.data.split import LEFT_OUT, Sides
 from screening.training.fit import FilmSet, predict
-from screening.training.fit_image_gate import Example, Frontal, fit_recogniser
+from screening.training.fit_image_gate import Example, Frontal, fit_image_gate
 from screening.training.recipe import Recipe
 from screening.training.robustness import Mask, ModelUnderTest, measure_reasons
-from screening.training.scored_split import TEST, TRAINING, VALIDATION, Evaluated, number
-from screening.training.simulated_sites import travel
+from screening.training.scored_split import TEST, TRAINING, VALIDATION, ScoredSplit, number
+from screening.training.simulated_sites import evaluate_at_sites
 from screening.training.subgroups import subgroups
 
 
-def remember(
+def build_drift_baseline(
     card: Card,
     greys: npt.NDArray[np.float32],
     probabilities: Floats,
     embeddings: npt.NDArray[np.floating],
-) -> Reference | None:
+) -> DriftBaseline | None:
     """The drift reference from films that the model was not fitted on.
 
     A film counts as it would at night: what the gate of `card` refuses, and what has no valid
@@ -60,7 +60,7 @@ def remember(
     gate = card.gate
     if gate is None:
         return None
-    recognitions = gate.recognise(embeddings)
+    recognitions = gate.check_film(embeddings)
     refused = np.array([bool(recognition.refusal) for recognition in recognitions], bool)
     kept = ~refused & (probabilities >= 0) & (probabilities <= 1)
     if not kept.any():
@@ -69,7 +69,7 @@ def remember(
     codes = [warning.partition(":")[0] for recognition in seen for warning in recognition.warnings]
     mean, covariance = _moments(gate, embeddings[kept])
     statistics = input_statistics(greys[kept])
-    return Reference(
+    return DriftBaseline(
         n=len(kept),
         refused=int((~kept).sum()),
         called=int(card.operating_point.positive(probabilities[kept]).sum()),
@@ -84,7 +84,7 @@ def remember(
 
 
 def _moments(
-    gate: Recogniser, embeddings: npt.NDArray[np.floating]
+    gate: ImageGate, embeddings: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Mean, shape (k,), and covariance, shape (k, k), along the components of the density."""
     along = gate.coordinates(embeddings)
@@ -117,7 +117,7 @@ def selection(
 
     Args:
         elsewhere: figures by simulated hospital, from
-            :func:`screening.training.simulated_sites.travel`, of films with reliable labels from
+            :func:`screening.training.simulated_sites.evaluate_at_sites`, of films with reliable labels from
             sources with both classes; empty if there are none.
         reasons: from :func:`screening.training.robustness.measure_reasons`, of the validation films.
         subgroups: from :func:`screening.training.subgroups.subgroups`, of the validation films.
@@ -199,7 +199,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Evaluation:
     """A card without its weights, and the sides it was made from.
 
     Attributes:
@@ -207,10 +207,10 @@ class Judged:
     """
 
     card: Card
-    sides: tuple[Evaluated, ...]
+    sides: tuple[ScoredSplit, ...]
 
 
-def judge(
+def evaluate(
     network: keras.Model,
     preprocessing: Preprocessing,
     recipe: Recipe,
@@ -218,7 +218,7 @@ def judge(
     pictures: Pictures,
     provenance: dict[str, Any],
     prevalence: float | None,
-) -> Judged:
+) -> Evaluation:
     """Everything that the card says about a finished network.
 
     Calibration, threshold and gate see training and validation films alone; the test side is only
@@ -240,8 +240,8 @@ def judge(
     normals = {name: probabilities[indices] for name, indices in others.items()}
     point = limit_normals(point, normals, recipe.normals_called)
 
-    def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> Evaluated:
-        return Evaluated.of(name, films, scores, calibration, point)
+    def evaluated(name: str, films: list[LabelledFilm], scores: npt.NDArray[Any]) -> ScoredSplit:
+        return ScoredSplit.of(name, films, scores, calibration, point)
 
     validation = evaluated(VALIDATION, sides.validation, scores)
     own = look(pictures.training.greys, output="score")
@@ -261,7 +261,7 @@ def judge(
         preprocessing=preprocessing,
         calibration=calibration,
         operating_point=point,
-        gate=fit_recogniser(
+        gate=fit_image_gate(
             partial(look, output="embedding"),
             Frontal.chosen(
                 pictures.training.greys, [film.patient for film in sides.training], recipe.seed
@@ -282,8 +282,10 @@ def judge(
         training=provenance,
     )
     embeddings = look(pictures.validation.greys, output="embedding")
-    reference = remember(card, pictures.validation.greys, validation.probabilities, embeddings)
-    return Judged(replace(card, reference=reference), tuple(judged))
+    reference = build_drift_baseline(
+        card, pictures.validation.greys, validation.probabilities, embeddings
+    )
+    return Evaluation(replace(card, reference=reference), tuple(judged))
 
 
 def _evidence(look: Callable[..., Greys], greys: Greys) -> Greys:
@@ -292,7 +294,7 @@ def _evidence(look: Callable[..., Greys], greys: Greys) -> Greys:
 
 
 def measure_generalisation(
-    held_out: Sequence[Evaluated],
+    held_out: Sequence[ScoredSplit],
     pictures: Pictures,
     model: ModelUnderTest,
     left_out: list[LabelledFilm],
@@ -325,7 +327,7 @@ def measure_generalisation(
 
 
 def _simulated_sites(
-    validation: Evaluated, greys: Greys, model: ModelUnderTest
+    validation: ScoredSplit, greys: Greys, model: ModelUnderTest
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Figures at the simulated hospitals, and whether models can be compared by them.
 
@@ -336,7 +338,7 @@ def _simulated_sites(
     comparable = len(films) > 0
     if comparable:
         validation, greys = validation.at(films), greys[films]
-    figures = travel(validation, greys, model.scores, model.calibration, model.point)
+    figures = evaluate_at_sites(validation, greys, model.scores, model.calibration, model.point)
     return figures, comparable
 
 
@@ -347,4 +349,4 @@ def _of_left_out(
     if pictures.left_out is None or not films:
         return {}
     scores = model.scores(pictures.left_out.greys)
-    return subgroups(Evaluated.of(LEFT_OUT, films, scores, model.calibration, model.point))
+    return subgroups(ScoredSplit.of(LEFT_OUT, films, scores, model.calibration, model.point))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_score
 
 from screening.errors import TrainingDataError
-from screening.files import whole
+from screening.files import atomic_directory
 from screening.model.preprocess import Preprocessing
 from screening.results import CLASSES, POSITIVE
 from screening.training.batches import (
@@ -70,7 +70,7 @@ def save_checkpoint(
 ) -> None:
     """Write the state after ``len(history)`` epochs; only then remove the one before."""
     older = _checkpoints(model)
-    with whole(model / f"{_PREFIX}{len(history):04}") as folder:
+    with atomic_directory(model / f"{_PREFIX}{len(history):04}") as folder:
         network.save(folder / _NETWORK)
         state = {"recipe": asdict(recipe), "data": data, "history": history}
         (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")

@@ -22,7 +22,7 @@ from sklearn.model_selection import GroupKFold
 from screening.errors import TrainingDataError
 from screening.imaging.film import Grey
 from screening.imaging.raster import decode_raster
-from screening.model.image_gate import ORIENTATIONS, Recogniser, distances
+from screening.model.image_gate import ORIENTATIONS, ImageGate, distances
 from screening.model.preprocess import Preprocessing
 from screening.training.augment import Pixels, augment, compressed
 
@@ -221,14 +221,14 @@ class _Examples:
         )
 
 
-def fit_recogniser(
+def fit_image_gate(
     embed: Embed,
     own: Frontal,
     unseen: Greys,
     others: Frontal,
     examples: Sequence[Example],
     seed: int,
-) -> Recogniser:
+) -> ImageGate:
     """Fit all three parts.
 
     Args:
@@ -263,7 +263,7 @@ def fit_recogniser(
     )
     density = _fit_density((upright - mean) / scale, own.first(_CHANGED), look, rng)
     beyond = np.quantile(distances(look(unseen), *density), 0.99)
-    return Recogniser(
+    return ImageGate(
         mean=mean.astype(np.float32),
         scale=scale.astype(np.float32),
         frontal=frontal,

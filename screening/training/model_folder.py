@@ -26,7 +26,7 @@ from screening.training.html.figures import (
     draw_share_called,
     worst_mistakes,
 )
-from screening.training.scored_split import TEST, TRAINING, VALIDATION, Evaluated
+from screening.training.scored_split import TEST, TRAINING, VALIDATION, ScoredSplit
 from screening.training.serialise import save_network
 
 HISTORY: Final = "history.csv"
@@ -39,7 +39,7 @@ def write_model(
     network: keras.Model,
     card: Card,
     history: History,
-    sides: Sequence[Evaluated],
+    sides: Sequence[ScoredSplit],
     greys: Greys,
     lungs: Path,
 ) -> Card:
@@ -91,7 +91,7 @@ def _draw_mistakes(
     figures: Path,
     network: keras.Model,
     card: Card,
-    side: Evaluated,
+    side: ScoredSplit,
     greys: Greys,
 ) -> None:
     mistakes = worst_mistakes(side)

@@ -29,7 +29,7 @@ from screening.training.film_edits import (
     remove_markers,
     soft_mask,
 )
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 from screening.training.simulated_sites import sample_films
 from screening.training.subgroups import is_adult, is_weak, percentiles
 
@@ -83,7 +83,7 @@ class _Films:
         measured: True for films of which an AUROC says something, shape (n,).
     """
 
-    side: Evaluated
+    side: ScoredSplit
     greys: Greys
     masks: Mask
     alphas: Alpha
@@ -109,7 +109,7 @@ TESTS: Final[dict[str, Change]] = {
 
 
 def measure_reasons(
-    side: Evaluated, greys: Greys, masks: Mask | None, model: ModelUnderTest
+    side: ScoredSplit, greys: Greys, masks: Mask | None, model: ModelUnderTest
 ) -> dict[str, Any]:
     """All tests of one side, on some 600 of its films.
 
@@ -156,7 +156,7 @@ def measure_reasons(
     }
 
 
-def view_of_normals(side: Evaluated) -> dict[str, Any]:
+def view_of_normals(side: ScoredSplit) -> dict[str, Any]:
     """How well the probability tells AP from PA among normal films of adults, by source.
 
     Within one class it should not: 0.5 is best. Sicker patients are imaged AP, so a model that has
@@ -186,7 +186,7 @@ def view_of_normals(side: Evaluated) -> dict[str, Any]:
     return result
 
 
-def _sample(side: Evaluated) -> npt.NDArray[np.int64]:
+def _sample(side: ScoredSplit) -> npt.NDArray[np.int64]:
     """Indices of enough films: mostly those of sources with both classes, some of the others."""
     measured = reliable(side.films)
     others = np.setdiff1d(np.arange(len(side.films)), measured)
@@ -195,7 +195,7 @@ def _sample(side: Evaluated) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate([most, few]))
 
 
-def _prepare(side: Evaluated, greys: Greys, masks: Mask) -> _Films | None:
+def _prepare(side: ScoredSplit, greys: Greys, masks: Mask) -> _Films | None:
     donors = _donors(side)
     if donors is None:
         return None
@@ -205,7 +205,7 @@ def _prepare(side: Evaluated, greys: Greys, masks: Mask) -> _Films | None:
     return _Films(side, greys, masks, alphas, donors, measured)
 
 
-def _donors(side: Evaluated) -> npt.NDArray[np.int64] | None:
+def _donors(side: ScoredSplit) -> npt.NDArray[np.int64] | None:
     """For each film one of the other class; None if there is only one class.
 
     It is of the same source if it can be, or else of an adult for an adult.
@@ -227,7 +227,7 @@ def _figures(
     films: _Films, scores: npt.NDArray[np.float32], model: ModelUnderTest
 ) -> dict[str, Any]:
     side = films.side
-    now = Evaluated.of(side.name, side.films, scores, model.calibration, model.point)
+    now = ScoredSplit.of(side.name, side.films, scores, model.calibration, model.point)
     flipped = now.called != side.called
     measured = np.flatnonzero(films.measured)
     sources: dict[str, list[int]] = {}
@@ -243,7 +243,9 @@ def _figures(
     }
 
 
-def _of_source(now: Evaluated, flipped: Booleans, indices: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _of_source(
+    now: ScoredSplit, flipped: Booleans, indices: npt.NDArray[np.int64]
+) -> dict[str, Any]:
     part = now.at(indices)
     row: dict[str, Any] = {
         "n": len(indices),
@@ -260,7 +262,7 @@ def _of_source(now: Evaluated, flipped: Booleans, indices: npt.NDArray[np.int64]
     return row
 
 
-def _share(which: Booleans, side: Evaluated, indices: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _share(which: Booleans, side: ScoredSplit, indices: npt.NDArray[np.int64]) -> dict[str, Any]:
     return asdict(share(which[indices], side.at(indices).scored().patient))
 
 
@@ -313,7 +315,7 @@ def _evidence(films: _Films, model: ModelUnderTest) -> list[dict[str, Any]]:
     return rows
 
 
-def spread(values: Floats, side: Evaluated) -> dict[str, Any]:
+def spread(values: Floats, side: ScoredSplit) -> dict[str, Any]:
     """The median of a value of films, with its 95 % interval by patient, and the quartiles.
 
     Args:

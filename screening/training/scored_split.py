@@ -18,7 +18,7 @@ TRAINING, VALIDATION, TEST = SIDES = ("training", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class ScoredSplit:
     """The films of one side with what the model says of them.
 
     Attributes:

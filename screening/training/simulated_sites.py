@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from screening.model.calibration import Calibration, OperatingPoint
 from screening.report.metrics import Scored, auroc, performance
 from screening.training.augment import compressed, equalised_locally
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 
 #: Shape (rows, columns), 0..1.
 Grey = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ _SEED: Final = 1000
 
 
 @dataclass(frozen=True)
-class Hospital:
+class SimulatedSite:
     """One way in which films are taken, processed and stored.
 
     Attributes:
@@ -76,19 +76,19 @@ class Hospital:
         return _stored(np.clip(grey, 0, 1), self)
 
 
-def hospitals() -> dict[str, Hospital]:
+def simulated_sites() -> dict[str, SimulatedSite]:
     """The made-up hospitals by name; always the same ones."""
     named = {
-        "close collimation": Hospital(zoom=1.25),
-        "wide border": Hospital(zoom=0.72, aspect=1.15),
-        "multi-frequency processing": Hospital(processing="multi-frequency"),
-        "small JPEG": Hospital(halved=True, quality=20),
+        "close collimation": SimulatedSite(zoom=1.25),
+        "wide border": SimulatedSite(zoom=0.72, aspect=1.15),
+        "multi-frequency processing": SimulatedSite(processing="multi-frequency"),
+        "small JPEG": SimulatedSite(halved=True, quality=20),
     }
     return named | {f"hospital {index + 1}": _drawn(index) for index in range(_HOSPITALS)}
 
 
 def deliver_all(
-    hospital: Hospital, films: npt.NDArray[np.float32], seed: int = 0
+    hospital: SimulatedSite, films: npt.NDArray[np.float32], seed: int = 0
 ) -> npt.NDArray[np.float32]:
     """All films, shape (n, rows, columns), 0..1, with this hospital's spread from film to film."""
     rng = np.random.default_rng(seed)
@@ -110,10 +110,10 @@ def exchange_exposure(
     return exchanged
 
 
-def _drawn(index: int) -> Hospital:
+def _drawn(index: int) -> SimulatedSite:
     rng = np.random.default_rng(_SEED + index)
     names = [*PROCESSING]
-    return Hospital(
+    return SimulatedSite(
         zoom=float(np.exp(rng.uniform(-0.3, 0.3))),
         aspect=float(np.exp(rng.uniform(-0.15, 0.15))),
         shift=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.05))),
@@ -129,7 +129,7 @@ def _drawn(index: int) -> Hospital:
     )
 
 
-def _framed(film: Grey, hospital: Hospital, rng: np.random.Generator) -> Grey:
+def _framed(film: Grey, hospital: SimulatedSite, rng: np.random.Generator) -> Grey:
     """The film zoomed, squashed and shifted; nobody collimates twice in exactly the same way."""
     rows, columns = film.shape
     zoom = hospital.zoom * np.exp(rng.normal(0, 0.03))
@@ -154,7 +154,7 @@ def _vignette(shape: tuple[int, ...], strength: float) -> npt.NDArray[np.float64
     return np.asarray(1 - strength * (x**2 + y**2) / 2, np.float32)
 
 
-def _stored(grey: Floats, hospital: Hospital) -> Grey:
+def _stored(grey: Floats, hospital: SimulatedSite) -> Grey:
     image = _image(grey)
     size = image.size
     if hospital.halved:
@@ -222,8 +222,8 @@ METRICS: Final = (
 EXCHANGED: Final = "exposure exchanged"
 
 
-def travel(
-    side: Evaluated,
+def evaluate_at_sites(
+    side: ScoredSplit,
     greys: Greys,
     predict: Predict,
     calibration: Calibration,
@@ -255,7 +255,7 @@ def travel(
     return figures
 
 
-def sample_films(side: Evaluated, most: int = _MOST) -> npt.NDArray[np.int64]:
+def sample_films(side: ScoredSplit, most: int = _MOST) -> npt.NDArray[np.int64]:
     """Indices of at most `most` films, of both classes as equally as possible, in their order."""
     rng = np.random.default_rng(0)
     by_class = [rng.permutation(np.flatnonzero(side.positive == is_one)) for is_one in (0, 1)]
@@ -265,6 +265,6 @@ def sample_films(side: Evaluated, most: int = _MOST) -> npt.NDArray[np.int64]:
 
 
 def _delivered(greys: Greys, labels: npt.NDArray[np.int64]) -> Iterator[tuple[str, Greys]]:
-    for name, hospital in hospitals().items():
+    for name, hospital in simulated_sites().items():
         yield name, deliver_all(hospital, greys)
     yield EXCHANGED, exchange_exposure(greys, labels)

@@ -15,7 +15,7 @@ from screening.report.intervals import LEVEL, Booleans, Figure, Floats, draws, s
 from screening.report.metrics import performance
 from screening.results import POSITIVE
 from screening.training.data.manifest import RELIABLE, LabelledFilm
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 
 #: Age from which a patient is an adult, in years.
 ADULT: Final = 18
@@ -67,7 +67,7 @@ NIH_PNEUMONIA: Final = Mixture(
 )
 
 
-def subgroups(side: Evaluated, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, Any]:
+def subgroups(side: ScoredSplit, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, Any]:
     """The figures of one side by source, source and view, source and age band.
 
     Args:
@@ -113,7 +113,7 @@ def is_weak(film: LabelledFilm) -> bool:
     return film.confidence < RELIABLE
 
 
-def adult_sensitivity(side: Evaluated, mixture: Mixture) -> list[dict[str, Any]]:
+def adult_sensitivity(side: ScoredSplit, mixture: Mixture) -> list[dict[str, Any]]:
     """The sensitivity for lung opacity in adults, estimated from weak labels.
 
     Films with a weak label of pneumonia are taken for a mixture: of the share c of them that is
@@ -157,7 +157,7 @@ def _reliable_normal(film: LabelledFilm) -> bool:
 
 
 def _estimate(
-    side: Evaluated, groups: Sequence[tuple[Booleans, Booleans]], mixture: Mixture
+    side: ScoredSplit, groups: Sequence[tuple[Booleans, Booleans]], mixture: Mixture
 ) -> dict[str, Any]:
     """The estimate over views, each with its own normal films.
 
@@ -238,7 +238,7 @@ def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:
 
 
 def _rows(
-    side: Evaluated, key: str = "", of: Callable[[LabelledFilm], str] = lambda _film: ""
+    side: ScoredSplit, key: str = "", of: Callable[[LabelledFilm], str] = lambda _film: ""
 ) -> list[dict[str, Any]]:
     """A row for each source, or for each source and value of `of`, sorted."""
     groups: dict[tuple[str, str], list[int]] = {}
@@ -259,7 +259,7 @@ def _rows(
     ]
 
 
-def _figures(side: Evaluated) -> dict[str, Any]:
+def _figures(side: ScoredSplit) -> dict[str, Any]:
     scored = side.scored()
     positives = int(scored.positive.sum())
     row: dict[str, Any] = {

@@ -28,7 +28,7 @@ from screening.training.data.dataset import (
     read_films,
     read_folder,
 )
-from screening.training.data.dataset_report import take_census
+from screening.training.data.dataset_report import describe_dataset
 from screening.training.data.manifest import (
     RELIABLE,
     LabelledFilm,
@@ -43,10 +43,10 @@ from screening.training.data.manifest import (
     with_confidence,
 )
 from screening.training.data.split import LEFT_OUT, Sides, divide
-from screening.training.evaluate import Pictures, judge
+from screening.training.evaluate import Pictures, evaluate
 from screening.training.fit import FilmSet, Progress, compute_in_order, fit
 from screening.training.fit_image_gate import read_examples
-from screening.training.html.dataset_page import write_census
+from screening.training.html.dataset_page import write_dataset_report
 from screening.training.lung_fields import SHIPPED_LUNGS, load_lungs, lung_card, lung_masks
 from screening.training.model_folder import write_model
 from screening.training.quantisation_ready import fold
@@ -54,7 +54,7 @@ from screening.training.recipe import Recipe, preprocessing_of
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
     """What the user asked for, beside the recipe.
 
     Attributes:
@@ -83,7 +83,7 @@ class Request:
     ages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
+def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
     """Train and write the MODEL folder.
 
     An interrupted call leaves a checkpoint in the folder; the same call goes on from there.
@@ -134,7 +134,9 @@ def train(request: Request, recipe: Recipe, progress: Progress) -> Card:
     network = fold(network)
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
-    judged = judge(network, preprocessing, recipe, sides, pictures, provenance, request.prevalence)
+    judged = evaluate(
+        network, preprocessing, recipe, sides, pictures, provenance, request.prevalence
+    )
     card = replace(
         judged.card,
         lungs=lung_card(request.lungs),
@@ -150,7 +152,7 @@ def _divided(
     films: list[LabelledFilm],
     preprocessing: Preprocessing,
     recipe: Recipe,
-    request: Request,
+    request: TrainingRequest,
     pool: Executor,
     progress: Progress,
 ) -> tuple[Collection, Sides]:
@@ -173,8 +175,10 @@ def _divided(
             "no threshold can be chosen: the validation set has no source with reliable labels "
             f"(confidence {RELIABLE} or more) of both classes; add such films, or more of them"
         )
-    census = take_census(collection, sides, duplicates)
-    write_census(request.model, census, collection, duplicates, recipe.protocol, recipe.seed)
+    census = describe_dataset(collection, sides, duplicates)
+    write_dataset_report(
+        request.model, census, collection, duplicates, recipe.protocol, recipe.seed
+    )
     for warning in census.warnings:
         progress.say(f"Warning: {warning}")
     for name, side in _named(sides).items():
@@ -224,7 +228,9 @@ def _as_at_night(
     return FilmSet(read_films(films, preprocessing, pool), labels_of(films))
 
 
-def _provenance(request: Request, recipe: Recipe, data: str, sides: Sides) -> dict[str, Any]:
+def _provenance(
+    request: TrainingRequest, recipe: Recipe, data: str, sides: Sides
+) -> dict[str, Any]:
     weights = class_weights(labels_of(sides.training))
     paths = [str(place.resolve()) for place in request.data]
     named = _named(sides)

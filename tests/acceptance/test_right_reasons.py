@@ -15,7 +15,7 @@ def reasons(real_films):
     from screening.training.data.dataset import read_grey
     from screening.training.data.manifest import read_manifest
     from screening.training.robustness import ModelUnderTest, measure_reasons
-    from screening.training.scored_split import Evaluated
+    from screening.training.scored_split import ScoredSplit
 
     bundle = Bundle.open(SHIPPED)
     card, predictor = bundle.card, load(SHIPPED)
@@ -39,7 +39,7 @@ def reasons(real_films):
             size = (card.preprocessing.columns, card.preprocessing.rows)
             return np.asarray(image.convert("L").resize(size)) > 127
 
-    side = Evaluated.of("test", films, scores(greys), card.calibration, card.operating_point)
+    side = ScoredSplit.of("test", films, scores(greys), card.calibration, card.operating_point)
     model = ModelUnderTest(scores, card.calibration, card.operating_point)
     return measure_reasons(side, greys, np.stack([lungs(film) for film in films]), model)["tests"]
 

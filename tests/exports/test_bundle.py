@@ -189,7 +189,7 @@ def test_the_gate_of_the_shipped_bundle_fits_its_model():
     preprocessing = Bundle.open(SHIPPED).card.preprocessing
     embeddings = load(SHIPPED).predict(preprocessing.normalise(films)).embeddings
     assert embeddings.shape == (len(films), len(gate.mean))
-    assert all(0 <= given.frontal <= 1 for given in gate.recognise(embeddings))
+    assert all(0 <= given.frontal <= 1 for given in gate.check_film(embeddings))
     assert gate.fitted_on["own_films"] > 1000
     assert gate.fitted_on["negatives"] > 400
 

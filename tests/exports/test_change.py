@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports.parity import Change
+from exports.parity import PairedDifference
 
 QUICK = settings(deadline=None, max_examples=200, database=None)
 
@@ -26,7 +26,7 @@ def change(n, gained=0, lost=0, called=0):
     before[gained : gained + lost] = True
     both = slice(gained + lost, gained + lost + called)
     before[both] = after[both] = True
-    return Change.between(before, after)
+    return PairedDifference.between(before, after)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def change(n, gained=0, lost=0, called=0):
     ],
 )
 def test_the_value_is_the_second_proportion_less_the_first(before, after, value):
-    found = Change.between(bools(before), bools(after))
+    found = PairedDifference.between(bools(before), bools(after))
     assert (found.value, found.n) == (value, len(before))
 
 
@@ -50,7 +50,7 @@ def test_the_value_is_the_second_proportion_less_the_first(before, after, value)
 @QUICK
 def test_the_other_way_round_a_change_has_the_other_sign(readings):
     before, after = bools(readings).T
-    there, back = Change.between(before, after), Change.between(after, before)
+    there, back = PairedDifference.between(before, after), PairedDifference.between(after, before)
     assert back.value == pytest.approx(-there.value)
     assert (back.low, back.high) == (pytest.approx(-there.high), pytest.approx(-there.low))
 
@@ -59,14 +59,16 @@ def test_the_other_way_round_a_change_has_the_other_sign(readings):
 @QUICK
 def test_the_order_of_films_means_nothing(readings):
     before, after = bools(readings).T
-    assert Change.between(before, after) == Change.between(before[::-1], after[::-1])
+    assert PairedDifference.between(before, after) == PairedDifference.between(
+        before[::-1], after[::-1]
+    )
 
 
 @given(readings=READINGS)
 @QUICK
 def test_the_interval_lies_around_the_value_within_what_is_possible(readings):
     before, after = bools(readings).T
-    found = Change.between(before, after)
+    found = PairedDifference.between(before, after)
     assert found.value == pytest.approx(after.mean() - before.mean())
     assert -1 <= found.low < found.high <= 1
     # The interval's middle is drawn to 0 a little; with a few films alone that shows.
@@ -113,13 +115,13 @@ def test_nineteen_of_twenty_intervals_hold_the_true_change(n, gains, loses):
     kinds = rng.choice(3, (draws, n), p=[gains, loses, 1 - gains - loses])
     held = 0
     for kind in kinds:
-        found = Change.between(kind == 1, kind == 0)
+        found = PairedDifference.between(kind == 1, kind == 0)
         held += found.low <= gains - loses <= found.high
     assert 0.93 <= held / draws <= 1
 
 
 def test_no_films_have_no_change():
-    found = Change.between(bools([]), bools([]))
+    found = PairedDifference.between(bools([]), bools([]))
     assert found.n == 0
     assert all(math.isnan(end) for end in (found.value, found.low, found.high))
     assert str(found) == "no films"
@@ -132,9 +134,9 @@ def test_no_films_have_no_change():
 @pytest.mark.parametrize(
     ("given_to_it", "text"),
     [
-        (Change(0.0, -0.0141, 0.0141, 200), "+0.0000 (-0.0141 to +0.0141)"),
-        (Change(-0.005, -0.02, 0.01004, 200), "-0.0050 (-0.0200 to +0.0100)"),
-        (Change(1.0, 0.25, 1, 4), "+1.0000 (+0.2500 to +1.0000)"),
+        (PairedDifference(0.0, -0.0141, 0.0141, 200), "+0.0000 (-0.0141 to +0.0141)"),
+        (PairedDifference(-0.005, -0.02, 0.01004, 200), "-0.0050 (-0.0200 to +0.0100)"),
+        (PairedDifference(1.0, 0.25, 1, 4), "+1.0000 (+0.2500 to +1.0000)"),
     ],
 )
 def test_as_text_a_change_has_its_sign_and_its_interval(given_to_it, text):

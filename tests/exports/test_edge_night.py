@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from exports.edge.run import Night, gallery_of, is_whole, journal_of
+from exports.edge.run import EdgeRun, is_whole, journal_of, report_images_of
 from exports.runtimes.load import load
 from makers import write_film
 from screening.errors import ReportError
@@ -69,10 +69,10 @@ def night(bundle, films, out):
                 bundle.sha256,
                 load(bundle.path),
                 PatientKey(secret),
-                gallery=gallery_of(out) if heatmaps else None,
+                gallery=report_images_of(out) if heatmaps else None,
             )
         )
-        return Night(made[-1], out, **options)
+        return EdgeRun(made[-1], out, **options)
 
     yield make
     for screener in made:

@@ -121,7 +121,7 @@ def test_the_gate_in_the_card_refuses_pictures_on_the_edge_too(screen, films, tm
     for row in rows:
         grey, _warnings = open_film((films / row.film).read_bytes(), row.film).decode()
         tensor = gated.card.preprocessing.tensor(grey)[np.newaxis]
-        (expected,) = gate.recognise(predictor.predict(tensor).embeddings)
+        (expected,) = gate.check_film(predictor.predict(tensor).embeddings)
         assert row.frontal == pytest.approx(expected.frontal, abs=1e-3)
         assert row.domain_distance == pytest.approx(expected.distance, abs=1e-3)
         assert row.reason.partition(":")[0] == expected.refusal.partition(":")[0]

@@ -11,7 +11,7 @@ from exports import lung_parity
 from exports.bundle import Bundle
 from exports.convert.lungs import KerasLungs
 from exports.errors import ExportError
-from exports.export import Request, export
+from exports.export import ExportRequest, export
 from exports.lung_parity import LARGEST, ExpectedLungs, compare, original_lungs, write_lungs
 from exports.runtimes.load import load_lung_network, load_lungs
 from exports.selftest import check_selftest
@@ -166,7 +166,7 @@ def test_an_export_has_the_lung_network_and_answers_for_it(model, tmp_path):
         (films / f"lungs{number}.png").write_bytes(encoded((film * 255).astype(np.uint8)))
     said = []
     targets = [TARGETS["onnx"], TARGETS["tflite-float32"]]
-    bundle = export(Request(model, tmp_path / "bundle", targets, films), said.append)
+    bundle = export(ExportRequest(model, tmp_path / "bundle", targets, films), said.append)
     assert isinstance(bundle, Bundle)
     assert {"lungs.onnx", "lungs.tflite"} <= {path.name for path in bundle.path.iterdir()}
     assert "lungs.onnx" in (bundle.path / "SHA256SUMS").read_text()

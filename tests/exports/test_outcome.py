@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exports.parity import Answers, Outcome, Parity, Verdict, table
+from exports.parity import Answers, ExportResult, Parity, Verdict, table
 from exports.targets import TARGETS
 from screening.results import Status
 
@@ -23,7 +23,7 @@ def compared(name, given, size=1_234_567, maps=None):
     expected = np.where(LABELS == 1, 0.6, 0.4)
     original = said(expected, None if maps is None else np.zeros_like(maps))
     parity = Parity(TARGETS[name], original, (said(given(expected), maps),), LABELS)
-    return Outcome(TARGETS[name], size, parity)
+    return ExportResult(TARGETS[name], size, parity)
 
 
 def good(name="onnx"):
@@ -91,7 +91,7 @@ def test_columns_are_aligned_whatever_is_in_them():
     outcomes = [
         good(),
         missed("tflite-float32", 150),
-        Outcome(TARGETS["tflite-float16"], failure="the conversion failed: no such operator"),
+        ExportResult(TARGETS["tflite-float16"], failure="the conversion failed: no such operator"),
         compared("tflite-dynamic", lambda p: p, size=123_456_789_000),
         compared("tflite-int8", lambda p: np.full_like(p, np.nan), size=5),
     ]
@@ -104,7 +104,7 @@ def test_columns_are_aligned_whatever_is_in_them():
 
 
 def test_no_line_ends_in_blanks():
-    text = table([good(), Outcome(TARGETS["tflite-int8"], failure="it failed")])
+    text = table([good(), ExportResult(TARGETS["tflite-int8"], failure="it failed")])
     assert all(line == line.rstrip() for line in text.split("\n"))
 
 
@@ -121,7 +121,9 @@ def test_all_that_is_wrong_with_a_target_is_in_its_line():
 
 
 def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure():
-    failed = Outcome(TARGETS["tflite-int8"], failure="the converter wrote no model-int8.tflite")
+    failed = ExportResult(
+        TARGETS["tflite-int8"], failure="the converter wrote no model-int8.tflite"
+    )
     row, other = cells(table([failed, good()]))
     assert row == ["tflite-int8", *[""] * 6, "FAILED: the converter wrote no model-int8.tflite"]
     assert other[7] == "ok"
@@ -131,7 +133,9 @@ def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure()
 
 def test_a_failure_of_many_lines_does_not_break_the_table():
     error = "Some ops are not supported.\nTF Select ops: Betainc\nDetails:\n\ttf.Betainc(tensor)"
-    text = table([good(), Outcome(TARGETS["tflite-int8"], failure=error), good("tflite-float32")])
+    text = table(
+        [good(), ExportResult(TARGETS["tflite-int8"], failure=error), good("tflite-float32")]
+    )
     assert len(text.split("\n")) == 1 + 3
     assert "Betainc" in text
 
@@ -144,7 +148,7 @@ def test_a_target_is_summed_up_in_a_line_as_soon_as_it_is_known():
 
 def test_a_failure_names_its_target_once():
     error = "tflite-int8: the conversion failed: 8 bits need films to find ranges with"
-    failed = Outcome(TARGETS["tflite-int8"], failure=error)
+    failed = ExportResult(TARGETS["tflite-int8"], failure=error)
     assert failed.summary.count("tflite-int8") == 1
 
 

@@ -12,7 +12,7 @@ from keras import layers
 
 from exports.convert.quantize import (
     Range,
-    Rounded,
+    RoundedRanges,
     _measured,
     first_layers,
     weighted_layers,
@@ -41,12 +41,12 @@ def uniform_films(seed=0, films=8, shape=(12, 12, 1)):
 def test_a_rounded_value_is_less_than_a_step_away_or_at_the_end_of_the_range(low, high, values):
     if high - low < 1e-3:
         return
-    rounded = np.asarray(Rounded(Range.of(low, high))(values))
+    rounded = np.asarray(RoundedRanges(Range.of(low, high))(values))
     step = (high - low) / 255
     assert np.abs(rounded - np.clip(values, low, high)).max() <= 1.001 * step
     steps = rounded / step
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-2)
-    assert np.asarray(Rounded(Range.of(low, high))(np.zeros(1, np.float32))) == 0
+    assert np.asarray(RoundedRanges(Range.of(low, high))(np.zeros(1, np.float32))) == 0
 
 
 def tiny_network(first_filters=4):
@@ -69,7 +69,7 @@ def body_of(ranged):
 
 def rounded_in(network):
     """Names of the layers whose outputs are rounded, in order."""
-    return [read_by(layer) for layer in network.layers if isinstance(layer, Rounded)]
+    return [read_by(layer) for layer in network.layers if isinstance(layer, RoundedRanges)]
 
 
 def read_by(layer):
@@ -136,7 +136,7 @@ def test_with_its_ends_film_and_outputs_are_rounded_and_what_is_pooled(first_fil
     assert rounds_the_film(ranged)
     assert rounded_in(body) == ["first", "second_relu", "embedding"]
     # The film, score and embedding.
-    assert sum(isinstance(layer, Rounded) for layer in ranged.layers) == 3
+    assert sum(isinstance(layer, RoundedRanges) for layer in ranged.layers) == 3
     expected, given_by_it = network.predict_on_batch(films), ranged.predict_on_batch(films)
     for name, values in given_by_it.items():
         assert len(np.unique(values)) <= 256
@@ -157,7 +157,9 @@ def test_the_range_of_the_film_is_from_black_to_white_whatever_the_films_show(
     grey = np.full((2, 12, 12, 1), 0.1, np.float32)
     ranged = with_ranges(tiny_network(), grey, preprocessing, ends=True)
     (film,) = (
-        layer for layer in ranged.layers if isinstance(layer, Rounded) and read_by(layer) == "film"
+        layer
+        for layer in ranged.layers
+        if isinstance(layer, RoundedRanges) and read_by(layer) == "film"
     )
     assert (film.range.low, film.range.high) == (pytest.approx(low), pytest.approx(high))
 
@@ -177,9 +179,9 @@ def times_rounded(network, layer):
     after, times = readers(network), 0
     while len(after[layer.name]) == 1:
         (layer,) = after[layer.name]
-        if not isinstance(layer, Rounded | layers.ReLU | layers.Identity):
+        if not isinstance(layer, RoundedRanges | layers.ReLU | layers.Identity):
             break
-        times += isinstance(layer, Rounded)
+        times += isinstance(layer, RoundedRanges)
     return times
 
 
@@ -210,7 +212,7 @@ def test_every_map_of_the_small_cnn_is_rounded_where_a_runtime_writes_it():
     with_ends = with_ranges(network, films, PREPROCESSING["small"], ends=True)
     pooled = ["embedding_pool", "embedding_mean2", "embedding_mean3", "logits_pool"]
     assert sorted(rounded_in(body_of(with_ends))) == sorted([*maps, "logits", *pooled])
-    assert sum(isinstance(layer, Rounded) for layer in with_ends.layers) == 1 + 3
+    assert sum(isinstance(layer, RoundedRanges) for layer in with_ends.layers) == 1 + 3
 
 
 def test_the_original_network_is_unchanged_by_rounding_a_copy():

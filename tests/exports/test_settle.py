@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from exports.convert.quantize import _gram, _patches, first_layers, round_weights, settle
+from exports.convert.quantize import _gram, _patches, first_layers, gptq_round, round_weights
 from screening.training.networks import build
 from screening.training.quantisation_ready import fold
 
@@ -179,7 +179,7 @@ def pair():
     """A network, what its weights were, and the settled one."""
     network = small_network()
     before = [value.copy() for value in network.get_weights()]
-    return network, before, settle(network, smooth_films(0))
+    return network, before, gptq_round(network, smooth_films(0))
 
 
 @pytest.mark.parametrize("name", LATER)
@@ -222,7 +222,7 @@ def test_a_settled_network_answers_more_like_the_original_than_a_plainly_rounded
     monkeypatch.setattr(
         "exports.convert.quantize._grams", lambda _network, chosen, _films: [None] * len(chosen)
     )
-    plain = settle(network, smooth_films(0))
+    plain = gptq_round(network, smooth_films(0))
     # Films that the steps were not found with.
     films = smooth_films(1, 64)
     expected = network.predict_on_batch(films)["embedding"]
@@ -236,7 +236,7 @@ def test_a_settled_network_answers_more_like_the_original_than_a_plainly_rounded
 def test_a_layer_with_very_many_inputs_is_rounded_plainly(pair, monkeypatch):
     network, _before, _settled = pair
     monkeypatch.setattr("exports.convert.quantize._MOST_INPUTS", 100)
-    settled = settle(network, smooth_films(0))
+    settled = gptq_round(network, smooth_films(0))
     for name, plainly in [("same", True), ("score", False)]:
         kernel, rounded = (one.get_layer(name).get_weights()[0] for one in (network, settled))
         expected = round_weights(kernel.reshape(-1, kernel.shape[-1]), None)
@@ -247,7 +247,7 @@ def test_a_layer_with_very_many_inputs_is_rounded_plainly(pair, monkeypatch):
 def test_settling_does_not_hang_on_how_films_fall_into_batches(pair):
     network, _before, settled = pair
     films = smooth_films(0)
-    again = settle(network, films[np.r_[5:12, 0:5]])
+    again = gptq_round(network, films[np.r_[5:12, 0:5]])
     for value, expected in zip(again.get_weights(), settled.get_weights(), strict=True):
         largest = np.abs(expected).max()
         # Sums in another order may move a weight that is on the edge of two steps.
@@ -260,7 +260,7 @@ def test_a_network_of_small_layers_stays_in_float():
     pooled = layers.GlobalAveragePooling2D(name="embedding")(x)
     score = layers.Dense(2, activation="softmax", name="score")(pooled)
     network = keras.Model(film, {"score": score, "embedding": pooled})
-    settled = settle(network, np.ones((2, 8, 8, 1), np.float32))
+    settled = gptq_round(network, np.ones((2, 8, 8, 1), np.float32))
     for value, expected in zip(settled.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(value, expected)
 

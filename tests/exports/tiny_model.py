@@ -15,7 +15,7 @@ from exports.targets import TARGETS
 from makers import make_card
 from recogniser_makers import make_recogniser
 from screening.model.card import Card
-from screening.model.image_gate import Recogniser
+from screening.model.image_gate import ImageGate
 from screening.model.lungs import LungCard
 
 SIDE = 32
@@ -96,7 +96,7 @@ def write_lungs(path: Path, sign: float = -1.0) -> Path:
     return path
 
 
-def brightness_gate() -> Recogniser:
+def brightness_gate() -> ImageGate:
     """Takes pictures whose first row is brighter than 0.48 for frontal chest films."""
     frontal = np.zeros(SIDE + 1, np.float32)
     frontal[[0, -1]] = 40, -18
@@ -108,7 +108,7 @@ def brightness_gate() -> Recogniser:
 def write_bundle(
     folder: Path,
     shift: float = 0.0,
-    gate: Recogniser | None = None,
+    gate: ImageGate | None = None,
     outputs: Sequence[str] = ("score", "embedding"),
     lungs: float = 0.0,
 ) -> Bundle:

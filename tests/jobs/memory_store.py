@@ -195,7 +195,7 @@ class MemoryStore:
         entry = self._entries.get(job.name)
         return list(entry.events) if entry else []
 
-    def acquit(self, job: Job) -> None:
+    def clear_suspicion(self, job: Job) -> None:
         """Say that the worker that has lost this claim is alive."""
         for film in self._films(job):
             if film.lost_fence == job.fence:
@@ -283,7 +283,7 @@ class MemoryStore:
         """What the queue's workers agreed upon: `value`, or what was pinned before."""
         return self._pins.setdefault(name, value)
 
-    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+    def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
         """Keep what a claimed job's films were like, for the next nights of its site."""
         self._held(job)
         self._nights[job.name] = (job, dict(profile))
@@ -299,7 +299,7 @@ class MemoryStore:
         ]
         return before[-most:]
 
-    def untold(self, since: str) -> list[Job]:
+    def pending_notifications(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
         over = self.jobs(State.DONE, State.FAILED)
         return [job for job in over if job.finished_at >= since and not self._entry(job.name).told]

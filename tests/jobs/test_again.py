@@ -6,7 +6,7 @@ import pytest
 
 from jobs.errors import JobsError, QueueUnavailable, TransitionError
 from jobs.queue.jobs import State
-from jobs.retry import screen_again
+from jobs.retry import retry_job
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import make_job, make_tools
@@ -38,7 +38,7 @@ def statuses(report):
 def test_failed_films_are_screened_again_and_the_old_report_is_kept(store, job, screened, folder):
     assert screened() == [3]
     write_film(folder / "1.png", seed=1)
-    again, old = screen_again(store, job.name, RETRIED)
+    again, old = retry_job(store, job.name, RETRIED)
     assert (again.state, again.committed) == (State.QUEUED, 1)
     assert old == job.report.with_name(f"{job.report.name}.1")
     assert not job.report.exists()
@@ -54,7 +54,7 @@ def test_no_report_is_put_over_another(store, job, screened):
     for number in (1, 3, 4):
         assert screened() == [3]
         taken.mkdir(exist_ok=True)
-        _again, old = screen_again(store, job.name, replace(RETRIED, detail=f"time {number}"))
+        _again, old = retry_job(store, job.name, replace(RETRIED, detail=f"time {number}"))
         assert old.name == f"{job.report.name}.{number}"
     assert list(taken.iterdir()) == []
 
@@ -62,7 +62,7 @@ def test_no_report_is_put_over_another(store, job, screened):
 def test_a_link_to_nowhere_has_a_name_that_is_taken(store, job, screened):
     assert screened() == [3]
     job.report.with_name(f"{job.report.name}.1").symlink_to("nowhere")
-    assert screen_again(store, job.name, RETRIED)[1].name == f"{job.report.name}.2"
+    assert retry_job(store, job.name, RETRIED)[1].name == f"{job.report.name}.2"
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
@@ -72,7 +72,7 @@ def test_an_open_job_is_refused_by_name_and_its_report_is_not_touched(store, job
     if state == "running":
         store.claim("A", 60)
     with pytest.raises(TransitionError, match=f"job-1 is {state}"):
-        screen_again(store, job.name, RETRIED)
+        retry_job(store, job.name, RETRIED)
     assert len(statuses(job.report)) == 2
 
 
@@ -80,7 +80,7 @@ def test_a_job_without_a_failed_film_keeps_its_report(store, job, screened, fold
     write_film(folder / "1.png", seed=1)
     assert screened() == [0]
     with pytest.raises(TransitionError, match="none of its films failed"):
-        screen_again(store, job.name, RETRIED)
+        retry_job(store, job.name, RETRIED)
     assert len(statuses(job.report)) == 2
     assert list(job.report.parent.glob("report-*")) == [job.report]
 
@@ -89,13 +89,13 @@ def test_a_job_whose_work_is_queued_again_keeps_its_report(store, job, screened,
     assert screened() == [3]
     store.add(make_job("job-2", folder, identity=job.identity))
     with pytest.raises(JobsError, match="job-2"):
-        screen_again(store, job.name, RETRIED)
+        retry_job(store, job.name, RETRIED)
     assert len(statuses(job.report)) == 2
 
 
 def test_a_cancelled_job_goes_on_and_has_no_report_to_keep(store, job, screened):
     store.cancel(job.name)
-    again, old = screen_again(store, job.name, RETRIED)
+    again, old = retry_job(store, job.name, RETRIED)
     assert (again.state, old) == (State.QUEUED, None)
     assert screened() == [3]
 
@@ -105,7 +105,7 @@ def test_what_is_not_the_report_of_this_job_stays_where_it_is(store, job, screen
     other = make_job("job-2", job.folder, report=job.report)
     store.add(other)
     store.cancel(other.name)
-    assert screen_again(store, other.name, RETRIED)[1] is None
+    assert retry_job(store, other.name, RETRIED)[1] is None
     assert len(statuses(job.report)) == 2
 
 
@@ -122,9 +122,9 @@ class Away:
 def test_if_it_is_not_known_whether_the_job_is_queued_its_report_stays_aside(store, job, screened):
     assert screened() == [3]
     with pytest.raises(QueueUnavailable, match=r"the queue is away.*report-job-1\.1 now"):
-        screen_again(Away(store), job.name, RETRIED)
+        retry_job(Away(store), job.name, RETRIED)
     assert not job.report.exists()
-    again, old = screen_again(store, job.name, RETRIED)
+    again, old = retry_job(store, job.name, RETRIED)
     assert (again.state, old) == (State.QUEUED, None)
 
 

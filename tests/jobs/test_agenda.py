@@ -10,10 +10,10 @@ from sqlalchemy import inspect, text
 
 from jobs.errors import ScheduleError
 from jobs.queue.jobs import State
-from jobs.queue.schedules import Firing, Watched
+from jobs.queue.schedules import ScheduledRun, WatchedFolder
 from jobs.queue.sql.database import open_database
 from jobs.queue.sql.queries import line_of
-from jobs.queue.sql.schedules import SqlAgenda
+from jobs.queue.sql.schedules import SqlScheduleStore
 from jobs.queue.sql.schema import metadata
 from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job, make_schedule
@@ -37,7 +37,7 @@ def open_queue(queue):
 
     def opener():
         opened.append(open_database(queue))
-        return SqlAgenda(opened[-1]), SqlStore(opened[-1])
+        return SqlScheduleStore(opened[-1]), SqlStore(opened[-1])
 
     yield opener
     for database in opened:
@@ -117,9 +117,9 @@ def test_a_firing_queues_its_jobs_and_is_written_down(agenda, store):
     assert agenda.fire(make_schedule(), due, [50], 200)
     assert [job.name for job in store.jobs(State.QUEUED)] == ["nightly-100", "nightly-200"]
     assert agenda.firings("nightly") == [
-        Firing(50, ""),
-        Firing(100, "nightly-100"),
-        Firing(200, "nightly-200"),
+        ScheduledRun(50, ""),
+        ScheduledRun(100, "nightly-100"),
+        ScheduledRun(200, "nightly-200"),
     ]
     assert agenda.schedules() == [make_schedule(last=200.0)]
 
@@ -218,7 +218,7 @@ def test_a_sub_folder_becomes_one_job(agenda, store):
     assert not agenda.watch(WARD, "a", 8, make_job("job-b"))
     assert agenda.watch(Path("/other ward"), "a", 9, make_job("job-c"))
     assert [job.name for job in store.jobs()] == ["job-a", "job-c"]
-    assert agenda.watched(WARD, ["a", "b"]) == {"a": Watched(7, "job-a")}
+    assert agenda.watched(WARD, ["a", "b"]) == {"a": WatchedFolder(7, "job-a")}
 
 
 def test_two_who_watch_one_folder_queue_a_sub_folder_once(open_queue, store):
@@ -245,7 +245,7 @@ def test_a_sub_folder_whose_job_has_a_name_that_is_taken_is_not_lost(agenda, sto
 def test_a_change_of_a_sub_folder_is_remembered(agenda):
     agenda.watch(WARD, "a", 7, make_job())
     agenda.rewatch(WARD, "a", -(2**63))
-    assert agenda.watched(WARD, ["a"]) == {"a": Watched(-(2**63), "job-1")}
+    assert agenda.watched(WARD, ["a"]) == {"a": WatchedFolder(-(2**63), "job-1")}
 
 
 def test_very_many_sub_folders_are_asked_for_at_once(agenda):
@@ -259,7 +259,7 @@ def test_names_that_are_not_utf8_are_kept(agenda, store):
     folder = Path("/ward", odd)
     job = make_job(folder=folder / odd, report=folder / "report", model=folder / "model")
     assert agenda.watch(folder, odd, 7, job)
-    assert agenda.watched(folder, [odd]) == {odd: Watched(7, "job-1")}
+    assert agenda.watched(folder, [odd]) == {odd: WatchedFolder(7, "job-1")}
     assert store.claim("A", 60).folder == folder / odd
     planned = make_schedule(folder=f"/{odd}/{{date}}", report=f"/{odd}", reports=folder)
     agenda.add(planned)
@@ -270,21 +270,21 @@ def test_each_end_of_a_job_is_to_be_told_of(store):
     store.add(make_job())
     ended = store.claim("A", 60)
     store.finish(ended, 1)
-    (first,) = store.untold("2026")
+    (first,) = store.pending_notifications("2026")
     store.tell(first)
-    assert store.untold("2026") == []
+    assert store.pending_notifications("2026") == []
     store.retry("job-1", Event("2026-11-22T21:30:05", "retried", "job-1"))
     # Somebody who told of the first end says so late.
     store.tell(first)
     store.finish(store.claim("A", 60), 0)
-    assert [job.exit_code for job in store.untold("2026")] == [0]
-    assert store.untold("9999") == []
+    assert [job.exit_code for job in store.pending_notifications("2026")] == [0]
+    assert store.pending_notifications("9999") == []
 
 
 def test_a_cancelled_job_is_told_to_nobody(store):
     store.add(make_job())
     store.cancel("job-1")
-    assert store.untold("2026") == []
+    assert store.pending_notifications("2026") == []
 
 
 def test_an_upgraded_queue_has_the_tables_and_indexes_of_a_new_one(queue, open_queue):
@@ -306,7 +306,7 @@ def test_a_job_that_was_queued_before_an_upgrade_is_told_of(queue, store):
         connection.execute(text("UPDATE jobs SET told = 1"))
     database.close()
     store.finish(store.claim("A", 60), 0)
-    assert len(store.untold("2026")) == 1
+    assert len(store.pending_notifications("2026")) == 1
 
 
 def test_a_claim_does_not_compare_every_job_that_waits_with_every_other(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.engines.dask.config import Access, is_url
+from jobs.engines.dask.config import ClusterConfig, is_url
 from jobs.errors import ClusterUnusable
 
 SCRIPT = Path(__file__).parents[2] / "docker" / "cluster" / "certificates.sh"
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "docker" / "cluster" / "certificates.sh"
 
 def encrypted(made, **changes):
     files = {"ca": made / "ca.pem", "cert": made / "cluster.pem", "key": made / "cluster.key"}
-    return Access(address="tls://10.0.0.1:8786", **files | changes)
+    return ClusterConfig(address="tls://10.0.0.1:8786", **files | changes)
 
 
 @pytest.mark.parametrize(
@@ -33,19 +33,19 @@ def encrypted(made, **changes):
 )
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ClusterUnusable, match="is no address of a scheduler like tls://"):
-        Access(address=address, insecure=True)
+        ClusterConfig(address=address, insecure=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.3", "localhost", "[::1]"])
 def test_in_the_clear_on_this_machine(host):
-    assert Access(address=f"tcp://{host}:8786").security is None
+    assert ClusterConfig(address=f"tcp://{host}:8786").security is None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.0.7", "localhost.example", "[fd00::1]"])
 def test_in_the_clear_elsewhere_only_if_that_is_asked_for(host):
     with pytest.raises(ClusterUnusable, match=r"use tls:// with certificates.+or --insecure"):
-        Access(address=f"tcp://{host}:8786")
-    assert Access(address=f"tcp://{host}:8786", insecure=True).security is None
+        ClusterConfig(address=f"tcp://{host}:8786")
+    assert ClusterConfig(address=f"tcp://{host}:8786", insecure=True).security is None
 
 
 def test_encrypted_both_ways(certificates):
@@ -105,6 +105,6 @@ def test_keys_are_not_written_over(certificates):
 def test_the_longest_prefix_says_what_the_workers_call_a_folder(folder, place):
     places = ((Path("/films"), "/mnt/films/"), (Path("/films/big"), "s3://bucket"))
     places += ((Path("/memory"), "memory://"),)
-    access = Access(address="tcp://127.0.0.1:8786", places=places)
+    access = ClusterConfig(address="tcp://127.0.0.1:8786", places=places)
     assert access.place(Path(folder)) == place
     assert is_url(place) == (not place.startswith("/"))

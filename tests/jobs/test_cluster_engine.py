@@ -14,9 +14,9 @@ from distributed import LocalCluster
 
 from exports.runtimes.load import load, load_lungs
 from jobs.engines.dask import client, worker
-from jobs.engines.dask.config import Access
+from jobs.engines.dask.config import ClusterConfig
 from jobs.engines.dask.engine import ClusterEngine
-from jobs.engines.dask.task import Order
+from jobs.engines.dask.task import Task
 from jobs.engines.local import LocalEngine
 from jobs.errors import ClusterUnavailable, JobFailed, Stopped
 from jobs.sources.submission import NewOnly
@@ -25,7 +25,7 @@ from lung_makers import lung_film, two_lungs
 from makers import encoded, write_film
 from screening.files import Found, discover
 from screening.inference.pipeline import Screener, Seen
-from screening.inference.report_images import Gallery
+from screening.inference.report_images import ReportImages
 from screening.inference.sandbox import IsolatedReader
 from screening.results import Status
 from tiny_model import WITH_MAP, write_bundle
@@ -65,7 +65,7 @@ def cluster():
 
 @pytest.fixture
 def access(cluster):
-    return Access(address=cluster.scheduler_address)
+    return ClusterConfig(address=cluster.scheduler_address)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_what_is_said_of_lungs_comes_with_the_rows(engine, folder, key, tmp_path
 
 def test_pictures_come_with_the_rows(engine, bright, films, tmp_path):
     def drawn(of, place):
-        gallery = Gallery(place, heatmaps=False, thumbnails=True)
+        gallery = ReportImages(place, heatmaps=False, thumbnails=True)
         rows = screened(of, replace(bright, gallery=gallery), films)
         return rows, {path.name: path.read_bytes() for path in place.iterdir()}
 
@@ -232,7 +232,7 @@ def test_another_version_is_an_error(engine, bright, films, monkeypatch):
 
 
 def test_a_bundle_that_is_not_there_may_come_back(cluster, stop, bright, films, tmp_path, bundle):
-    access = Access(
+    access = ClusterConfig(
         address=cluster.scheduler_address, places=((bundle.path, str(tmp_path / "away")),)
     )
     with (
@@ -247,7 +247,7 @@ def test_a_host_without_the_share_is_an_error_and_not_a_film_that_vanished(
 ):
     (tmp_path / "not mounted").mkdir()
     places = ((folder, str(tmp_path / "not mounted")),)
-    access = Access(address=cluster.scheduler_address, places=places)
+    access = ClusterConfig(address=cluster.scheduler_address, places=places)
     with (
         closing(ClusterEngine(access, stop)) as engine,
         pytest.raises(ClusterUnavailable, match=r"host .+ cannot read films in .+not mounted"),
@@ -264,7 +264,7 @@ def test_a_film_that_vanished_everywhere_is_a_failed_row(engine, bright, films, 
 def test_films_are_found_where_the_workers_have_them(cluster, stop, bright, films, folder):
     expected = screened(LocalEngine(2), bright, films)
     moved = folder.rename(folder.with_name("elsewhere"))
-    access = Access(address=cluster.scheduler_address, places=((folder, str(moved)),))
+    access = ClusterConfig(address=cluster.scheduler_address, places=((folder, str(moved)),))
     with closing(ClusterEngine(access, stop)) as engine:
         assert screened(engine, bright, films) == expected
 
@@ -291,7 +291,7 @@ def test_an_error_that_nobody_foresaw_names_no_film(engine, bright, films, exami
 
 
 def test_neither_an_order_nor_its_key_shows_a_name(engine, bright, access, cluster, examined):
-    order = Order.of(bright, access).for_films((Found("MUSTERMANN^ERIKA.png", 1),))
+    order = Task.of(bright, access).for_films((Found("MUSTERMANN^ERIKA.png", 1),))
     assert "MUSTER" not in repr(order)
     keys = []
     examined.append(lambda _order: keys.extend(cluster.scheduler.tasks))
@@ -303,7 +303,7 @@ def test_neither_an_order_nor_its_key_shows_a_name(engine, bright, access, clust
 def test_a_scheduler_that_is_not_there_is_an_error_that_may_pass(stop, bright, films, monkeypatch):
     monkeypatch.setattr(client, "_FIRST", 0)
     with (
-        closing(ClusterEngine(Access(address="tcp://127.0.0.1:9"), stop)) as engine,
+        closing(ClusterEngine(ClusterConfig(address="tcp://127.0.0.1:9"), stop)) as engine,
         pytest.raises(
             ClusterUnavailable, match=r"scheduler tcp://127\.0\.0\.1:9 cannot be reached"
         ),
@@ -314,7 +314,7 @@ def test_a_scheduler_that_is_not_there_is_an_error_that_may_pass(stop, bright, f
 def test_who_is_to_stop_does_not_wait_for_a_scheduler(stop, bright, films):
     stop.ask()
     with (
-        closing(ClusterEngine(Access(address="tcp://127.0.0.1:9"), stop)) as engine,
+        closing(ClusterEngine(ClusterConfig(address="tcp://127.0.0.1:9"), stop)) as engine,
         pytest.raises(Stopped),
     ):
         screened(engine, bright, films)
@@ -323,7 +323,9 @@ def test_who_is_to_stop_does_not_wait_for_a_scheduler(stop, bright, films):
 def test_a_cluster_without_a_worker_is_an_error_that_may_pass(stop, bright, films):
     with (
         served(workers=0) as cluster,
-        closing(ClusterEngine(Access(address=cluster.scheduler_address), stop, 0.5)) as engine,
+        closing(
+            ClusterEngine(ClusterConfig(address=cluster.scheduler_address), stop, 0.5)
+        ) as engine,
         pytest.raises(ClusterUnavailable, match="has had no worker for"),
     ):
         screened(engine, bright, films)
@@ -334,7 +336,7 @@ def test_a_scheduler_that_is_started_again_gets_what_was_lost(stop, bright, film
     held = threading.Event()
     examined.append(lambda _order: held.wait(0.1))
     with served() as first:
-        access = Access(address=first.scheduler_address)
+        access = ClusterConfig(address=first.scheduler_address)
         engine = ClusterEngine(access, stop)
         batches = engine.screen(bright, films, Seen(), 1)
         rows = [*next(batches)]

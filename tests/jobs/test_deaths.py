@@ -9,7 +9,7 @@ from jobs.engines.local import LocalEngine
 from jobs.errors import JobFailed, SystemicFailure
 from jobs.host import worker_name
 from jobs.queue.jobs import State
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import PowerCut, SerialEngine, Witness, found, make_job, make_tools
@@ -69,7 +69,7 @@ def worked(store, screener, clock, readers):
         for died in range(most):
             job = store.claim(f"other-host:{died}:1", LEASE)
             try:
-                return died, carry_out(job, tools)
+                return died, run_job(job, tools)
             except PowerCut:
                 clock.seconds += LEASE + 1
         return None
@@ -224,7 +224,7 @@ def test_films_that_killed_workers_count_towards_a_systemic_failure(
         clock.seconds += LEASE + 1
         claimed = store.claim(f"other-host:{_death}:1", LEASE)
     with pytest.raises(SystemicFailure, match=r"20 of 20 films failed \(killed_worker 20\)"):
-        carry_out(claimed, make_tools(store, screener))
+        run_job(claimed, make_tools(store, screener))
     assert list(statuses(job).values()) == ["killed_worker"] * 20 + ["not_screened"] * 4
     assert screener.predictor.batches == []
 
@@ -252,7 +252,7 @@ def test_a_job_over_which_five_workers_die_without_a_row_fails_and_can_be_retrie
     tools = make_tools(store, screener, engine=DyingAtOnce())
     for number in range(5):
         with pytest.raises(PowerCut):
-            carry_out(store.claim(f"other-host:{number}:1", LEASE), tools)
+            run_job(store.claim(f"other-host:{number}:1", LEASE), tools)
         clock.seconds += LEASE + 1
     (ended,) = work(make_tools(store, screener), drain=True)
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
@@ -276,7 +276,7 @@ def test_a_single_row_shows_that_a_job_is_not_deadly(store, submit, films, scree
         job = store.claim(f"other-host:{number}:1", LEASE)
         assert job.deaths <= 1
         with pytest.raises(PowerCut):
-            carry_out(job, tools)
+            run_job(job, tools)
         clock.seconds += LEASE + 1
 
 
@@ -291,7 +291,7 @@ def test_a_job_that_killed_five_workers_is_not_even_opened(store, submit, screen
         raise AssertionError("opened")
 
     with pytest.raises(JobFailed, match=f"5 workers died over job {job.name}"):
-        carry_out(claimed, make_tools(store, screener, open_screener=refuse))
+        run_job(claimed, make_tools(store, screener, open_screener=refuse))
 
 
 def test_a_retry_suspects_no_film(store, submit, films, clock):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.sources.folder_changes import (
-    Change,
-    Kind,
+    ChangeKind,
+    FolderChange,
     changes,
     late_events,
     newest_change,
@@ -168,18 +168,18 @@ def test_a_film_is_late_removed_or_changed_by_size_time_or_kind():
         Found("touched", 1, modified_ns=4),
     ]
     assert [(change.kind, change.found.film) for change in changes(listed, present)] == [
-        (Kind.REMOVED, "gone"),
-        (Kind.CHANGED, "grown"),
-        (Kind.ARRIVED_LATE, "late"),
-        (Kind.CHANGED, "link"),
-        (Kind.CHANGED, "touched"),
+        (ChangeKind.REMOVED, "gone"),
+        (ChangeKind.CHANGED, "grown"),
+        (ChangeKind.ARRIVED_LATE, "late"),
+        (ChangeKind.CHANGED, "link"),
+        (ChangeKind.CHANGED, "touched"),
     ]
 
 
 def test_where_the_listing_knows_no_time_the_size_decides():
     listed = [Found("a", 1), Found("b", 1)]
     present = [Found("a", 1, modified_ns=6), Found("b", 2, modified_ns=6)]
-    assert changes(listed, present) == [Change(Kind.CHANGED, present[1])]
+    assert changes(listed, present) == [FolderChange(ChangeKind.CHANGED, present[1])]
 
 
 FILMS = st.lists(
@@ -199,10 +199,10 @@ def test_the_listing_and_its_changes_give_the_films_that_are_there(listed, prese
     told = changes(listed, present)
     films = {found.film: found for found in listed}
     for change in told:
-        if change.kind is Kind.REMOVED:
+        if change.kind is ChangeKind.REMOVED:
             del films[change.found.film]
         else:
-            assert (change.found.film in films) is (change.kind is Kind.CHANGED)
+            assert (change.found.film in films) is (change.kind is ChangeKind.CHANGED)
             films[change.found.film] = change.found
     assert sorted(films.values()) == sorted(present)
     names = [change.found.film for change in told]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.engines.local import LocalEngine
-from jobs.worker.job_run import Hand, portions
+from jobs.worker.job_run import InFlight, isolate_suspects
 from jobs.worker.lease import Stop
 from queue_makers import found
 from screening.inference.pipeline import Seen
@@ -60,7 +60,7 @@ def names(number):
 
 def handed(ledger, number, batch, stop=None, pace=1.0):
     films = found(*names(number))
-    return Hand(ledger.write, films, batch, stop or Stop(), pace, ledger.clock)
+    return InFlight(ledger.write, films, batch, stop or Stop(), pace, ledger.clock)
 
 
 def screened_one_by_one(ledger, number, batch, seconds):
@@ -198,7 +198,7 @@ films_and_deaths = st.lists(st.integers(0, 2), max_size=30)
 def test_portions_are_the_films_in_their_order_and_each_suspect_is_alone(numbers):
     films = found(*names(len(numbers)))
     died = {entry.film: n for entry, n in zip(films, numbers, strict=True) if n}
-    given_portions = list(portions(films, died))
+    given_portions = list(isolate_suspects(films, died))
     assert [entry for portion in given_portions for entry in portion] == films
     for portion in given_portions:
         assert len(portion) == 1 or not any(entry.film in died for entry in portion)

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.errors import JobsError
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools, table
 from screening.files import discover
@@ -28,7 +28,7 @@ def test_the_report_names_films_by_their_hash_in_the_order_of_the_films(
     store, job, screener, folder
 ):
     names = [found.film for found in discover(folder)]
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     rows = read_rows(job.report / "predictions.csv")
     assert [row.film for row in rows] == [screener.key.film(name) for name in names]
     assert f"({rows[0].film})" in rows[2].reason
@@ -36,7 +36,7 @@ def test_the_report_names_films_by_their_hash_in_the_order_of_the_films(
 
 
 def test_the_queue_knows_where_the_films_are(store, job, screener, folder):
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     assert [row.film for row in store.rows(job)] == [found.film for found in discover(folder)]
 
 
@@ -47,7 +47,7 @@ def test_labels_find_films_by_the_names_they_have(store, folder, screener, tmp_p
     labels.write_text("film,label\nDoe/Jane.png,1\nRoe.png,0\n")
     store.add(make_job(folder=folder, hash_names=True, labels=labels))
     job = store.claim("A", LEASE)
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     rows = {row.film: row.label for row in read_rows(job.report / "predictions.csv")}
     key = screener.key
     assert rows == {key.film("Doe/Jane.png"): "PNEUMONIA", key.film("Roe.png"): "NORMAL"}
@@ -69,7 +69,7 @@ class LateFilm(Witness):
 
 
 def test_films_that_arrive_late_are_named_by_their_hash(store, job, screener, folder):
-    carry_out(job, make_tools(store, screener, watcher=LateFilm(folder)))
+    run_job(job, make_tools(store, screener, watcher=LateFilm(folder)))
     audit = table(job.report / "audit.csv")
     late = [line["subject"] for line in audit if line["event"] == "arrived_late"]
     assert late == [screener.key.film("Doe/late.png")]
@@ -87,4 +87,4 @@ class RepeatingEngine(SerialEngine):
 def test_an_error_about_a_film_does_not_name_it(store, job, screener):
     tools = make_tools(store, screener, engine=RepeatingEngine())
     with pytest.raises(JobsError, match="a film is no open film of job job-1"):
-        carry_out(job, tools)
+        run_job(job, tools)

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.engines.local import LocalEngine
 from jobs.errors import LeaseLost, QueueUnavailable
-from jobs.worker.job_run import carry_out
+from jobs.worker.job_run import run_job
 from jobs.worker.lease import Heartbeat
 from makers import write_film
 from queue_makers import SerialEngine, make_job, make_tools
@@ -158,7 +158,7 @@ def test_a_job_is_held_while_one_film_takes_longer_than_the_lease(
             return engine.screen(*arguments)
 
     job = store.claim("A", 0.2)
-    assert carry_out(job, make_tools(counted, screener, engine=Slow(), lease=0.2)) == 0
+    assert run_job(job, make_tools(counted, screener, engine=Slow(), lease=0.2)) == 0
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
@@ -172,4 +172,4 @@ def test_the_lease_is_kept_while_a_very_large_folder_is_looked_through(
         assert counted.renewals.enough.wait(LONG)
 
     monkeypatch.setattr("jobs.worker.job_run.settles_at", looked_through)
-    assert carry_out(store.claim("A", 0.2), make_tools(counted, screener, lease=0.2)) == 0
+    assert run_job(store.claim("A", 0.2), make_tools(counted, screener, lease=0.2)) == 0

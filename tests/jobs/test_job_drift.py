@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from makers import write_film
 from queue_makers import PowerCut, Witness, make_job, make_tools, table
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 
 FILMS = 4
 
@@ -32,7 +32,7 @@ def screened(store, screener, tmp_path):
         job = make_job(f"job-{number}", folder, report=tmp_path / f"report-{number}")
         store.add(replace(job, submitted_at=f"2026-11-{number:02}T21:30:05.123+00:00"))
         claimed = store.claim("A", LEASE)
-        carry_out(claimed, make_tools(store, screener, watcher=watcher or Witness()))
+        run_job(claimed, make_tools(store, screener, watcher=watcher or Witness()))
         store.finish(claimed, 0)
         return claimed
 
@@ -45,7 +45,7 @@ def lines(job):
 
 def test_a_report_has_its_profile_and_what_came_of_comparing_it(screened):
     job = screened(1)
-    assert Profile.read(job.report).scored == FILMS
+    assert NightProfile.read(job.report).scored == FILMS
     assert json.loads((job.report / "profile.json").read_text())["called"] == 0
     assert [line["measure"] for line in lines(job)] == ["all", "all"]
     assert "earlier nights are known here" in lines(job)[0]["sentence"]
@@ -80,7 +80,7 @@ def test_a_worker_that_dies_after_the_report_leaves_one_night(store, screened, s
     clock.seconds += LEASE + 1
     again = store.claim("B", LEASE)
     witness = Witness()
-    carry_out(again, make_tools(store, screener, watcher=witness))
+    run_job(again, make_tools(store, screener, watcher=witness))
     assert [line.measure for line in witness.reports[0].drift] == ["all", "all"]
     store.finish(again, 0)
     assert len(store.nights(screened(2), 9)) == 1
@@ -99,6 +99,6 @@ def test_a_worker_that_dies_before_its_night_is_remembered_makes_up_for_it(
     clock.seconds += LEASE + 1
     again = store.claim("B", LEASE)
     assert (again.report / "drift.csv").exists()
-    carry_out(again, make_tools(store, screener))
+    run_job(again, make_tools(store, screener))
     store.finish(again, 0)
     assert len(store.nights(screened(2), 9)) == 1

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from jobs.errors import JobsError, TransitionError
-from jobs.retry import screen_again
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.retry import retry_job
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
 from screening.audit import Event
 from screening.errors import ReportError
-from screening.inference.report_images import Gallery
+from screening.inference.report_images import ReportImages
 from screening.report.verification import verify
 from screening.results import Status, read_rows
 
@@ -82,17 +82,17 @@ def assert_whole(job):
 
 
 def test_the_report_has_a_heat_map_of_every_scored_film(tools, job):
-    carry_out(job, tools())
+    run_job(job, tools())
     assert_whole(job)
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 2])
 def test_a_successor_has_the_heat_maps_of_a_worker_that_died(tools, job, reclaim, dies_at):
     with pytest.raises(PowerCut):
-        carry_out(job, tools(engine=SerialEngine(dies_at)))
+        run_job(job, tools(engine=SerialEngine(dies_at)))
     assert not job.report.exists()
     assert len(pictures(job.gallery.aside)) == 2 * dies_at
-    carry_out(reclaim(), tools())
+    run_job(reclaim(), tools())
     assert_whole(job)
 
 
@@ -109,10 +109,10 @@ def test_films_that_were_drawn_but_not_committed_are_drawn_again(
     with monkeypatch.context() as patch:
         patch.setattr(store, "commit", cut)
         with pytest.raises(PowerCut):
-            carry_out(job, tools())
+            run_job(job, tools())
     assert len(pictures(job.gallery.aside)) == 2
     assert store.rows(job) == []
-    carry_out(reclaim(), tools())
+    run_job(reclaim(), tools())
     assert_whole(job)
 
 
@@ -128,9 +128,9 @@ def test_a_crash_while_the_report_is_written_loses_no_heat_map(
     with monkeypatch.context() as patch:
         patch.setattr(moment, cut)
         with pytest.raises(PowerCut):
-            carry_out(job, tools())
+            run_job(job, tools())
     assert not job.report.exists()
-    carry_out(reclaim(), tools())
+    run_job(reclaim(), tools())
     assert_whole(job)
 
 
@@ -141,20 +141,20 @@ def test_a_crash_after_the_report_was_written_leaves_nothing_beside_it(
         raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(Gallery, "clear", cut)
+        patch.setattr(ReportImages, "clear", cut)
         with pytest.raises(PowerCut):
-            carry_out(job, tools())
+            run_job(job, tools())
     assert pictures(job.gallery.aside)
-    carry_out(reclaim(), tools())
+    run_job(reclaim(), tools())
     assert_whole(job)
 
 
 def test_a_heat_map_that_somebody_removed_fails_the_job_and_leaves_no_report(tools, job, reclaim):
     with pytest.raises(PowerCut):
-        carry_out(job, tools(engine=SerialEngine(1)))
+        run_job(job, tools(engine=SerialEngine(1)))
     next(job.gallery.aside.iterdir()).unlink()
     with pytest.raises(ReportError, match="missing"):
-        carry_out(reclaim(), tools())
+        run_job(reclaim(), tools())
     assert not job.report.exists()
 
 
@@ -169,7 +169,7 @@ def test_a_job_that_fails_keeps_its_pictures_for_a_retry(tools, job, store, fold
     engine = SerialEngine(2, JobsError("nothing goes any more"))
     assert [job.exit_code for job in work(tools(engine=engine), drain=True, only="job-2")] == [1]
     assert not other.report.exists()
-    screen_again(store, "job-2", RETRIED)
+    retry_job(store, "job-2", RETRIED)
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
     assert_whole(other)
 
@@ -181,7 +181,7 @@ def test_the_report_of_a_retried_job_has_the_heat_maps_of_films_that_are_not_dra
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [3]
     (folder / "broken.png").write_bytes((folder / "0.png").read_bytes())
-    _job, old = screen_again(store, "job-2", RETRIED)
+    _job, old = retry_job(store, "job-2", RETRIED)
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
     assert pictures(other.report / "heatmaps") == pictures(old / "heatmaps")
     assert len(pictures(old / "heatmaps")) == 6
@@ -194,7 +194,7 @@ def test_a_retry_that_is_refused_leaves_no_picture(tools, job, store, folder):
     other = waiting(store, folder)
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
     with pytest.raises(TransitionError):
-        screen_again(store, "job-2", RETRIED)
+        retry_job(store, "job-2", RETRIED)
     assert_whole(other)
 
 
@@ -228,7 +228,7 @@ class Robber(Witness):
     def committed(self, rows, seconds):
         if not self.batches:
             taken = self._reclaim()
-            carry_out(taken, self._tools())
+            run_job(taken, self._tools())
             self._tools().store.finish(taken, 0)
         super().committed(rows, seconds)
 
@@ -246,8 +246,8 @@ def test_two_jobs_with_one_place_for_their_reports_do_not_mix_their_pictures(
     other = make_job("job-2", folder, heatmaps=True, report=job.report)
     store.add(other)
     with pytest.raises(PowerCut):
-        carry_out(store.claim("C", LEASE, only="job-2"), tools(engine=SerialEngine(1)))
-    carry_out(job, tools())
+        run_job(store.claim("C", LEASE, only="job-2"), tools(engine=SerialEngine(1)))
+    run_job(job, tools())
     assert len(pictures(other.gallery.aside)) == 2
 
 
@@ -255,7 +255,7 @@ def test_hidden_names_are_in_no_heat_map(tools, store, folder):
     write_film(folder / "Doe Jane.png", seed=1)
     store.add(make_job(folder=folder, heatmaps=True, hash_names=True))
     job = store.claim("A", LEASE)
-    carry_out(job, tools())
+    run_job(job, tools())
     (row,) = read_rows(job.report / "predictions.csv")
     assert row.heatmap == f"heatmaps/{row.sha256[:16]}.png"
     assert (job.report / row.heatmap).exists()

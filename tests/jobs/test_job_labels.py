@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.worker.job_run import carry_out
+from jobs.worker.job_run import run_job
 from queue_makers import make_tools, table, write_films
 from screening.errors import LabelsError
 from screening.results import read_rows
@@ -16,7 +16,7 @@ def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path)
         "0.png,NORMAL,Doe^Jane\n1.png,1,Roe\n4.png,0,Doe^Jane\n5.png,PNEUMONIA,\ngone.png,1,\n"
     )
     job = claim(labels=labels)
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     rows = {row.film: row for row in read_rows(job.report / "predictions.csv")}
     outcomes = {film: row.outcome for film, row in rows.items()}
     assert outcomes == {
@@ -43,7 +43,7 @@ def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
     labels.write_text("film,label\n0.png,0\n0.png,1\n")
     job = claim(labels=labels)
     with pytest.raises(LabelsError, match="line 2: another line says something else"):
-        carry_out(job, make_tools(store, screener))
+        run_job(job, make_tools(store, screener))
     assert store.rows(job) == []
     assert not job.report.exists()
     assert {path.name for path in tmp_path.iterdir()} >= {"films", "labels.csv"}
@@ -57,7 +57,7 @@ def test_labels_that_contradict_each_other_can_be_listed_instead(
     labels = tmp_path / "labels.csv"
     labels.write_text("film,label\n0.png,0\n0.png,1\n1.png,0\n")
     job = claim(labels=labels, labels_policy="list")
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     assert [row.label for row in read_rows(job.report / "predictions.csv")] == ["", "NORMAL"]
     problems = {line["line"]: line["problem"] for line in table(job.report / "labels.csv")}
     assert problems == {"2": "conflicting", "3": "conflicting"}
@@ -72,6 +72,6 @@ def test_a_strict_policy_waits_with_its_verdict_until_the_films_are_known(
     labels.write_text("film,label\n0.png,0\n1.2.3,1\n")
     job = claim(labels=labels, labels_policy="strict")
     with pytest.raises(LabelsError, match="line 3: there is no such film"):
-        carry_out(job, make_tools(store, screener))
+        run_job(job, make_tools(store, screener))
     assert len(store.rows(job)) == 2
     assert not job.report.exists()

@@ -1,13 +1,13 @@
 """Where the time of a job went."""
 
-from jobs.outputs.observers import Profile
+from jobs.outputs.observers import JobProfile
 from queue_makers import FakeClock
 from screening.inference.costs import Cost
 
 
 def profiled(cores=2):
     clock = FakeClock()
-    return Profile(cores, clock), clock
+    return JobProfile(cores, clock), clock
 
 
 def table(profile):

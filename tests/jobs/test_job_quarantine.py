@@ -4,7 +4,7 @@ import pytest
 
 from jobs import exit_codes
 from jobs.queue.jobs import State
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.lease import Stop
 from jobs.worker.worker import work
 from makers import write_film
@@ -61,12 +61,12 @@ def test_a_resumed_job_sets_them_aside_too_and_once(store, submit, screener, clo
     submit()
     tools = make_tools(store, screener, watcher=DiesAtReport())
     with pytest.raises(PowerCut):
-        carry_out(store.claim("A", LEASE), tools)
+        run_job(store.claim("A", LEASE), tools)
     assert not (tmp_path / "aside").exists()
     clock.seconds += LEASE + 1
-    assert carry_out(store.claim("B", LEASE), make_tools(store, screener)) == 3
+    assert run_job(store.claim("B", LEASE), make_tools(store, screener)) == 3
     clock.seconds += LEASE + 1
-    assert carry_out(store.claim("C", LEASE), make_tools(store, screener)) == 3
+    assert run_job(store.claim("C", LEASE), make_tools(store, screener)) == 3
     assert names(tmp_path / "aside" / "job-1") == EXPECTED
 
 

@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.outputs.logs import LogWatcher, configure
+from jobs.outputs.logs import LogObserver, configure
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
@@ -37,7 +37,7 @@ def log():
 
 @pytest.fixture
 def watcher(log, clock):
-    return LogWatcher(clock)
+    return LogObserver(clock)
 
 
 def lines(log):
@@ -233,7 +233,7 @@ def test_no_name_and_no_folder_is_logged(store, screener, watcher, log, tmp_path
 
 
 def test_the_clock_need_not_be_given(log):
-    watcher = LogWatcher()
+    watcher = LogObserver()
     watcher.started(make_job(), 1, 1)
     watcher.ended(make_job(exit_code=0))
     (ended,) = events(log, "job_ended")

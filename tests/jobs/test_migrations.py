@@ -23,7 +23,7 @@ from jobs.queue.sql.store import SqlStore
 from queue_makers import make_job, scored_row
 from screening.audit import Event
 from screening.files import Found
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.results import Status
 from store_makers import EVENT, LEASE, failed_row, retried
 
@@ -93,7 +93,7 @@ def add_old_job(connection, number, name, **changes):
         "key": "/patient.key",
         "runtime": "onnx",
         "batch": 8,
-        "limits": json.dumps(asdict(Limits())),
+        "limits": json.dumps(asdict(DecodeLimits())),
         "max_failure_rate": 0.25,
         "hash_names": False,
         "heatmaps": True,

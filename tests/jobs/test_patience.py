@@ -6,7 +6,7 @@ from stamina.instrumentation import set_on_retry_hooks
 
 from jobs.errors import LeaseLost, QueueUnavailable
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import patient, patiently
+from jobs.worker.retrying_store import retry_calls, retrying
 from queue_makers import make_job, scored_row
 
 ATTEMPTS = 6
@@ -42,20 +42,20 @@ class Away:
 
 def test_a_queue_that_is_there_is_asked_once():
     store = Away(0)
-    assert patient(store, Stop()).get("job-1") == "answer to get"
+    assert retrying(store, Stop()).get("job-1") == "answer to get"
     assert store.asked == [("get", ("job-1",), {})]
 
 
 def test_each_try_has_the_same_arguments():
     store, rows = Away(3), [scored_row("a.png")]
-    patient(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
+    retrying(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
     assert store.asked == [("commit", (make_job(), rows, 60), {"taken": ["b.png"]})] * 4
 
 
 def test_the_error_comes_when_it_is_given_up():
     store = Away(100)
     with pytest.raises(QueueUnavailable, match="is locked"):
-        patient(store, Stop()).get("job-1")
+        retrying(store, Stop()).get("job-1")
     assert len(store.asked) == ATTEMPTS
 
 
@@ -72,7 +72,7 @@ def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
         raise QueueUnavailable("away")
 
     with pytest.raises(QueueUnavailable, match="away"):
-        patiently(ask, stop, None)
+        retry_calls(ask, stop, None)
     assert len(tries) == (1 if asked_before else 3)
 
 
@@ -80,7 +80,7 @@ def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
 def test_work_is_handed_in_patiently_after_a_stop(name):
     stop, store = Stop(), Away(3)
     stop.ask()
-    assert getattr(patient(store, stop), name)() == f"answer to {name}"
+    assert getattr(retrying(store, stop), name)() == f"answer to {name}"
 
 
 def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
@@ -90,7 +90,7 @@ def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
         for _ in range(times):
             stop.ask()
         with pytest.raises(QueueUnavailable):
-            patient(store, stop).release(make_job())
+            retrying(store, stop).release(make_job())
         return len(store.asked)
 
     assert [tries(1, 10), tries(2, 10), tries(1, 0)] == [ATTEMPTS, 1, 1]
@@ -99,14 +99,14 @@ def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
 def test_a_queue_that_is_there_answers_also_after_a_stop():
     stop = Stop()
     stop.ask()
-    assert patiently(lambda: 7, stop) == 7
+    assert retry_calls(lambda: 7, stop) == 7
 
 
 @pytest.mark.parametrize("error", [LeaseLost("gone"), ValueError("7"), KeyboardInterrupt()])
 def test_any_other_error_comes_at_once(error):
     store = Away(100, error)
     with pytest.raises(type(error)):
-        patient(store, Stop()).get("job-1")
+        retrying(store, Stop()).get("job-1")
     assert len(store.asked) == 1
 
 
@@ -114,13 +114,13 @@ def test_any_other_error_comes_at_once(error):
 def test_the_heart_beats_and_the_end_comes_without_patience(name):
     store = Away(100)
     with pytest.raises(QueueUnavailable):
-        getattr(patient(store, Stop()), name)()
+        getattr(retrying(store, Stop()), name)()
     assert len(store.asked) == 1
 
 
 def test_what_is_logged_of_a_repetition_holds_no_argument_and_no_film(retries):
     store = Away(2)
-    patient(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
+    retrying(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
     assert [(details.args, details.kwargs) for details in retries] == [((), {})] * 2
     assert "Doe" not in repr(retries)
 
@@ -128,4 +128,4 @@ def test_what_is_logged_of_a_repetition_holds_no_argument_and_no_film(retries):
 def test_a_queue_may_be_away_for_longer_than_a_few_tries_or_for_ever():
     store = Away(9)
     with stamina.set_testing(True, attempts=10):
-        assert patient(store, Stop(), None).get("job-1") == "answer to get"
+        assert retrying(store, Stop(), None).get("job-1") == "answer to get"

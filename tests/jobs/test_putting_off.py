@@ -7,10 +7,10 @@ import pytest
 
 from exports.bundle import Bundle
 from jobs import exit_codes
-from jobs.errors import NotYet
+from jobs.errors import StillChanging
 from jobs.queue.jobs import State
 from jobs.sources.folder_changes import newest_change
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, empty_bundle, make_job, make_tools
@@ -74,8 +74,8 @@ def test_a_folder_that_is_being_written_into_is_waited_for_and_then_read(
 
 def test_a_hidden_folder_is_waited_for_without_its_name(store, folder, tools, clock):
     _job, clock.seconds = outside(store, folder, 2, settle=5, hash_names=True)
-    with pytest.raises(NotYet) as error:
-        carry_out(store.claim("A", LEASE), tools())
+    with pytest.raises(StillChanging) as error:
+        run_job(store.claim("A", LEASE), tools())
     assert str(error.value) == "the folder of job job-1 is still being written into"
     assert error.value.seconds == pytest.approx(3)
 
@@ -89,11 +89,11 @@ def test_a_folder_that_has_settled_is_not_waited_for(store, folder, tools, clock
 def test_a_job_that_was_listed_is_not_waited_for_again(store, folder, tools, clock):
     _job, clock.seconds = outside(store, folder, 6, settle=5)
     job = store.claim("A", LEASE)
-    assert carry_out(job, tools()) == exit_codes.OK
+    assert run_job(job, tools()) == exit_codes.OK
     write_film(folder / "late.png", seed=5)
     clock.seconds += LEASE + 1
     resumed = store.claim("B", LEASE)
-    assert carry_out(resumed, tools(clock=time.time)) == exit_codes.OK
+    assert run_job(resumed, tools(clock=time.time)) == exit_codes.OK
 
 
 def test_a_folder_that_is_gone_is_tried_again_and_done_when_it_is_back(

@@ -12,8 +12,8 @@ from jobs import exit_codes
 from jobs.engines.local import LocalEngine
 from jobs.errors import JobFailed, JobsError, LeaseLost
 from jobs.queue.jobs import Options
-from jobs.sources.submission import Opener, Request, new_job
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.sources.submission import JobRequest, Opener, new_job
+from jobs.worker.job_run import LEASE, run_job
 from makers import make_card, write_film
 from queue_makers import (
     PowerCut,
@@ -54,7 +54,7 @@ def test_every_file_becomes_one_row(store, claim, screener, folder):
     (folder / ".hidden.png").write_bytes((folder / "0.png").read_bytes())
     (folder / "dangling").symlink_to(folder / "nowhere")
     job = claim()
-    assert carry_out(job, make_tools(store, screener)) == exit_codes.SOME_FAILED
+    assert run_job(job, make_tools(store, screener)) == exit_codes.SOME_FAILED
     rows = {row.film: row.status for row in read_rows(job.report / "predictions.csv")}
     assert rows == {
         ".hidden.png": Status.SCORED,
@@ -84,12 +84,12 @@ def test_only_failed_films_change_the_exit_code(store, claim, screener, folder, 
     if content is not None:
         (folder / "other").write_bytes(content)
         (folder / "other").rename(folder / ("other.png" if not content else "other"))
-    assert carry_out(claim(), make_tools(store, screener)) == code
+    assert run_job(claim(), make_tools(store, screener)) == code
 
 
 def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
     job = claim()
-    assert carry_out(job, make_tools(store, screener)) == exit_codes.OK
+    assert run_job(job, make_tools(store, screener)) == exit_codes.OK
     assert read_rows(job.report / "predictions.csv") == []
     summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
     assert summary["files"] == "0"
@@ -101,7 +101,7 @@ def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
 def test_rows_are_committed_batch_by_batch(store, claim, screener, folder, batch):
     films = write_films(folder, 4)
     witness = Witness()
-    carry_out(claim(batch=batch), make_tools(store, screener, watcher=witness))
+    run_job(claim(batch=batch), make_tools(store, screener, watcher=witness))
     assert witness.starts == [(4, 4)]
     assert witness.batches == [
         films[start : start + batch] for start in range(0, len(films), batch)
@@ -112,7 +112,7 @@ def test_rows_are_committed_batch_by_batch(store, claim, screener, folder, batch
 def test_the_local_engine_carries_a_job_of_many_batches(store, claim, screener, folder):
     films = write_films(folder, 8)
     job = claim()
-    assert carry_out(job, make_tools(store, screener, engine=LocalEngine(1))) == exit_codes.OK
+    assert run_job(job, make_tools(store, screener, engine=LocalEngine(1))) == exit_codes.OK
     assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
 
 
@@ -121,11 +121,11 @@ def test_a_job_goes_on_where_its_engine_died(store, claim, reclaim, screener, fo
     films = write_films(folder, 5)
     job = claim()
     with pytest.raises(PowerCut):
-        carry_out(job, make_tools(store, screener, engine=SerialEngine(dies_at)))
+        run_job(job, make_tools(store, screener, engine=SerialEngine(dies_at)))
     assert not job.report.exists()
     assert len(store.rows(job)) == 2 * dies_at
     witness = Witness()
-    assert carry_out(reclaim(), make_tools(store, screener, watcher=witness)) == exit_codes.OK
+    assert run_job(reclaim(), make_tools(store, screener, watcher=witness)) == exit_codes.OK
     assert witness.starts == [(5, 5 - 2 * dies_at)]
     assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
     assert sum(screener.predictor.batches) == 5
@@ -135,8 +135,8 @@ def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, fol
     write_films(folder, 3)
     job = claim()
     with pytest.raises(PowerCut):
-        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
-    carry_out(reclaim(), make_tools(store, screener))
+        run_job(job, make_tools(store, screener, engine=SerialEngine(1)))
+    run_job(reclaim(), make_tools(store, screener))
     events = [line["event"] for line in table(job.report / "audit.csv")]
     assert events[:6] == ["submitted", "started", "keyed", "listed", "resumed", "writing"]
     assert events[6:] == [*["scored"] * 3, "written"]
@@ -151,8 +151,8 @@ def test_a_copy_of_a_film_is_a_duplicate_even_after_a_crash(
     (folder / "z.png").write_bytes((folder / "0.png").read_bytes())
     job = claim()
     with pytest.raises(PowerCut):
-        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
-    carry_out(reclaim(), make_tools(store, screener))
+        run_job(job, make_tools(store, screener, engine=SerialEngine(1)))
+    run_job(reclaim(), make_tools(store, screener))
     last = read_rows(job.report / "predictions.csv")[-1]
     assert (last.film, last.status) == ("z.png", Status.DUPLICATE)
     assert "0.png" in last.reason
@@ -164,10 +164,10 @@ def test_a_film_that_vanished_after_the_crash_is_a_failed_row(
     films = write_films(folder, 4)
     job = claim()
     with pytest.raises(PowerCut):
-        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+        run_job(job, make_tools(store, screener, engine=SerialEngine(1)))
     (folder / "0.png").unlink()
     (folder / "3.png").unlink()
-    assert carry_out(reclaim(), make_tools(store, screener)) == exit_codes.SOME_FAILED
+    assert run_job(reclaim(), make_tools(store, screener)) == exit_codes.SOME_FAILED
     rows = read_rows(job.report / "predictions.csv")
     assert [row.film for row in rows] == films
     assert [row.status for row in rows] == [Status.SCORED] * 3 + [Status.FAILED]
@@ -179,8 +179,8 @@ def test_a_job_whose_report_was_written_before_the_crash_ends_well(
 ):
     write_films(folder, 3)
     job = claim()
-    assert carry_out(job, make_tools(store, screener)) == exit_codes.OK
-    assert carry_out(reclaim(), make_tools(store, screener)) == exit_codes.OK
+    assert run_job(job, make_tools(store, screener)) == exit_codes.OK
+    assert run_job(reclaim(), make_tools(store, screener)) == exit_codes.OK
     assert len(read_rows(job.report / "predictions.csv")) == 3
 
 
@@ -202,7 +202,7 @@ def test_films_that_arrive_late_are_named_in_the_audit_and_have_no_row(
 ):
     films = write_films(folder, 3)
     job = claim()
-    assert carry_out(job, make_tools(store, screener, watcher=LateFilms(folder))) == 0
+    assert run_job(job, make_tools(store, screener, watcher=LateFilms(folder))) == 0
     assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
     late = [line["subject"] for line in audited(job, "arrived_late")]
     assert late == ["1-late.png", "late/x.png"]
@@ -213,9 +213,9 @@ def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, scre
     films = write_films(folder, 3)
     job = claim()
     with pytest.raises(PowerCut):
-        carry_out(job, make_tools(store, screener, engine=SerialEngine(1)))
+        run_job(job, make_tools(store, screener, engine=SerialEngine(1)))
     write_film(folder / "0-late.png", seed=50)
-    carry_out(reclaim(), make_tools(store, screener))
+    run_job(reclaim(), make_tools(store, screener))
     assert [row.film for row in read_rows(job.report / "predictions.csv")] == films
     assert [line["subject"] for line in audited(job, "arrived_late")] == ["0-late.png"]
 
@@ -223,7 +223,7 @@ def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, scre
 def test_the_audit_names_model_threshold_and_every_film(store, claim, screener, folder):
     films = write_films(folder, 3)
     job = claim()
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     started = audited(job, "started")[0]
     for part in ("brightness 00000000", "fake/brightness 1", "threshold 0.5", "worker A"):
         assert part in started["detail"]
@@ -237,7 +237,7 @@ def test_the_audit_names_who_submitted_started_and_wrote_it(
     monkeypatch.setenv("LOGNAME", "anna")
     write_films(folder, 1)
     job = claim()
-    carry_out(job, make_tools(store, screener))
+    run_job(job, make_tools(store, screener))
     for event in ("submitted", "started", "writing"):
         (line,) = audited(job, event)
         assert line["detail"].endswith(f"user anna, host {platform.node()}")
@@ -249,13 +249,15 @@ def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(
     write_films(folder, 2)
     bundle = empty_bundle(tmp_path / "bundle")
     options = Options(key=tmp_path / "patient.key", settle=0)
-    request = Request(folder=folder, model=bundle.path, options=options, report=tmp_path / "report")
+    request = JobRequest(
+        folder=folder, model=bundle.path, options=options, report=tmp_path / "report"
+    )
     store.add(new_job(request))
     make_card(threshold=0.9).write(bundle.path)
     seal(bundle.path)
     job = store.claim("A", LEASE)
     with pytest.raises(JobFailed, match=f"the bundle {bundle.path} is not the one"):
-        carry_out(job, make_tools(store, screener, open_screener=Opener(store.scored_before).open))
+        run_job(job, make_tools(store, screener, open_screener=Opener(store.scored_before).open))
     assert store.get(job.name).films == 0
     assert not job.report.exists()
 
@@ -264,7 +266,7 @@ def test_a_folder_that_is_gone_fails_the_job_and_is_named(store, claim, screener
     job = claim()
     folder.rmdir()
     with pytest.raises(JobFailed, match=f"{folder} cannot be listed: No such file"):
-        carry_out(job, make_tools(store, screener))
+        run_job(job, make_tools(store, screener))
 
 
 class ForgetfulEngine(SerialEngine):
@@ -304,7 +306,7 @@ def test_files_in_are_rows_out_or_there_is_no_report(
     write_films(folder, 3)
     job = claim()
     with pytest.raises(JobsError, match=message):
-        carry_out(job, make_tools(store, screener, engine=engine))
+        run_job(job, make_tools(store, screener, engine=engine))
     assert not job.report.exists()
 
 
@@ -328,7 +330,7 @@ def test_a_worker_that_lost_its_job_stops_and_leaves_no_thread(
     job = claim()
     threads = set(threading.enumerate())
     with pytest.raises(LeaseLost, match="no longer held by A"):
-        carry_out(job, make_tools(store, screener, engine=engine, watcher=Robber(reclaim)))
+        run_job(job, make_tools(store, screener, engine=engine, watcher=Robber(reclaim)))
     assert len(store.rows(job)) == 2
     assert store.get(job.name).worker == "B"
     assert not job.report.exists()
@@ -340,7 +342,7 @@ def test_a_job_runs_under_a_user_without_a_name(store, claim, screener, folder, 
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
-    assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK
+    assert run_job(claim(), make_tools(store, screener)) == exit_codes.OK
 
 
 def test_decoders_have_ended_when_the_report_is_written(
@@ -355,5 +357,5 @@ def test_decoders_have_ended_when_the_report_is_written(
 
     monkeypatch.setattr(Screener, "close", lambda _self: order.append("closed"))
     monkeypatch.setattr("screening.report.writer.write_report", written)
-    assert carry_out(claim(), make_tools(store, screener)) == exit_codes.OK
+    assert run_job(claim(), make_tools(store, screener)) == exit_codes.OK
     assert order[:2] == ["closed", "report"]

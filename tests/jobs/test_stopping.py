@@ -8,9 +8,9 @@ from jobs.engines.local import LocalEngine
 from jobs.errors import LeaseLost, QueueUnavailable, Stopped
 from jobs.queue.jobs import State
 from jobs.queue.sql.schema import films
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import patient
+from jobs.worker.retrying_store import retrying
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools
@@ -235,7 +235,7 @@ def test_a_worker_that_is_stopped_while_the_database_restarts_gives_its_job_back
     store, job, screener
 ):
     watcher = Stopping(1)
-    restarting = patient(Restarting(store, watcher.stop), watcher.stop)
+    restarting = retrying(Restarting(store, watcher.stop), watcher.stop)
     with pytest.raises(Stopped):
         list(work(stopping(restarting, screener, watcher, engine=LocalEngine(2)), drain=True))
     assert store.get(job.name).state is State.QUEUED
@@ -306,4 +306,4 @@ def test_a_job_cannot_be_postponed_by_a_worker_that_lost_it(store, screener, tmp
 def test_carrying_out_tells_that_it_was_stopped(store, job, screener):
     watcher = Stopping(1)
     with pytest.raises(Stopped, match="job-1 was given back"):
-        carry_out(store.claim("A", LEASE), stopping(store, screener, watcher))
+        run_job(store.claim("A", LEASE), stopping(store, screener, watcher))

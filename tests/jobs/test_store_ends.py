@@ -279,9 +279,9 @@ def test_a_file_that_was_not_scored_is_not_known(store, status):
 @pytest.mark.parametrize("exit_code", [0, 1, 3, 4])
 def test_the_end_of_a_job_waits_until_somebody_was_told(store, exit_code):
     job = ended(store, exit_code=exit_code)
-    assert store.untold("") == [job]
+    assert store.pending_notifications("") == [job]
     store.tell(job)
-    assert store.untold("") == []
+    assert store.pending_notifications("") == []
 
 
 def test_nobody_is_told_of_what_is_open_was_cancelled_or_ended_before(store, clock):
@@ -292,8 +292,8 @@ def test_nobody_is_told_of_what_is_open_was_cancelled_or_ended_before(store, clo
         store.add(make_job(name))
     store.claim("A", LEASE, only="held")
     store.cancel("cancelled")
-    assert store.untold(late.finished_at) == [late]
-    assert store.untold(early.finished_at) == [early, late]
+    assert store.pending_notifications(late.finished_at) == [late]
+    assert store.pending_notifications(early.finished_at) == [early, late]
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -306,4 +306,4 @@ def test_each_end_of_a_job_that_is_tried_again_is_told(store, is_late):
         store.tell(first)
     store.finish(store.claim("B", LEASE), 1)
     store.tell(first)
-    assert [job.fence for job in store.untold("")] == [2]
+    assert [job.fence for job in store.pending_notifications("")] == [2]

@@ -201,12 +201,12 @@ def test_who_was_only_late_has_not_died_of_the_films_in_hand(store, clock):
     clock.seconds += LEASE + 1
     second = store.claim("B", LEASE)
     store.commit(second, [scored_row("a.png")], LEASE, ["b.png"])
-    store.acquit(second)
+    store.clear_suspicion(second)
     assert store.deaths(second) == {"b.png": 1}
-    store.acquit(job)
+    store.clear_suspicion(job)
     assert store.deaths(second) == {}
     third = died(store, second)
-    store.acquit(job)
+    store.clear_suspicion(job)
     assert store.deaths(third) == {"b.png": 1}
 
 

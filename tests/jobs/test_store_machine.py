@@ -175,7 +175,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.both("record", job, Event(stamp(self.clock()), word, job.name, "größer"))
 
     @rule(ago=ago)
-    def acquit(self, ago):
+    def clear_suspicion(self, ago):
         self.both("acquit", self.job(ago))
 
     @rule(ago=ago)

@@ -19,7 +19,7 @@ def remember(store, number, **changes):
     """A finished job of night `number`, and the profile that is kept of it."""
     changes.setdefault("folder", Path(f"/films/{number}"))
     job = claimed(store, f"job-{number}", (), submitted_at=at(number), **changes)
-    store.remember_night(job, {"night": number, "views": {"größe '\x00": 1}})
+    store.save_night(job, {"night": number, "views": {"größe '\x00": 1}})
     store.finish(job, 0)
     return job
 
@@ -75,8 +75,8 @@ def test_nights_of_a_schedule_belong_together_wherever_their_folders_are(store):
 
 def test_a_job_is_one_night_however_often_it_is_remembered(store):
     job = claimed(store, "job-1", (), folder=Path("/films/1"), submitted_at=at(1))
-    store.remember_night(job, {"night": 7})
-    store.remember_night(job, {"night": 8})
+    store.save_night(job, {"night": 7})
+    store.save_night(job, {"night": 8})
     assert asked(store, 2) == [8]
 
 
@@ -91,7 +91,7 @@ def test_only_the_holder_of_a_job_remembers_its_night(store, clock):
     clock.seconds += LEASE + 1
     store.claim("B", LEASE)
     with pytest.raises(LeaseLost):
-        store.remember_night(job, {"night": 1})
+        store.save_night(job, {"night": 1})
     assert asked(store, 30) == []
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from exports.bundle import SHIPPED, seal
 from exports.errors import BundleError
-from jobs.errors import JobFailed, ReportInTheWay
+from jobs.errors import JobFailed, ReportExists
 from jobs.queue.jobs import Options, State, new_name
-from jobs.sources.submission import Opener, Request, new_job
+from jobs.sources.submission import JobRequest, Opener, new_job
 from makers import make_card
 from queue_makers import empty_bundle
 from screening.errors import LabelsError
@@ -38,7 +38,7 @@ def request_job(folder, bundle, tmp_path):
         asked = {name: changes.pop(name) for name in list(changes) if name in OPTIONS}
         options = Options(**{"key": tmp_path / "patient.key"} | asked)
         request = {"folder": folder, "model": bundle.path, "report": tmp_path / "report"}
-        return new_job(Request(**request | changes, options=options))
+        return new_job(JobRequest(**request | changes, options=options))
 
     return submitted
 
@@ -98,13 +98,13 @@ def test_every_path_of_a_job_is_absolute(request_job, folder, tmp_path, monkeypa
 
 @pytest.mark.parametrize("inside", [".", "report", "a/b/report", "../films/report"])
 def test_a_report_inside_the_folder_is_in_the_way(request_job, folder, inside):
-    with pytest.raises(ReportInTheWay, match="would lie inside"):
+    with pytest.raises(ReportExists, match="would lie inside"):
         request_job(report=folder / inside)
 
 
 def test_a_report_that_a_link_leads_into_the_folder_is_in_the_way(request_job, folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(ReportInTheWay, match="would lie inside"):
+    with pytest.raises(ReportExists, match="would lie inside"):
         request_job(report=tmp_path / "link" / "report")
 
 
@@ -118,7 +118,7 @@ def test_a_file_or_a_full_folder_is_in_the_way_of_a_report(request_job, tmp_path
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "predictions.csv").write_text("x")
     for name in ("file", "full"):
-        with pytest.raises(ReportInTheWay, match=f"{name} is there already"):
+        with pytest.raises(ReportExists, match=f"{name} is there already"):
             request_job(report=tmp_path / name)
 
 

@@ -7,7 +7,7 @@ import pytest
 from jobs import exit_codes
 from jobs.errors import SystemicFailure
 from jobs.queue.jobs import State
-from jobs.worker.job_run import LEASE, carry_out
+from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
@@ -116,7 +116,7 @@ def test_a_share_that_the_last_batch_exceeds_leaves_no_film_out(store, submit, s
 def test_a_resumed_job_counts_the_films_that_failed_before(store, submit, screener, clock):
     job = submit("xxx.." * 2 + "....x" * 8)
     with pytest.raises(PowerCut):
-        carry_out(
+        run_job(
             store.claim("A", LEASE), make_tools(store, screener, engine=SerialEngine(dies_at=3))
         )
     clock.seconds += LEASE + 1
@@ -149,7 +149,7 @@ def test_a_job_whose_worker_died_while_it_gave_up_is_given_up_again(
     monkeypatch.setattr("jobs.worker.job_run._MANY", 20)
     job = submit("x" * 20 + "." * 25)
     with pytest.raises(PowerCut):
-        carry_out(store.claim("A", LEASE), make_tools(store, screener, watcher=Killed(after)))
+        run_job(store.claim("A", LEASE), make_tools(store, screener, watcher=Killed(after)))
     clock.seconds += LEASE + 1
     assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
     assert screener.predictor.batches == []
@@ -172,5 +172,5 @@ def test_the_error_of_a_job_that_is_given_up_comes_after_its_report(store, submi
     submit("x" * 20)
     job = store.claim("A", LEASE)
     with pytest.raises(SystemicFailure, match=r"^20 of 20 films failed"):
-        carry_out(job, make_tools(store, screener))
+        run_job(job, make_tools(store, screener))
     assert len(read_of(replace(job))) == 20

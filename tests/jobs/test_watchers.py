@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from jobs.errors import NotificationFailed, QueueUnavailable
 from jobs.outputs.metrics import Metrics
 from jobs.outputs.notifications import Notifier
-from jobs.outputs.observers import Herald, MetricsWriter, Watchers
+from jobs.outputs.observers import MetricsWriter, NotificationObserver, Observers
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import Witness, make_job, make_tools, scored_row
@@ -49,9 +49,9 @@ def test_several_watchers_are_all_told_of_everything(store, folder, screener):
     store.add(make_job(folder=folder))
     store.add(make_job("later", folder=folder, settle=3600, retries=0))
     one, two = Witness(), Witness()
-    tools = make_tools(store, screener, watcher=Watchers(one, two))
+    tools = make_tools(store, screener, watcher=Observers(one, two))
     next(work(tools, drain=True))
-    Watchers(one, two).idle()
+    Observers(one, two).idle()
     for witness in (one, two):
         assert (witness.starts, witness.batches) == ([(1, 1)], [["a.png"]])
         assert len(witness.reports) == len(witness.ends) == witness.idles == 1
@@ -135,7 +135,7 @@ def listener(clock):
 
 @pytest.fixture
 def herald(listener, store, clock):
-    return Herald(listener, store, clock)
+    return NotificationObserver(listener, store, clock)
 
 
 def test_the_end_of_a_job_is_told_with_its_counts(store, folder, screener, tmp_path, clock):
@@ -147,7 +147,7 @@ def test_the_end_of_a_job_is_told_with_its_counts(store, folder, screener, tmp_p
         "-c",
         f"import sys; open({str(tmp_path / 'told')!r}, 'w').write(input())",
     )
-    herald = Herald(Notifier(command=command), store, clock)
+    herald = NotificationObserver(Notifier(command=command), store, clock)
     list(work(make_tools(store, screener, watcher=herald), drain=True))
     told = (tmp_path / "told").read_text()
     assert '"scored": 1' in told
@@ -157,7 +157,7 @@ def test_the_end_of_a_job_is_told_with_its_counts(store, folder, screener, tmp_p
 
 def test_a_job_is_done_even_if_nobody_can_be_told(store, folder, screener, clock):
     store.add(make_job(folder=folder))
-    herald = Herald(Notifier(command=("/no/such/program",)), store, clock)
+    herald = NotificationObserver(Notifier(command=("/no/such/program",)), store, clock)
     with capture_logs() as logs:
         (job,) = work(make_tools(store, screener, watcher=herald), drain=True)
     assert job.exit_code == 0
@@ -178,7 +178,7 @@ def test_a_job_whose_worker_died_before_it_could_tell_is_told_of_by_the_next(
 def test_what_ended_over_a_day_ago_is_no_news(listener, store, clock, seconds, news):
     ended(store, "a")
     clock.seconds = datetime.now(UTC).timestamp() + seconds
-    Herald(listener, store, clock).idle()
+    NotificationObserver(listener, store, clock).idle()
     assert listener.heard == news
 
 
@@ -241,7 +241,7 @@ def test_a_job_of_which_nobody_can_be_told_does_not_keep_the_others_back(
 
 def test_telling_of_many_jobs_does_not_hold_up_the_night(store, clock):
     listener = Listener(clock, seconds=25.0)
-    herald = Herald(listener, store, clock)
+    herald = NotificationObserver(listener, store, clock)
     for number in range(9):
         ended(store, str(number))
     herald.idle()
@@ -261,8 +261,8 @@ def test_a_clock_that_was_put_back_keeps_nobody_waiting(herald, listener, store,
 
 def test_a_queue_that_is_away_is_no_error_to_a_herald(listener, clock):
     class AwayToo(Away):
-        def untold(self, _since):
+        def pending_notifications(self, _since):
             raise QueueUnavailable("the queue is away")
 
-    Herald(listener, AwayToo(), clock).idle()
+    NotificationObserver(listener, AwayToo(), clock).idle()
     assert listener.asked == []

@@ -10,7 +10,7 @@ from PIL import Image
 
 from screening.audit import Event
 from screening.inference.heatmap import strip_rows
-from screening.inference.report_images import Gallery, place_of
+from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
 from screening.report.html import components
 from screening.report.labels import Labels
@@ -72,7 +72,7 @@ def write_small_report(place: Path, rows: list[Row] = ROWS) -> Path:
     """
     labels = place / "labels.csv"
     labels.write_text("film,label\nd.png,1\nlost.png,0\n", encoding="utf-8")
-    gallery = Gallery(place / "aside")
+    gallery = ReportImages(place / "aside")
     gallery.keep({place_of("ab" * 32): picture()})
     night = Night(rows=rows, events=EVENTS, key=KEY, labels=Labels.read(labels), gallery=gallery)
     with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,7 @@ from recogniser_makers import make_recogniser
 from screening.errors import CardError
 from screening.model.calibration import Calibration
 from screening.model.card import FORMAT, Card, sha256_of
-from screening.model.drift_baseline import INPUTS, Reference, Spread, histogram, rising
+from screening.model.drift_baseline import INPUTS, DriftBaseline, Spread, histogram, rising
 from screening.model.lungs import LungCard
 
 
@@ -30,10 +30,10 @@ def packed(*shape: int, value: float = 1.0) -> dict[str, Any]:
     return {"shape": list(shape), "float32": b64encode(data).decode()}
 
 
-def make_reference() -> Reference:
+def make_reference() -> DriftBaseline:
     """Three films, one refused, one of the others called pneumonia."""
     spread = Spread.of(np.array([0.25, 0.75]))
-    return Reference(
+    return DriftBaseline(
         n=3,
         refused=1,
         called=1,

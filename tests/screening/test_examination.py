@@ -11,10 +11,10 @@ from screened_folders import screen, without_times
 
 from makers import BrightnessPredictor, encoded, grey_film, write_film
 from screening.files import discover
-from screening.inference.inference import Examined
+from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import ReadFilm
-from screening.inference.report_images import THUMBNAILS, Gallery
+from screening.inference.report_images import THUMBNAILS, ReportImages
 from screening.results import Status
 
 
@@ -69,7 +69,7 @@ def test_a_film_that_is_known_and_a_copy_are_not_put_to_the_model(full: Screener
 
 
 def test_only_the_first_of_equal_films_is_drawn(full: Screener, tmp_path: Path) -> None:
-    small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
+    small = ReportImages(tmp_path / ".aside", heatmaps=False, thumbnails=True)
     films = replace(full, gallery=small).examiner.examine(read(full))
     drawn = [examined.film.film for examined in films if THUMBNAILS in examined.pictures]
     assert drawn == ["a.png", "b.png", "d.png", "e.png"]
@@ -82,7 +82,7 @@ def test_a_row_names_the_runtime_of_the_machine_that_examined_the_film(full: Scr
 
 def test_a_film_that_no_model_has_seen_has_a_row(screener: Screener) -> None:
     lost = ReadFilm("a.png", "0" * 64, status=Status.FAILED, reason="killed_worker: …")
-    (row,) = screener.rows([Examined(lost)], Seen())
+    (row,) = screener.rows([InferenceResult(lost)], Seen())
     assert (row.film, row.status, row.reason, row.runtime) == (
         "a.png",
         Status.FAILED,

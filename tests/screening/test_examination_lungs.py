@@ -16,7 +16,7 @@ from makers import BrightnessPredictor, encoded
 from screening.files import discover
 from screening.inference.heatmap import OUTLINE, strip_rows
 from screening.inference.pipeline import Screener, Seen
-from screening.inference.report_images import Gallery
+from screening.inference.report_images import ReportImages
 from screening.model.lung_reading import LungReader
 from screening.model.lungs import LungCard
 from screening.model.predictor import Prediction
@@ -181,7 +181,7 @@ def test_pictures_outline_the_lungs(lungs: Screener, folder: Path, tmp_path: Pat
     put(folder, "a.png", two_lungs())
     drawn = []
     for one in (lungs, replace(lungs, lungs=None)):
-        gallery = Gallery(tmp_path / f"{len(drawn)}", heatmaps=True, thumbnails=True)
+        gallery = ReportImages(tmp_path / f"{len(drawn)}", heatmaps=True, thumbnails=True)
         (row,) = screen(replace(one, gallery=gallery)).values()
         heat, small = (gallery.aside / Path(place).name for place in (row.heatmap, row.thumbnail))
         drawn.append([Image.open(BytesIO(path.read_bytes())) for path in (heat, small)])

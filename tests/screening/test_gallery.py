@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from screening.errors import ReportError
-from screening.inference.report_images import THUMBNAILS, Gallery, place_of
+from screening.inference.report_images import THUMBNAILS, ReportImages, place_of
 from screening.results import Row, Status
 
 ONE, TWO = place_of("1" * 64), place_of("2" * 64)
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Gallery:
-    return Gallery(tmp_path / "reports" / ".report.pictures")
+def gallery(tmp_path: Path) -> ReportImages:
+    return ReportImages(tmp_path / "reports" / ".report.pictures")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_thumbnail_is_a_jpeg_of_the_same_name() -> None:
 
 
 def test_heat_maps_and_thumbnails_of_one_film_wait_together_and_hang_apart(
-    gallery: Gallery, report: Path
+    gallery: ReportImages, report: Path
 ) -> None:
     small = place_of("1" * 64, THUMBNAILS)
     gallery.keep({ONE: b"one", small: b"small"})
@@ -51,18 +51,18 @@ def test_heat_maps_and_thumbnails_of_one_film_wait_together_and_hang_apart(
     assert names(gallery.aside) == ["1" * 16 + ".jpg", "1" * 16 + ".png"]
 
 
-def test_pictures_are_kept_under_their_names(gallery: Gallery) -> None:
+def test_pictures_are_kept_under_their_names(gallery: ReportImages) -> None:
     gallery.keep({ONE: b"one", TWO: b"two"})
     assert names(gallery.aside) == ["1" * 16 + ".png", "2" * 16 + ".png"]
     assert (gallery.aside / Path(ONE).name).read_bytes() == b"one"
 
 
-def test_nothing_to_keep_makes_no_folder(gallery: Gallery) -> None:
+def test_nothing_to_keep_makes_no_folder(gallery: ReportImages) -> None:
     gallery.keep({})
     assert not gallery.aside.exists()
 
 
-def test_a_film_screened_again_overwrites_its_own_picture(gallery: Gallery) -> None:
+def test_a_film_screened_again_overwrites_its_own_picture(gallery: ReportImages) -> None:
     gallery.keep({ONE: b"first", TWO: b"two"})
     gallery.keep({ONE: b"second"})
     assert (gallery.aside / Path(ONE).name).read_bytes() == b"second"
@@ -70,7 +70,7 @@ def test_a_film_screened_again_overwrites_its_own_picture(gallery: Gallery) -> N
 
 
 def test_a_report_gets_the_pictures_that_its_rows_name_and_no_others(
-    gallery: Gallery, report: Path
+    gallery: ReportImages, report: Path
 ) -> None:
     gallery.keep({ONE: b"one", TWO: b"two"})
     gallery.hang(report, [row(TWO), row(""), row(TWO)])
@@ -79,7 +79,7 @@ def test_a_report_gets_the_pictures_that_its_rows_name_and_no_others(
 
 
 def test_pictures_stay_until_they_are_cleared_and_the_report_keeps_its_own(
-    gallery: Gallery, report: Path
+    gallery: ReportImages, report: Path
 ) -> None:
     gallery.keep({ONE: b"one"})
     gallery.hang(report, [row(ONE)])
@@ -91,14 +91,14 @@ def test_pictures_stay_until_they_are_cleared_and_the_report_keeps_its_own(
 
 
 def test_no_row_with_a_picture_makes_no_folder_in_the_report(
-    gallery: Gallery, report: Path
+    gallery: ReportImages, report: Path
 ) -> None:
     gallery.hang(report, [row("")])
     assert names(report) == []
 
 
 def test_a_file_system_without_hard_links_gets_copies(
-    gallery: Gallery, report: Path, monkeypatch: pytest.MonkeyPatch
+    gallery: ReportImages, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_arguments: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
@@ -110,7 +110,9 @@ def test_a_file_system_without_hard_links_gets_copies(
     assert (report / ONE).stat().st_nlink == 1
 
 
-def test_a_picture_that_is_gone_is_an_error_that_names_it(gallery: Gallery, report: Path) -> None:
+def test_a_picture_that_is_gone_is_an_error_that_names_it(
+    gallery: ReportImages, report: Path
+) -> None:
     gallery.keep({ONE: b"one"})
     with pytest.raises(ReportError, match=f"{Path(TWO).name} is missing; screen again"):
         gallery.hang(report, [row(ONE), row(TWO)])
@@ -119,11 +121,11 @@ def test_a_picture_that_is_gone_is_an_error_that_names_it(gallery: Gallery, repo
 def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ReportError, match=r"cannot be written to .*aside: Not a directory"):
-        Gallery(tmp_path / "file" / "aside").keep({ONE: b"one"})
+        ReportImages(tmp_path / "file" / "aside").keep({ONE: b"one"})
 
 
 def test_a_full_disk_leaves_no_half_picture(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    gallery: ReportImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -137,7 +139,9 @@ def test_a_full_disk_leaves_no_half_picture(
 
 
 @pytest.mark.parametrize("place", ["heatmaps/../../x.png", "/x.png", "../x.png"])
-def test_no_row_puts_a_picture_anywhere_else(gallery: Gallery, report: Path, place: str) -> None:
+def test_no_row_puts_a_picture_anywhere_else(
+    gallery: ReportImages, report: Path, place: str
+) -> None:
     gallery.keep({place: b"x"})
     gallery.hang(report, [row(place, place)])
     assert sorted(path.relative_to(report).as_posix() for path in report.rglob("*")) == [

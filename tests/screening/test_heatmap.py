@@ -13,7 +13,7 @@ from screening.inference.heatmap import (
     FAINTEST,
     OUTLINE,
     STRONGEST,
-    Lungs,
+    LungOverlay,
     _colours,
     evidence,
     heatmap_png,
@@ -180,7 +180,7 @@ def test_a_line_below_the_scale_says_what_lies_inside(shape, share) -> None:
     hot = cells([8, 2], [0, -1])
     with Image.open(BytesIO(heatmap_png(GREY, hot, shape))) as sheet:
         plain = np.asarray(sheet)
-    said = heatmap_png(GREY, hot, shape, Lungs(two_lungs(), share))
+    said = heatmap_png(GREY, hot, shape, LungOverlay(two_lungs(), share))
     with Image.open(BytesIO(said)) as sheet:
         lines = np.asarray(sheet)
     more = strip_rows(lungs=True) - strip_rows(lungs=False)
@@ -199,7 +199,8 @@ def test_a_line_below_the_scale_says_what_lies_inside(shape, share) -> None:
 def test_the_line_names_the_share() -> None:
     hot = cells([8, 2], [0, -1])
     lines = [
-        heatmap_png(GREY, hot, None, Lungs(two_lungs(), share)) for share in (0.831, 0.829, 0.4)
+        heatmap_png(GREY, hot, None, LungOverlay(two_lungs(), share))
+        for share in (0.831, 0.829, 0.4)
     ]
     assert lines[0] == lines[1]
     assert lines[0] != lines[2]

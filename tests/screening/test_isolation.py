@@ -18,7 +18,7 @@ from makers import dicom_bytes, dicom_film, encoded, grey_film, make_card
 from sabotage import children, end, is_running, jpeg_ls_film, saboteur
 from screening.errors import DecoderError
 from screening.files import Found, discover
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.inference.reader import Reader, ReadFilm
 from screening.inference.sandbox import IsolatedReader
 from screening.results import Status
@@ -66,7 +66,7 @@ def start(folder: Path) -> Iterator[Start]:
     readers = []
 
     def started(**limits: float) -> IsolatedReader:
-        readers.append(IsolatedReader(folder, PREPROCESSING, Limits(**limits)))
+        readers.append(IsolatedReader(folder, PREPROCESSING, DecodeLimits(**limits)))
         return readers[-1]
 
     yield started

@@ -10,7 +10,7 @@ from makers import BrightnessPredictor, encoded, grey_film, write_film
 from screening.files import Found
 from screening.inference.heatmap import heatmap_png, thumbnail_jpeg
 from screening.inference.pipeline import Screener
-from screening.inference.report_images import THUMBNAILS, Gallery, place_of
+from screening.inference.report_images import THUMBNAILS, ReportImages, place_of
 from screening.model.predictor import Prediction
 from screening.results import Status
 
@@ -27,7 +27,9 @@ class MappingPredictor(BrightnessPredictor):
 @pytest.fixture
 def drawing(screener: Screener, tmp_path: Path) -> Screener:
     """Screens by brightness, with heat maps."""
-    return replace(screener, predictor=MappingPredictor(), gallery=Gallery(tmp_path / ".aside"))
+    return replace(
+        screener, predictor=MappingPredictor(), gallery=ReportImages(tmp_path / ".aside")
+    )
 
 
 def kept(screener: Screener) -> dict[str, bytes]:
@@ -120,7 +122,7 @@ def test_a_thumbnail_needs_no_heat_map_and_is_named_by_its_film(
 ) -> None:
     write_film(folder / "a.png", 1)
     (folder / "b.txt").write_text("hello")
-    small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
+    small = ReportImages(tmp_path / ".aside", heatmaps=False, thumbnails=True)
     rows = screen(replace(screener, gallery=small))
     row, film = rows["a.png"], screener.reader.read(Found("a.png", 1))
     assert (row.heatmap, row.thumbnail) == ("", place_of(row.sha256, THUMBNAILS))
@@ -134,7 +136,7 @@ def test_heat_maps_that_are_not_asked_for_are_not_drawn(
     drawing: Screener, folder: Path, tmp_path: Path
 ) -> None:
     write_film(folder / "a.png", 1)
-    both = Gallery(tmp_path / ".both", thumbnails=True)
+    both = ReportImages(tmp_path / ".both", thumbnails=True)
     small = replace(both, heatmaps=False)
     assert [
         bool(screen(replace(drawing, gallery=asked))["a.png"].heatmap) for asked in (small, both)
@@ -149,6 +151,6 @@ def test_a_film_whose_pixels_name_somebody_has_no_thumbnail(
     screener: Screener, folder: Path, tmp_path: Path, annotation: str, is_shown: bool
 ) -> None:
     write_dicom(folder / "a.dcm", BurnedInAnnotation=annotation)
-    small = Gallery(tmp_path / ".aside", heatmaps=False, thumbnails=True)
+    small = ReportImages(tmp_path / ".aside", heatmaps=False, thumbnails=True)
     (row,) = screen(replace(screener, gallery=small)).values()
     assert (row.status, bool(row.thumbnail)) == (Status.SCORED, is_shown)

@@ -10,7 +10,7 @@ import pytest
 from makers import dicom_bytes, dicom_film, encoded, grey_film, make_card, write_film
 from screening.errors import NotAFilm, UnreadableFilm
 from screening.files import Found, discover
-from screening.imaging.film import Limits
+from screening.imaging.film import DecodeLimits
 from screening.inference.reader import Reader, ReadFilm, hash_of, read_file
 from screening.privacy import PatientKey
 from screening.results import Status
@@ -19,7 +19,7 @@ PREPROCESSING = make_card().preprocessing
 
 
 def read(folder: Path, name: str = "a.dcm", **limits: int) -> ReadFilm:
-    return Reader(folder, PREPROCESSING, Limits(**limits)).read(Found(name, 1))
+    return Reader(folder, PREPROCESSING, DecodeLimits(**limits)).read(Found(name, 1))
 
 
 def test_a_film_becomes_a_tensor_of_the_models_shape(folder: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from recogniser_makers import make_recogniser
 from screening.errors import CardError
-from screening.model.image_gate import ORIENTATIONS, Recogniser, Recognition, distances, softmax
+from screening.model.image_gate import ORIENTATIONS, ImageGate, ImageGateResult, distances, softmax
 
 OUT_OF_DOMAIN = "out_of_domain: The film is unlike those that the model was trained on"
 INVERTED = "inverted: The film looks like a negative: black and white seem to be exchanged."
@@ -31,7 +31,7 @@ def logit(p: float) -> float:
     return float(np.log(p / (1 - p)))
 
 
-def random_recogniser(seed: int, features: int = 12, deepest: int = 9, k: int = 3) -> Recogniser:
+def random_recogniser(seed: int, features: int = 12, deepest: int = 9, k: int = 3) -> ImageGate:
     """A gate with no zero and no one anywhere."""
     rng = np.random.default_rng(seed)
     return make_recogniser(
@@ -69,7 +69,7 @@ def test_the_films_that_a_gate_was_standardised_on_have_mean_0_and_variance_1() 
 def test_the_frontal_head_is_a_logistic_regression_with_a_bias() -> None:
     gate = random_recogniser(1)
     films = np.random.default_rng(2).normal(size=(5, 12)).astype(np.float32)
-    for film, given in zip(films, gate.recognise(films), strict=True):
+    for film, given in zip(films, gate.check_film(films), strict=True):
         score = float(gate.frontal[-1])
         for value, mean, scale, weight in zip(
             film, gate.mean, gate.scale, gate.frontal[:-1], strict=True
@@ -85,18 +85,18 @@ def test_the_frontal_head_is_a_logistic_regression_with_a_bias() -> None:
 def test_a_picture_is_refused_below_the_threshold_and_not_at_it(
     probability: float, refused: bool
 ) -> None:
-    (given,) = make_recogniser().recognise(embedding(logit(probability)))
+    (given,) = make_recogniser().check_film(embedding(logit(probability)))
     assert given.frontal == probability
     assert bool(given.refusal) is refused
 
 
 def test_the_refusal_follows_from_the_figure_in_the_report() -> None:
-    (given,) = make_recogniser().recognise(embedding(logit(0.749_96)))
+    (given,) = make_recogniser().check_film(embedding(logit(0.749_96)))
     assert (given.frontal, given.refusal) == (0.75, "")
 
 
 def test_a_refusal_names_what_was_found_and_what_is_needed() -> None:
-    (given,) = make_recogniser().recognise(embedding(logit(0.2)))
+    (given,) = make_recogniser().check_film(embedding(logit(0.2)))
     assert given.refusal == f"{NOT_FRONTAL} (0.2000, 0.75 is needed)."
     assert given.frontal == 0.2
     assert given.distance is not None
@@ -120,7 +120,7 @@ def test_what_is_surely_turned_needs_to_look_less_like_a_film(
 ) -> None:
     values = [logit(probability), 0, 0, 0, 0]
     values[orientation] += 9 * (orientation > 0)
-    (given,) = make_recogniser().recognise(embedding(*values))
+    (given,) = make_recogniser().check_film(embedding(*values))
     detail = f"({probability:.4f}, {needed:g} is needed)."
     assert given.refusal == (f"{NOT_FRONTAL} {detail}" if needed else "")
     assert len(given.warnings) == (needed == 0)
@@ -128,7 +128,7 @@ def test_what_is_surely_turned_needs_to_look_less_like_a_film(
 
 def test_a_turned_film_never_needs_more_than_an_upright_one() -> None:
     gate = make_recogniser(frontal_threshold=0.3)
-    upright, turned = gate.recognise(
+    upright, turned = gate.check_film(
         np.concatenate([embedding(logit(0.31)), embedding(logit(0.31), 9)])
     )
     assert (upright.refusal, turned.refusal) == ("", "")
@@ -136,7 +136,7 @@ def test_a_turned_film_never_needs_more_than_an_upright_one() -> None:
 
 
 def test_the_picture_that_is_least_like_a_film_is_refused_without_overflow() -> None:
-    low, high = make_recogniser().recognise(
+    low, high = make_recogniser().check_film(
         np.concatenate([embedding(-3e38), embedding(3e38)]).astype(np.float32)
     )
     assert (low.frontal, high.frontal) == (0.0, 1.0)
@@ -151,10 +151,10 @@ def test_an_embedding_that_is_no_number_is_refused_and_harms_no_other(
 ) -> None:
     gate = make_recogniser()
     films = np.repeat(embedding(3.0, 1.0, 0.5), 3, axis=0)
-    alone = gate.recognise(films[:1])[0]
+    alone = gate.check_film(films[:1])[0]
     films[1, feature] = value
-    first, broken, last = gate.recognise(films)
-    assert broken == Recognition(refusal=f"{NOT_FRONTAL} (the embedding is no number).")
+    first, broken, last = gate.check_film(films)
+    assert broken == ImageGateResult(refusal=f"{NOT_FRONTAL} (the embedding is no number).")
     assert first == last == alone
     assert alone.refusal == ""
 
@@ -163,11 +163,11 @@ def test_an_embedding_that_is_no_number_is_refused_and_harms_no_other(
 def test_the_gate_of_another_model_is_an_error_that_says_so(features: int) -> None:
     films = np.zeros((2, features), np.float32)
     with pytest.raises(CardError, match=f"gate is for 6 features, the model gives {features}"):
-        make_recogniser().recognise(films)
+        make_recogniser().check_film(films)
 
 
 def test_no_pictures_give_no_recognitions() -> None:
-    assert make_recogniser().recognise(np.empty((0, 6), np.float32)) == []
+    assert make_recogniser().check_film(np.empty((0, 6), np.float32)) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -181,7 +181,7 @@ def test_the_distance_is_mahalanobis_with_the_inverse_of_the_whole_covariance(se
     ) @ components + gate.residual * (np.eye(9) - along)
     z = ((films.astype(np.float64) - gate.mean) / gate.scale)[:, 3:]
     expected = np.sqrt(np.einsum("ni,ij,nj->n", z, np.linalg.inv(covariance), z)) / gate.limit
-    given = [one.distance for one in gate.recognise(films)]
+    given = [one.distance for one in gate.check_film(films)]
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=5.1e-5)
 
 
@@ -206,11 +206,11 @@ def test_a_film_along_all_components_is_never_nearer_than_zero_beside_them() -> 
 def test_only_the_last_features_count_for_the_distance() -> None:
     gate = random_recogniser(4)
     film = np.random.default_rng(5).normal(size=(1, 12)).astype(np.float32)
-    (before,) = gate.recognise(film)
+    (before,) = gate.check_film(film)
     for feature in range(12):
         other = film.copy()
         other[0, feature] += 2
-        (after,) = gate.recognise(other)
+        (after,) = gate.check_film(other)
         assert (after.distance == before.distance) is (feature < 3)
         assert after.frontal != before.frontal
 
@@ -220,14 +220,14 @@ def test_only_the_last_features_count_for_the_distance() -> None:
 )
 def test_a_film_beyond_the_limit_is_read_with_a_warning(distance: float, warned: bool) -> None:
     gate = make_recogniser(limit=10.0)
-    (given,) = gate.recognise(embedding(9, 0, 0, 0, 0, distance * 10))
+    (given,) = gate.check_film(embedding(9, 0, 0, 0, 0, distance * 10))
     assert given.distance == distance
     assert given.refusal == ""
     assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain"] * warned
 
 
 def test_a_warning_names_the_distance_and_the_limit() -> None:
-    (given,) = make_recogniser(limit=2.0).recognise(embedding(9, 0, 0, 0, 0, 5))
+    (given,) = make_recogniser(limit=2.0).check_film(embedding(9, 0, 0, 0, 0, 5))
     assert given.warnings == (f"{OUT_OF_DOMAIN} (distance 2.50, limit 1).",)
 
 
@@ -248,20 +248,20 @@ def test_another_orientation_is_named_from_a_probability_of_nine_in_ten(
     turned = np.full(5, (1 - probability) / 4)
     turned[ORIENTATIONS.index(orientation)] = probability
     # Feature 0 is upright's score and that of the frontal head; adding to all scores is nothing.
-    (given,) = make_recogniser().recognise(embedding(*(np.log(turned) + 20)))
+    (given,) = make_recogniser().check_film(embedding(*(np.log(turned) + 20)))
     assert given.refusal == ""
     assert given.warnings == (expected if probability >= 0.9 else ())
 
 
 def test_at_the_very_threshold_an_orientation_is_named() -> None:
     gate = make_recogniser(orientation_threshold=0.5, frontal_threshold=0.0, limit=1e9)
-    (given,) = gate.recognise(embedding(-2000, 5, 5, -2000, -2000))
+    (given,) = gate.check_film(embedding(-2000, 5, 5, -2000, -2000))
     assert given.warnings == (INVERTED,)
 
 
 def test_a_film_can_be_unlike_the_others_and_turned_at_once() -> None:
     gate = make_recogniser(limit=2.0)
-    (given,) = gate.recognise(embedding(5, 0, 0, 0, 20))
+    (given,) = gate.check_film(embedding(5, 0, 0, 0, 20))
     assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain", "rotated"]
     assert given.warnings[1] == f"{ROTATED} (by 270 degrees)."
 
@@ -274,7 +274,7 @@ def test_softmax_adds_up_to_1_and_does_not_overflow() -> None:
 
 def test_a_gate_comes_back_from_json_bit_by_bit() -> None:
     gate = random_recogniser(7)
-    twin = Recogniser.from_dict(json.loads(json.dumps(gate.as_dict())))
+    twin = ImageGate.from_dict(json.loads(json.dumps(gate.as_dict())))
     for name, value in vars(gate).items():
         other = getattr(twin, name)
         if isinstance(value, np.ndarray):
@@ -283,7 +283,7 @@ def test_a_gate_comes_back_from_json_bit_by_bit() -> None:
         else:
             assert other == value
     films = np.random.default_rng(8).normal(size=(9, 12)).astype(np.float32)
-    assert twin.recognise(films) == gate.recognise(films)
+    assert twin.check_film(films) == gate.check_film(films)
 
 
 def test_arrays_are_little_endian_float32_row_by_row() -> None:

@@ -12,7 +12,7 @@ from screening.model.drift_baseline import (
     INPUTS,
     QUANTILES,
     WARNINGS,
-    Reference,
+    DriftBaseline,
     Spread,
     histogram,
     input_statistics,
@@ -24,7 +24,7 @@ from screening.model.preprocess import Preprocessing
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
 
-def reference(**changes: Any) -> Reference:
+def reference(**changes: Any) -> DriftBaseline:
     """Ten films, of which two are refused; three of the others are called pneumonia."""
     p = np.array([0.01, 0.02, 0.1, 0.3, 0.4, 0.8, 0.9, 1.0])
     spread = Spread.of(p)
@@ -40,7 +40,7 @@ def reference(**changes: Any) -> Reference:
         "embedding_mean": np.zeros(3, np.float32),
         "embedding_covariance": np.eye(3, dtype=np.float32),
     }
-    return Reference(**values | changes)
+    return DriftBaseline(**values | changes)
 
 
 def test_rates_are_of_the_films_that_they_are_about() -> None:
@@ -59,7 +59,7 @@ def test_a_reference_of_no_scored_film_is_none() -> None:
 @pytest.mark.parametrize("values", [None, [], "text", 3], ids=repr)
 def test_what_has_no_names_is_no_reference(values: object) -> None:
     with pytest.raises(TypeError, match="the reference is a"):
-        Reference.from_dict(values)
+        DriftBaseline.from_dict(values)
 
 
 def full(*shape: int, value: float = 1.0) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def full(*shape: int, value: float = 1.0) -> dict[str, Any]:
 )
 def test_damaged_fields_are_no_reference(fields: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
-        Reference.from_dict(reference().as_dict() | fields)
+        DriftBaseline.from_dict(reference().as_dict() | fields)
 
 
 @pytest.mark.parametrize("name", sorted(vars(reference())))
@@ -126,12 +126,12 @@ def test_a_reference_that_lacks_a_field_is_none(name: str) -> None:
     fields = reference().as_dict()
     del fields[name]
     with pytest.raises((KeyError, TypeError), match=f"'{name}'"):
-        Reference.from_dict(fields)
+        DriftBaseline.from_dict(fields)
 
 
 def test_a_reference_goes_through_plain_values_and_back() -> None:
     made = reference(embedding_mean=np.array([0.1, 1e-30, -7e8], np.float32))
-    back = Reference.from_dict(made.as_dict())
+    back = DriftBaseline.from_dict(made.as_dict())
     assert np.array_equal(back.embedding_mean, made.embedding_mean)
     assert back.as_dict() == made.as_dict()
     assert replace(back, n=11, refused=3).as_dict() != made.as_dict()

@@ -9,7 +9,7 @@ import pytest
 from screened_report import AT, EVENTS, ROWS, files_of, write_small_report
 
 from screening.audit import AUDIT, Event, film_event, read_audit, write_audit
-from screening.report.verification import Problem, examine, verify, written
+from screening.report.verification import VerificationProblem, examine, verify, written
 from screening.results import PREDICTIONS, write_rows
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_with_its_reason(report: Path) -
 
     for forbidden in files:
         why = "cannot be read: Permission denied"
-        assert examine(files, read) == [Problem(forbidden, "unreadable", why)]
+        assert examine(files, read) == [VerificationProblem(forbidden, "unreadable", why)]
 
 
 @pytest.mark.parametrize("name", ["heatmaps/", "."])
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_with_its_reason(
 
     monkeypatch.setattr(os, "scandir", scandir)
     why = "cannot be read: Permission denied"
-    assert verify(report) == [Problem(name, "unreadable", why)]
+    assert verify(report) == [VerificationProblem(name, "unreadable", why)]
 
 
 def test_a_signature_is_no_unknown_file_but_has_64_bytes(report: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.files import whole
+from screening.files import atomic_directory
 
 
 class Interrupted(BaseException):
@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_folder_appears_when_all_is_written(tmp_path: Path) -> None:
-    with whole(tmp_path / "report") as aside:
+    with atomic_directory(tmp_path / "report") as aside:
         (aside / "a.csv").write_text("a")
         (aside / "figures").mkdir()
         (aside / "figures" / "b.png").write_bytes(b"b")
@@ -26,7 +26,7 @@ def test_a_folder_appears_when_all_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, OSError, Interrupted])
 def test_nothing_appears_when_the_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
     def write_half() -> None:
-        with whole(tmp_path / "report") as aside:
+        with atomic_directory(tmp_path / "report") as aside:
             (aside / "a.csv").write_text("a")
             raise error
 
@@ -36,14 +36,14 @@ def test_nothing_appears_when_the_writing_fails(tmp_path: Path, error: type[Base
 
 
 def test_missing_folders_above_are_made(tmp_path: Path) -> None:
-    with whole(tmp_path / "reports" / "2026" / "night") as aside:
+    with atomic_directory(tmp_path / "reports" / "2026" / "night") as aside:
         (aside / "a.csv").write_text("a")
     assert (tmp_path / "reports/2026/night/a.csv").read_text() == "a"
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
-    with whole(tmp_path / "report") as aside:
+    with atomic_directory(tmp_path / "report") as aside:
         (aside / "a.csv").write_text("a")
     assert names(tmp_path) == ["report", "report/a.csv"]
 
@@ -51,23 +51,23 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("old")
-    with pytest.raises(OSError, match="report"), whole(tmp_path / "report") as aside:
+    with pytest.raises(OSError, match="report"), atomic_directory(tmp_path / "report") as aside:
         (aside / "new.csv").write_text("new")
     assert names(tmp_path) == ["report", "report/old.csv"]
 
 
 def test_what_a_crash_left_aside_does_not_get_into_the_folder(tmp_path: Path) -> None:
-    left = whole(tmp_path / "report")
+    left = atomic_directory(tmp_path / "report")
     aside = left.__enter__()
     (aside / "half.csv").write_text("half")
     # The process dies here; the next run starts again.
-    with whole(tmp_path / "report") as again:
+    with atomic_directory(tmp_path / "report") as again:
         (again / "full.csv").write_text("full")
     assert names(tmp_path / "report") == ["full.csv"]
 
 
 def test_what_is_aside_stands_beside_its_place_and_is_hidden(tmp_path: Path) -> None:
-    with whole(tmp_path / "report") as aside:
+    with atomic_directory(tmp_path / "report") as aside:
         assert aside.parent == tmp_path
         assert aside.name.startswith(".")
         assert aside.stat().st_dev == tmp_path.stat().st_dev
@@ -76,10 +76,10 @@ def test_what_is_aside_stands_beside_its_place_and_is_hidden(tmp_path: Path) -> 
 def test_of_two_who_write_one_folder_at_once_one_wins_and_the_other_has_an_error(
     tmp_path: Path,
 ) -> None:
-    first = whole(tmp_path / "report")
+    first = atomic_directory(tmp_path / "report")
     late = first.__enter__()
     (late / "a.csv").write_text("late")
-    with whole(tmp_path / "report") as aside:
+    with atomic_directory(tmp_path / "report") as aside:
         with pytest.raises(FileNotFoundError):
             (late / "b.csv").write_text("late")
         (aside / "a.csv").write_text("in time")
@@ -90,7 +90,7 @@ def test_of_two_who_write_one_folder_at_once_one_wins_and_the_other_has_an_error
 
 
 def test_the_later_of_two_who_are_both_done_has_an_error(tmp_path: Path) -> None:
-    later = whole(tmp_path / "report")
+    later = atomic_directory(tmp_path / "report")
     (later.__enter__() / "a.csv").write_text("later")
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "a.csv").write_text("first")
@@ -103,7 +103,7 @@ def test_the_later_of_two_who_are_both_done_has_an_error(tmp_path: Path) -> None
 def test_what_is_cleared_away_cannot_get_its_name_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = whole(tmp_path / "report")
+    first = atomic_directory(tmp_path / "report")
     late = first.__enter__()
     (late / "a.csv").write_text("late")
     (late / "b.csv").write_text("late")
@@ -117,7 +117,7 @@ def test_what_is_cleared_away_cannot_get_its_name_meanwhile(
         remove(path, ignore_errors=ignore_errors)
 
     monkeypatch.setattr(shutil, "rmtree", half_removed)
-    with whole(tmp_path / "report") as aside:
+    with atomic_directory(tmp_path / "report") as aside:
         (aside / "full.csv").write_text("full")
     assert names(tmp_path) == ["report", "report/full.csv"]
 
@@ -129,9 +129,9 @@ def test_what_is_cleared_away_cannot_get_its_name_meanwhile(
 def test_what_stands_aside_for_another_folder_is_not_touched(
     tmp_path: Path, name: str, other: str
 ) -> None:
-    with whole(tmp_path / other) as theirs:
+    with atomic_directory(tmp_path / other) as theirs:
         (theirs / "x.csv").write_text("x")
-        with whole(tmp_path / name) as aside:
+        with atomic_directory(tmp_path / name) as aside:
             (aside / "y.csv").write_text("y")
     assert names(tmp_path / other) == ["x.csv"]
     assert names(tmp_path / name) == ["y.csv"]
@@ -141,6 +141,6 @@ def test_a_folder_whose_name_only_looks_alike_is_not_cleared_away(tmp_path: Path
     kept = [".report.night.partial", ".report.0123456.partial", "report.01234567.partial"]
     for name in kept:
         (tmp_path / name).mkdir()
-    with whole(tmp_path / "report"):
+    with atomic_directory(tmp_path / "report"):
         pass
     assert names(tmp_path) == sorted([*kept, "report"])

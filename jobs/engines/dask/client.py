@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 from distributed import Client, KilledWorker
 from distributed import Future as DaskFuture
 
-from jobs.engines.dask.config import Access
-from jobs.engines.dask.task import Answer, Order
+from jobs.engines.dask.config import ClusterConfig
+from jobs.engines.dask.task import Task, TaskResult
 from jobs.engines.dask.worker import examine
 from jobs.errors import ClusterUnavailable, Stopped
 from jobs.worker.lease import Stop
@@ -36,23 +36,23 @@ _COUNT: Final = 2.0
 _LOST: Final = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
-class Deadly(Exception):
+class WorkerKilled(Exception):
     """A process of the cluster died over an order, or had too little memory, again and again."""
 
 
-class Link:
+class DaskClient:
     """A client of one scheduler, for one thread.
 
     Args:
         patience: seconds for which a scheduler that is lost, or has no workers, is waited for.
     """
 
-    def __init__(self, access: Access, stop: Stop, patience: float) -> None:
+    def __init__(self, access: ClusterConfig, stop: Stop, patience: float) -> None:
         self._access = access
         self._stop = stop
         self._patience = patience
         self._client: Client | None = None
-        self._open: set[Future[Answer]] = set()
+        self._open: set[Future[TaskResult]] = set()
         self._threads = 0
         self._served_at = time.monotonic()
         self._count: Future[dict[str, Any]] | None = None
@@ -63,7 +63,7 @@ class Link:
         """Of the scheduler."""
         return self._access.address
 
-    def send(self, order: Order) -> Future[Answer]:
+    def send(self, order: Task) -> Future[TaskResult]:
         """Have an order carried out by any process of the cluster.
 
         Raises:
@@ -91,7 +91,7 @@ class Link:
             )
         return self._threads
 
-    def is_lost(self, answer: Future[Answer]) -> bool:
+    def is_lost(self, answer: Future[TaskResult]) -> bool:
         """True for an answer that will not come, so that its order must be sent again."""
         if not answer.done():
             return not self._is_up()
@@ -175,9 +175,9 @@ def _run(client: Client, coroutine: Coroutine[Any, Any, Result]) -> Future[Resul
     return asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
 
 
-async def _answered(answer: "DaskFuture[Answer]") -> Answer:
+async def _answered(answer: "DaskFuture[TaskResult]") -> TaskResult:
     try:
-        given: Answer = await answer
+        given: TaskResult = await answer
     except (KilledWorker, MemoryError) as error:
-        raise Deadly from error
+        raise WorkerKilled from error
     return given

@@ -17,7 +17,7 @@ _TCP: Final = "tcp"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class ClusterConfig:
     """Of the machine, not of a job: whoever screens decides where.
 
     Attributes:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from jobs.engines.dask.client import Deadly, Link
-from jobs.engines.dask.config import Access
-from jobs.engines.dask.task import Answer, Order
+from jobs.engines.dask.client import DaskClient, WorkerKilled
+from jobs.engines.dask.config import ClusterConfig
+from jobs.engines.dask.task import Task, TaskResult
 from jobs.errors import ClusterUnavailable, JobFailed
 from jobs.sources.folder_changes import hash_now
 from jobs.worker.lease import Stop
 from screening.errors import NotAFilm, ScreeningError, UnreadableFilm
 from screening.files import Found, film_path
-from screening.inference.inference import Examined
+from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import ReadFilm, read_file
 from screening.results import Row, Status, reason
@@ -46,9 +46,9 @@ class ClusterEngine:
         patience: seconds for which it is waited for otherwise.
     """
 
-    def __init__(self, access: Access, stop: Stop, patience: float = PATIENCE) -> None:
+    def __init__(self, access: ClusterConfig, stop: Stop, patience: float = PATIENCE) -> None:
         self._access = access
-        self._link = Link(access, stop, patience)
+        self._link = DaskClient(access, stop, patience)
 
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
@@ -59,7 +59,7 @@ class ClusterEngine:
             ClusterUnavailable: if the cluster, or what its hosts must see, is away for too long.
             JobFailed: if a host has another bundle or another version of this package.
         """
-        order = Order.of(screener, self._access)
+        order = Task.of(screener, self._access)
         flight = _Flight(self._link, screener, order, iter(films), batch)
         try:
             for examined in flight:
@@ -87,15 +87,15 @@ class _Sent:
 
     films: list[Found]
     known: dict[str, ReadFilm]
-    order: Order
-    answer: Future[Answer] | None
+    order: Task
+    answer: Future[TaskResult] | None
 
 
 class _Flight:
     """The batches of one job that are out, in the order of its films."""
 
     def __init__(
-        self, link: Link, screener: Screener, order: Order, coming: Iterator[Found], batch: int
+        self, link: DaskClient, screener: Screener, order: Task, coming: Iterator[Found], batch: int
     ) -> None:
         self._link = link
         self._screener = screener
@@ -104,7 +104,7 @@ class _Flight:
         self._batch = batch
         self._waiting: deque[_Sent] = deque()
 
-    def __iter__(self) -> Iterator[list[Examined]]:
+    def __iter__(self) -> Iterator[list[InferenceResult]]:
         while self._fill():
             head = self._waiting[0]
             while not self._is_there(head):
@@ -112,7 +112,7 @@ class _Flight:
                 self._fill()
             try:
                 examined = self._examined(head)
-            except Deadly:
+            except WorkerKilled:
                 yield from self._one_by_one(head)
             else:
                 yield examined
@@ -136,7 +136,7 @@ class _Flight:
             self._waiting.append(self._sent(films))
         return bool(self._waiting)
 
-    def _out(self) -> list[Future[Answer]]:
+    def _out(self) -> list[Future[TaskResult]]:
         """Answers that will come."""
         answers = [sent.answer for sent in self._waiting if sent.answer is not None]
         return [one for one in answers if not one.done() and not self._link.is_lost(one)]
@@ -161,7 +161,7 @@ class _Flight:
         """Until one more answer is there, or a little."""
         wait(self._out(), _LISTEN, FIRST_COMPLETED)
 
-    def _examined(self, sent: _Sent) -> list[Examined]:
+    def _examined(self, sent: _Sent) -> list[InferenceResult]:
         """The films of a batch that is done.
 
         Raises:
@@ -169,13 +169,13 @@ class _Flight:
         """
         answered = iter(() if sent.answer is None else self._answered(sent.answer))
         return [
-            Examined(sent.known[found.film]) if found.film in sent.known else next(answered)
+            InferenceResult(sent.known[found.film]) if found.film in sent.known else next(answered)
             for found in sent.films
         ]
 
-    def _answered(self, answer: Future[Answer]) -> list[Examined]:
+    def _answered(self, answer: Future[TaskResult]) -> list[InferenceResult]:
         error = answer.exception()
-        if isinstance(error, ScreeningError | Deadly):
+        if isinstance(error, ScreeningError | WorkerKilled):
             raise error
         if error is not None:
             # An import says what is not installed; other texts may hold names of films.
@@ -187,7 +187,7 @@ class _Flight:
         self._check_share(answer.result())
         return answer.result().films
 
-    def _check_share(self, answer: Answer) -> None:
+    def _check_share(self, answer: TaskResult) -> None:
         """A host without the share sees no film at all; that is not what films failed with."""
         for examined in answer.films:
             code = examined.film.reason.partition(":")[0]
@@ -204,7 +204,7 @@ class _Flight:
             return False
         return True
 
-    def _one_by_one(self, sent: _Sent) -> Iterator[list[Examined]]:
+    def _one_by_one(self, sent: _Sent) -> Iterator[list[InferenceResult]]:
         """Each film of a deadly batch by itself, while the cluster has nothing else from here.
 
         Dask blames every task that a lost process had, also one that had not begun.
@@ -221,10 +221,10 @@ class _Flight:
                 self._send_again(alone)
             try:
                 examined = self._examined(alone)
-            except Deadly:
+            except WorkerKilled:
                 examined = [self._killer(found)]
             yield examined
 
-    def _killer(self, found: Found) -> Examined:
+    def _killer(self, found: Found) -> InferenceResult:
         sha256, why = hash_now(self._screener.folder, found), reason("killed_worker")
-        return Examined(ReadFilm(found.film, sha256, status=Status.FAILED, reason=why))
+        return InferenceResult(ReadFilm(found.film, sha256, status=Status.FAILED, reason=why))

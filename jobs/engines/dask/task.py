@@ -3,17 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-from jobs.engines.dask.config import Access, is_url
+from jobs.engines.dask.config import ClusterConfig, is_url
 from jobs.errors import JobFailed
 from screening import __version__
 from screening.files import Found
-from screening.inference.inference import Examined
+from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener
 from screening.inference.reader import Reader
 
 
 @dataclass(frozen=True, repr=False)
-class Order:
+class Task:
     """Films to be examined.
 
     Has no representation: a worker writes that of whatever it fails at into its log, and the names
@@ -41,7 +41,7 @@ class Order:
     films: tuple[Found, ...] = ()
 
     @classmethod
-    def of(cls, screener: Screener, access: Access) -> Self:
+    def of(cls, screener: Screener, access: ClusterConfig) -> Self:
         """An order for no film yet.
 
         Raises:
@@ -73,7 +73,7 @@ class Order:
 
 
 @dataclass(frozen=True, repr=False)
-class Answer:
+class TaskResult:
     """What came of an order.
 
     Attributes:
@@ -82,4 +82,4 @@ class Answer:
     """
 
     host: str
-    films: list[Examined]
+    films: list[InferenceResult]

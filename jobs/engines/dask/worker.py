@@ -17,12 +17,12 @@ from exports.bundle import Bundle
 from exports.runtimes.load import load_lungs, load_target
 from exports.targets import target
 from jobs.engines.dask.config import is_url
-from jobs.engines.dask.task import Answer, Order
+from jobs.engines.dask.task import Task, TaskResult
 from jobs.errors import ClusterUnavailable, JobFailed
 from screening import __version__
 from screening.errors import DecoderError, NotAFilm, ScreeningError, UnreadableFilm
 from screening.files import Found, film_path, path_of
-from screening.inference.inference import Examined, Examiner
+from screening.inference.inference import FilmClassifier, InferenceResult
 from screening.inference.reader import MAX_BYTES, FilmReader, Reader, ReadFilm, failed, refused
 from screening.inference.sandbox import IsolatedReader
 from screening.model.card import Card
@@ -113,7 +113,7 @@ def _check_size(size: int) -> None:
 _LOADING: Final = threading.Lock()
 
 
-def examine(order: Order) -> Answer:
+def examine(order: Task) -> TaskResult:
     """Carry out an order.
 
     Raises:
@@ -122,7 +122,7 @@ def examine(order: Order) -> Answer:
     """
     host = gethostname()
     try:
-        return Answer(host, _examined(order))
+        return TaskResult(host, _examined(order))
     except ScreeningError as error:
         passing = isinstance(error, DecoderError) or isinstance(error.__cause__, OSError)
         kind = ClusterUnavailable if passing else JobFailed
@@ -133,7 +133,7 @@ def examine(order: Order) -> Answer:
         raise ClusterUnavailable(f"host {host} of the cluster: {said}") from error
 
 
-def _examined(order: Order) -> list[Examined]:
+def _examined(order: Task) -> list[InferenceResult]:
     if order.version != __version__:
         raise JobFailed(
             f"screening {__version__} is installed, expected {order.version}; install the same"
@@ -142,7 +142,7 @@ def _examined(order: Order) -> list[Examined]:
         card, predictor, lungs = _loaded(order.bundle, order.model_sha256, order.target)
     if lungs is not None:
         lungs = replace(lungs, refused=order.refuse)
-    examiner = Examiner(card, predictor, order.heatmaps, order.thumbnails, lungs)
+    examiner = FilmClassifier(card, predictor, order.heatmaps, order.thumbnails, lungs)
     return examiner.read(_DESK.reader(order), order.films)
 
 
@@ -171,7 +171,7 @@ class _Desk(threading.local):
     def __init__(self) -> None:
         self._held: _Held | None = None
 
-    def reader(self, order: Order) -> FilmReader:
+    def reader(self, order: Task) -> FilmReader:
         """What reads the films of this order."""
         wanted = (order.folder, order.recipe)
         if self._held is None or self._held.wanted != wanted:
@@ -189,7 +189,7 @@ class _Held:
         weakref.finalize(self, reader.close)
 
 
-def _reader(order: Order) -> FilmReader:
+def _reader(order: Task) -> FilmReader:
     if is_url(order.folder):
         return FetchedReader(order.folder, order.recipe)
     return IsolatedReader.of(replace(order.recipe, folder=Path(order.folder)))

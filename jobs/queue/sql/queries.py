@@ -118,7 +118,7 @@ def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:
     return or_(waits, (jobs.c.state == State.RUNNING) & expired)
 
 
-def bury(connection: Connection, job_id: int, fence: int) -> None:
+def mark_lost(connection: Connection, job_id: int, fence: int) -> None:
     """The films that a lost worker had in hand may be what it died of.
 
     Args:

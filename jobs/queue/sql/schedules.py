@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.errors import ScheduleError
 from jobs.queue.jobs import OPEN, Job
-from jobs.queue.schedules import Firing, Schedule, Watched
+from jobs.queue.schedules import Schedule, ScheduledRun, WatchedFolder
 from jobs.queue.sql.database import Database
 from jobs.queue.sql.queries import insert_job, line_of_schedule, schedule_of
 from jobs.queue.sql.schema import firings, jobs, schedules, watched
@@ -21,8 +21,8 @@ from screening.files import path_of, text_of
 _MOST: Final = 500
 
 
-class SqlAgenda:
-    """An :class:`~jobs.queue.schedules.Agenda` in the database of the queue.
+class SqlScheduleStore:
+    """An :class:`~jobs.queue.schedules.ScheduleStore` in the database of the queue.
 
     Args:
         database: from :func:`jobs.queue.sql.database.open_database`.
@@ -58,11 +58,13 @@ class SqlAgenda:
                     f"there is no schedule {name}; screening schedule list shows all"
                 )
 
-    def firings(self, name: str) -> list[Firing]:
+    def firings(self, name: str) -> list[ScheduledRun]:
         """The firings of a schedule that were dealt with, oldest first."""
         query = select(firings.c.at, firings.c.job).where(firings.c.schedule == name)
         with self._database.reading() as connection:
-            return [Firing(*line) for line in connection.execute(query.order_by(firings.c.at))]
+            return [
+                ScheduledRun(*line) for line in connection.execute(query.order_by(firings.c.at))
+            ]
 
     def fire(
         self, schedule: Schedule, due: Mapping[int, Job], skipped: Sequence[int], last: int
@@ -91,7 +93,7 @@ class SqlAgenda:
         with self._database.reading() as connection:
             return {Path(path_of(report)) for report in connection.scalars(query)}
 
-    def watched(self, folder: Path, names: Collection[str]) -> dict[str, Watched]:
+    def watched(self, folder: Path, names: Collection[str]) -> dict[str, WatchedFolder]:
         """Those of these sub-folders of `folder` that have become jobs, by name."""
         c = watched.c
         coming = iter(names)
@@ -102,7 +104,7 @@ class SqlAgenda:
                     c.folder == text_of(str(folder)), c.name.in_(portion)
                 )
                 for name, modified_ns, job in connection.execute(query):
-                    found[path_of(name)] = Watched(modified_ns, job)
+                    found[path_of(name)] = WatchedFolder(modified_ns, job)
         return found
 
     def watch(self, folder: Path, name: str, modified_ns: int, job: Job) -> bool:

@@ -13,7 +13,6 @@ from jobs.errors import JobsError, LeaseLost
 from jobs.queue.jobs import OPEN, Action, Job, State, after
 from jobs.queue.sql.database import Database
 from jobs.queue.sql.queries import (
-    bury,
     change,
     claimable,
     enter,
@@ -23,6 +22,7 @@ from jobs.queue.sql.queries import (
     insert_job,
     is_recorded,
     keep_night,
+    mark_lost,
     queue_again,
     record,
     refuse_others,
@@ -113,7 +113,7 @@ class SqlStore:
             }
             if lost:
                 values["deaths"] = jobs.c.deaths + 1
-                bury(connection, found.id, found.fence)
+                mark_lost(connection, found.id, found.fence)
             change(connection, found.id, **values)
             return select_jobs(connection, jobs.c.id == found.id)[0]
 
@@ -216,7 +216,7 @@ class SqlStore:
         with self._database.reading() as connection:
             return [Event(*line) for line in connection.execute(query)]
 
-    def acquit(self, job: Job) -> None:
+    def clear_suspicion(self, job: Job) -> None:
         """Say that the worker that has lost this claim is alive."""
         lost = (films.c.job_id == id_of(job)) & (films.c.lost_fence == job.fence)
         values = {"deaths": films.c.deaths - 1, "lost_fence": 0}
@@ -295,7 +295,7 @@ class SqlStore:
                 pinned = connection.scalar(query)
         return value if pinned is None else str(pinned)
 
-    def remember_night(self, job: Job, profile: Mapping[str, Any]) -> None:
+    def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
         """Keep what a claimed job's films were like, for the next nights of its site."""
         with self._fenced(job) as (connection, _job_id):
             keep_night(connection, job, profile, NIGHTS)
@@ -305,7 +305,7 @@ class SqlStore:
         with self._database.reading() as connection:
             return select_nights(connection, job, most)
 
-    def untold(self, since: str) -> list[Job]:
+    def pending_notifications(self, since: str) -> list[Job]:
         """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
         since_then = jobs.c.finished_at >= since
         with self._database.reading() as connection:

@@ -19,7 +19,7 @@ MADE_WITH: Final = ("model", "model_sha256", "threshold", "runtime")
 
 
 @dataclass(frozen=True)
-class Pair:
+class FilmPair:
     """One film in both reports; copies of a film are no films of their own.
 
     Attributes:
@@ -94,8 +94,8 @@ class Comparison:
     """
 
     made_with: dict[str, tuple[str, str]]
-    pairs: Sequence[Pair]
-    only: Sequence[Pair]
+    pairs: Sequence[FilmPair]
+    only: Sequence[FilmPair]
     copies: tuple[int, int]
     flips: Counter[tuple[str, str]]
     both: Both
@@ -142,7 +142,7 @@ def compare(
     )
 
 
-def match(a: Iterable[Row], b: Iterable[Row]) -> tuple[list[Pair], list[Pair]]:
+def match(a: Iterable[Row], b: Iterable[Row]) -> tuple[list[FilmPair], list[FilmPair]]:
     """Films in both reports, and films in only one.
 
     A film is the same if its bytes are; where a hash is missing, or there twice, if its path is the
@@ -158,11 +158,11 @@ def match(a: Iterable[Row], b: Iterable[Row]) -> tuple[list[Pair], list[Pair]]:
             same = by_path.get(row.film)
             other = same if same and _may_be_same(row, same) else None
         if other is None or other.film in taken:
-            only.append(Pair(row, None))
+            only.append(FilmPair(row, None))
         else:
             taken.add(other.film)
-            pairs.append(Pair(row, other))
-    only += [Pair(None, row) for row in theirs if row.film not in taken]
+            pairs.append(FilmPair(row, other))
+    only += [FilmPair(None, row) for row in theirs if row.film not in taken]
     return pairs, only
 
 
@@ -192,7 +192,7 @@ def _made_with(rows: Iterable[Row], name: str) -> str:
     return ", ".join(sorted(values)) or "none"
 
 
-def _both(pairs: Iterable[Pair]) -> Both:
+def _both(pairs: Iterable[FilmPair]) -> Both:
     scored = [
         (pair, pair.a, pair.b)
         for pair in pairs

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from screening.errors import ReportError
-from screening.files import whole
-from screening.report.comparison.compare import Comparison, Pair
+from screening.files import atomic_directory
+from screening.report.comparison.compare import Comparison, FilmPair
 from screening.report.comparison.paired import Contrast
 from screening.report.intervals import Booleans
 from screening.results import LINE_END, NORMAL, PNEUMONIA, Row, Status, cell
@@ -178,7 +178,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         ReportError: if it holds something already, or cannot be written.
     """
     try:
-        with whole(folder) as aside:
+        with atomic_directory(folder) as aside:
             _write(aside / COMPARISON, _COLUMNS, _lines(comparison))
             changed = [pair for pair in comparison.pairs if pair.is_changed]
             films = map(_film, [*changed, *comparison.only])
@@ -227,7 +227,7 @@ def _figure(name: str, figure: Contrast) -> Sequence[object]:
     return (name, *map(_figure_cell, numbers), figure.n, note)
 
 
-def _film(pair: Pair) -> Sequence[object]:
+def _film(pair: FilmPair) -> Sequence[object]:
     return (
         pair.row.film,
         pair.row.sha256,

@@ -38,7 +38,7 @@ _LEAST: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Point:
+class ChartPoint:
     """A night's figure on the scale on which nights are compared.
 
     Attributes:
@@ -56,15 +56,15 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Between these a night may lie by chance, on the scale of its :class:`Point`."""
+class ControlLimits:
+    """Between these a night may lie by chance, on the scale of its :class:`ChartPoint`."""
 
     low: float
     high: float
 
     @classmethod
     def around(
-        cls, whole: Point, nights: Sequence[Point], error: float, width: float = WIDTH
+        cls, whole: ChartPoint, nights: Sequence[ChartPoint], error: float, width: float = WIDTH
     ) -> Self:
         """For a night with the standard error `error`.
 
@@ -76,17 +76,17 @@ class Limits:
         reach = width * overdispersion(nights) * math.hypot(error, whole.error)
         return cls(whole.at - reach, whole.at + reach)
 
-    def breached_by(self, point: Point) -> bool:
+    def breached_by(self, point: ChartPoint) -> bool:
         """True if chance does not explain it."""
         return self.nearness(point) > 1
 
-    def nearness(self, point: Point) -> float:
+    def nearness(self, point: ChartPoint) -> float:
         """How far it is from the centre; 1 at a limit."""
         middle = (self.low + self.high) / 2
         return abs(point.at - middle) / (self.high - middle)
 
 
-def overdispersion(nights: Sequence[Point]) -> float:
+def overdispersion(nights: Sequence[ChartPoint]) -> float:
     """By how much nights differ, in units of what they would by chance; at least 1.
 
     Each is compared with the next, as in Laney's chart: a change that lasts is one large step, and

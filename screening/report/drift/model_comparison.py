@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from screening.model.drift_baseline import QUANTILES, WARNINGS, Reference, Spread
-from screening.report.drift.control_charts import Limits, Point, ks, psi, share_of
+from screening.model.drift_baseline import QUANTILES, WARNINGS, DriftBaseline, Spread
+from screening.report.drift.control_charts import ChartPoint, ControlLimits, ks, psi, share_of
 from screening.report.drift.night_comparison import (
     ALL,
     FEWEST,
@@ -20,7 +20,7 @@ from screening.report.drift.night_comparison import (
     Drift,
     with_last_nights,
 )
-from screening.report.drift.profile import SCALES, Profile, aligned, merged
+from screening.report.drift.profile import SCALES, NightProfile, aligned, merged
 from screening.results import INPUT_COLUMNS
 
 #: Share of the films by which refusals or a warning must exceed the reference, beside not being
@@ -30,7 +30,7 @@ LARGE: Final = 0.05
 _line = partial(Drift, against=REFERENCE, window=TONIGHT)
 
 
-def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drift]:
+def with_reference(night: NightProfile, reference: DriftBaseline | None) -> Iterator[Drift]:
     """Compare a night with a model's reference.
 
     The share called pneumonia and the scores are shown and are no breach: in a training collection
@@ -45,7 +45,7 @@ def with_reference(night: Profile, reference: Reference | None) -> Iterator[Drif
         yield from _Comparison(night, reference).lines()
 
 
-def _nothing(night: Profile, sentence: str) -> Drift:
+def _nothing(night: NightProfile, sentence: str) -> Drift:
     return _line(measure=ALL, n=night.offered, sentence=sentence)
 
 
@@ -53,8 +53,8 @@ def _nothing(night: Profile, sentence: str) -> Drift:
 class _Comparison:
     """A night, and what its model saw when it was made."""
 
-    night: Profile
-    reference: Reference
+    night: NightProfile
+    reference: DriftBaseline
 
     def lines(self) -> Iterator[Drift]:
         """Rates, scores and typical values, as far as they are known."""
@@ -75,8 +75,8 @@ class _Comparison:
             yield from self._typical(column, reference.inputs[name])
 
     def _rate(self, name: str, k: int, n: int, k0: int, n0: int) -> Iterator[Drift]:
-        point = Point.share(k, n)
-        chance = share_of(Limits.around(Point.share(k0, n0), (), point.error).high)
+        point = ChartPoint.share(k, n)
+        chance = share_of(ControlLimits.around(ChartPoint.share(k0, n0), (), point.error).high)
         high = max(chance, k0 / n0 + LARGE)
         what = f"{NAMES[name]} is {k / n:.3g}; of the model's reference films it was {k0 / n0:.3g}"
         yield _line(
@@ -104,7 +104,7 @@ class _Comparison:
         scale = SCALES["probability"]
         known = Counter(scale.bin(float(p)) for p in reference.probabilities)
         _lowest, (mine, theirs) = aligned(
-            "probability", night, Profile(histograms={"probability": known})
+            "probability", night, NightProfile(histograms={"probability": known})
         )
         if not mine.sum():
             return
@@ -142,7 +142,7 @@ class _Comparison:
 
 
 def control(
-    tonight: Profile, earlier: Sequence[Profile], reference: Reference | None
+    tonight: NightProfile, earlier: Sequence[NightProfile], reference: DriftBaseline | None
 ) -> list[Drift]:
     """Compare a night with the last ones of its site and with its model's reference.
 
@@ -155,9 +155,9 @@ def control(
     return [*with_last_nights(nights), *with_reference(nights[0], reference)]
 
 
-def _together(profiles: Iterable[Profile]) -> Iterator[list[Profile]]:
+def _together(profiles: Iterable[NightProfile]) -> Iterator[list[NightProfile]]:
     """Neighbours that are enough films for a night, but for the last ones."""
-    night: list[Profile] = []
+    night: list[NightProfile] = []
     for profile in profiles:
         night.append(profile)
         if sum(each.offered for each in night) >= FEWEST:

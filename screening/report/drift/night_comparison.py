@@ -14,8 +14,8 @@ from screening.errors import ReportError
 from screening.model.drift_baseline import WARNINGS
 from screening.report.drift.control_charts import (
     WIDTH,
-    Limits,
-    Point,
+    ChartPoint,
+    ControlLimits,
     ks,
     ks_limit,
     overdispersion,
@@ -24,7 +24,7 @@ from screening.report.drift.control_charts import (
     share_of,
     width_for,
 )
-from screening.report.drift.profile import SCALES, Profile, aligned, merged
+from screening.report.drift.profile import SCALES, NightProfile, aligned, merged
 from screening.results import INPUT_COLUMNS, LINE_END, cell, text
 
 DRIFT: Final = "drift.csv"
@@ -172,7 +172,7 @@ TYPICAL: Final = ("domain_distance", *INPUT_COLUMNS.values())
 _PULLED_IN: Final = (0.05, 0.95)
 
 #: A count of films, and how many films it is a count of.
-_Count = Callable[[Profile], tuple[int, int]]
+_Count = Callable[[NightProfile], tuple[int, int]]
 
 
 def _warned(code: str) -> _Count:
@@ -185,13 +185,13 @@ SHARES: Final[Mapping[str, _Count]] = {
     **{code: _warned(code) for code in WARNINGS},
 }
 
-MIXES: Final[Mapping[str, Callable[[Profile], Mapping[str, int]]]] = {
+MIXES: Final[Mapping[str, Callable[[NightProfile], Mapping[str, int]]]] = {
     "views": lambda profile: profile.views,
     "scanners": lambda profile: profile.scanners,
 }
 
 
-def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
+def with_last_nights(nights: Sequence[NightProfile]) -> Iterator[Drift]:
     """Compare the newest night, and the newest three as one, with those before.
 
     Args:
@@ -202,7 +202,7 @@ def with_last_nights(nights: Sequence[Profile]) -> Iterator[Drift]:
         yield from _Comparison(THREE, merged(nights[:_LONG]), _before(nights, _LONG)).lines()
 
 
-def plain_values(profile: Profile) -> dict[str, float]:
+def plain_values(profile: NightProfile) -> dict[str, float]:
     """Rates and typical values of a night that is compared with nothing, by measure."""
     counts = {name: count(profile) for name, count in SHARES.items()}
     rates = {name: k / n for name, (k, n) in counts.items() if n}
@@ -212,7 +212,7 @@ def plain_values(profile: Profile) -> dict[str, float]:
     }
 
 
-def _before(nights: Sequence[Profile], window: int) -> list[Profile]:
+def _before(nights: Sequence[NightProfile], window: int) -> list[NightProfile]:
     before = islice(nights, window, window + BASELINE)
     # The oldest may be what is left of one.
     return [night for night in before if night.offered >= FEWEST]
@@ -223,8 +223,8 @@ class _Comparison:
     """A night, or several as one, and those before."""
 
     window: str
-    night: Profile
-    before: Sequence[Profile]
+    night: NightProfile
+    before: Sequence[NightProfile]
 
     def lines(self) -> Iterator[Drift]:
         """Rates, scores, typical values and mixes, as far as they are known; or why not."""
@@ -249,11 +249,11 @@ class _Comparison:
         n = self.night.offered
         return Drift(measure=ALL, against=NIGHTS, window=self.window, n=n, sentence=sentence)
 
-    def _share(self, name: str, count: _Count, whole: Profile) -> Iterator[Drift]:
+    def _share(self, name: str, count: _Count, whole: NightProfile) -> Iterator[Drift]:
         (k, n), (k0, n0) = count(self.night), count(whole)
         if not n or not n0:
             return
-        point = Point.share(k, n)
+        point = ChartPoint.share(k, n)
         width = RATE_WIDTHS[self.window] if name == POSITIVE_RATE else WIDTH
         limits = self._limits(count, whole, point, width)
         yield self._line(
@@ -265,20 +265,24 @@ class _Comparison:
             limits.breached_by(point),
         )
 
-    def _limits(self, count: _Count, whole: Profile, point: Point, width: float) -> Limits:
-        return Limits.around(Point.share(*count(whole)), self._points(count), point.error, width)
+    def _limits(
+        self, count: _Count, whole: NightProfile, point: ChartPoint, width: float
+    ) -> ControlLimits:
+        return ControlLimits.around(
+            ChartPoint.share(*count(whole)), self._points(count), point.error, width
+        )
 
-    def _points(self, count: _Count) -> list[Point]:
-        return [Point.share(*count(night)) for night in self.before if count(night)[1]]
+    def _points(self, count: _Count) -> list[ChartPoint]:
+        return [ChartPoint.share(*count(night)) for night in self.before if count(night)[1]]
 
-    def _scores(self, whole: Profile) -> Iterator[Drift]:
+    def _scores(self, whole: NightProfile) -> Iterator[Drift]:
         lowest, (night, baseline) = aligned("probability", self.night, whole)
         n, n0 = int(night.sum()), int(baseline.sum())
         if not n or not n0:
             return
         distance, cut = ks(night, baseline)
 
-        def below(profile: Profile) -> tuple[int, int]:
+        def below(profile: NightProfile) -> tuple[int, int]:
             scores = profile.histograms["probability"]
             return sum(scores[at] for at in scores if at <= lowest + cut), profile.scored
 
@@ -289,13 +293,13 @@ class _Comparison:
         limit = psi_limit(n, n0, bins, spread)
         yield self._line("psi", index, None, (None, limit), n, index > limit)
 
-    def _typical(self, name: str, whole: Profile) -> Iterator[Drift]:
+    def _typical(self, name: str, whole: NightProfile) -> Iterator[Drift]:
         pulled = _PulledIn.of(name, whole)
         point = pulled and pulled.mean(self.night)
         if not pulled or not point:
             return
         nights = [mean for night in self.before if (mean := pulled.mean(night))]
-        limits = Limits.around(pulled.whole, nights, point.error)
+        limits = ControlLimits.around(pulled.whole, nights, point.error)
         value, expected, low, high = map(
             SCALES[name].value, (point.at, pulled.whole.at, limits.low, limits.high)
         )
@@ -303,7 +307,7 @@ class _Comparison:
         yield self._line(name, value, expected, (low, high), n, limits.breached_by(point))
 
     def _mix(
-        self, name: str, mix: Callable[[Profile], Mapping[str, int]], whole: Profile
+        self, name: str, mix: Callable[[NightProfile], Mapping[str, int]], whole: NightProfile
     ) -> Iterator[Drift]:
         """The class whose share has moved most; the more there are, the further one may by chance."""
         classes = sorted({*mix(self.night), *mix(whole)})
@@ -312,11 +316,11 @@ class _Comparison:
         width = width_for(len(classes))
 
         def moved(which: str) -> tuple[tuple[float, float], Drift]:
-            def count(profile: Profile) -> tuple[int, int]:
+            def count(profile: NightProfile) -> tuple[int, int]:
                 return mix(profile).get(which, 0), profile.offered
 
             (k, n), (k0, n0) = count(self.night), count(whole)
-            point = Point.share(k, n)
+            point = ChartPoint.share(k, n)
             limits = self._limits(count, whole, point, width)
             ends = (share_of(limits.low), share_of(limits.high))
             line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
@@ -365,10 +369,10 @@ class _PulledIn:
     low: int
     high: int
     sd: float
-    whole: Point
+    whole: ChartPoint
 
     @classmethod
-    def of(cls, name: str, baseline: Profile) -> "_PulledIn | None":
+    def of(cls, name: str, baseline: NightProfile) -> "_PulledIn | None":
         """As a baseline has it; None if it does not know the measure."""
         lowest, (films,) = aligned(name, baseline)
         if not films.sum():
@@ -379,16 +383,16 @@ class _PulledIn:
         middles = scale.middle(np.clip(np.arange(lowest, lowest + len(films)), low, high))
         mean = float(np.average(middles, weights=films))
         sd = max(scale.width, float(np.sqrt(np.average((middles - mean) ** 2, weights=films))))
-        return cls(name, low, high, sd, Point(mean, sd / float(np.sqrt(films.sum()))))
+        return cls(name, low, high, sd, ChartPoint(mean, sd / float(np.sqrt(films.sum()))))
 
-    def mean(self, profile: Profile) -> Point | None:
+    def mean(self, profile: NightProfile) -> ChartPoint | None:
         """Of a night; None if it does not know the measure."""
         lowest, (films,) = aligned(self.name, profile)
         if not films.sum():
             return None
         bins = np.clip(np.arange(lowest, lowest + len(films)), self.low - 1, self.high + 1)
         mean = float(np.average(SCALES[self.name].middle(bins), weights=films))
-        return Point(mean, self.sd / float(np.sqrt(films.sum())))
+        return ChartPoint(mean, self.sd / float(np.sqrt(films.sum())))
 
 
 def _sentence(

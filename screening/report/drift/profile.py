@@ -87,7 +87,7 @@ SCALES: Final = {
 
 
 @dataclass(frozen=True)
-class Profile:
+class NightProfile:
     """Counts of a night's films, or of several nights'. Duplicates are left out.
 
     Attributes:
@@ -199,9 +199,9 @@ class Profile:
             raise ReportError(f"{path} is damaged: {error}") from error
 
 
-def merged(profiles: Sequence[Profile]) -> Profile:
+def merged(profiles: Sequence[NightProfile]) -> NightProfile:
     """Nights as if they were one; of none, an empty one. The model is that of the first."""
-    return Profile(
+    return NightProfile(
         at=max((profile.at for profile in profiles), default=""),
         model_sha256=next((each.model_sha256 for each in profiles if each.model_sha256), ""),
         called=sum(profile.called for profile in profiles),
@@ -219,7 +219,9 @@ def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:
     return total
 
 
-def aligned(measure: str, *profiles: Profile) -> tuple[int, tuple[npt.NDArray[np.float64], ...]]:
+def aligned(
+    measure: str, *profiles: NightProfile
+) -> tuple[int, tuple[npt.NDArray[np.float64], ...]]:
     """Histograms of a measure over the same bins: the lowest bin, and of each profile the counts.
 
     Each has the shape (bins,); at least one bin.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from screening.errors import ReportError
-from screening.model.drift_baseline import Reference
+from screening.model.drift_baseline import DriftBaseline
 from screening.report.drift.model_comparison import control
 from screening.report.drift.night_comparison import (
     COLUMNS,
@@ -19,14 +19,14 @@ from screening.report.drift.night_comparison import (
     cells,
     plain_values,
 )
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.results import LINE_END, cell
 
 _COLUMNS: Final = ("report", "at", *COLUMNS)
 
 
 @dataclass(frozen=True)
-class Night:
+class NightResult:
     """A report among others.
 
     Attributes:
@@ -36,7 +36,7 @@ class Night:
     """
 
     name: str
-    profile: Profile
+    profile: NightProfile
     lines: Sequence[Drift]
     values: dict[str, float]
 
@@ -55,7 +55,7 @@ class Night:
         return next(own, None)
 
 
-def series(reports: Iterable[Path], reference: Reference | None = None) -> list[Night]:
+def series(reports: Iterable[Path], reference: DriftBaseline | None = None) -> list[NightResult]:
     """Nights by the time of their last film, whatever order their reports are given in.
 
     A report that is given twice is one night.
@@ -66,19 +66,19 @@ def series(reports: Iterable[Path], reference: Reference | None = None) -> list[
     Raises:
         ReportError: if one is no report, or if they are not of one model.
     """
-    profiles = {path.resolve(): Profile.read(path) for path in reports}
+    profiles = {path.resolve(): NightProfile.read(path) for path in reports}
     ordered = sorted(profiles.items(), key=lambda pair: (pair[1].at, pair[0]))
     _refuse_two_models(ordered)
-    nights: list[Night] = []
+    nights: list[NightResult] = []
     for path, profile in ordered:
         lines = control(profile, [night.profile for night in nights], reference)
         if reference is None:
             lines = [line for line in lines if line.against == NIGHTS]
-        nights.append(Night(path.name, profile, lines, plain_values(profile)))
+        nights.append(NightResult(path.name, profile, lines, plain_values(profile)))
     return nights
 
 
-def write_series(folder: Path, nights: Iterable[Night]) -> None:
+def write_series(folder: Path, nights: Iterable[NightResult]) -> None:
     """Write ``drift.csv``: the lines of each night, with its report and its time before them."""
     with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
@@ -88,7 +88,7 @@ def write_series(folder: Path, nights: Iterable[Night]) -> None:
             writer.writerows([*about, *cells(line)] for line in night.lines)
 
 
-def _refuse_two_models(ordered: Sequence[tuple[Path, Profile]]) -> None:
+def _refuse_two_models(ordered: Sequence[tuple[Path, NightProfile]]) -> None:
     first: dict[str, Path] = {}
     for path, profile in ordered:
         if profile.model_sha256:

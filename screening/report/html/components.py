@@ -12,7 +12,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from screening.files import printable
+from screening.files import display_name
 from screening.report.operating_points import CHOSEN, STEP
 
 #: Where there is no value.
@@ -24,7 +24,7 @@ _LONGEST: Final = 160
 
 def shown(text: str, longest: int = _LONGEST) -> str:
     """Text from outside: nothing invisible, and what is too long is cut in its middle."""
-    text = printable(text)
+    text = display_name(text)
     if len(text) <= longest:
         return text
     return f"{text[: longest // 2]}\N{HORIZONTAL ELLIPSIS}{text[-(longest // 2) :]}"

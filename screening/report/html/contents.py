@@ -10,8 +10,8 @@ from typing import Final
 from screening.audit import EVALUATES, Event
 from screening.report.drift.night_comparison import Drift
 from screening.report.metrics import Scored
-from screening.report.operating_points import Point
-from screening.report.summary import Line
+from screening.report.operating_points import ThresholdRow
+from screening.report.summary import SummaryLine
 from screening.results import NORMAL, PNEUMONIA, Row, Status
 
 _CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
@@ -32,8 +32,8 @@ class Contents:
     """
 
     rows: Sequence[Row]
-    lines: Sequence[Line] = ()
-    points: Sequence[Point] = ()
+    lines: Sequence[SummaryLine] = ()
+    points: Sequence[ThresholdRow] = ()
     scored: Scored | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     label_problems: Mapping[str, int] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from screening.report.drift.night_comparison import (
     MIXES,
     NAMES,
 )
-from screening.report.drift.series import Night
+from screening.report.drift.series import NightResult
 from screening.report.html.components import BLUE, GREY, VERMILION, drawn, render
 
 PAGE: Final = "drift.html"
@@ -28,7 +28,7 @@ PAGE: Final = "drift.html"
 _MARKED: Final = 60
 
 
-def write_page(folder: Path, nights: Sequence[Night]) -> None:
+def write_page(folder: Path, nights: Sequence[NightResult]) -> None:
     """Write ``drift.html`` into `folder`: one file, with all its pictures in it.
 
     Args:
@@ -56,13 +56,13 @@ def write_page(folder: Path, nights: Sequence[Night]) -> None:
     (folder / PAGE).write_text(page, encoding="utf-8")
 
 
-def _value(night: Night, measure: str) -> float | None:
+def _value(night: NightResult, measure: str) -> float | None:
     """As it was compared, or by itself where there was nothing to compare with."""
     line = night.line(measure)
     return night.values.get(measure) if line is None else line.value
 
 
-def _draw(path: Path, measure: str, nights: Sequence[Night]) -> bool:
+def _draw(path: Path, measure: str, nights: Sequence[NightResult]) -> bool:
     """A control chart; False if no night knows the measure."""
     values = _floats(_value(night, measure) for night in nights)
     if np.isnan(values).all():
@@ -99,7 +99,7 @@ def _title(measure: str) -> str:
     return name[0].upper() + name[1:] + moved
 
 
-def _dates(axes: Axes, nights: Sequence[Night]) -> None:
+def _dates(axes: Axes, nights: Sequence[NightResult]) -> None:
     axes.set_xlim(-0.5, len(nights) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     days = [_day(night) for night in nights]
@@ -108,12 +108,12 @@ def _dates(axes: Axes, nights: Sequence[Night]) -> None:
     )
 
 
-def _day(night: Night) -> str:
+def _day(night: NightResult) -> str:
     at = night.profile.at
     return f"{datetime.fromisoformat(at):%d %b}" if at else "?"
 
 
-def _described(measure: str, nights: Sequence[Night]) -> str:
+def _described(measure: str, nights: Sequence[NightResult]) -> str:
     """What a chart shows, for those who do not see it."""
     known = [value for night in nights if (value := _value(night, measure)) is not None]
     beyond = [

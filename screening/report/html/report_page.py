@@ -87,7 +87,7 @@ def columns() -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Lungs:
+class LungSection:
     """The lungs on the films of a night.
 
     Attributes:
@@ -103,13 +103,13 @@ class Lungs:
     warnings: Sequence[tuple[str, str, int]]
 
 
-def lungs_of(contents: Contents) -> Lungs | None:
+def lungs_of(contents: Contents) -> LungSection | None:
     """The lungs of the films of a report; None if no film was searched for lungs."""
     films = sum(row.lung_area is not None for row in contents.rows)
     if not films:
         return None
     shares = [row.lung_evidence for row in contents.called if row.lung_evidence is not None]
-    return Lungs(
+    return LungSection(
         films=films,
         evidence=median(shares) if shares else None,
         called=len(shares),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from screening.report.html.components import DASH, between, count, number, shown
 from screening.report.intervals import NOTES, Figure
 from screening.report.metrics import Unit
-from screening.report.summary import ALL, Line
+from screening.report.summary import ALL, SummaryLine
 
 #: Metrics in the order of the page, as people call them.
 METRICS: Final = {
@@ -64,7 +64,7 @@ class Subsets:
     left_out: int
 
 
-def performance_table(lines: Sequence[Line]) -> dict[str, Any]:
+def performance_table(lines: Sequence[SummaryLine]) -> dict[str, Any]:
     """Metrics of films, and of patients and studies where they are known.
 
     Returns:
@@ -88,7 +88,7 @@ def performance_table(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def subset_tables(lines: Sequence[Line]) -> list[Subsets]:
+def subset_tables(lines: Sequence[SummaryLine]) -> list[Subsets]:
     """A table for each kind of subset, the largest subsets first."""
     found: dict[str, dict[str, dict[str, Figure]]] = {}
     for line in lines:
@@ -98,7 +98,7 @@ def subset_tables(lines: Sequence[Line]) -> list[Subsets]:
     return [_subsets(_KINDS[kind], found[kind]) for kind in _KINDS if kind in found]
 
 
-def too_many(lines: Sequence[Line]) -> list[str]:
+def too_many(lines: Sequence[SummaryLine]) -> list[str]:
     """Sentences on kinds of which there are too many subsets for the summary."""
     figures = {line.metric: line.figure for line in lines}
     return [

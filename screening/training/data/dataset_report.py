@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from screening.results import CLASSES
 from screening.training.data.dataset import Collection, labels_of
-from screening.training.data.duplicates import Duplicates, Pair
+from screening.training.data.duplicates import DuplicatePair, Duplicates
 from screening.training.data.manifest import RELIABLE, LabelledFilm
 from screening.training.data.split import LEFT_OUT, Sides
 
@@ -32,7 +32,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Betrayal:
+class ClassLeak:
     """How well one number about a file tells the classes apart by itself.
 
     Attributes:
@@ -80,7 +80,7 @@ class Stratum:
 
 
 @dataclass(frozen=True)
-class Census:
+class DatasetReport:
     """What the data report says.
 
     Patients are counted as the data name them: copies of one film under two patients are two here,
@@ -124,7 +124,7 @@ class Census:
     exact: tuple[Twins, ...]
     near: tuple[Twins, ...]
     sizes: dict[str, dict[str, dict[str, float]]]
-    betrayals: dict[str, Betrayal]
+    betrayals: dict[str, ClassLeak]
     kinds: dict[str, dict[str, int]]
     same_names: int
     unreadable: tuple[dict[str, str], ...]
@@ -139,7 +139,7 @@ class Census:
         return {**asdict(self), "warnings": list(self.warnings)}
 
 
-def take_census(collection: Collection, sides: Sides, duplicates: Duplicates) -> Census:
+def describe_dataset(collection: Collection, sides: Sides, duplicates: Duplicates) -> DatasetReport:
     """Count the films, before anything is fitted.
 
     Args:
@@ -155,7 +155,7 @@ def take_census(collection: Collection, sides: Sides, duplicates: Duplicates) ->
     for film in films:
         by_patient.setdefault(film.patient, []).append(film)
     names = Counter(PurePosixPath(film.name).name for film in films)
-    return Census(
+    return DatasetReport(
         films=len(films),
         patients=len(by_patient),
         sides={name: _by_class(films, side_of, name) for name, side in named.items() if side},
@@ -240,7 +240,7 @@ def _histogram(numbers: Iterable[int]) -> dict[str, int]:
     }
 
 
-def _twins(pair: Pair, films: list[LabelledFilm], side_of: dict[str, str]) -> Twins:
+def _twins(pair: DuplicatePair, films: list[LabelledFilm], side_of: dict[str, str]) -> Twins:
     one, other = films[pair.first], films[pair.second]
     return Twins(
         films=(one.name, other.name),
@@ -277,13 +277,13 @@ def _sizes(collection: Collection) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _betrayals(collection: Collection) -> dict[str, Betrayal]:
+def _betrayals(collection: Collection) -> dict[str, ClassLeak]:
     labels = labels_of(collection.films)
     found = {}
     for what, values in _measures(collection).items():
         auroc = float(roc_auc_score(labels, values))
         higher = "" if auroc == 0.5 else CLASSES[int(auroc > 0.5)]
-        found[what] = Betrayal(round(max(auroc, 1 - auroc), 4), higher)
+        found[what] = ClassLeak(round(max(auroc, 1 - auroc), 4), higher)
     return found
 
 
@@ -296,7 +296,7 @@ def _kinds(collection: Collection) -> dict[str, dict[str, int]]:
     return {kind: {finding: counts[kind, finding] for finding in CLASSES} for kind in kinds}
 
 
-def _warnings(census: Census) -> Iterable[str]:
+def _warnings(census: DatasetReport) -> Iterable[str]:
     twins = (*census.exact, *census.near)
     if leaks := sum(not pair.same_side for pair in twins):
         yield (
@@ -337,7 +337,7 @@ def _warnings(census: Census) -> Iterable[str]:
         yield f"{_count(len(census.unreadable), 'film')} left out, which cannot be read."
 
 
-def _source_warnings(census: Census) -> Iterable[str]:
+def _source_warnings(census: DatasetReport) -> Iterable[str]:
     for source, finding in census.one_class.items():
         yield (
             f"Source {source} has {finding} films only: the model may learn the source instead of "

@@ -47,7 +47,7 @@ _LEAST_COVER: Final = 0.7
 
 
 @dataclass(frozen=True, order=True)
-class Pair:
+class DuplicatePair:
     """Two films that are one, by index; `first` < `second`.
 
     Attributes:
@@ -68,8 +68,8 @@ class Duplicates:
         near: other bytes, but the same film; of exact copies only the first one is compared.
     """
 
-    exact: tuple[Pair, ...] = ()
-    near: tuple[Pair, ...] = ()
+    exact: tuple[DuplicatePair, ...] = ()
+    near: tuple[DuplicatePair, ...] = ()
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -90,7 +90,7 @@ def find_duplicates(greys: npt.NDArray[np.uint8], sha256: Sequence[str]) -> Dupl
     """
     first_with: dict[str, int] = {}
     exact = [
-        Pair(first_with[digest], index)
+        DuplicatePair(first_with[digest], index)
         for index, digest in enumerate(sha256)
         if first_with.setdefault(digest, index) != index
     ]
@@ -99,7 +99,9 @@ def find_duplicates(greys: npt.NDArray[np.uint8], sha256: Sequence[str]) -> Dupl
     return Duplicates(tuple(exact), tuple(sorted(near)))
 
 
-def _near(own: _Indices, details: npt.NDArray[np.float16], outlines: _Floats) -> Iterator[Pair]:
+def _near(
+    own: _Indices, details: npt.NDArray[np.float16], outlines: _Floats
+) -> Iterator[DuplicatePair]:
     candidates = _candidates(outlines)
     for start in range(0, len(candidates), _CHUNK):
         chunk = candidates[start : start + _CHUNK]
@@ -108,7 +110,7 @@ def _near(own: _Indices, details: npt.NDArray[np.float16], outlines: _Floats) ->
         likeness = _aligned(one[likely], other[likely])
         for (first, second), value in zip(chunk[likely], likeness, strict=True):
             if value >= NEAR:
-                yield Pair(int(own[first]), int(own[second]), round(float(value), 4))
+                yield DuplicatePair(int(own[first]), int(own[second]), round(float(value), 4))
 
 
 def _structures(

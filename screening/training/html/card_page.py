@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from screening.model.card import Card
-from screening.model.drift_baseline import INPUTS, Reference
+from screening.model.drift_baseline import INPUTS, DriftBaseline
 from screening.report.html.components import DASH, between, count, number, point_rows, render
 from screening.report.operating_points import CHOSEN
 from screening.results import CLASSES
@@ -219,7 +219,7 @@ def _gate(card: Card) -> dict[str, Any] | None:
     }
 
 
-def _reference(reference: Reference) -> dict[str, Any]:
+def _reference(reference: DriftBaseline) -> dict[str, Any]:
     return {
         "n": count(reference.n),
         "facts": [

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from screening.report.html.components import BLUE, DASH, ORANGE, drawable, drawn, render
 from screening.results import CLASSES
 from screening.training.data.dataset import Bytes, Collection
-from screening.training.data.dataset_report import BETRAYED, TELLING, Census, Twins
+from screening.training.data.dataset_report import BETRAYED, TELLING, DatasetReport, Twins
 from screening.training.data.duplicates import NEAR, Duplicates
 from screening.training.data.manifest import RELIABLE
 
@@ -30,8 +30,8 @@ _SAMPLES: Final = 12
 _ACROSS: Final = 6
 
 
-def draw_census(
-    folder: Path, census: Census, collection: Collection, duplicates: Duplicates, seed: int
+def draw_dataset_figures(
+    folder: Path, census: DatasetReport, collection: Collection, duplicates: Duplicates, seed: int
 ) -> None:
     """Write ``data_classes.png`` and ``data_films.png``, and ``data_near_duplicates.png`` if any.
 
@@ -45,7 +45,7 @@ def draw_census(
         _draw_near(folder / NEAR_FIGURE, collection, duplicates)
 
 
-def _draw_classes(path: Path, census: Census) -> None:
+def _draw_classes(path: Path, census: DatasetReport) -> None:
     names = list(census.sides)
     films = {
         finding: np.array([census.sides[name][finding]["films"] for name in names])
@@ -129,9 +129,9 @@ _LINES: Final = 50
 Rows = list[list[str]]
 
 
-def write_census(
+def write_dataset_report(
     model: Path,
-    census: Census,
+    census: DatasetReport,
     collection: Collection,
     duplicates: Duplicates,
     protocol: str,
@@ -147,7 +147,7 @@ def write_census(
     folder = model / FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     (model / DATA).write_text(json.dumps(census.as_dict(), indent=1) + "\n", encoding="utf-8")
-    draw_census(folder, census, collection, duplicates, seed)
+    draw_dataset_figures(folder, census, collection, duplicates, seed)
     page = render(
         "data.html.j2",
         "screening.training.html",
@@ -186,7 +186,7 @@ def write_census(
     (model / PAGE).write_text(page, encoding="utf-8", errors="replace")
 
 
-def _sides(census: Census) -> Rows:
+def _sides(census: DatasetReport) -> Rows:
     rows = []
     for name, counts in census.sides.items():
         films = sum(count["films"] for count in counts.values())
@@ -201,7 +201,7 @@ def _sides(census: Census) -> Rows:
     return rows
 
 
-def _strata(census: Census) -> Rows:
+def _strata(census: DatasetReport) -> Rows:
     """A row for each source and view; none where there is one source, and nothing is known of it."""
     known = any(stratum.view or stratum.weak for stratum in census.strata)
     if len(census.strata) == 1 and not known:
@@ -217,7 +217,7 @@ def _strata(census: Census) -> Rows:
     ]
 
 
-def _alone(census: Census) -> Rows:
+def _alone(census: DatasetReport) -> Rows:
     """How well the source, and the view within a source, tell the classes apart by themselves."""
     rows = [[f"View, {source}", f"{auroc:.3f}"] for source, auroc in census.view_auroc.items()]
     if len({stratum.source for stratum in census.strata}) > 1:
@@ -225,7 +225,7 @@ def _alone(census: Census) -> Rows:
     return rows
 
 
-def _sizes(census: Census) -> Rows:
+def _sizes(census: DatasetReport) -> Rows:
     first = census.sizes[CLASSES[0]]
     return [
         [f"{what.capitalize()}, {finding}", *map(_number, census.sizes[finding][what].values())]

@@ -23,7 +23,7 @@ from screening.report.html.performance_figures import (
 from screening.report.intervals import Figure
 from screening.results import CLASSES
 from screening.training.html.card_sections import TESTS
-from screening.training.scored_split import TEST, TRAINING, VALIDATION, Evaluated, number
+from screening.training.scored_split import TEST, TRAINING, VALIDATION, ScoredSplit, number
 
 # Dashes and markers tell apart what colours do not on paper.
 _SIDES: Final[dict[str, dict[str, Any]]] = {
@@ -69,7 +69,7 @@ def draw_learning(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
 
 
 def draw_performance(
-    folder: Path, sides: Sequence[Evaluated], threshold: float, metrics: Mapping[str, Any]
+    folder: Path, sides: Sequence[ScoredSplit], threshold: float, metrics: Mapping[str, Any]
 ) -> None:
     """Curves over all thresholds, and what happens at the chosen one.
 
@@ -79,7 +79,7 @@ def draw_performance(
     Args:
         sides: validation, and test where there is one; each with films of both classes.
         threshold: from which calibrated probability on a film is called pneumonia.
-        metrics: by name of the side what :meth:`Evaluated.metrics` gives.
+        metrics: by name of the side what :meth:`ScoredSplit.metrics` gives.
     """
     drawn_sides = [_side(side, metrics[side.name]) for side in sides]
     draw_roc(folder / "roc.png", drawn_sides)
@@ -193,7 +193,7 @@ def _with_interval(
         axes.plot([figure["ci_low"], figure["ci_high"]], [row, row], color=color, zorder=1)
 
 
-def _side(side: Evaluated, metrics: Mapping[str, Any]) -> Side:
+def _side(side: ScoredSplit, metrics: Mapping[str, Any]) -> Side:
     figures = {name: Figure(**value) for name, value in metrics.items() if "ci_low" in value}
     return Side(side.name, side.scored(), figures, _SIDES[side.name])
 
@@ -264,7 +264,7 @@ class Mistakes:
         return self.missed + self.false_alarms
 
 
-def worst_mistakes(side: Evaluated, each: int = _EACH) -> Mistakes:
+def worst_mistakes(side: ScoredSplit, each: int = _EACH) -> Mistakes:
     """At most `each` mistakes of both kinds; of equally bad ones the first by film."""
     missed = np.flatnonzero(side.positive & ~side.called)
     alarms = np.flatnonzero(~side.positive & side.called)
@@ -277,7 +277,7 @@ def worst_mistakes(side: Evaluated, each: int = _EACH) -> Mistakes:
 
 def draw_mistakes(
     folder: Path,
-    side: Evaluated,
+    side: ScoredSplit,
     mistakes: Mistakes,
     greys: Sequence[npt.ArrayLike],
     overlays: Sequence[npt.ArrayLike] | None = None,
@@ -317,7 +317,7 @@ def draw_mistakes(
                 empty.set_axis_off()
 
 
-def _caption(side: Evaluated, index: int) -> str:
+def _caption(side: ScoredSplit, index: int) -> str:
     name = side.films[index].name.rpartition("/")[2]
     return f"P = {side.probabilities[index]:.3f}\n{drawable(name, _NAME)}"
 

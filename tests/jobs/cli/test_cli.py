@@ -227,4 +227,4 @@ def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
 def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, queue, films, code):
     store.add(make_job(folder=films))
     store.finish(store.claim("another-host:1:1", 60), code, "as the worker saw it")
-    assert bootstrap.work_off(queue, bootstrap.Shift(drain=True), "job-1") == code
+    assert bootstrap.run_single_job(queue, bootstrap.WorkerConfig(drain=True), "job-1") == code

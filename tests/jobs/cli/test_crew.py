@@ -12,7 +12,7 @@ import pytest
 
 from command import screening
 from jobs import exit_codes
-from jobs.cli.supervisor import Crew
+from jobs.cli.supervisor import Supervisor
 
 #: Seconds for what takes a moment.
 PATIENCE = 60
@@ -142,7 +142,7 @@ def quiet_signals():
     [((0, 0), 0), ((0, 3), 3), ((3, 1), 1), ((1, 4), 4), ((4, 130), 130)],
 )
 def test_the_most_severe_exit_code_is_that_of_the_crew(codes, code):
-    assert Crew(2, lambda number: codes[number], lasting=True).run() == code
+    assert Supervisor(2, lambda number: codes[number], lasting=True).run() == code
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

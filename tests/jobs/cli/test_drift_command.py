@@ -6,7 +6,7 @@ from command import screening
 from exports.bundle import SHIPPED, Bundle
 from jobs import exit_codes
 from queue_makers import empty_bundle, table
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 
 
 def report(folder, day, **changes):
@@ -20,7 +20,7 @@ def report(folder, day, **changes):
     }
     place = folder / f"night-{day}"
     place.mkdir()
-    Profile(**given | changes).write(place)
+    NightProfile(**given | changes).write(place)
     return place
 
 

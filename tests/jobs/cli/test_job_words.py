@@ -13,7 +13,7 @@ from jobs.cli import job_view
 from jobs.cli.job_view import Listed, Tail, lines, table
 from jobs.queue.jobs import State
 from queue_makers import make_job
-from screening.files import printable
+from screening.files import display_name
 
 NOW = 1_000_000.0
 
@@ -72,7 +72,7 @@ def test_a_long_text_is_shortened_at_its_front(text, width):
 
 @given(st.text())
 def test_what_is_printed_does_nothing_to_a_terminal(text):
-    assert printable(text).isprintable()
+    assert display_name(text).isprintable()
 
 
 @pytest.mark.parametrize(

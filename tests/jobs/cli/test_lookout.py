@@ -14,7 +14,7 @@ from rich.console import Console
 
 from command import screening
 from jobs import exit_codes
-from jobs.cli.watch_jobs import JsonLines, Lines, LiveTable, Lookout, display_on, keep_watch, table
+from jobs.cli.watch_jobs import JobMonitor, JsonLines, Lines, LiveTable, display_on, table, watch
 from jobs.queue.jobs import State
 from queue_makers import found, make_job, scored_row
 from screening.results import Row, Status
@@ -73,7 +73,7 @@ def watched(store, clock):
 
     def seen(*steps, names=(), display=None):
         witness = display or Witnessed()
-        keep_watch(Lookout(store, names, clock), witness, 2.0, Night(clock, *steps))
+        watch(JobMonitor(store, names, clock), witness, 2.0, Night(clock, *steps))
         return witness.looks if display is None else None
 
     return seen
@@ -195,7 +195,7 @@ def test_the_table_of_open_jobs_has_a_bar_or_says_why_not(running, store, commit
     store.add(make_job("20261122-213005-9f3c2a", not_before=4e9, message="long " * 40))
     commits(0, 1, 2, 3)()
     console = terminal()
-    console.print(table(Lookout(store, [], clock).look()))
+    console.print(table(JobMonitor(store, [], clock).look()))
     header, first, second = console.file.getvalue().splitlines()
     assert all(cell_len(line) <= 80 for line in (header, first, second))
     assert "━" in first

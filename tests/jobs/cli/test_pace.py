@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.cli.watch_jobs import Pace, seconds_left
+from jobs.cli.watch_jobs import Throughput, seconds_left
 from queue_makers import FakeClock
 
 
 def rates(clock, looks, **settings):
     """What a pace says after each of (seconds since the look before, films done)."""
-    pace = Pace(clock, **settings)
+    pace = Throughput(clock, **settings)
     said = []
     for seconds, done in looks:
         clock.seconds += seconds

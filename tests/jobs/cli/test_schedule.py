@@ -7,7 +7,7 @@ import pytest
 from command import screening
 from jobs import exit_codes
 from jobs.queue.sql.database import open_database
-from jobs.queue.sql.schedules import SqlAgenda
+from jobs.queue.sql.schedules import SqlScheduleStore
 from queue_makers import FakeClock, make_job, make_schedule, opened_store
 
 NIGHTLY = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--name", "nightly")
@@ -16,7 +16,7 @@ NIGHTLY = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--name", "nightly")
 @pytest.fixture
 def agenda(queue):
     database = open_database(queue)
-    yield SqlAgenda(database)
+    yield SqlScheduleStore(database)
     database.close()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.queue.sql.database import open_database
-from jobs.queue.sql.schedules import SqlAgenda
+from jobs.queue.sql.schedules import SqlScheduleStore
 from queue_makers import empty_bundle
 
 
@@ -14,7 +14,7 @@ def open_agenda(tmp_path, store):
 
     def opener():
         opened.append(open_database(tmp_path / "queue.sqlite"))
-        return SqlAgenda(opened[-1])
+        return SqlScheduleStore(opened[-1])
 
     yield opener
     for database in opened:

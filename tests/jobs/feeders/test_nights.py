@@ -11,7 +11,7 @@ from exports.bundle import seal
 from jobs.errors import QueueUnavailable
 from jobs.queue.jobs import State
 from jobs.queue.schedules import Schedule, Times
-from jobs.sources.scheduled import Nights
+from jobs.sources.scheduled import ScheduleSource
 from jobs.worker.worker import work
 from queue_makers import FakeClock, empty_bundle, make_schedule, make_tools
 
@@ -79,7 +79,7 @@ def plan(agenda, bundle, tmp_path, clock):
 
 @pytest.fixture
 def nights(agenda, clock):
-    return Nights(agenda, clock)
+    return ScheduleSource(agenda, clock)
 
 
 @pytest.mark.parametrize("line", TABLE.splitlines()[2:])
@@ -89,7 +89,7 @@ def test_a_worker_that_looks_every_few_minutes_fires_at_the_times_of_the_table(
     cron, tz, begin, end = (cell.strip(" `") for cell in line.split("|")[1:5])
     clock.seconds = seconds(tz, begin)
     planned = plan(cron=cron, tz=tz, catch_up=0)
-    nights = Nights(agenda, clock)
+    nights = ScheduleSource(agenda, clock)
     while clock() < seconds(tz, end):
         clock.seconds += 7 * 60 + 3
         nights.feed()
@@ -106,8 +106,8 @@ def test_after_three_nights_off_the_newest_folders_are_queued_and_the_others_log
     plan(folder="/pacs/{yesterday}/{date:%d}", catch_up=catch_up)
     clock.seconds = seconds(BERLIN, BACK)
     with capture_logs() as logs:
-        Nights(agenda, clock).feed()
-        Nights(agenda, clock).feed()
+        ScheduleSource(agenda, clock).feed()
+        ScheduleSource(agenda, clock).feed()
     assert folders(store) == [f"/pacs/2026-10-{int(day) - 1}/{day}" for day in queued]
     assert len(agenda.firings("nightly")) == 3
     skipped = [line["number"] for line in logs if line["event"] == "firings_skipped"]
@@ -119,7 +119,7 @@ def test_the_day_of_a_folder_is_that_of_the_schedules_zone(agenda, store, plan, 
     # At half past midnight in Auckland it is still the day before in Berlin.
     plan(cron="30 0 * * *", tz="Pacific/Auckland", folder="/pacs/{date}/{yesterday}")
     clock.seconds = seconds("Pacific/Auckland", "2026-10-24T08:00")
-    Nights(agenda, clock).feed()
+    ScheduleSource(agenda, clock).feed()
     assert folders(store) == ["/pacs/2026-10-24/2026-10-23"]
 
 
@@ -137,10 +137,10 @@ def test_nights_that_were_missed_run_one_after_the_other(nights, store, plan, cl
 def test_two_workers_and_a_restart_fire_once(open_agenda, store, plan, clock):
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
-    workers = [Nights(open_agenda(), clock) for _ in range(3)]
+    workers = [ScheduleSource(open_agenda(), clock) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(Nights.feed, workers))
-    Nights(open_agenda(), clock).feed()
+        list(pool.map(ScheduleSource.feed, workers))
+    ScheduleSource(open_agenda(), clock).feed()
     assert folders(store) == ["/pacs/2026-10-24"]
 
 
@@ -162,7 +162,7 @@ def test_an_answer_that_is_lost_costs_and_doubles_nothing(agenda, store, plan, c
 
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
-    nights = Nights(Deaf(), clock)
+    nights = ScheduleSource(Deaf(), clock)
     for _ in range(3):
         nights.feed()
         clock.seconds += 61

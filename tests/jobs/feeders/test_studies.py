@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 import jobs.sources.watched_folder as module
 from exports.bundle import seal
 from jobs.queue.jobs import Options
-from jobs.sources.submission import Request
-from jobs.sources.watched_folder import Studies
+from jobs.sources.submission import JobRequest
+from jobs.sources.watched_folder import StudySource
 from queue_makers import FakeClock
 
 
@@ -38,13 +38,13 @@ def watch(ward, open_agenda, bundle, tmp_path, clock):
 
     def watched(**options):
         known = {"key": tmp_path / "patient.key", "settle": 5.0}
-        request = Request(
+        request = JobRequest(
             folder=ward,
             model=bundle.path,
             options=Options(**known | options),
             reports=tmp_path / "reports",
         )
-        return Studies(ward, request, open_agenda(), clock)
+        return StudySource(ward, request, open_agenda(), clock)
 
     return watched
 
@@ -118,7 +118,7 @@ def test_a_restart_and_a_second_watcher_queue_nothing_twice(watch, store, ward, 
     clock.seconds += 10
     watchers = [watch() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(Studies.feed, watchers))
+        list(pool.map(StudySource.feed, watchers))
     for watcher in [*watchers, watch()]:
         # Who was second looks once more.
         assert fed(watcher, after=1, clock=clock) == []

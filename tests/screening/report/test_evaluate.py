@@ -6,7 +6,7 @@ import pytest
 
 from screening.audit import AUDIT, KEYED, Event, read_audit
 from screening.errors import KeyFileError, LabelsError, ReportError
-from screening.inference.report_images import Gallery, place_of
+from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
 from screening.report.evaluate import evaluate
 from screening.report.labels import Labels, Policy
@@ -115,7 +115,7 @@ def test_the_report_is_not_touched(tmp_path: Path, key: PatientKey) -> None:
 
 def test_pictures_stay_in_the_report(tmp_path: Path, key: PatientKey) -> None:
     place = place_of("ab" * 32)
-    gallery = Gallery(tmp_path / ".aside")
+    gallery = ReportImages(tmp_path / ".aside")
     gallery.keep({place: b"picture"})
     drawn = [replace(rows(key)[0], heatmap=place)]
     night = Night(rows=drawn, events=[Event(AT, "submitted", "job-1")], key=key, gallery=gallery)

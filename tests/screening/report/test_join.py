@@ -5,7 +5,7 @@ import pytest
 
 from screening.errors import LabelsError
 from screening.privacy import PatientKey
-from screening.report.labels import Labels, Policy, Problem, Unused, join, outcome, unlabelled
+from screening.report.labels import LabelProblem, Labels, Policy, Unused, join, outcome, unlabelled
 from screening.results import Row, Status
 
 
@@ -69,7 +69,7 @@ def test_a_path_goes_before_a_name(tmp_path: Path, key: PatientKey) -> None:
 def test_labels_without_a_film_are_listed(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label\na.png,1\nlost.png,0\n,1\n")
     _rows, unused = join([film("a.png")], labels, key)
-    assert unused == [Unused(3, Problem.NO_FILM), Unused(4, Problem.NO_FILM)]
+    assert unused == [Unused(3, LabelProblem.NO_FILM), Unused(4, LabelProblem.NO_FILM)]
 
 
 def test_a_strict_policy_takes_no_label_without_a_film(tmp_path: Path, key: PatientKey) -> None:
@@ -92,24 +92,24 @@ PROBLEMS = {
     "a film and its copy": ("c.png,1\nd.png,0\n", "line 2: another line says something"),
 }
 LISTED = {
-    "a name of two films": [Unused(2, Problem.AMBIGUOUS)],
-    "a UID of two films": [Unused(2, Problem.AMBIGUOUS)],
+    "a name of two films": [Unused(2, LabelProblem.AMBIGUOUS)],
+    "a UID of two films": [Unused(2, LabelProblem.AMBIGUOUS)],
     "two findings": [
-        Unused(2, Problem.CONFLICTING, "x/a.png"),
-        Unused(4, Problem.CONFLICTING, "x/a.png"),
+        Unused(2, LabelProblem.CONFLICTING, "x/a.png"),
+        Unused(4, LabelProblem.CONFLICTING, "x/a.png"),
     ],
     "two names of one film": [
-        Unused(2, Problem.CONFLICTING, "z/c.png"),
-        Unused(3, Problem.CONFLICTING, "z/c.png"),
+        Unused(2, LabelProblem.CONFLICTING, "z/c.png"),
+        Unused(3, LabelProblem.CONFLICTING, "z/c.png"),
     ],
     "two patients": [
-        Unused(2, Problem.CONFLICTING, "z/c.png"),
-        Unused(3, Problem.CONFLICTING, "z/c.png"),
+        Unused(2, LabelProblem.CONFLICTING, "z/c.png"),
+        Unused(3, LabelProblem.CONFLICTING, "z/c.png"),
     ],
-    "the same twice": [Unused(4, Problem.DUPLICATE, "z/c.png")],
+    "the same twice": [Unused(4, LabelProblem.DUPLICATE, "z/c.png")],
     "a film and its copy": [
-        Unused(2, Problem.CONFLICTING, "z/c.png"),
-        Unused(3, Problem.CONFLICTING, "d.png"),
+        Unused(2, LabelProblem.CONFLICTING, "z/c.png"),
+        Unused(3, LabelProblem.CONFLICTING, "d.png"),
     ],
 }
 LABELLED = {"two findings": ["y/a.png"], "the same twice": ["b.png", "z/c.png"]}
@@ -153,9 +153,9 @@ def test_lines_that_are_no_label_are_listed_with_the_others(
     (row,), unused = join([film("a.png")], labels, key)
     assert row.label == "PNEUMONIA"
     assert unused == [
-        Unused(2, Problem.UNKNOWN_LABEL),
-        Unused(3, Problem.NO_FILM),
-        Unused(5, Problem.UNKNOWN_LABEL),
+        Unused(2, LabelProblem.UNKNOWN_LABEL),
+        Unused(3, LabelProblem.NO_FILM),
+        Unused(5, LabelProblem.UNKNOWN_LABEL),
     ]
 
 
@@ -179,7 +179,7 @@ def test_a_patient_of_one_of_two_equal_lines_is_the_films(tmp_path: Path, key: P
     labels = read(tmp_path, "film,label,patient\na.png,1,\na.png,1,Erika\n", Policy.LIST)
     (row,), unused = join([film("a.png")], labels, key)
     assert row.patient == key.hash("patient", "Erika")
-    assert [one.problem for one in unused] == [Problem.DUPLICATE]
+    assert [one.problem for one in unused] == [LabelProblem.DUPLICATE]
 
 
 def test_a_label_of_a_copy_judges_its_film(tmp_path: Path, key: PatientKey) -> None:

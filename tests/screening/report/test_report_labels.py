@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from screening.errors import LabelsError
-from screening.report.labels import Label, Labels, Policy, Problem, Unused, write_unused
+from screening.report.labels import Label, LabelProblem, Labels, Policy, Unused, write_unused
 
 
 def read(tmp_path: Path, content: str | bytes) -> Labels:
@@ -113,7 +113,7 @@ def test_no_error_of_a_line_quotes_it(tmp_path: Path) -> None:
 
 
 def test_lines_that_were_not_used_are_written_by_line_and_quote_nothing(tmp_path: Path) -> None:
-    unused = [Unused(12, Problem.CONFLICTING, "=a.png"), Unused(3, Problem.NO_FILM)]
+    unused = [Unused(12, LabelProblem.CONFLICTING, "=a.png"), Unused(3, LabelProblem.NO_FILM)]
     write_unused(tmp_path / "unused.csv", unused)
     assert (tmp_path / "unused.csv").read_bytes() == (
         b"line,problem,film\r\n3,no_film,\r\n12,conflicting,'=a.png\r\n"

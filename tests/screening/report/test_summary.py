@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
 from screening.report.intervals import NOTES, Figure
-from screening.report.labels import Problem, Unused
+from screening.report.labels import LabelProblem, Unused
 from screening.report.metrics import Unit, table_of
-from screening.report.summary import Line, summarise, write_summary
+from screening.report.summary import SummaryLine, summarise, write_summary
 from screening.results import Row, Status
 
 OUTCOMES = {
@@ -130,7 +130,7 @@ def test_a_night_without_a_film_is_counted() -> None:
 
 
 def test_labels_that_were_not_used_are_counted_by_their_problem() -> None:
-    problems = [Problem.NO_FILM, Problem.CONFLICTING, Problem.NO_FILM]
+    problems = [LabelProblem.NO_FILM, LabelProblem.CONFLICTING, LabelProblem.NO_FILM]
     found = figures(ROWS, unused=[Unused(line, one) for line, one in enumerate(problems)])
     assert found["labels_without_film"].value == 2
     assert found["labels_conflicting"].value == 1
@@ -167,10 +167,10 @@ def test_the_files_of_a_kind_of_subset_do_not_outnumber_the_files() -> None:
 def test_a_summary_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     lines = [
-        Line("files", Figure(1_234_567 // 10, None, None, 8), "all"),
-        Line("recall", Figure(1 / 3, 0.25, 0.5, 3), "view==PA", Unit.STUDY),
-        Line("precision", Figure(None, None, None, 0, "no_labels"), "all"),
-        Line("npv", Figure(0.0, 0.0, 1.0, 2), "all"),
+        SummaryLine("files", Figure(1_234_567 // 10, None, None, 8), "all"),
+        SummaryLine("recall", Figure(1 / 3, 0.25, 0.5, 3), "view==PA", Unit.STUDY),
+        SummaryLine("precision", Figure(None, None, None, 0, "no_labels"), "all"),
+        SummaryLine("npv", Figure(0.0, 0.0, 1.0, 2), "all"),
     ]
     write_summary(path, lines)
     with path.open(newline="", encoding="utf-8") as file:
@@ -185,7 +185,7 @@ def test_a_summary_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> N
 
 def test_a_large_count_is_written_in_full(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
-    write_summary(path, [Line("files", Figure(1_234_567, None, None, 1_234_567), "all")])
+    write_summary(path, [SummaryLine("files", Figure(1_234_567, None, None, 1_234_567), "all")])
     assert path.read_text(encoding="utf-8").splitlines()[1] == "files,1234567,,,1234567,all,film,"
 
 

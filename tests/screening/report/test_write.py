@@ -6,11 +6,11 @@ import pytest
 
 from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
-from screening.inference.report_images import Gallery, place_of
+from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
 from screening.report.drift.night_comparison import Drift
-from screening.report.drift.profile import Profile
-from screening.report.labels import Labels, Policy, Problem, Unused
+from screening.report.drift.profile import NightProfile
+from screening.report.labels import LabelProblem, Labels, Policy, Unused
 from screening.report.verification import verify
 from screening.report.writer import Night, Report, write_report
 from screening.results import Row, Status, read_rows
@@ -125,7 +125,7 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
     tmp_path: Path, key: PatientKey
 ) -> None:
     place = place_of("ab" * 32)
-    gallery = Gallery(tmp_path / ".aside")
+    gallery = ReportImages(tmp_path / ".aside")
     gallery.keep({place: b"picture", place_of("cd" * 32): b"of a row that is not there"})
     rows = [replace(ROWS[0], heatmap=place), *ROWS[1:]]
     write(tmp_path / "report", key, rows, gallery=gallery)
@@ -158,7 +158,7 @@ def test_a_report_that_cannot_be_signed_does_not_appear(tmp_path: Path, key: Pat
 def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
     rows = [replace(ROWS[0], heatmap=place_of("ab" * 32))]
     with pytest.raises(ReportError, match="missing"):
-        write(tmp_path / "report", key, rows, gallery=Gallery(tmp_path / ".aside"))
+        write(tmp_path / "report", key, rows, gallery=ReportImages(tmp_path / ".aside"))
     assert names(tmp_path) == set()
 
 
@@ -167,7 +167,7 @@ def test_labels_that_were_not_used_are_a_file_of_the_report(
 ) -> None:
     given = labels(tmp_path, "film,label\na.png,1\nlost.png,0\n")
     report = write(tmp_path / "report", key, labels=given, shown_name=key.film)
-    assert report.unused == [Unused(3, Problem.NO_FILM)]
+    assert report.unused == [Unused(3, LabelProblem.NO_FILM)]
     content = (tmp_path / "report/labels.csv").read_text(encoding="utf-8")
     assert content.splitlines() == ["line,problem,film", "3,no_film,"]
 
@@ -203,9 +203,9 @@ def test_what_has_drifted_is_in_the_report_its_summary_and_its_audit(
     shared = {"against": "last nights", "window": "tonight", "n": 100}
     breach = Drift(measure="ks", value=0.5, high=0.25, breach=True, sentence="It is.", **shared)  # type: ignore[arg-type]
     silent = Drift(measure="all", sentence="Nothing to compare with.", **shared)  # type: ignore[arg-type]
-    report = write(tmp_path / "report", key, profile=Profile.of(ROWS), drift=[breach, silent])
+    report = write(tmp_path / "report", key, profile=NightProfile.of(ROWS), drift=[breach, silent])
     assert report.drift == [breach, silent]
-    assert Profile.read(tmp_path / "report") == Profile.of(ROWS)
+    assert NightProfile.read(tmp_path / "report") == NightProfile.of(ROWS)
     summary = (tmp_path / "report/summary.csv").read_text(encoding="utf-8").splitlines()
     assert summary[-2:] == [
         "drift:ks,0.5,,0.25,100,tonight against last nights,film,breach",

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from screening.training.data.manifest import LabelledFilm
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 
 
 def films_of(labels, films_a_patient=1):
@@ -17,7 +17,7 @@ def films_of(labels, films_a_patient=1):
 
 def side_of(labels, probabilities, threshold=0.5, name="validation", films_a_patient=1):
     p = np.asarray(probabilities, np.float64)
-    return Evaluated(name, films_of(labels, films_a_patient), p, p >= threshold)
+    return ScoredSplit(name, films_of(labels, films_a_patient), p, p >= threshold)
 
 
 def random_side(n=200, seed=0, name="validation", threshold=0.5, films_a_patient=1):

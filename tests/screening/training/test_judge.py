@@ -12,7 +12,7 @@ from screening.model.card import Card
 from screening.training.evaluate import Pictures, measure_generalisation
 from screening.training.fit import FilmSet
 from screening.training.robustness import ModelUnderTest
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 
 POINT = OperatingPoint(0.5, "half")
 CHILDREN = [0, 1] * 12
@@ -27,7 +27,7 @@ LABELS = np.array([film.label for film in FILMS])
 def generalisation(scores, films=FILMS, masks=True, left_out=()):
     greys, known = made_films(LABELS, side=32)
     model = ModelUnderTest(scores, Calibration(), POINT)
-    validation = Evaluated.of("validation", films, scores(greys), Calibration(), POINT)
+    validation = ScoredSplit.of("validation", films, scores(greys), Calibration(), POINT)
     test = replace(validation, name="test")
     lungs = known if masks else None
     others = FilmSet(greys[: len(left_out)], LABELS[: len(left_out)])

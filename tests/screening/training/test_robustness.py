@@ -16,14 +16,14 @@ from screening.training.robustness import (
     spread,
     view_of_normals,
 )
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 
 POINT = OperatingPoint(0.5, "half")
 LABELS = [0, 1, 1, 0, 1] * 12
 
 
 def side_of(films, scores):
-    return Evaluated.of("validation", films, scores, Calibration(), POINT)
+    return ScoredSplit.of("validation", films, scores, Calibration(), POINT)
 
 
 def reasons_of(scores, labels=LABELS, films=None, masks=None, evidence=None):

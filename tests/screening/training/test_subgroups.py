@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lung_films import described
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 from screening.training.subgroups import (
     NIH_PNEUMONIA,
     Mixture,
@@ -22,7 +22,7 @@ def side_of(*groups):
     films = [film for group, _p in groups for film in group]
     films = [replace(film, name=f"{k}.png", patient=f"patient {k}") for k, film in enumerate(films)]
     p = np.concatenate([np.asarray(p, np.float64) for _group, p in groups])
-    return Evaluated("validation", films, p, p >= 0.5)
+    return ScoredSplit("validation", films, p, p >= 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_group_with_a_weak_label_is_marked(side):
 
 
 def test_no_films_have_no_subgroups():
-    assert subgroups(Evaluated("left out", [], np.zeros(0), np.zeros(0, bool))) == {}
+    assert subgroups(ScoredSplit("left out", [], np.zeros(0), np.zeros(0, bool))) == {}
 
 
 @pytest.mark.parametrize(

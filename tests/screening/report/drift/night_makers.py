@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from screening.model.drift_baseline import INPUTS, Reference, Spread, histogram, rising
-from screening.report.drift.profile import Profile
+from screening.model.drift_baseline import INPUTS, DriftBaseline, Spread, histogram, rising
+from screening.report.drift.profile import NightProfile
 from screening.results import Row, Status, reason
 
 
-def night(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> Profile:
+def night(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> NightProfile:
     """A night of a site; `changes` are of each film: a value, or what becomes of its number."""
-    return Profile.of(rows(seed, films, positive, **changes))
+    return NightProfile.of(rows(seed, films, positive, **changes))
 
 
 def rows(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> list[Row]:
@@ -62,16 +62,16 @@ def _of(number: int, row: Row, changes: dict[str, object]) -> dict[str, object]:
     return made | (refused(number, row, int(str(every))) if every else {})
 
 
-def nights(number: int, first: int = 1000, **changes: object) -> list[Profile]:
+def nights(number: int, first: int = 1000, **changes: object) -> list[NightProfile]:
     """Nights that differ by chance, oldest first."""
     return [night(first + seed, **changes) for seed in range(number)]  # type: ignore[arg-type]
 
 
-def reference(films: Sequence[Row]) -> Reference:
+def reference(films: Sequence[Row]) -> DriftBaseline:
     """What a model made with these films would have in its card."""
     p = np.array([row.probability for row in films if row.probability is not None])
     columns = ("grey_mean", "grey_sd", "black", "white", "sharpness")
-    return Reference(
+    return DriftBaseline(
         n=len(films),
         refused=len(films) - len(p),
         called=sum(row.prediction == "PNEUMONIA" for row in films),

@@ -8,8 +8,8 @@ from scipy import stats
 
 from screening.report.drift.control_charts import (
     LARGE_PSI,
-    Limits,
-    Point,
+    ChartPoint,
+    ControlLimits,
     ks,
     ks_limit,
     overdispersion,
@@ -26,7 +26,7 @@ COUNTS = st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any)
 @QUICK
 @given(st.integers(0, 300), st.integers(300, 400))
 def test_a_share_has_its_angle_and_the_angle_its_share(count: int, n: int) -> None:
-    assert share_of(Point.share(count, n).at) == pytest.approx(count / n, abs=0.4 / n)
+    assert share_of(ChartPoint.share(count, n).at) == pytest.approx(count / n, abs=0.4 / n)
 
 
 @pytest.mark.parametrize(("angle", "share"), [(-1, 0), (0, 0), (np.pi, 1), (9, 1)])
@@ -39,30 +39,35 @@ def test_chance_breaches_limits_of_shares_at_most_as_often_as_its_width_says(rat
     rng = np.random.default_rng(1)
     breached = 0
     for _ in range(4000):
-        whole = Point.share(int(rng.binomial(2000, rate)), 2000)
-        night = Point.share(int(rng.binomial(100, rate)), 100)
-        breached += Limits.around(whole, [], night.error, width=2).nearness(night) > 1
+        whole = ChartPoint.share(int(rng.binomial(2000, rate)), 2000)
+        night = ChartPoint.share(int(rng.binomial(100, rate)), 100)
+        breached += ControlLimits.around(whole, [], night.error, width=2).nearness(night) > 1
     # Of the rarest, more than chance has the smallest count there is.
     assert breached / 4000 < 0.055
 
 
 def test_nights_that_differ_by_more_than_chance_widen_the_limits() -> None:
-    whole = Point(0.0, 0.01)
-    calm = [Point(0.1 * sign, 0.1) for sign in (-1, 1) * 10]
-    wild = [Point(0.3 * sign, 0.1) for sign in (-1, 1) * 10]
+    whole = ChartPoint(0.0, 0.01)
+    calm = [ChartPoint(0.1 * sign, 0.1) for sign in (-1, 1) * 10]
+    wild = [ChartPoint(0.3 * sign, 0.1) for sign in (-1, 1) * 10]
     assert overdispersion(wild) == pytest.approx(3 * overdispersion(calm), rel=0.2)
-    assert Limits.around(whole, wild, 0.1, 3).high > 2 * Limits.around(whole, calm, 0.1, 3).high
+    assert (
+        ControlLimits.around(whole, wild, 0.1, 3).high
+        > 2 * ControlLimits.around(whole, calm, 0.1, 3).high
+    )
 
 
 def test_a_change_that_lasts_hardly_widens_the_limits() -> None:
     rng = np.random.default_rng(1)
-    before, since = ([Point(float(at), 1.0) for at in rng.normal(mean, 1, 10)] for mean in (0, 6))
+    before, since = (
+        [ChartPoint(float(at), 1.0) for at in rng.normal(mean, 1, 10)] for mean in (0, 6)
+    )
     assert overdispersion([*before, *since]) < 1.4
-    assert overdispersion([Point(at, 1.0) for at in (0.0, 6.0) * 10]) > 3
+    assert overdispersion([ChartPoint(at, 1.0) for at in (0.0, 6.0) * 10]) > 3
 
 
 def test_nights_that_are_all_alike_do_not_narrow_the_limits() -> None:
-    alike = [Point(0.0, 0.1)] * 20
+    alike = [ChartPoint(0.0, 0.1)] * 20
     assert overdispersion(alike) == 1
 
 

@@ -7,7 +7,7 @@ from night_makers import night, nights, reference, rows
 
 from screening.report.drift.model_comparison import control
 from screening.report.drift.night_comparison import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.results import Row, reason
 
 EARLIER = nights(20)
@@ -101,7 +101,7 @@ def test_nights_that_swing_have_wider_limits() -> None:
 
 
 @pytest.mark.parametrize("earlier", [[], EARLIER[:4], [night(n, films=61) for n in range(4)]])
-def test_of_too_few_nights_nothing_is_said_but_that(earlier: list[Profile]) -> None:
+def test_of_too_few_nights_nothing_is_said_but_that(earlier: list[NightProfile]) -> None:
     lines = [line for line in control(night(7), earlier, None) if line.against == NIGHTS]
     assert {line.measure for line in lines} == {ALL}
     for line in lines:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from screening.errors import ReportError
-from screening.report.drift.profile import PROFILE, SCALES, Profile, Scale, aligned, merged
+from screening.report.drift.profile import PROFILE, SCALES, NightProfile, Scale, aligned, merged
 from screening.results import PREDICTIONS, Row, Status, write_rows
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
@@ -40,19 +40,21 @@ ROWS = st.lists(
 def test_two_nights_as_one_are_the_night_of_all_their_films(
     some: list[Row], others: list[Row]
 ) -> None:
-    assert merged([Profile.of(some), Profile.of(others)]) == Profile.of([*some, *others])
+    assert merged([NightProfile.of(some), NightProfile.of(others)]) == NightProfile.of(
+        [*some, *others]
+    )
 
 
 @QUICK
 @given(ROWS)
 def test_a_profile_survives_json(rows: list[Row]) -> None:
-    profile = Profile.of(rows)
-    assert Profile.from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
+    profile = NightProfile.of(rows)
+    assert NightProfile.from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
 
 
 def test_no_nights_are_an_empty_one() -> None:
-    assert merged([]) == Profile.of([])
-    assert Profile.of([]).offered == 0
+    assert merged([]) == NightProfile.of([])
+    assert NightProfile.of([]).offered == 0
 
 
 def row(status: Status = Status.SCORED, code: str = "", **changes: object) -> Row:
@@ -60,26 +62,26 @@ def row(status: Status = Status.SCORED, code: str = "", **changes: object) -> Ro
 
 
 def test_duplicates_are_left_out() -> None:
-    assert Profile.of([row(Status.DUPLICATE, "same_bytes", view="PA")]) == Profile.of([])
+    assert NightProfile.of([row(Status.DUPLICATE, "same_bytes", view="PA")]) == NightProfile.of([])
 
 
 def test_what_is_no_picture_is_no_refused_one() -> None:
     codes = ["not_image", "not_followed", "not_chest", "lateral"]
     films = [Row(film=code, status=Status.REFUSED, reason=f"{code}: Why.") for code in codes]
-    profile = Profile.of([*films, row()])
+    profile = NightProfile.of([*films, row()])
     assert (profile.refused, profile.offered) == (2, 3)
     assert profile.views == {"": 3}
 
 
 def test_rare_scanners_are_counted_together() -> None:
     rows = [Row(film=str(n), status=Status.SCORED, manufacturer=f"maker {n}") for n in range(25)]
-    scanners = Profile.of(rows).scanners
+    scanners = NightProfile.of(rows).scanners
     assert len(scanners) == 21
     assert scanners["others"] == 5
 
 
 def test_rows_without_input_statistics_have_no_histogram_of_them() -> None:
-    profile = Profile.of([row(probability=0.5)])
+    profile = NightProfile.of([row(probability=0.5)])
     assert profile.histograms["probability"] == {0: 1}
     assert profile.histograms["grey_mean"] == {}
 
@@ -88,7 +90,7 @@ def test_rows_without_input_statistics_have_no_histogram_of_them() -> None:
 @pytest.mark.parametrize("value", [0.0, 1e-9, 0.0625, 0.5, 0.75, 1.0])
 def test_the_middle_of_a_bin_is_near_its_values(name: str, value: float) -> None:
     scale = SCALES[name]
-    lowest, (films,) = aligned(name, Profile(histograms={name: {scale.bin(value): 1}}))
+    lowest, (films,) = aligned(name, NightProfile(histograms={name: {scale.bin(value): 1}}))
     middle = scale.value(float(scale.middle(lowest + films.nonzero()[0])[0]))
     assert middle == pytest.approx(value, rel=0.02, abs=0.035 if scale.kind == "logit" else 0.006)
 
@@ -98,27 +100,27 @@ def test_a_value_on_an_edge_is_in_the_bin_above() -> None:
 
 
 def test_histograms_are_brought_over_the_same_bins() -> None:
-    one = Profile(histograms={"black": {3: 2}})
-    other = Profile(histograms={"black": {1: 5, 4: 1}})
+    one = NightProfile(histograms={"black": {3: 2}})
+    other = NightProfile(histograms={"black": {1: 5, 4: 1}})
     lowest, (films, others) = aligned("black", one, other)
     assert (lowest, films.tolist(), others.tolist()) == (1, [0, 0, 2, 0], [5, 0, 0, 1])
 
 
 def test_a_report_has_the_profile_that_was_written(tmp_path: Path) -> None:
-    profile = Profile.of([row(probability=0.5, black=0.1, manufacturer="größe")])
+    profile = NightProfile.of([row(probability=0.5, black=0.1, manufacturer="größe")])
     profile.write(tmp_path)
-    assert Profile.read(tmp_path) == profile
+    assert NightProfile.read(tmp_path) == profile
 
 
 def test_an_older_report_has_the_profile_of_its_rows(tmp_path: Path) -> None:
     rows = [row(probability=0.5, domain_distance=0.5, screened_at="2026-11-22")]
     write_rows(tmp_path / PREDICTIONS, rows)
-    assert Profile.read(tmp_path) == Profile.of(rows)
+    assert NightProfile.read(tmp_path) == NightProfile.of(rows)
 
 
 def test_a_folder_that_is_no_report_has_no_profile(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="is no report"):
-        Profile.read(tmp_path)
+        NightProfile.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -136,4 +138,4 @@ def test_a_folder_that_is_no_report_has_no_profile(tmp_path: Path) -> None:
 def test_a_damaged_profile_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / PROFILE).write_text(content, encoding="utf-8")
     with pytest.raises(ReportError, match=r"profile\.json is damaged"):
-        Profile.read(tmp_path)
+        NightProfile.read(tmp_path)

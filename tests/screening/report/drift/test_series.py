@@ -9,7 +9,7 @@ from night_makers import night, reference, rows
 
 from screening.errors import ReportError
 from screening.report.drift.night_comparison import DRIFT, NIGHTS, REFERENCE
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.report.drift.series import series, write_series
 
 
@@ -56,7 +56,7 @@ def test_with_a_reference_each_night_is_held_against_it_too(tmp_path: Path) -> N
 
 def test_nights_of_two_models_are_an_error_that_names_both(tmp_path: Path) -> None:
     one, other = report(tmp_path, 1), report(tmp_path, 2)
-    replace(Profile.read(other), model_sha256="e" * 64).write(other)
+    replace(NightProfile.read(other), model_sha256="e" * 64).write(other)
     with pytest.raises(ReportError, match=rf"{one} .*ffff.* {other} .*eeee"):
         series([other, one])
 
@@ -64,7 +64,7 @@ def test_nights_of_two_models_are_an_error_that_names_both(tmp_path: Path) -> No
 def test_a_night_without_a_film_is_of_any_model(tmp_path: Path) -> None:
     one, empty = report(tmp_path, 1), tmp_path / "empty"
     empty.mkdir()
-    Profile().write(empty)
+    NightProfile().write(empty)
     assert [each.name for each in series([one, empty])] == ["empty", "night-01"]
 
 

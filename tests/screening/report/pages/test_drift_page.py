@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from screening.report.drift.night_comparison import NAMES
-from screening.report.drift.profile import Profile
+from screening.report.drift.profile import NightProfile
 from screening.report.drift.series import series
 from screening.report.html.drift_page import PAGE, write_page
 
@@ -30,8 +30,8 @@ class Seen(HTMLParser):
         self.words.append(data)
 
 
-def profile(day: int, called: int = 10, scanners: dict[str, int] | None = None) -> Profile:
-    return Profile(
+def profile(day: int, called: int = 10, scanners: dict[str, int] | None = None) -> NightProfile:
+    return NightProfile(
         at=f"2026-11-{day:02}T03:00:00.000+00:00",
         model_sha256="f" * 64,
         statuses={"scored": 100},
@@ -42,7 +42,7 @@ def profile(day: int, called: int = 10, scanners: dict[str, int] | None = None) 
     )
 
 
-def seen(folder: Path, profiles: list[Profile]) -> Seen:
+def seen(folder: Path, profiles: list[NightProfile]) -> Seen:
     reports = [folder / f"night <{number}>" for number in range(len(profiles))]
     for place, each in zip(reports, profiles, strict=True):
         place.mkdir()
@@ -90,6 +90,6 @@ def test_a_single_calm_night_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_night_without_a_film_has_a_place_on_the_page(tmp_path: Path) -> None:
-    page = seen(tmp_path, [replace(profile(1), at=""), Profile()])
+    page = seen(tmp_path, [replace(profile(1), at=""), NightProfile()])
     assert "unknown" not in page.words
     assert page.words.count("?") == 2

@@ -17,11 +17,11 @@ from makers import encoded, grey_film
 from screening.model.preprocess import Preprocessing
 from screening.report.html.components import image, render
 from screening.training.data.dataset import Collection, Source, Unreadable, read_collection
-from screening.training.data.dataset_report import Betrayal, Census, Twins, take_census
-from screening.training.data.duplicates import Duplicates, Pair, find_duplicates
+from screening.training.data.dataset_report import ClassLeak, DatasetReport, Twins, describe_dataset
+from screening.training.data.duplicates import DuplicatePair, Duplicates, find_duplicates
 from screening.training.data.manifest import LabelledFilm, read_manifest
 from screening.training.data.split import Sides, joined, split
-from screening.training.html.dataset_page import write_census
+from screening.training.html.dataset_page import write_dataset_report
 
 SIDES = ("training", "validation", "test")
 
@@ -57,9 +57,11 @@ def sides_of(collection: Collection, where: str) -> Sides:
 FOUR = (("a/1", 0, "p1"), ("a/2", 0, "p1"), ("b/1", 1, "p2"), ("b/3", 1, "b/3"))
 
 
-def four(duplicates: Duplicates | None = None, where: str = "ttvx", **changed: Any) -> Census:
+def four(
+    duplicates: Duplicates | None = None, where: str = "ttvx", **changed: Any
+) -> DatasetReport:
     collection = collection_of(*FOUR, **changed)
-    return take_census(collection, sides_of(collection, where), duplicates or Duplicates())
+    return describe_dataset(collection, sides_of(collection, where), duplicates or Duplicates())
 
 
 def test_films_and_patients_are_counted_by_side_and_class() -> None:
@@ -88,7 +90,7 @@ def test_patients_are_counted_by_their_films() -> None:
         for n in range(number)
     ]
     collection = collection_of(*films)
-    census = take_census(collection, sides_of(collection, "t" * len(films)), Duplicates())
+    census = describe_dataset(collection, sides_of(collection, "t" * len(films)), Duplicates())
     assert census.films_per_patient == {"1": 2, "2": 1, "3-5": 2, "6-10": 2, ">10": 2}
     assert census.most_films == 30
     assert census.of_both_classes == 7
@@ -98,13 +100,15 @@ def test_patients_are_those_of_the_data_also_where_copies_were_joined() -> None:
     collection = collection_of(*FOUR)
     films = joined(collection.films, [(0, 2)])
     sides = Sides(films[:3], films[3:], [])
-    census = take_census(collection, sides, Duplicates((Pair(0, 2),)))
+    census = describe_dataset(collection, sides, Duplicates((DuplicatePair(0, 2),)))
     assert census.patients == 3
     assert [twins.same_patient for twins in census.exact] == [False]
 
 
 def test_copies_are_named_with_what_they_share() -> None:
-    pairs = Duplicates((Pair(0, 1),), (Pair(1, 2, 0.9), Pair(2, 3, 0.95)))
+    pairs = Duplicates(
+        (DuplicatePair(0, 1),), (DuplicatePair(1, 2, 0.9), DuplicatePair(2, 3, 0.95))
+    )
     census = four(pairs)
     assert census.exact == (Twins(("a/1", "a/2"), 1.0, True, True, True),)
     assert census.near == (
@@ -127,9 +131,9 @@ def test_sizes_are_told_by_class() -> None:
 
 def test_what_betrays_the_class_is_measured_and_warned_of() -> None:
     census = four(columns={0: 300, 1: 200}, rows={0: 100, 1: 120, 3: 110})
-    assert census.betrayals["columns"] == Betrayal(1.0, "NORMAL")
-    assert census.betrayals["rows"] == Betrayal(0.625, "NORMAL")
-    assert census.betrayals["bytes per pixel"] == Betrayal(1.0, "PNEUMONIA")
+    assert census.betrayals["columns"] == ClassLeak(1.0, "NORMAL")
+    assert census.betrayals["rows"] == ClassLeak(0.625, "NORMAL")
+    assert census.betrayals["bytes per pixel"] == ClassLeak(1.0, "PNEUMONIA")
     (warning,) = census.warnings
     assert "columns 1.00 (more: NORMAL)" in warning
     assert "rows" not in warning
@@ -138,7 +142,7 @@ def test_what_betrays_the_class_is_measured_and_warned_of() -> None:
 
 def test_films_that_are_alike_betray_nothing() -> None:
     census = four()
-    assert set(census.betrayals.values()) == {Betrayal(0.5, "")}
+    assert set(census.betrayals.values()) == {ClassLeak(0.5, "")}
     assert census.warnings == ()
 
 
@@ -156,7 +160,7 @@ def test_a_reader_is_warned_of_torn_patients() -> None:
 
 def test_a_reader_is_warned_where_no_patient_is_known() -> None:
     collection = collection_of(("a", 0, "a"), ("b", 1, "b"))
-    (warning,) = take_census(collection, sides_of(collection, "tt"), Duplicates()).warnings
+    (warning,) = describe_dataset(collection, sides_of(collection, "tt"), Duplicates()).warnings
     assert warning.startswith("No patient is known")
 
 
@@ -164,7 +168,7 @@ def test_films_that_were_left_out_are_listed() -> None:
     collection = collection_of(*FOUR)
     lost = Unreadable(LabelledFilm(Path("x"), "x", 0, "x"), "truncated")
     collection = replace(collection, unreadable=[lost] * 2)
-    census = take_census(collection, sides_of(collection, "ttvx"), Duplicates())
+    census = describe_dataset(collection, sides_of(collection, "ttvx"), Duplicates())
     assert census.unreadable == ({"film": "x", "reason": "truncated"},) * 2
     assert census.warnings == ("2 films left out, which cannot be read.",)
 
@@ -212,22 +216,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(place: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Census]:
+def report(place: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetReport]:
     return written(place, tmp_path_factory.mktemp("report") / "MODEL")
 
 
-def written(place: Path, model: Path, seed: int = 1) -> tuple[Path, Census]:
+def written(place: Path, model: Path, seed: int = 1) -> tuple[Path, DatasetReport]:
     """A data report, made as a training makes it."""
     with ThreadPoolExecutor(2) as pool:
         collection = read_collection(read_manifest(place), Preprocessing(), pool)
     duplicates = find_duplicates(collection.greys, collection.sha256)
     sides = split(joined(collection.films, duplicates.pairs), "patient", 0.2, 0.2, seed)
-    census = take_census(collection, sides, duplicates)
-    write_census(model, census, collection, duplicates, "patient", seed)
+    census = describe_dataset(collection, sides, duplicates)
+    write_dataset_report(model, census, collection, duplicates, "patient", seed)
     return model, census
 
 
-def test_the_report_says_the_same_to_programs(report: tuple[Path, Census]) -> None:
+def test_the_report_says_the_same_to_programs(report: tuple[Path, DatasetReport]) -> None:
     model, census = report
     data = json.loads((model / "data.json").read_text())
     assert data == json.loads(json.dumps(census.as_dict()))
@@ -243,7 +247,7 @@ def test_the_report_says_the_same_to_programs(report: tuple[Path, Census]) -> No
     assert sum(c["films"] for side in data["sides"].values() for c in side.values()) == 43
 
 
-def test_the_page_holds_all_that_it_shows(report: tuple[Path, Census]) -> None:
+def test_the_page_holds_all_that_it_shows(report: tuple[Path, DatasetReport]) -> None:
     html = (report[0] / "data.html").read_text(encoding="utf-8")
     page = Page(html)
     assert page.open == []
@@ -255,7 +259,7 @@ def test_the_page_holds_all_that_it_shows(report: tuple[Path, Census]) -> None:
     assert "<script" not in html
 
 
-def test_the_page_shows_names_and_figures_as_they_are(report: tuple[Path, Census]) -> None:
+def test_the_page_shows_names_and_figures_as_they_are(report: tuple[Path, DatasetReport]) -> None:
     model, census = report
     text = Page((model / "data.html").read_text(encoding="utf-8")).text
     assert "PNEUMONIA/person0_<b>$x$&1.png" in text
@@ -267,7 +271,7 @@ def test_the_page_shows_names_and_figures_as_they_are(report: tuple[Path, Census
         assert side in text
 
 
-def test_the_pictures_are_in_the_models_folder(report: tuple[Path, Census]) -> None:
+def test_the_pictures_are_in_the_models_folder(report: tuple[Path, DatasetReport]) -> None:
     sizes = {}
     for path in sorted((report[0] / "figures").iterdir()):
         with Image.open(path) as picture:
@@ -277,7 +281,7 @@ def test_the_pictures_are_in_the_models_folder(report: tuple[Path, Census]) -> N
 
 
 def test_the_same_films_and_seed_give_the_same_report(
-    report: tuple[Path, Census], place: Path, tmp_path: Path
+    report: tuple[Path, DatasetReport], place: Path, tmp_path: Path
 ) -> None:
     again, _census = written(place, tmp_path)
     other, _census = written(place, tmp_path / "other", seed=2)
@@ -289,10 +293,10 @@ def test_the_same_films_and_seed_give_the_same_report(
 
 def test_a_report_leaves_no_picture_of_earlier_films(tmp_path: Path) -> None:
     collection = collection_of(*FOUR)
-    for near in ((Pair(0, 1, 0.9),), ()):
+    for near in ((DuplicatePair(0, 1, 0.9),), ()):
         duplicates = Duplicates((), near)
-        census = take_census(collection, sides_of(collection, "tttv"), duplicates)
-        write_census(tmp_path, census, collection, duplicates, "given", 1)
+        census = describe_dataset(collection, sides_of(collection, "tttv"), duplicates)
+        write_dataset_report(tmp_path, census, collection, duplicates, "given", 1)
         assert (tmp_path / "figures" / "data_near_duplicates.png").exists() == bool(near)
     page = Page((tmp_path / "data.html").read_text(encoding="utf-8"))
     assert len(page.pictures) == 2
@@ -303,9 +307,9 @@ def test_a_report_leaves_no_picture_of_earlier_films(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text_does_not_stop_a_report(tmp_path: Path) -> None:
     name = b"b/\xff\n\x01.png".decode("utf-8", "surrogateescape")
     collection = collection_of(("a", 0, "p"), (name, 1, "q"))
-    duplicates = Duplicates((), (Pair(0, 1, 0.9),))
-    census = take_census(collection, sides_of(collection, "tt"), duplicates)
-    write_census(tmp_path, census, collection, duplicates, "film", 1)
+    duplicates = Duplicates((), (DuplicatePair(0, 1, 0.9),))
+    census = describe_dataset(collection, sides_of(collection, "tt"), duplicates)
+    write_dataset_report(tmp_path, census, collection, duplicates, "film", 1)
     assert json.loads((tmp_path / "data.json").read_text())["near"][0]["films"] == ["a", name]
     assert "b/?" in (tmp_path / "data.html").read_text(encoding="utf-8")
 
@@ -313,11 +317,11 @@ def test_a_name_that_is_no_text_does_not_stop_a_report(tmp_path: Path) -> None:
 def test_a_long_list_is_cut_on_the_page_alone(tmp_path: Path) -> None:
     films = [(f"{n:03}", n % 2, f"p{n}") for n in range(130)]
     collection = collection_of(*films)
-    duplicates = Duplicates(tuple(Pair(0, n) for n in range(2, 130, 2)))
+    duplicates = Duplicates(tuple(DuplicatePair(0, n) for n in range(2, 130, 2)))
     lost = Unreadable(LabelledFilm(Path("x"), "x", 0, "x"), "truncated")
     collection = replace(collection, unreadable=[lost] * 53)
-    census = take_census(collection, sides_of(collection, "t" * 130), duplicates)
-    write_census(tmp_path, census, collection, duplicates, "patient", 1)
+    census = describe_dataset(collection, sides_of(collection, "t" * 130), duplicates)
+    write_dataset_report(tmp_path, census, collection, duplicates, "patient", 1)
     text = Page((tmp_path / "data.html").read_text(encoding="utf-8")).text
     assert "The other 14 are in data.json." in text
     assert "The other 3 are in data.json." in text

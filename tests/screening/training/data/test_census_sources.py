@@ -9,11 +9,11 @@ import pytest
 
 from makers import grey_film
 from screening.training.data.dataset import Collection, Source
-from screening.training.data.dataset_report import Census, Stratum, take_census
+from screening.training.data.dataset_report import DatasetReport, Stratum, describe_dataset
 from screening.training.data.duplicates import Duplicates
 from screening.training.data.manifest import LabelledFilm
 from screening.training.data.split import Sides
-from screening.training.html.dataset_page import write_census
+from screening.training.html.dataset_page import write_dataset_report
 
 
 def collection_of(*strata: tuple[str, str, int, int], confidence: float = 1.0) -> Collection:
@@ -31,10 +31,10 @@ def collection_of(*strata: tuple[str, str, int, int], confidence: float = 1.0) -
     return Collection(films, greys, sources, [])
 
 
-def taken(collection: Collection, left_out: tuple[str, ...] = ()) -> Census:
+def taken(collection: Collection, left_out: tuple[str, ...] = ()) -> DatasetReport:
     kept = [film for film in collection.films if film.source not in left_out]
     out = [film for film in collection.films if film.source in left_out]
-    return take_census(collection, Sides(kept, [], [], out), Duplicates())
+    return describe_dataset(collection, Sides(kept, [], [], out), Duplicates())
 
 
 def test_films_are_counted_by_source_class_and_view() -> None:
@@ -99,8 +99,8 @@ def test_the_page_shows_sources_and_views(tmp_path: Path) -> None:
     assert "below 0.95" in page
 
 
-def page_of(model: Path, census: Census, collection: Collection) -> str:
-    write_census(model, census, collection, Duplicates(), "patient", 1)
+def page_of(model: Path, census: DatasetReport, collection: Collection) -> str:
+    write_dataset_report(model, census, collection, Duplicates(), "patient", 1)
     return (model / "data.html").read_text(encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from makers import PICTURES, grey_film
 from screening.training.data import duplicates
-from screening.training.data.duplicates import NEAR, Pair, find_duplicates
+from screening.training.data.duplicates import NEAR, DuplicatePair, find_duplicates
 
 SIDE = 224
 
@@ -112,7 +112,11 @@ def test_films_without_any_structure_are_no_copies() -> None:
 def test_the_same_bytes_are_exact_copies_of_the_first_one() -> None:
     films = [film(1), film(2), film(1), film(2), film(1)]
     found = find_duplicates(np.stack(films), ["a", "b", "a", "b", "a"])
-    assert found.exact == (Pair(0, 2, 1.0), Pair(1, 3, 1.0), Pair(0, 4, 1.0))
+    assert found.exact == (
+        DuplicatePair(0, 2, 1.0),
+        DuplicatePair(1, 3, 1.0),
+        DuplicatePair(0, 4, 1.0),
+    )
     assert not found.near
     assert found.pairs == [(0, 2), (1, 3), (0, 4)]
 

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pytest
 
 from screening.errors import TrainingDataError
-from screening.model.image_gate import ORIENTATIONS, Recogniser
+from screening.model.image_gate import ORIENTATIONS, ImageGate
 from screening.training.fit_image_gate import (
     FRONTAL,
     Example,
     Frontal,
     _Examples,
     _fit_frontal,
-    fit_recogniser,
+    fit_image_gate,
     turn,
 )
 
@@ -70,7 +70,7 @@ def examples(count: int = 40) -> list[Example]:
     ]
 
 
-def fitted(**changes: Any) -> Recogniser:
+def fitted(**changes: Any) -> ImageGate:
     values: dict[str, Any] = {
         "embed": embed,
         "own": own(),
@@ -79,50 +79,50 @@ def fitted(**changes: Any) -> Recogniser:
         "examples": examples(),
         "seed": 1,
     }
-    return fit_recogniser(**values | changes)
+    return fit_image_gate(**values | changes)
 
 
 @pytest.fixture(scope="module")
-def gate() -> Recogniser:
+def gate() -> ImageGate:
     return fitted()
 
 
-def warned(gate: Recogniser, films: Greys) -> list[list[str]]:
+def warned(gate: ImageGate, films: Greys) -> list[list[str]]:
     """Codes of the warnings beside out_of_domain, film by film, with the degrees."""
     return [
         [one for one in given.warnings if not one.startswith("out_of_domain")]
-        for given in gate.recognise(embed(films))
+        for given in gate.check_film(embed(films))
     ]
 
 
-def test_the_same_seed_gives_the_same_gate_and_another_seed_another(gate: Recogniser) -> None:
+def test_the_same_seed_gives_the_same_gate_and_another_seed_another(gate: ImageGate) -> None:
     assert fitted().as_dict() == gate.as_dict()
     other = fitted(seed=2).as_dict()
     assert other["mean"] == gate.as_dict()["mean"]
     assert other["frontal"] != gate.as_dict()["frontal"]
 
 
-def test_new_films_are_taken_and_new_pictures_are_refused(gate: Recogniser) -> None:
-    films = gate.recognise(embed(chests(2000, 100)))
-    pictures = gate.recognise(embed(np.stack([tiles(7000 + index) for index in range(100)])))
+def test_new_films_are_taken_and_new_pictures_are_refused(gate: ImageGate) -> None:
+    films = gate.check_film(embed(chests(2000, 100)))
+    pictures = gate.check_film(embed(np.stack([tiles(7000 + index) for index in range(100)])))
     assert sum(bool(given.refusal) for given in films) <= 5
     assert sum(bool(given.refusal) for given in pictures) >= 90
 
 
-def test_about_one_new_film_in_a_hundred_is_out_of_domain(gate: Recogniser) -> None:
-    distance = [given.distance or 0 for given in gate.recognise(embed(chests(3000, 200)))]
+def test_about_one_new_film_in_a_hundred_is_out_of_domain(gate: ImageGate) -> None:
+    distance = [given.distance or 0 for given in gate.check_film(embed(chests(3000, 200)))]
     assert np.mean(np.array(distance) > 1) <= 0.05
     assert np.median(distance) > 0.3
 
 
-def test_the_limit_is_the_distance_of_unseen_films_with_a_margin(gate: Recogniser) -> None:
-    distance = [given.distance for given in gate.recognise(embed(chests(1000, 60)))]
+def test_the_limit_is_the_distance_of_unseen_films_with_a_margin(gate: ImageGate) -> None:
+    distance = [given.distance for given in gate.check_film(embed(chests(1000, 60)))]
     assert np.quantile(np.array(distance, float), 0.99) == pytest.approx(1 / 1.18, abs=0.001)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_turned_and_inverted_films_get_their_warning_and_no_other(
-    gate: Recogniser, orientation: str
+    gate: ImageGate, orientation: str
 ) -> None:
     given = warned(gate, turn(chests(2000, 100), orientation))
     named = [warnings for warnings in given if warnings]
@@ -136,7 +136,7 @@ def test_turned_and_inverted_films_get_their_warning_and_no_other(
     assert len(right) >= 50
 
 
-def test_the_card_says_what_the_gate_was_fitted_on(gate: Recogniser) -> None:
+def test_the_card_says_what_the_gate_was_fitted_on(gate: ImageGate) -> None:
     about = gate.fitted_on
     assert (about["own_films"], about["other_films"], about["negatives"]) == (100, 0, 40)
     assert about["held_out_films_refused"].endswith(" of 100")
@@ -150,7 +150,7 @@ def test_the_card_says_what_the_gate_was_fitted_on(gate: Recogniser) -> None:
     assert sum(refused) == int(about["held_out_pictures_refused"].partition(" of ")[0])
 
 
-def test_the_threshold_stays_within_its_bounds(gate: Recogniser) -> None:
+def test_the_threshold_stays_within_its_bounds(gate: ImageGate) -> None:
     assert 0.5 <= gate.frontal_threshold <= 0.75
     # What cannot be told apart at all ends at the lower bound, what is quite apart at the upper.
     alike = [Example("photo", f"source {index}", chest(8000 + index)) for index in range(40)]
@@ -160,7 +160,7 @@ def test_the_threshold_stays_within_its_bounds(gate: Recogniser) -> None:
     assert fitted(examples=computed + dark).frontal_threshold == 0.75
 
 
-def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: Recogniser) -> None:
+def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: ImageGate) -> None:
     def faint(films: Greys) -> Greys:
         return 0.8 + 0.2 * films[:, ::-1]
 
@@ -169,7 +169,7 @@ def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: Recogniser) -
     assert wider.fitted_on["other_films"] == 40
     assert wider.fitted_on["held_out_films_refused"].endswith(" of 140")
     films = embed(faint(chests(4100, 60)))
-    refused = [sum(bool(one.refusal) for one in by.recognise(films)) for by in (gate, wider)]
+    refused = [sum(bool(one.refusal) for one in by.check_film(films)) for by in (gate, wider)]
     assert refused[0] >= 50
     assert refused[1] <= 10
 
@@ -180,10 +180,10 @@ def test_a_few_films_of_a_few_patients_are_enough_for_a_gate_that_works(films: i
     assert len(gate.variances) < 5 * films
     # Probabilistic PCA: no component holds less than what is beside them all.
     assert gate.variances.min() >= np.float32(gate.residual)
-    given = gate.recognise(embed(chests(2000, 40)))
+    given = gate.check_film(embed(chests(2000, 40)))
     distance = np.array([one.distance for one in given], float)
     assert (distance < 20).all()
-    pictures = gate.recognise(embed(np.stack([tiles(7000 + index) for index in range(40)])))
+    pictures = gate.check_film(embed(np.stack([tiles(7000 + index) for index in range(40)])))
     assert sum(bool(one.refusal) for one in pictures) >= 30
 
 
@@ -193,8 +193,8 @@ def test_films_that_are_all_alike_still_have_a_density() -> None:
     film = np.repeat(chests(0, 1), 30, axis=0)
     same = Frontal(film, np.array([f"patient {index}" for index in range(30)]))
     gate = fitted(own=same, unseen=film[:5])
-    assert [one.distance for one in gate.recognise(embed(film[:2]))] == [0, 0]
-    (other,) = gate.recognise(embed(chests(1, 1)))
+    assert [one.distance for one in gate.check_film(embed(film[:2]))] == [0, 0]
+    (other,) = gate.check_film(embed(chests(1, 1)))
     assert other.distance is not None
     assert other.distance > 1
 

@@ -4,10 +4,10 @@ import pytest
 from makers import grey_film
 from screening.training.simulated_sites import (
     PROCESSING,
-    Hospital,
+    SimulatedSite,
     deliver_all,
     exchange_exposure,
-    hospitals,
+    simulated_sites,
 )
 
 
@@ -20,9 +20,9 @@ def deliver(hospital, film, seed=0):
     return hospital.deliver(film, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("name", [*hospitals()])
+@pytest.mark.parametrize("name", [*simulated_sites()])
 def test_every_hospital_delivers_films_of_the_same_size_and_range_that_look_different(name, films):
-    delivered = deliver_all(hospitals()[name], films)
+    delivered = deliver_all(simulated_sites()[name], films)
     assert delivered.shape == films.shape
     assert delivered.dtype == np.float32
     assert 0 <= delivered.min() < delivered.max() <= 1
@@ -30,21 +30,21 @@ def test_every_hospital_delivers_films_of_the_same_size_and_range_that_look_diff
 
 
 def test_every_kind_of_processing_has_a_hospital():
-    assert {hospital.processing for hospital in hospitals().values()} == {*PROCESSING}
+    assert {hospital.processing for hospital in simulated_sites().values()} == {*PROCESSING}
 
 
 def test_a_hospital_is_the_same_one_every_time(films):
-    first, second = (deliver_all(hospitals()["hospital 3"], films, seed=5) for _ in range(2))
+    first, second = (deliver_all(simulated_sites()["hospital 3"], films, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 def test_no_two_films_are_collimated_in_exactly_the_same_way(films):
-    hospital = hospitals()["wide border"]
+    hospital = simulated_sites()["wide border"]
     assert np.abs(deliver(hospital, films[0], 1) - deliver(hospital, films[0], 2)).max() > 0.1
 
 
 def test_a_small_zoom_leaves_a_border_of_the_hospitals_grey(films):
-    grey = deliver(Hospital(zoom=0.6, border=40), films[0])
+    grey = deliver(SimulatedSite(zoom=0.6, border=40), films[0])
     assert grey[:8].max() == grey[-8:].max() == pytest.approx(40 / 255)
     assert grey[50:60, 50:60].max() > 0.3
 
@@ -52,24 +52,24 @@ def test_a_small_zoom_leaves_a_border_of_the_hospitals_grey(films):
 def test_a_large_zoom_shows_the_middle_larger():
     film = np.zeros((112, 112), np.float32)
     film[51:61, 51:61] = 1
-    grey = deliver(Hospital(zoom=1.5), film)
+    grey = deliver(SimulatedSite(zoom=1.5), film)
     assert 1.8 < (grey > 0.5).sum() / 100 < 2.8
 
 
 def test_a_window_maps_black_and_white_to_its_ends():
     film = np.linspace(0, 1, 112 * 112, dtype=np.float32).reshape(112, 112)
-    grey = deliver(Hospital(window=(0.2, 0.7)), film)[20:-20, 20:-20]
+    grey = deliver(SimulatedSite(window=(0.2, 0.7)), film)[20:-20, 20:-20]
     assert grey.min() > 0.2
     assert grey.max() < 0.7
 
 
 def test_a_gamma_above_one_darkens_and_one_below_brightens(films):
-    plain, dark, bright = (deliver(Hospital(gamma=gamma), films[0]) for gamma in (1, 2, 0.5))
+    plain, dark, bright = (deliver(SimulatedSite(gamma=gamma), films[0]) for gamma in (1, 2, 0.5))
     assert dark.mean() < plain.mean() < bright.mean()
 
 
 def test_a_vignette_darkens_the_corners_and_not_the_middle():
-    grey = deliver(Hospital(vignette=0.5, zoom=2), np.full((112, 112), 0.8, np.float32))
+    grey = deliver(SimulatedSite(vignette=0.5, zoom=2), np.full((112, 112), 0.8, np.float32))
     assert grey[56, 56] == pytest.approx(0.8, abs=0.01)
     assert grey[0, 0] == pytest.approx(0.4, abs=0.02)
 
@@ -78,16 +78,16 @@ def test_blur_softens_and_noise_roughens(films):
     def roughness(grey):
         return np.abs(np.diff(grey, axis=0)).mean()
 
-    plain = deliver(Hospital(), films[0])
-    assert roughness(deliver(Hospital(blur=1.5), films[0])) < roughness(plain)
-    assert roughness(deliver(Hospital(noise=0.05), films[0])) > roughness(plain)
+    plain = deliver(SimulatedSite(), films[0])
+    assert roughness(deliver(SimulatedSite(blur=1.5), films[0])) < roughness(plain)
+    assert roughness(deliver(SimulatedSite(noise=0.05), films[0])) > roughness(plain)
 
 
 def test_storing_at_half_the_size_and_low_quality_loses_detail(films):
-    plain = deliver(Hospital(), films[0])
-    halved = np.abs(deliver(Hospital(halved=True), films[0]) - plain).mean()
+    plain = deliver(SimulatedSite(), films[0])
+    halved = np.abs(deliver(SimulatedSite(halved=True), films[0]) - plain).mean()
     assert halved > 0
-    assert np.abs(deliver(Hospital(halved=True, quality=15), films[0]) - plain).mean() > halved
+    assert np.abs(deliver(SimulatedSite(halved=True, quality=15), films[0]) - plain).mean() > halved
 
 
 def test_local_equalisation_lifts_the_contrast_of_a_flat_region():

@@ -6,20 +6,20 @@ from sklearn.metrics import log_loss
 
 from evaluated_sides import films_of, random_side, side_of
 from screening.model.calibration import Calibration, OperatingPoint
-from screening.training.scored_split import SIDES, Evaluated, number
+from screening.training.scored_split import SIDES, ScoredSplit, number
 
 
 def test_scores_become_the_probabilities_and_calls_of_the_card():
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]], np.float32)
     calibration, point = Calibration(temperature=0.5), OperatingPoint(0.7, "rule")
-    side = Evaluated.of("test", films_of((0, 1, 1)), scores, calibration, point)
+    side = ScoredSplit.of("test", films_of((0, 1, 1)), scores, calibration, point)
     assert side.probabilities.tolist() == calibration.probabilities(scores).tolist()
     assert side.called.tolist() == [False, False, True]
 
 
 def test_arrays_of_other_lengths_than_the_films_are_refused():
     with pytest.raises(ValueError, match="the test side"):
-        Evaluated("test", films_of((0, 1)), np.array([0.5]), np.array([True]))
+        ScoredSplit("test", films_of((0, 1)), np.array([0.5]), np.array([True]))
 
 
 def test_films_of_one_patient_get_the_same_number():

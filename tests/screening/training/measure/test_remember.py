@@ -8,7 +8,7 @@ from recogniser_makers import make_recogniser
 from screening.model.calibration import OperatingPoint
 from screening.model.card import Card
 from screening.model.drift_baseline import Spread, input_statistics
-from screening.training.evaluate import remember
+from screening.training.evaluate import build_drift_baseline
 
 
 def card(**gate: float) -> Card:
@@ -33,7 +33,7 @@ def films(n: int, seed: int = 0) -> np.ndarray:
 
 def test_films_that_the_gate_takes_are_counted_by_probability_and_call() -> None:
     p = np.array([0.1, 0.499999, 0.5, 1.0])
-    made = remember(card(), films(4), p, embeddings(4))
+    made = build_drift_baseline(card(), films(4), p, embeddings(4))
     assert made is not None
     assert (made.n, made.refused, made.called) == (4, 0, 2)
     assert [index for index, count in enumerate(made.histogram) if count] == [2, 9, 10, 19]
@@ -44,8 +44,8 @@ def test_films_that_the_gate_takes_are_counted_by_probability_and_call() -> None
 def test_a_refused_film_is_counted_and_left_out_of_all_else() -> None:
     greys, p, seen = films(5), np.array([0.2, 0.4, 0.6, 0.8, 1.0]), embeddings(5)
     seen[4, 0] = -20
-    made = remember(card(), greys, p, seen)
-    without = remember(card(), greys[:4], p[:4], seen[:4])
+    made = build_drift_baseline(card(), greys, p, seen)
+    without = build_drift_baseline(card(), greys[:4], p[:4], seen[:4])
     assert made is not None
     assert without is not None
     assert made.refusal_rate == 1 / 5
@@ -53,7 +53,7 @@ def test_a_refused_film_is_counted_and_left_out_of_all_else() -> None:
 
 
 def test_a_film_without_a_valid_probability_counts_as_refused() -> None:
-    made = remember(card(), films(3), np.array([0.2, np.nan, 0.6]), embeddings(3))
+    made = build_drift_baseline(card(), films(3), np.array([0.2, np.nan, 0.6]), embeddings(3))
     assert made is not None
     assert (made.n, made.refused, sum(made.histogram)) == (3, 1, 2)
 
@@ -62,14 +62,14 @@ def test_warnings_of_the_gate_are_counted_by_code() -> None:
     seen = embeddings(4)
     seen[1, 1] = 60  # inverted
     seen[2, 3] = 60  # by 180 degrees, and 3 is a feature of the density
-    made = remember(card(limit=20.0), films(4), np.full(4, 0.5), seen)
+    made = build_drift_baseline(card(limit=20.0), films(4), np.full(4, 0.5), seen)
     assert made is not None
     assert made.warnings == {"out_of_domain": 1, "inverted": 1, "rotated": 1}
 
 
 def test_embeddings_are_remembered_by_mean_and_covariance_along_the_density() -> None:
     seen = embeddings(50)
-    made = remember(card(), films(50), np.full(50, 0.5), seen)
+    made = build_drift_baseline(card(), films(50), np.full(50, 0.5), seen)
     along = make_recogniser().coordinates(seen)
     assert made is not None
     assert made.embedding_mean == pytest.approx(along.mean(axis=0), rel=1e-5)
@@ -78,14 +78,14 @@ def test_embeddings_are_remembered_by_mean_and_covariance_along_the_density() ->
 
 def test_inputs_are_remembered_by_their_spread() -> None:
     greys = films(30)
-    made = remember(card(), greys, np.full(30, 0.5), embeddings(30))
+    made = build_drift_baseline(card(), greys, np.full(30, 0.5), embeddings(30))
     assert made is not None
     measured = input_statistics(greys)
     assert made.inputs == {name: Spread.of(values) for name, values in measured.items()}
 
 
 def test_one_film_is_enough() -> None:
-    made = remember(card(), films(1), np.array([0.3]), embeddings(1))
+    made = build_drift_baseline(card(), films(1), np.array([0.3]), embeddings(1))
     assert made is not None
     assert made.scored == 1
     assert not made.embedding_covariance.any()
@@ -94,8 +94,8 @@ def test_one_film_is_enough() -> None:
 def test_films_of_which_none_is_taken_are_no_reference() -> None:
     seen = embeddings(3)
     seen[:, 0] = -20
-    assert remember(card(), films(3), np.full(3, 0.5), seen) is None
+    assert build_drift_baseline(card(), films(3), np.full(3, 0.5), seen) is None
 
 
 def test_without_a_gate_there_is_no_reference() -> None:
-    assert remember(make_card(), films(3), np.full(3, 0.5), embeddings(3)) is None
+    assert build_drift_baseline(make_card(), films(3), np.full(3, 0.5), embeddings(3)) is None

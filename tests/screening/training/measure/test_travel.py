@@ -4,8 +4,8 @@ import pytest
 from evaluated_sides import films_of
 from makers import grey_film
 from screening.model.calibration import Calibration, OperatingPoint
-from screening.training.scored_split import Evaluated
-from screening.training.simulated_sites import EXCHANGED, hospitals, travel
+from screening.training.scored_split import ScoredSplit
+from screening.training.simulated_sites import EXCHANGED, evaluate_at_sites, simulated_sites
 
 POINT = OperatingPoint(0.5, "half")
 
@@ -25,17 +25,17 @@ def side_of_films(normals, pneumonias):
             for seed, label in enumerate(labels)
         ]
     )
-    return Evaluated.of("validation", films, by_brightness(greys), Calibration(), POINT), greys
+    return ScoredSplit.of("validation", films, by_brightness(greys), Calibration(), POINT), greys
 
 
 @pytest.fixture(scope="module")
 def travelled():
     side, greys = side_of_films(12, 20)
-    return travel(side, greys, by_brightness, Calibration(), POINT)
+    return evaluate_at_sites(side, greys, by_brightness, Calibration(), POINT)
 
 
 def test_every_hospital_has_its_figures(travelled):
-    assert {*travelled} == {*hospitals(), EXCHANGED}
+    assert {*travelled} == {*simulated_sites(), EXCHANGED}
     for figures in travelled.values():
         assert {*figures} == {
             "auroc",
@@ -70,6 +70,6 @@ def test_no_more_films_are_shown_than_are_needed():
         shown.add(len(films))
         return by_brightness(films)
 
-    figures = travel(side, greys, counted, Calibration(), POINT)
+    figures = evaluate_at_sites(side, greys, counted, Calibration(), POINT)
     assert shown == {600}
     assert figures["small JPEG"]["specificity"]["n"] == 20

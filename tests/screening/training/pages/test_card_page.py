@@ -9,7 +9,14 @@ from evaluated_sides import random_side
 from makers import make_card
 from recogniser_makers import make_recogniser
 from screening.model.card import Card
-from screening.model.drift_baseline import INPUTS, WARNINGS, Reference, Spread, histogram, rising
+from screening.model.drift_baseline import (
+    INPUTS,
+    WARNINGS,
+    DriftBaseline,
+    Spread,
+    histogram,
+    rising,
+)
 from screening.report.html.components import drawn
 from screening.report.operating_points import operating_points
 from screening.training.html.card_page import write_page
@@ -25,7 +32,7 @@ def page_of(model, card):
 
 def reference():
     spread = Spread.of(np.linspace(0, 1, 11))
-    return Reference(
+    return DriftBaseline(
         n=20,
         refused=5,
         called=6,

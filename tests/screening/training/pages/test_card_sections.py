@@ -15,7 +15,7 @@ from screening.training.html.card_page import write_page
 from screening.training.html.card_sections import last_side
 from screening.training.html.figures import draw_reasons, draw_share_called
 from screening.training.robustness import ModelUnderTest, measure_reasons
-from screening.training.scored_split import Evaluated
+from screening.training.scored_split import ScoredSplit
 from screening.training.subgroups import subgroups
 from web_page import Page
 
@@ -47,7 +47,7 @@ def evidence(films):
 @pytest.fixture(scope="module")
 def card():
     greys, masks = made_films([film.label for film in FILMS], side=32)
-    side = Evaluated.of("validation", FILMS, inside_only(greys), Calibration(), POINT)
+    side = ScoredSplit.of("validation", FILMS, inside_only(greys), Calibration(), POINT)
     model = ModelUnderTest(inside_only, Calibration(), POINT, evidence)
     reasons, groups = measure_reasons(side, greys, masks, model), subgroups(side)
     elsewhere = {"small JPEG": {"auroc": {"value": 0.91, "ci_low": 0.8, "ci_high": 0.95}}}
@@ -78,7 +78,9 @@ def test_a_card_without_the_new_fields_has_none_of_the_sections(tmp_path):
 
 
 def test_one_source_without_view_and_age_has_no_section_by_source(tmp_path, card):
-    side = Evaluated("validation", described([0, 1]), np.array([0.1, 0.9]), np.array([False, True]))
+    side = ScoredSplit(
+        "validation", described([0, 1]), np.array([0.1, 0.9]), np.array([False, True])
+    )
     page = page_of(tmp_path, replace(card, subgroups={"validation": subgroups(side)}))
     assert "By source, view and age" not in headings(page)
 
