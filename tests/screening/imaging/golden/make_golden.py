@@ -1,4 +1,4 @@
-"""Make the fixtures of this folder again: ``python -m golden.make_golden`` in ``tests/screening/pixels``.
+"""Make the fixtures of this folder again: ``python -m golden.make_golden`` in ``tests/screening/imaging``.
 
 Needs DCMTK (3.6.7 made what is committed), GDCM (3.0.21), OpenJPEG (2.5.0), OpenJPH (0.9.0),
 ImageMagick (6.9.11) and libtiff (4.5.0) with their command line tools. The tests need none of
