@@ -1,7 +1,8 @@
-"""What each part of the default recipe is worth: ``python benchmarks/ablations.py --help``.
+"""Measure the effect of each part of the default recipe: ``python benchmarks/ablations.py --help``.
 
-Every variant is trained on the same films, with the same seed and number of steps, at a small size, and
-measured on validation films: nothing of the test side is used. One line of the CSV file is one variant.
+Every variant is trained on the same films, with the same seed and number of steps, at a small size,
+and measured on validation films. The test films are not used. Each line of the CSV file is one
+variant.
 """
 
 import argparse
@@ -39,13 +40,13 @@ from screening.training.scored_split import ScoredSplit
 from screening.training.simulated_sites import evaluate_at_sites
 from screening.training.subgroups import subgroups
 
-#: The early layers as ImageNet left them.
+#: Multipliers that keep the early layers at their ImageNet weights.
 _FIXED_EARLY: Final = {
     name: 0.0 if factor == 0.1 else factor
     for name, factor in default_recipe(networks.DEFAULT).multipliers.items()
 }
 
-#: What the variants differ from.
+#: The recipe that each variant changes in one respect.
 BASE: Final = replace(
     default_recipe(networks.DEFAULT),
     epochs=10,
@@ -71,7 +72,7 @@ VARIANTS: Final[dict[str, Recipe]] = {
 
 
 class _Lines:
-    """Progress as lines."""
+    """Prints progress as lines."""
 
     def say(self, line: str) -> None:
         print(line, flush=True)
@@ -84,7 +85,7 @@ class _Lines:
 
 
 def main() -> None:
-    """Train and measure the variants that are asked for, one after the other."""
+    """Train and measure the requested variants, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="as for `screening train`")
     parser.add_argument("--confidence", action="append", default=[], metavar="SOURCE/CLASS=C")
@@ -113,7 +114,7 @@ def _prepared(
     work: Path,
     pool: ThreadPoolExecutor,
 ) -> tuple[Any, ...]:
-    """Films of training and validation, each with their lungs; kept for the next variant."""
+    """Read training and validation films with their lung masks; cached for the next variant."""
     kept = work / f"films-{recipe.size}.pickle"
     if kept.exists():
         return pickle.loads(kept.read_bytes())  # noqa: S301  # written below
@@ -144,7 +145,7 @@ def _line(
         sure = np.ones_like(sure)
     if name == "map of 32 pixels":
         coarse = partial(networks.efficientnet_lite0, map_stride=32)
-        networks._BUILDERS[networks.DEFAULT] = coarse  # noqa: SLF001  # no model is shipped so
+        networks._BUILDERS[networks.DEFAULT] = coarse  # noqa: SLF001  # not a shipped variant
     preprocessing = preprocessing_of(recipe)
     held_greys = held_greys.astype(np.float32) / np.float32(255)
     measured = reliable(held)

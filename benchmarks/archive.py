@@ -1,9 +1,10 @@
-"""What a queue becomes with very many films: ``python benchmarks/archive.py --queue QUEUE --films 1000000``.
+"""Measure a queue with very many films: ``python benchmarks/archive.py --queue QUEUE``.
 
-Nothing is screened: jobs of 100,000 made-up films are listed, their rows are committed as a worker does,
-and the jobs are finished, one after the other. After each, the CSV has what the ledger takes on the disk,
-and what it costs to write into it and to ask it; if that depended on how much is in it already, it would
-grow from line to line. QUEUE is a new file for SQLite, or an empty database of PostgreSQL.
+Nothing is screened. Jobs of 100,000 synthetic films are listed, their rows are committed as by a
+worker, and the jobs are finished, one after the other, up to ``--films 1000000``. Each job adds one
+line to the CSV: the size of the ledger on disk, and the cost of writing and querying. Costs that
+depend on the size of the ledger would grow from line to line. QUEUE is a new file for SQLite, or an
+empty PostgreSQL database.
 """
 
 import argparse
@@ -26,23 +27,23 @@ from jobs.worker.job_run import LEASE
 from screening.files import Found, now
 from screening.results import Row, Status
 
-#: Rows in a commit, as a worker makes them where a film takes some milliseconds.
+#: Rows per commit, as in a worker that needs a few milliseconds per film.
 _TOGETHER: Final = 128
 
 
 @dataclass(frozen=True)
 class Step:
-    """One more job of the archive.
+    """Figures after one more job.
 
     Attributes:
-        films: in the queue by now.
-        bytes_a_film: on the disk, with indexes.
-        list_us: microseconds a film to write down what the folder holds.
-        commit_us: the same for its row.
-        claim_ms: to take the job.
-        left_ms: to ask which of its films have no row yet, when none is left.
-        before_us: to ask whether a finished job of the folder has scored a file.
-        rows_us: a film, to read the rows for the report.
+        films: number of films in the queue so far.
+        bytes_a_film: bytes per film on disk, including indexes.
+        list_us: microseconds per film to list the folder.
+        commit_us: microseconds per film to commit its row.
+        claim_ms: milliseconds to claim the job.
+        left_ms: milliseconds to query the films without a row, when none is left.
+        before_us: microseconds to query whether a finished job of the folder has scored a file.
+        rows_us: microseconds per film to read the rows for the report.
     """
 
     films: int
@@ -56,7 +57,7 @@ class Step:
 
 
 def main() -> None:
-    """Write the CSV, line by line."""
+    """Write the CSV line by line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queue", required=True)
     parser.add_argument("--films", type=int, default=1_000_000)
@@ -108,7 +109,7 @@ def _one_more(store: SqlStore, database: Database, number: int, films: int) -> S
 
 
 def _size(database: Database) -> int:
-    """Bytes, with what still stands in SQLite's write-ahead log."""
+    """Size of the database in bytes, including the content of SQLite's write-ahead log."""
     with database.writing() as connection:
         if connection.dialect.name == "postgresql":
             return int(connection.scalar(text("SELECT pg_database_size(current_database())")))
@@ -131,7 +132,7 @@ def _job(number: int) -> Job:
 
 
 def _rows(job: Job, names: list[str]) -> Iterator[list[Row]]:
-    """Rows with everything in them that those of real films have."""
+    """Yield batches of rows with all fields that rows of real films have."""
     for start in range(0, len(names), _TOGETHER):
         yield [
             Row(

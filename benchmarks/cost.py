@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiplications, and processor time a film."""
+"""Measure the costs of a network: parameters, multiplications and CPU time per film."""
 
 import tempfile
 import time
@@ -21,13 +21,13 @@ _FILMS: Final = 40
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one film.
+    """Costs of a network and of one film.
 
     Attributes:
-        parameters: of the whole network.
-        macs: multiplications with an addition of one film's inference.
-        training_ms: processor time of one pass forwards and backwards, without augmentation.
-        inference_ms: processor time in ONNX Runtime, float32, one film at a time, one thread.
+        parameters: number of parameters of the network.
+        macs: multiply-adds of the inference of one film.
+        training_ms: CPU milliseconds of one forward and backward pass, without augmentation.
+        inference_ms: CPU milliseconds in ONNX Runtime, float32, one film at a time, one thread.
     """
 
     parameters: int
@@ -37,12 +37,12 @@ class Cost:
 
 
 def cost_of(network: keras.Model) -> Cost:
-    """Measured on this machine, which should have nothing else to do."""
+    """Measure the costs on this machine, which should be idle."""
     return Cost(network.count_params(), macs(network), _training(network), _inference(network))
 
 
 def macs(network: keras.Model) -> int:
-    """Of convolutions and dense layers; everything else is little beside them."""
+    """Count the multiply-adds of convolutions and dense layers; the rest is negligible."""
     return sum(_macs(layer) for layer in network.layers if layer.weights)
 
 
@@ -51,7 +51,7 @@ def _macs(layer: Any) -> int:
         return prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
         _n, rows, columns, _channels = layer.output.shape
-        # A depthwise kernel has its channels where another has those it sums over.
+        # A depthwise kernel has its channels on the axis that other kernels sum over.
         return rows * columns * prod(layer.kernel.shape)
     return 0
 

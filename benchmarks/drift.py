@@ -1,8 +1,8 @@
-"""How soon a changed stream of films is noticed, and how often an unchanged one raises an alarm.
+"""Measure how soon drift detection finds a change, and how often it raises a false alarm.
 
-``python benchmarks/drift.py BUNDLE --data FOLDER --adults FOLDER --cache ROWS.json``: films that the
-bundle's model was not trained on are scored once, as they are and changed; nights of 100 films are
-then drawn from their rows, many times over.
+``python benchmarks/drift.py BUNDLE --data FOLDER --adults FOLDER --cache ROWS.json``: films that
+the model of the bundle was not trained on are scored once, unchanged and changed. Runs of 100 films
+are then drawn from their rows many times.
 """
 
 import argparse
@@ -38,7 +38,7 @@ _BATCH: Final = 32
 
 Pools = dict[str, list[Row]]
 
-#: What a stream may turn into, by name: grey values 0..1 to grey values 0..1.
+#: Changes of a stream by name, as functions from grey values 0..1 to grey values 0..1.
 CHANGES: Final[dict[str, Callable[[Grey], Grey]]] = {
     "exposure x 0.9": lambda grey: grey * 0.9,
     "exposure x 0.8": lambda grey: grey * 0.8,
@@ -47,7 +47,7 @@ CHANGES: Final[dict[str, Callable[[Grey], Grey]]] = {
     "gamma 1.25": lambda grey: grey**1.25,
 }
 
-#: Films of a night, nights of an unchanged stream, and nights in which a change must be found.
+#: Films per run, runs of an unchanged stream, and runs within which a change must be found.
 FILMS: Final = 100
 NIGHTS: Final = 20
 SOON: Final = 3
@@ -61,14 +61,14 @@ PICTURES: Final = "pictures"
 
 @dataclass(frozen=True)
 class Stream:
-    """What nights are drawn from.
+    """A stream of films from which runs are drawn.
 
     Attributes:
-        change: of all films; empty for none.
+        change: change of all films; empty for none.
         prevalence: share of films with pneumonia.
-        swing: standard deviation of that share from night to night.
-        others: pool that takes the place of a share of the films; empty for none.
-        share: of these.
+        swing: standard deviation of `prevalence` between runs.
+        others: pool that replaces a share of the films; empty for none.
+        share: share of films taken from `others`.
     """
 
     change: str = ""
@@ -78,7 +78,7 @@ class Stream:
     share: float = 0.0
 
     def night(self, pools: Pools, rng: np.random.Generator) -> NightProfile:
-        """A night of :data:`FILMS` films, each drawn at most once."""
+        """Draw a run of :data:`FILMS` films, each at most once."""
         prevalence = min(max(self.prevalence + self.swing * rng.standard_normal(), 0), 1)
         others = rng.binomial(FILMS, self.share)
         positive = rng.binomial(FILMS - others, prevalence)
@@ -96,7 +96,7 @@ class Stream:
         )
 
 
-#: What may happen, by name; each begins after an unchanged stream.
+#: Changed streams by name; each follows an unchanged stream.
 STREAMS: Final = {
     **{name: Stream(change=name) for name in CHANGES},
     "prevalence 10 -> 20 %": Stream(prevalence=0.2),
@@ -106,7 +106,7 @@ STREAMS: Final = {
 
 
 def main() -> None:
-    """Score the films, unless they are in the cache, and print the tables."""
+    """Score the films unless they are cached, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", type=Path, required=True)
@@ -136,7 +136,7 @@ def main() -> None:
 def alarms(
     pools: Pools, reference: DriftBaseline | None, stream: Stream, seed: int
 ) -> list[frozenset[str]]:
-    """Measures in breach on each night of an unchanged stream."""
+    """Return the measures beyond a limit in each run of an unchanged stream."""
     rng = np.random.default_rng(seed)
     nights = [stream.night(pools, rng) for _ in range(NIGHTS)]
     return [breached(nights[number], nights[:number], reference) for number in range(len(nights))]
@@ -145,7 +145,7 @@ def alarms(
 def found(
     pools: Pools, reference: DriftBaseline | None, stream: Stream, seed: int
 ) -> list[frozenset[str]]:
-    """Measures in breach on each of the first nights of a change."""
+    """Return the measures beyond a limit in each of the first runs after a change."""
     rng = np.random.default_rng(seed)
     nights = [Stream().night(pools, rng) for _ in range(NIGHTS)]
     seen = []
@@ -159,7 +159,7 @@ def found(
 def breached(
     tonight: NightProfile, earlier: list[NightProfile], reference: DriftBaseline | None
 ) -> frozenset[str]:
-    """Measures that are beyond a limit."""
+    """Return the measures beyond a limit in one run."""
     lines = control(tonight, earlier, reference)
     return frozenset(line.measure for line in breaches(lines))
 
@@ -192,7 +192,7 @@ def _say_found(
 
 
 def score(bundle: Bundle, data: Path, adults: Path) -> dict[str, list[Row]]:
-    """Rows of each pool of films: by class as they are, by class and change, adults, pictures."""
+    """Score each pool of films: by class, by class and change, adults, and other pictures."""
     unseen = _unseen(bundle, data)
     pools = {}
     for finding, label in zip(CLASSES, range(len(CLASSES)), strict=True):
@@ -211,7 +211,7 @@ def score(bundle: Bundle, data: Path, adults: Path) -> dict[str, list[Row]]:
 
 
 def _unseen(bundle: Bundle, data: Path) -> list[LabelledFilm]:
-    """Films of the validation and the test side, as the card says that they were divided."""
+    """List the validation and test films, split as recorded in the card."""
     training, recipe = bundle.card.training, bundle.card.training["recipe"]
     films = read_manifest(data, training["patient_pattern"])
     with ThreadPoolExecutor() as pool:
@@ -229,7 +229,7 @@ def _unseen(bundle: Bundle, data: Path) -> list[LabelledFilm]:
 def rows_of(
     bundle: Bundle, films: Iterable[Path], change: Callable[[Grey], Grey] | None = None
 ) -> list[Row]:
-    """Rows of films, changed before the model is shown them; each is its own job."""
+    """Score films, optionally changed before inference; batches do not share seen files."""
     preprocessing = bundle.card.preprocessing
     predictor, key = load(bundle.path), PatientKey(bytes(32))
     rows: list[Row] = []

@@ -1,9 +1,10 @@
-"""How near the pipeline comes to its parts: ``python benchmarks/efficiency.py png=FOLDER``.
+"""Measure the efficiency of the pipeline: ``python benchmarks/efficiency.py png=FOLDER``.
 
-Each stage is measured alone, one film after the other: reading (in a decoder process where the format
-needs one), scoring in batches, and writing down. With the processor time of all three, so many
-cores could screen so many films a second; the efficiency is the share of it that ``screening run``
-reaches between its first rows and its last. A thousand films or more, on an idle machine.
+Each stage is measured alone, one film after the other: reading (in a decoder process if the format
+needs one), scoring in batches, and committing rows. The CPU time of all three gives the maximum
+number of films per second on all cores. The efficiency is the share of this maximum that
+``screening run`` reaches between its first and its last rows. Use a thousand films or more on an
+idle machine.
 """
 
 import argparse
@@ -36,7 +37,7 @@ _HEADER: Final = (
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,9 +75,9 @@ def _efficiency(folder: Path) -> list[float]:
 
 
 def _alone(screener: Screener, bench: Bench, queue: Path) -> list[float]:
-    """Processor milliseconds a film of reading, scoring and writing down."""
+    """CPU milliseconds per film for reading, scoring and committing."""
     found, seen = discover(screener.folder), Seen()
-    screener.examine(found[:1], seen)  # All is loaded, and a decoder waits.
+    screener.examine(found[:1], seen)  # Loads everything and starts a decoder.
     with _processor_ms() as reading:
         films = [screener.reader.read(one) for one in found]
     batch, rows = bench.job("batch").options.batch, []
@@ -89,7 +90,10 @@ def _alone(screener: Screener, bench: Bench, queue: Path) -> list[float]:
 
 @contextmanager
 def _processor_ms() -> Iterator[list[float]]:
-    """Milliseconds of this process and its children, in a list once the block has ended."""
+    """Measure the CPU milliseconds of this process and its children in the `with` block.
+
+    The yielded list contains the figure after the block has ended.
+    """
     took: list[float] = []
     before = processor(os.getpid())
     yield took

@@ -1,19 +1,20 @@
-"""Makes folders of distinct films to time: ``python benchmarks/films.py KIND ORIGINALS OUT``.
+"""Make folders of distinct films for benchmarks: ``python benchmarks/films.py KIND ORIGINALS OUT``.
 
-ORIGINALS is any folder of chest films as PNG or JPEG. Each film that is made is another crop of
-one of them (up to 4 % off each side), so that no two are alike and the gate lets all of them pass:
+ORIGINALS is any folder of chest films as PNG or JPEG. Each film is a different crop of an original
+(up to 4 % off each side), so that all films are distinct and pass the gate:
 
 - ``png``, ``jpeg``: 8-bit grey at full size; JPEG of quality 90.
 - ``dicom``, ``j2k``: DICOM, raw (Explicit VR Little Endian) or JPEG 2000 lossless with five levels
-  of resolution; 12 bits stored in 16. The 8 bits of the original are widened, with as much noise as
-  a dose leaves in the low bits (Gaussian, 8 of 4,095), for without it they would be packed too well.
-  Every fifth film is a crop of a real one of 15 bits, RG1_UNCR.dcm of the package pydicom-data, whose
-  low grey values are white. Every second has a window; in the others percentiles decide.
+  of resolution; 12 bits stored in 16. The 8 bits of the original are widened and get noise as from
+  an X-ray dose in the low bits (Gaussian, 8 of 4,095); without noise they would compress too well.
+  Every fifth film is a crop of a real film of 15 bits, RG1_UNCR.dcm of the package pydicom-data,
+  whose low grey values are white. Every second film has a window; the others are displayed by
+  percentiles.
 - ``small``: 224 x 224 JPEG of quality 95, with a gamma of 0.9 to 1.1.
 
-The same seed gives the same films. They are spread over folders of a thousand. Of very many films a
-few come near what the gate refuses; with a REPORT of ``screening run ORIGINALS`` those that they would be
-made from are left out.
+The same seed gives the same films. Each folder contains a thousand. Among very many films, a few
+come close to what the gate refuses. With a REPORT of ``screening run ORIGINALS`` the originals of
+such films are left out.
 """
 
 import argparse
@@ -40,13 +41,13 @@ from pydicom.uid import (
 
 Pixels = npt.NDArray[Any]
 
-#: Most that is cut off each side.
+#: Maximum share cropped from each side.
 _CROP: Final = 0.04
 _NOISE: Final = 8.0
 _SIDE: Final = 224
 _A_FOLDER: Final = 1000
 
-#: How sure the gate is of an original whose crops it lets pass, all of them.
+#: Minimum gate score of an original; all crops of such originals pass the gate.
 _CLEAR: Final = 0.999
 
 _SUFFIXES: Final = {
@@ -57,7 +58,7 @@ _SUFFIXES: Final = {
     "small": ".jpeg",
 }
 
-#: Of the real film among the DICOM.
+#: One DICOM film in this many is a crop of the real film.
 _EVERY: Final = 5
 _PIXEL_DATA: Final = 0x7FE00010
 _PADDING: Final = 0xFFFCFFFC
@@ -65,11 +66,14 @@ _PADDING: Final = 0xFFFCFFFC
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes every film of one original.
+    """Makes all films of one original.
 
     Attributes:
-        originals: how many there are.
-        films: to be made of all of them.
+        kind: kind of film.
+        out: folder to write to.
+        seed: seed of the crops.
+        originals: number of originals.
+        films: number of films to make from all originals.
     """
 
     kind: str
@@ -79,7 +83,7 @@ class Maker:
     films: int
 
     def make(self, original: tuple[int, Path]) -> int:
-        """Write its films; how many they were."""
+        """Write the films of an original; return their number."""
         first, path = original
         with Image.open(path) as opened:
             image = opened.convert("L")
@@ -109,7 +113,7 @@ def _write(
 
 
 def _box(size: tuple[int, int], chance: np.random.Generator) -> tuple[float, float, float, float]:
-    """Left, upper, right, lower."""
+    """Choose a crop: left, upper, right, lower."""
     off = chance.uniform(0, _CROP, 4)
     width, height = size
     return width * off[0], height * off[1], width * (1 - off[2]), height * (1 - off[3])
@@ -121,7 +125,7 @@ def _cropped(image: Image.Image, chance: np.random.Generator) -> Image.Image:
 
 
 def _film(image: Image.Image, chance: np.random.Generator) -> Dataset:
-    """A film of 12 bits, without pixels of its own yet."""
+    """Make a 12-bit DICOM film from a crop of `image`."""
     cells = np.asarray(_cropped(image, chance), np.float32) * 16
     cells += chance.normal(0, _NOISE, cells.shape)
     dataset = Dataset()
@@ -143,7 +147,7 @@ def _real_film(chance: np.random.Generator) -> Dataset:
     shape = (dataset.Rows, dataset.Columns)
     cells = np.frombuffer(dataset.PixelData, "<u2", shape[0] * shape[1]).reshape(shape)
     left, upper, right, lower = map(round, _box((shape[1], shape[0]), chance))
-    # Of the whole film; the collimator's edges would be elsewhere.
+    # These apply to the whole film; in the crop the edges of the collimator are elsewhere.
     for tag in (_PADDING, _PIXEL_DATA, "WindowCenter", "WindowWidth", *dataset.dir("Collimator")):
         del dataset[tag]
     _fill(dataset, np.ascontiguousarray(cells[upper:lower, left:right]))
@@ -183,7 +187,7 @@ def _save(dataset: Dataset, path: Path, number: int, *, windowed: bool, packed: 
 
 
 def main() -> None:
-    """Make one folder."""
+    """Make one folder of films."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -216,7 +220,7 @@ def _originals(folder: Path) -> list[Path]:
 
 
 def _clear(report: Path) -> set[str]:
-    """Films of a report that are frontal chest films beyond doubt."""
+    """Return the films of a report that the gate clearly accepts as frontal chest films."""
     with (report / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return {row["film"] for row in rows if float(row["frontal"] or 0) >= _CLEAR}

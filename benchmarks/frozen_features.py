@@ -1,6 +1,6 @@
-"""The simplest thing that works: ImageNet features that are never fitted, and logistic regression.
+"""Baseline model: logistic regression on ImageNet features that are not trained.
 
-What a training has to beat, and what the controls are made with, because it takes seconds.
+A trained model has to be better than this baseline. The controls use it because it takes seconds.
 """
 
 from functools import cache
@@ -24,10 +24,10 @@ _C: Final = 0.01
 
 
 def imagenet_features(films: npt.NDArray[np.uint8]) -> Floats:
-    """Means over the film of the last stages of EfficientNet-Lite0, shape (n, 2624).
+    """Compute means over the film of the last stages of EfficientNet-Lite0, shape (n, 2624).
 
     Args:
-        films: at the size of the default model, shape (n, rows, columns), 0..255.
+        films: films at the size of the default model, shape (n, rows, columns), 0..255.
     """
     return predict(_network(), PREPROCESSING[DEFAULT], films, "features").astype(np.float64)
 
@@ -42,6 +42,6 @@ def _network() -> keras.Model:
 
 
 def logistic_regression() -> Any:
-    """On standardised features; both classes count the same."""
+    """Create a logistic regression on standardised features; both classes have equal weight."""
     ridge = LogisticRegression(C=_C, max_iter=2000, class_weight="balanced")
     return make_pipeline(StandardScaler(), ridge)

@@ -1,8 +1,9 @@
-"""How well a model's gate does on films of hospitals that it was not fitted with.
+"""Measure the image gate of a model on films of hospitals that it was not fitted with.
 
-``python benchmarks/gate.py MODEL --data DATA --frontal FOLDER``: FOLDER has a ``films.csv`` with the
-columns film, patient and source. The gate is fitted anew without the films of each source, which
-are then shown to it, upright, turned and inverted; and the films of the test side as well.
+``python benchmarks/gate.py MODEL --data DATA --frontal FOLDER``: FOLDER has a ``films.csv`` with
+the columns film, patient and source. For each source, the gate is fitted again without its films
+and then tested on them: upright, turned and inverted. A gate fitted without any of the sources is
+tested on all their upright films. The model's own gate is tested on the test films.
 """
 
 import argparse
@@ -39,9 +40,9 @@ class Site:
     """The films that the model was made with.
 
     Attributes:
-        own: for the gate, of the training side.
-        unseen: of the validation side, shape (n, rows, columns), 0..1.
-        test: of the test side, likewise.
+        own: training films for the gate.
+        unseen: validation films, shape (n, rows, columns), 0..1.
+        test: test films, in the same format.
     """
 
     own: Frontal
@@ -50,7 +51,7 @@ class Site:
 
 
 def main() -> None:
-    """Print a line for each set of films."""
+    """Print one line per set of films and orientation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
@@ -101,7 +102,7 @@ def _site(data: Path, card: Card) -> Site:
 def _others(
     folder: Path, preprocessing: Preprocessing
 ) -> tuple[Greys, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Films, their patients and their sources."""
+    """Read films, their patients and their sources."""
     with (folder / "films.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     greys = np.stack([read_grey(folder / line["film"], preprocessing) for line in lines])
@@ -131,7 +132,7 @@ def _say(
 
 
 def _says_turned(seen: ImageGateResult, orientation: str) -> bool:
-    """True if the warnings say how the film lies; of an upright one they say nothing."""
+    """Whether the warnings name the orientation of the film; an upright film must have none."""
     words = [each for each in seen.warnings if each.startswith(("rotated", "inverted"))]
     if orientation == "upright":
         return not words

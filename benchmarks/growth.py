@@ -1,10 +1,10 @@
-"""Growth: time per film and memory by the number of films, start-up and report apart.
+"""Measure time per film and memory by the number of films, separate from start-up and report.
 
     python benchmarks/growth.py FOLDER --films 100 1000 10000 100000 --out growth.csv
 
-FOLDER is made by ``films.py small``. The numbers are links to its films, all of which must be scored.
-Start-up lasts until the first rows are in the ledger, screening until the last, the report until the
-process ends. The largest number is screened once, the others several times.
+``films.py small`` makes FOLDER. Each run uses hard links to that many of its films, all of which
+must be scored. Start-up ends with the first rows in the ledger, screening with the last, and the
+report with the process. The largest number is screened once, the others several times.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _HEADER: Final = (
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

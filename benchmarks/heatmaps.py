@@ -1,9 +1,10 @@
-"""Do the heat maps show what the model goes by? ``python benchmarks/heatmaps.py --help``.
+"""Measure how faithful the heat maps are to the model: ``python benchmarks/heatmaps.py --help``.
 
-Insertion and deletion (Petsiuk, Das and Saenko, BMVC 2018): the cells of a film are blurred one after the
-other, or appear on the blurred film, in the order of the map. A map that shows what the model goes by lets the
-log odds fall fast when its strongest cells go, and rise fast when they come. Beside it the same in other orders:
-at random, from the middle of the film outwards, and by how much of a cell is lung.
+Insertion and deletion (Petsiuk, Das and Saenko, BMVC 2018): the cells of a film are blurred one
+after the other, or revealed on the blurred film, in the order of the map. With a faithful map, the
+log odds fall quickly when its strongest cells are removed, and rise quickly when they are inserted.
+Other orders are measured for comparison: random, from the centre of the film outwards, and by the
+share of lung in a cell.
 """
 
 import argparse
@@ -27,10 +28,10 @@ from screening.training.data.manifest import read_manifest
 
 Floats = npt.NDArray[np.float32]
 
-#: Shares of the cells that are gone, or there.
+#: Shares of the cells that are removed or inserted.
 _STEPS: Final = np.linspace(0, 1, 15)
 
-#: Of the blur, as a share of the film's width: no finding is left.
+#: Radius of the blur as a share of the film's width; no finding remains visible.
 _BLUR: Final = 0.07
 
 _RANDOM: Final = 5
@@ -42,7 +43,7 @@ _COLUMNS: Final = (
 
 
 def main() -> None:
-    """Measure the maps of one bundle on the films of one collection that it calls pneumonia."""
+    """Measure the maps of a bundle on films with pneumonia that it detects."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("data", type=Path, help="as for `screening train`")
@@ -68,7 +69,7 @@ def main() -> None:
         if odds(grey[np.newaxis])[0] < 0:
             continue
         maps = predictor.predict(card.preprocessing.normalise(grey[np.newaxis])).maps
-        assert maps is not None  # noqa: S101  # load() was asked for maps
+        assert maps is not None  # noqa: S101  # load() has checked for maps
         cells = evidence(maps[0])
         mask = None if reader is None else reader.masks([grey])[0]
         shares.append(None if mask is None else lung_evidence(cells, mask))
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def _orders(cells: Floats, mask: Any, rng: np.random.Generator) -> dict[str, npt.NDArray[np.int64]]:
-    """Orders of the cells, flat, the first to go first; equal ones in a random order."""
+    """Return orders of the cells as flat indices, first removed first; ties in random order."""
     rows, columns = cells.shape
     down, across = np.mgrid[:rows, :columns]
     middle = -np.hypot(down - (rows - 1) / 2, across - (columns - 1) / 2)
@@ -95,7 +96,7 @@ def _orders(cells: Floats, mask: Any, rng: np.random.Generator) -> dict[str, npt
 def _curves(
     odds: Any, grey: Floats, order: npt.NDArray[np.int64], shape: tuple[int, ...]
 ) -> tuple[Floats, Floats]:
-    """Log odds beyond the threshold with the first cells gone, and with these alone: (steps,)."""
+    """Log odds above the threshold without the first cells, and with these alone; (steps,) each."""
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
     blurred = picture.filter(ImageFilter.GaussianBlur(_BLUR * grey.shape[1]))
     empty = np.asarray(blurred, np.float32) / np.float32(255)
@@ -131,7 +132,7 @@ def _write(
         for name, pairs in merged.items():
             gone = np.array([pair[0] for pair in pairs])
             alone = np.array([pair[1] for pair in pairs])
-            # As shares of what the whole film has over the blurred one.
+            # Relative to the difference between the whole and the blurred film.
             whole, none = gone[:, :1], gone[:, -1:]
             scale = np.where(np.abs(whole - none) < 1, np.nan, whole - none)
             line = [
@@ -146,7 +147,7 @@ def _write(
 
 
 def _lost(gone: Floats) -> float:
-    """The share of the cells without which the film is not called any more; 1 if it stays called."""
+    """Share of cells whose removal makes the finding negative; 1 if it stays positive."""
     below = np.flatnonzero(gone < 0)
     return float(_STEPS[below[0]]) if len(below) else 1.0
 

@@ -1,11 +1,12 @@
-"""Inference alone, by runtime, precision and batch, beside Keras.
+"""Measure inference alone by runtime, precision and batch size, compared with Keras.
 
     python benchmarks/inference.py --out inference.csv
 
-The models of the shipped bundle; what it does not hold is converted from networks with random
-weights, as ``screening export`` does it. These make no difference to time in float, nor in 8 bits to
-a network without norms, such as the reference CNN. One process at a time: with one thread, and with
-one a core. All ways take their turn in each round, on an idle machine.
+The models are those of the shipped bundle. Missing ones are converted from networks with random
+weights in the same way as by ``screening export``. The weights do not affect the time in float, nor
+in 8 bits for a network without normalisation layers such as the reference CNN. One process runs at
+a time, with one thread and with one per core. In each round, all variants are measured one after
+the other on an idle machine.
 """
 
 import argparse
@@ -24,11 +25,11 @@ _ARCHITECTURES: Final = ("efficientnet-lite0", "reference")
 _TARGETS: Final = ("onnx", "onnx-int8", "tflite-float32", "tflite-int8")
 _BATCHES: Final = (1, 8, 32)
 
-#: Films from which 8-bit ranges are found.
+#: Number of films for finding 8-bit ranges.
 _CALIBRATION: Final = 8
 
-#: What the others are compared with.
-_BESIDE: Final = ("tf.function", 8)
+#: Reference for all comparisons: variant and batch size.
+_REFERENCE: Final = ("tf.function", 8)
 
 _HEADER: Final = (
     "architecture",
@@ -42,7 +43,7 @@ _HEADER: Final = (
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def _measure(architecture: str, threads: int, place: Path, rounds: int) -> None:
-    """Print a line for each way, batch and round; for a process of its own."""
+    """Print one line per variant, batch size and round; runs in a separate process."""
     from exports.bundle import SHIPPED
     from exports.convert.convert import Converter
     from exports.targets import target
@@ -107,14 +108,14 @@ def _measure(architecture: str, threads: int, place: Path, rounds: int) -> None:
 
 
 def _show(lines: list[list[Any]]) -> None:
-    """Medians, and how many times as many films as ``tf.function`` reads eight at a time."""
+    """Print medians, and the ratio to ``tf.function`` with a batch size of eight."""
     measured: dict[tuple[Any, ...], list[float]] = {}
     for architecture, threads, way, batch, _round, of_processor, of_time in lines:
-        # One thread is worth what it takes of the processor, several what they give together.
+        # One thread is judged by its CPU time, several by their total throughput.
         speed = of_processor if threads == 1 else of_time
         measured.setdefault((architecture, threads, way, batch), []).append(speed)
     for (architecture, threads, way, batch), speeds in measured.items():
-        beside = median(measured[architecture, threads, *_BESIDE])
+        beside = median(measured[architecture, threads, *_REFERENCE])
         print(
             f"{architecture:18} {threads} threads {way:14} batch {batch:2} "
             f"{median(speeds):8.1f} films/s, {median(speeds) / beside:.2f} x"

@@ -1,7 +1,8 @@
-"""How often 95 % intervals hold the truth: ``python benchmarks/interval_coverage.py --out CSV``.
+"""Measure the coverage of 95 % intervals: ``python benchmarks/interval_coverage.py --out CSV``.
 
-Films are drawn from populations whose true figures are known, and a report's figures are made of
-them. The averages stand in ``benchmarks/README.md``, the whole grid in ``interval_coverage.csv``.
+Films are drawn from populations with known true values, and the figures of a report are computed
+from them. The averages are listed in ``benchmarks/README.md``, the whole grid in
+``interval_coverage.csv``.
 """
 
 import argparse
@@ -22,25 +23,25 @@ from screening.report.metrics import Scored, performance
 FILMS: Final = (20, 50, 100, 200, 500, 2000)
 PREVALENCES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
-#: A patient has from one to so many films.
+#: Maximum number of films per patient; the minimum is one.
 MOST: Final = (1, 3, 10)
 
-#: Area under the ROC curve, and what is added to the log odds of calibrated probabilities.
+#: Area under the ROC curve, and the shift of the log odds of calibrated probabilities.
 MODELS: Final = ((0.80, 0.0), (0.90, 0.7), (0.97, -0.7))
 
 _SENSITIVITY: Final = 0.9
 
-# How alike the films of a patient are: correlation of what is behind their labels, and their scores.
+# Correlation between films of a patient: of the latent disease variable, and of the scores.
 _LABELS: Final = 0.5
 _SCORES: Final = 0.4
 
-#: What is promised for a table of 100 films or more if so many of each class are expected in it.
+#: Coverage is promised from 100 films, if at least this many of the rarer class are expected.
 EXPECTED: Final = 10
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A population, and how many films are drawn of it."""
+    """A population and the number of films drawn from it."""
 
     films: int
     prevalence: float
@@ -50,27 +51,27 @@ class Cell:
 
     @property
     def promised(self) -> bool:
-        """Whether intervals must hold what they promise, on average over prevalence."""
+        """Whether the nominal coverage is promised for this cell, on average over prevalence."""
         rarer = min(self.prevalence, 1 - self.prevalence)
         return self.films >= 100 and self.films * rarer >= EXPECTED - 1e-9
 
     @property
     def distance(self) -> float:
-        """Between the mean scores of both classes, in standard deviations."""
+        """Distance between the mean scores of the classes, in standard deviations."""
         return float(np.sqrt(2) * ndtri(self.model_auroc))
 
     @property
     def threshold(self) -> float:
-        """Of the score."""
+        """Threshold of the score."""
         return self.distance - float(ndtri(_SENSITIVITY))
 
     def probability(self, score: np.ndarray) -> np.ndarray:
-        """As a card's calibration gives it: by Bayes from the score, then shifted, six decimals."""
+        """Compute the probability as a card's calibration does: by Bayes, shifted, six decimals."""
         odds = self.distance * (score - self.distance / 2) + logit(self.prevalence) + self.shift
         return np.round(expit(odds), DECIMALS)
 
     def draw(self, rng: np.random.Generator) -> Scored:
-        """Patients until there are films enough; the films of a patient are alike."""
+        """Draw patients until there are enough films; the films of a patient are correlated."""
         sizes = rng.integers(1, self.most + 1, self.films)
         patient = np.repeat(np.arange(self.films), sizes)[: self.films]
         disease, score = (
@@ -84,7 +85,7 @@ class Cell:
 
 
 def truth(cell: Cell) -> dict[str, float]:
-    """The figures of all films of the population: sums over a fine grid of scores."""
+    """Compute the true values of the population by sums over a fine grid of scores."""
     edges = np.linspace(-8, 8 + cell.distance, 400_001)
     middle = (edges[1:] + edges[:-1]) / 2
     sick = np.diff(ndtr(edges - cell.distance)) * cell.prevalence
@@ -113,10 +114,12 @@ def truth(cell: Cell) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Held:
-    """How often each interval of a cell held the truth, of the rounds in which there was one.
+    """Coverage of the intervals of a cell, in the rounds that had an interval.
 
     Attributes:
-        held: by metric, 0..1; None where no round had an interval.
+        cell: the population.
+        rounds: number of draws.
+        held: coverage by metric, 0..1; None if no round had an interval.
     """
 
     cell: Cell
@@ -125,23 +128,23 @@ class Held:
 
 
 def held(cell: Cell, rounds: int, seed: int) -> Held:
-    """Draw films many times."""
+    """Draw films many times and count how often the intervals contain the true values."""
     rng = np.random.default_rng([seed, *(round(1000 * x) % 2**32 for x in astuple(cell))])
     true = truth(cell)
     hits: dict[str, list[bool]] = {name: [] for name in true}
     for _ in range(rounds):
         for name, figure in performance(cell.draw(rng)).items():
             if figure.ci_low is not None and figure.ci_high is not None:
-                # Six decimals more or less: 1 is 1.
+                # Allows for rounding.
                 hits[name].append(figure.ci_low - 1e-9 <= true[name] <= figure.ci_high + 1e-9)
     return Held(cell, rounds, {name: _mean(some) for name, some in hits.items()})
 
 
 def averages(results: Iterable[Held]) -> dict[tuple[int, int], dict[str, float | None]]:
-    """Over prevalences and models, for the cells for which something is promised.
+    """Average over prevalences and models, for the cells with promised coverage.
 
     Returns:
-        By films and most films of a patient.
+        Coverage by metric, for each number of films and maximum number of films per patient.
     """
     cells: dict[tuple[int, int], list[Held]] = {}
     for result in results:
@@ -187,7 +190,7 @@ def _show(results: Sequence[Held]) -> None:
 
 
 def main() -> None:
-    """Print the averages in Markdown, and write the grid."""
+    """Print the averages in Markdown and write the grid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,10 +1,11 @@
-"""What no software on this machine can exceed: decoding alone, and multiplication alone.
+"""Measure upper limits of throughput on this machine: decoding alone and multiplying alone.
 
     python benchmarks/limits.py png=FOLDER jpeg=FOLDER dicom=FOLDER j2k=FOLDER --out limits.csv
 
-Films are decoded in full, and nothing else, on all cores, by this project and, where it can, by Pillow;
-and read as ``screening run`` reads them: hash, cheap decoding, gate, tensor. The networks are matrix
-products in float32: their multiplications (``cost.py``) at the speed of NumPy's matrix product.
+Films are decoded at full size on all cores, by this project and, for formats that it supports, by
+Pillow. They are also read as ``screening run`` reads them: hash, reduced decoding, gate, tensor.
+Networks are treated as float32 matrix products: their multiplications (``cost.py``) at the speed of
+NumPy's matrix product.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from screening.inference.reader import Reader
 from screening.model.preprocess import Preprocessing
 from screenings import files, warm
 
-#: Million multiplications of a film.
+#: Multiplications per film, in millions.
 _MACS: Final = {"efficientnet-lite0": 377, "reference CNN": 15_353}
 
 _SIZE: Final = 4096
@@ -36,7 +37,7 @@ _TIMES: Final = 5
 
 
 def main() -> None:
-    """Measure, write the CSV, and print it."""
+    """Measure, write the CSV and print it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +70,7 @@ def _decoding(folders: list[str], cores: int) -> Iterator[tuple[str, int, float,
             ways = {"decode by Pillow": _decode_with_pillow, **ways}
         for name, way in ways.items():
             with Pool(cores) as pool:
-                pool.map(way, found[: 2 * cores])  # Everything is imported.
+                pool.map(way, found[: 2 * cores])  # Imports everything before the timing starts.
                 began = time.perf_counter()
                 processor = sum(pool.imap_unordered(way, found, chunksize=4))
                 seconds = time.perf_counter() - began
@@ -122,7 +123,7 @@ def _products(cores: int) -> Iterator[tuple[str, int, float, float]]:
 
 
 def _sgemm() -> float:
-    """Multiplications with an addition a second, the best of several times."""
+    """Multiply-adds per second, the best of several runs."""
     one, other = np.random.default_rng(0).random((2, _SIZE, _SIZE), np.float32)
     one @ other
     best = np.inf

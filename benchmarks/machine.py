@@ -1,4 +1,4 @@
-"""Names the machine, for figures that are read elsewhere: ``python benchmarks/machine.py --out machine.csv``."""
+"""Describe this machine for the tables: ``python benchmarks/machine.py --out machine.csv``."""
 
 import argparse
 import csv
@@ -23,7 +23,7 @@ _PACKAGES: Final = (
 
 
 def main() -> None:
-    """Write a line for each fact."""
+    """Write one line per fact."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     kib = int(_of("/proc/meminfo", r"MemTotal:\s*(\d+)"))
@@ -47,7 +47,7 @@ def _of(file: str, pattern: str) -> str:
 
 
 def _instructions() -> list[str]:
-    """Those that multiply 8-bit integers and add up, of this processor; proc(5)."""
+    """List this processor's instruction sets for 8-bit multiply-adds; see proc(5)."""
     flags = _of("/proc/cpuinfo", r"flags\s*: (.*)").split()
     return [name for name in ("avx512_vnni", "avx_vnni", "amx_int8") if name in flags]
 

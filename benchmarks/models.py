@@ -1,8 +1,8 @@
-"""How good models are, side by side: ``python benchmarks/models.py MODEL... --data DATA --out CSV``.
+"""Compare models: ``python benchmarks/models.py MODEL... --data DATA --out CSV``.
 
-Figures are those of the models' cards: on their test side, which nothing was chosen with, and at the
-worst of the made-up hospitals. DATA adds the features that are never fitted as a baseline, on the
-same films. The table stands in ``benchmarks/README.md``.
+The figures are those of the model cards: on the test films, which were not used for any choice, and
+at the worst of the simulated hospitals. With DATA, the baseline with frozen features is measured on
+the same films, too. The table is in ``benchmarks/README.md``.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from screening.training.networks import DEFAULT, PREPROCESSING, build
 from screening.training.scored_split import TEST, VALIDATION, ScoredSplit
 from screening.training.simulated_sites import METRICS, evaluate_at_sites
 
-#: The worst hospital by either.
+#: Metrics that select the worst hospital.
 _JUDGES: Final = ("auroc", "balanced_accuracy")
 
-#: Seconds a film for the whole training, milliseconds for a prediction; of one processor core.
+#: Seconds per film of the whole training, milliseconds per prediction, of one CPU core.
 _COSTS: Final = ("parameters", "million MACs", "training s", "inference ms")
 
 Row = dict[str, str]
@@ -77,7 +77,7 @@ def _of_model(model: Path) -> list[Row]:
 
 
 def _views(films: dict[str, int], recipe: dict[str, Any]) -> float:
-    """How often the network sees a film while it is fitted, on average."""
+    """Average number of times that training uses a film."""
     fewest = min(films[name] for name in CLASSES)
     a_pass = len(CLASSES) * fewest / films["films"] if recipe["balanced"] else 1.0
     return float(recipe["epochs"] * a_pass)
@@ -90,7 +90,7 @@ def _rows(
     elsewhere: dict[str, dict[str, Any]],
     cost: Cost,
 ) -> Iterator[Row]:
-    """The test side, and the hospitals with the lowest figures."""
+    """Yield rows for the test films and for the hospitals with the lowest figures."""
     sets = {f"test, {protocol}": test}
     for judge in _JUDGES:
         worst = min(elsewhere, key=lambda hospital: elsewhere[hospital][judge]["value"])
@@ -139,7 +139,7 @@ def _of_frozen_features(data: Path, protocol: str, seed: int) -> list[Row]:
     test = ScoredSplit.of(TEST, sides.test, test_scores, calibration, point)
     elsewhere = evaluate_at_sites(validation, greys, scores, calibration, point)
     cost = cost_of(build(DEFAULT, PREPROCESSING[DEFAULT].shape))
-    # Each film goes through once, and logistic regression is nothing beside that.
+    # Each film passes the network once; the cost of logistic regression is negligible.
     cost = replace(cost, training_ms=cost.inference_ms)
     name = f"ImageNet features, logistic regression, seed {seed}"
     return [*_rows(name, protocol, test.metrics(), elsewhere, cost)]

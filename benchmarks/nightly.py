@@ -1,14 +1,14 @@
-"""A night end to end beside what one would write instead.
+"""Measure ``screening run`` end to end and compare it with simple baseline programs.
 
     python benchmarks/nightly.py MODEL png=FOLDER jpeg=FOLDER dicom=FOLDER j2k=FOLDER --out nightly.csv
 
-MODEL is a folder of ``screening train`` with the architecture of the shipped model, whose weights
-make no difference to time. The folders are made by ``films.py``. Every way takes its turn in each
-round, on an idle machine: the installed ``screening run`` with its queue, hashes, gate, isolated
-decoders, audit and report, and the programs in ``baselines/``, which have none of these. All counts
-from the start of the process: processor time of all processes, and the most memory (PSS) that they had
-together. What ``screening run`` had used when its last row was in the ledger stands apart from the
-whole with its report.
+MODEL is a folder written by ``screening train`` with the architecture of the shipped model; its
+weights do not affect the time. ``films.py`` makes the folders. In each round, all programs run one
+after the other on an idle machine: the installed ``screening run`` with its queue, hashes, gate,
+isolated decoders, audit and report, and the programs in ``baselines/``, which have none of these.
+Everything is measured from the start of the process: CPU time of all processes and their peak total
+memory (PSS). For ``screening run`` the figures up to the last row in the ledger are listed
+separately from the totals, which include the report.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Final
 from screenings import files, screened, warm
 from tree import Cost, cost
 
-#: Options of ``screening run``, by name of the way.
+#: Measured variants of ``screening run`` with their options.
 SCREENING: Final = {
     "screening": [],
     "screening int8": ["--precision", "int8"],
@@ -43,7 +43,7 @@ _MIB: Final = 2**20
 
 @dataclass(frozen=True)
 class Run:
-    """One way through one folder. The last row is the whole where nothing but rows is written."""
+    """Figures of one program on one folder. If only rows are written, both sets are the same."""
 
     kind: str
     way: str
@@ -58,7 +58,7 @@ class Run:
 
     @classmethod
     def of(cls, kind: str, way: str, number: int, films: int, used: Cost) -> "Run":
-        """A line of the table from what was measured."""
+        """Create a row of the table from the measurements."""
         last = used.last
         return cls(
             kind,
@@ -72,7 +72,7 @@ class Run:
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -124,7 +124,7 @@ def _baseline(words: list[str], folder: Path, films: int, arguments: argparse.Na
 
 
 def _show(runs: Iterable[Run]) -> None:
-    """Medians, and how many times as much processor time the baselines need."""
+    """Print medians, and the CPU time of the baselines as a multiple of ours."""
     by_way: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         by_way.setdefault(run.kind, {}).setdefault(run.way, []).append(run)

@@ -1,7 +1,7 @@
-"""What the page of a report costs: `python benchmarks/page.py [FILMS…]`.
+"""Measure the cost of writing the report page: `python benchmarks/page.py [FILMS…]`.
 
-Nights of made-up films, every tenth with pneumonia, two films a patient, all labelled. Each is
-written in a process of its own; what it needs beside its rows and its summary is printed.
+The reports consist of synthetic rows: 10 % with pneumonia, two films per patient, all labelled.
+Each page is written in a separate process. The printed figures exclude the rows and the summary.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ _WITHOUT: Final = (
 
 
 def night(films: int) -> list[Row]:
-    """Rows, of which one in fifty was refused or failed."""
+    """Create rows; one in fifty was refused or failed."""
     rng = np.random.default_rng(1)
     positive = rng.random(films) < 0.1
     p = np.round(1 / (1 + np.exp(-(4 * positive - 3 + rng.normal(0, 1, films)))), 6)
@@ -49,11 +49,11 @@ def _row(k: int, p: float, positive: bool) -> Row:
 
 
 def measure(films: int) -> None:
-    """Write the page of one night, and say what it needed."""
+    """Write the page of one run, and print its CPU time, memory and size."""
     rows = night(films)
     scored = cases(judged(table_of(rows)))
     lines, points = summarise(table_of(rows)), operating_points(scored, 0.5)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, began = _memory("VmRSS"), time.process_time()
     from screening.report.html.contents import Contents
     from screening.report.html.report_page import write_page
@@ -67,7 +67,7 @@ def measure(films: int) -> None:
 
 
 def _memory(kind: str) -> float:
-    """In MB."""
+    """Read a memory figure of this process, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1e3
 

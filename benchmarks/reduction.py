@@ -1,7 +1,8 @@
-"""What is moved by reading a film at a part of its size: ``python benchmarks/reduction.py KIND=FOLDER...``.
+"""Measure the effect of reduced-size decoding: ``python benchmarks/reduction.py KIND=FOLDER...``.
 
-Every film is read twice, as ``screening run`` reads it and as ``screening run --exact`` does, and scored by
-the shipped model. Where the model is sure, next to nothing moves; so the others are counted apart.
+Every film is read twice, as by ``screening run`` and as by ``screening run --exact``, and scored by
+the shipped model. Probabilities close to 0 or 1 hardly change, so the other films are counted
+separately.
 """
 
 import argparse
@@ -25,23 +26,25 @@ Pair = tuple[ReadFilm, ReadFilm]
 
 _BATCH: Final = 8
 
-#: A probability that is nearer to 0 or 1 is one that the model is sure of.
+#: The model is considered sure if the probability is closer to 0 or 1 than this.
 _SURE: Final = 0.03
 
-#: No probability ought to move by more.
+#: Maximum change of a probability that should occur.
 _MOST: Final = 0.02
 
 
 class Line(NamedTuple):
-    """A folder's films.
+    """Figures of the films of a folder.
 
     Attributes:
-        reduced: films that were read at a part of their size.
-        unsure: of these, films that the model is not sure of.
-        moved: films of which the probability moved by more than 0.02.
-        percentile: of the moves of `unsure`, the 95th.
-        tensor: mean difference of the tensors in 255ths, the largest of all films.
-        other: films with another status or finding.
+        films: number of films.
+        reduced: number of films decoded at a reduced size.
+        unsure: number of these films that the model is not sure of.
+        moved: number of films whose probability changed by more than 0.02.
+        percentile: 95th percentile of the changes of the `unsure` films.
+        largest: largest change of a probability.
+        tensor: largest mean difference of a film's tensors, in 255ths.
+        other: number of films with another status or finding.
     """
 
     films: int
@@ -55,7 +58,7 @@ class Line(NamedTuple):
 
 
 def main() -> None:
-    """Measure, write the CSV, and print it."""
+    """Measure, write the CSV and print it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

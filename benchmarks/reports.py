@@ -1,10 +1,10 @@
-"""What a report costs, and its verification: seconds and memory by the number of its rows.
+"""Measure the time and memory of writing and verifying a report, by the number of rows.
 
-The rows are made up.
+The rows are synthetic.
 
     python benchmarks/reports.py --rows 1000 10000 100000
 
-Each report is written in a process of its own. Memory is the most that it had, the rows among it.
+Each report is written in a separate process. Memory is the peak of the process, including the rows.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _FAILED: Final = 0.01
 
 
 def main() -> None:
-    """Write reports of several sizes, and print what each cost."""
+    """Write reports of several sizes and print the cost of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -77,7 +77,7 @@ def _measured(number: int) -> dict[str, Any]:
 
 
 def _rows(number: int) -> Iterator[Any]:
-    """Labelled films of patients with one to three, a good model, and a few that failed."""
+    """Create labelled rows: one to three films per patient, a good model, a few failures."""
     from screening.report.labels import outcome
     from screening.results import NORMAL, PNEUMONIA, Row, Status
 

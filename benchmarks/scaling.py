@@ -1,8 +1,9 @@
-"""Worker processes on one machine: ``python benchmarks/scaling.py FOLDER --processes 1 2 4``.
+"""Measure several worker processes: ``python benchmarks/scaling.py FOLDER --processes 1 2 4``.
 
-Equal jobs with the films of FOLDER are queued, and worked off by so many processes with ``screening
-worker --drain``. Counted from the first rows in the ledger to the last; the reports of all jobs but
-the last are among it. What bounds it is seen from the cores that were busy.
+Equal jobs with the films of FOLDER are enqueued and processed by that many processes with
+``screening worker --drain``. The measurement runs from the first to the last rows in the ledger and
+includes the reports of all jobs except the last. The number of busy cores shows what limits the
+throughput.
 """
 
 import argparse
@@ -28,7 +29,7 @@ _HEADER: Final = (
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Runs the installed ``screening`` in a place of its own, and says what it cost."""
+"""Run the installed ``screening`` in a temporary folder and measure its cost."""
 
 import csv
 import shutil
@@ -18,10 +18,12 @@ SCREENING: Final = Path(sys.executable).with_name("screening")
 
 
 def screened(folder: Path, options: Sequence[str] = (), films: int | None = None) -> Cost:
-    """What ``screening run`` costs, with a queue of its own; the looks count rows in the ledger.
+    """Measure ``screening run`` with a new queue; the samples count the rows in the ledger.
 
     Args:
-        films: how many must come out scored; None for all that are in the folder.
+        folder: folder to screen.
+        options: further options of the command.
+        films: number of films that must be scored; None for all in the folder.
     """
     with tempfile.TemporaryDirectory(prefix="screening-") as place:
         queue, report = Path(place) / "queue.sqlite", Path(place) / "report"
@@ -33,7 +35,7 @@ def screened(folder: Path, options: Sequence[str] = (), films: int | None = None
 
 
 def take_options(parser: ArgumentParser) -> None:
-    """Let `parser` take ``--options``, for the command that is timed."""
+    """Add ``--options`` to `parser`, options for the timed command."""
     parser.add_argument(
         "--options",
         nargs="*",
@@ -45,13 +47,13 @@ def take_options(parser: ArgumentParser) -> None:
 
 @contextmanager
 def committed(queue: Path) -> Iterator[Callable[[], int]]:
-    """What says how many rows are in the ledger of a queue that is perhaps not there yet."""
+    """Yield a function that counts the rows in the ledger of a queue, which may not exist yet."""
     known, ledgers = 0, ExitStack()
     ledger: sqlite3.Connection | None = None
 
     def ask() -> int:
         nonlocal known, ledger
-        # Before it is made there is nothing to ask.
+        # The queue does not exist before the command has created it.
         with suppress(sqlite3.OperationalError):
             if ledger is None:
                 opened = sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=0)
@@ -64,7 +66,7 @@ def committed(queue: Path) -> Iterator[Callable[[], int]]:
 
 
 def check(report: Path, films: int) -> None:
-    """End the program unless so many films were scored, and none was not."""
+    """End the program unless the report has exactly this many films and all were scored."""
     with (report / "predictions.csv").open(encoding="utf-8", newline="") as file:
         statuses = Counter(row["status"] for row in csv.DictReader(file))
     if statuses != {"scored": films}:
@@ -72,12 +74,12 @@ def check(report: Path, films: int) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """Those that are screened."""
+    """List all files of a folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def linked(folder: Path, number: int, place: Path, first: int = 0) -> Path:
-    """`place` with hard links to `number` films of `folder`, evenly spread, from `first` on."""
+    """Hard-link `number` evenly spaced films of `folder`, starting at `first`, into `place`."""
     found = files(folder)
     if first + number > len(found):
         raise SystemExit(f"{folder} has {len(found)} films, not {first + number}")
@@ -88,7 +90,7 @@ def linked(folder: Path, number: int, place: Path, first: int = 0) -> Path:
 
 
 def warm(folder: Path) -> None:
-    """Read every file once, so that all that is timed finds them in memory."""
+    """Read every file once, so that all timed programs find them in the page cache."""
     with Path("/dev/null").open("wb") as nowhere:
         for path in files(folder):
             with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Tables and figure of docs/speed.md from the CSV files of the benchmarks: ``python benchmarks/speed.py``.
+"""Update the tables and figure of docs/speed.md from the CSV files: ``python benchmarks/speed.py``.
 
-The tables stand between ``<!-- NAME -->`` and ``<!-- end -->``; a file that is not there leaves its table
-as it was. Figures are medians of the rounds.
+The tables are between ``<!-- NAME -->`` and ``<!-- end -->``. If a CSV file is missing, its table
+is not changed. Figures are medians of the rounds.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _NAMES: Final = {
     "mixed": "PNG and raw DICOM",
 }
 _ARCHITECTURES: Final = {"efficientnet-lite0": "Lite0", "reference": "reference CNN"}
-_BESIDE: Final = ("tf.function", 8)
+_REFERENCE: Final = ("tf.function", 8)
 
 _BLUE, _LIGHT, _GREY = "#1f5fa8", "#8db8e8", "#b9b9b9"
 
@@ -33,7 +33,7 @@ Table = Iterator[Sequence[object]]
 
 
 def main() -> None:
-    """Fill the tables in, and draw the figure."""
+    """Update the tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, default=_DOCS / "benchmarks")
     arguments = parser.parse_args()
@@ -92,10 +92,10 @@ def _nightly(frame: pd.DataFrame) -> Table:
 
 
 def _ratios(frame: pd.DataFrame) -> Table:
-    """How many times as much processor time a baseline needs, and the memory beside it.
+    """CPU time of a baseline as a multiple of ours, and our memory as a share of the baseline's.
 
-    Medians of what the ways of one round have to each other, for a round is over in minutes, and from one to the
-    next the machine may have become slower for all of them.
+    Medians of the ratios within each round: a round takes only minutes, while from one round to the
+    next the whole machine may become slower.
     """
     yield "films", "way", "beside", "to the last row", "with the report", "memory to the last row"
     for kind, runs in frame.groupby("kind", sort=False):
@@ -123,24 +123,24 @@ def _limits(frame: pd.DataFrame) -> Table:
 
 
 def _inference(frame: pd.DataFrame) -> Table:
-    """Films a second of one thread, and of all cores, at the batches that were measured."""
+    """Films per second with one thread and with all cores, for each measured batch size."""
     medians = _medians(frame, "architecture", "threads", "way", "batch")
     threads, batches = medians.threads.unique(), medians.batch.unique()
     heads = [f"threads: {n}, batch: {batch}" for n in threads for batch in batches]
-    yield "network", "", *heads, f"beside `{_BESIDE[0]}`, 1 thread, batch {_BESIDE[1]}"
+    yield "network", "", *heads, f"beside `{_REFERENCE[0]}`, 1 thread, batch {_REFERENCE[1]}"
     for (architecture, way), rows in medians.groupby(["architecture", "way"], sort=False):
         speeds = [
             f"{row.films_per_cpu_second if row.threads == 1 else row.films_per_second:.1f}"
             for row in rows.itertuples()
         ]
-        ratio = _beside(medians, str(architecture), str(way))
+        ratio = _relative_speed(medians, str(architecture), str(way))
         yield _ARCHITECTURES[str(architecture)], way, *speeds, f"{ratio:.2f} x"
 
 
-def _beside(medians: pd.DataFrame, architecture: str, way: str) -> float:
+def _relative_speed(medians: pd.DataFrame, architecture: str, way: str) -> float:
     own = (medians.architecture == architecture) & (medians.threads == 1)
-    at = medians[own & (medians.batch == _BESIDE[1])].set_index("way").films_per_cpu_second
-    return float(at[way] / at[_BESIDE[0]])
+    at = medians[own & (medians.batch == _REFERENCE[1])].set_index("way").films_per_cpu_second
+    return float(at[way] / at[_REFERENCE[0]])
 
 
 def _startup(frame: pd.DataFrame) -> Table:
@@ -235,7 +235,7 @@ _TABLES: Final[dict[str, Callable[[pd.DataFrame], Table]]] = {
 
 
 def _draw(folder: Path, out: Path) -> None:
-    """Four panels, of the files that are there."""
+    """Draw up to four panels, one for each existing CSV file."""
     figure = Figure(figsize=(12, 9), layout="constrained", facecolor="white")
     panels: dict[str, tuple[Callable[[Axes, pd.DataFrame], None], Any]] = {
         name: (draw, pd.read_csv(folder / f"{name}.csv"))
@@ -257,7 +257,7 @@ def _draw(folder: Path, out: Path) -> None:
 
 
 def _draw_nightly(axes: Axes, frame: pd.DataFrame) -> None:
-    """To the last row dark, the report light; what one would write instead grey."""
+    """Draw the time to the last row dark, the report light, and the baselines grey."""
     labels: list[str] = []
     for kind, runs in _medians(frame, "kind", "way").groupby("kind", sort=False):
         beside = runs[~runs.way.str.startswith("screening")].cpu_seconds.max()
@@ -279,15 +279,15 @@ def _draw_inference(axes: Axes, frame: pd.DataFrame) -> None:
     medians = _medians(frame, "architecture", "threads", "way", "batch")
     ways = list(medians.way.unique())
     for shift, architecture in enumerate(medians.architecture.unique()):
-        ratios = [_beside(medians, architecture, way) for way in ways]
+        ratios = [_relative_speed(medians, architecture, way) for way in ways]
         places = [place + 0.4 * shift - 0.2 for place in range(len(ways))]
         color = (_BLUE, _LIGHT)[shift % 2]
         bars = axes.bar(places, ratios, 0.4, color=color, label=_ARCHITECTURES[architecture])
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     axes.set_xticks(range(len(ways)), ways, rotation=20, fontsize=8)
     axes.axhline(1, color=_GREY, linewidth=1)
-    axes.set_ylabel(f"films a CPU-second beside {_BESIDE[0]}")
-    axes.set_title(f"Inference alone, one thread, batch {_BESIDE[1]}")
+    axes.set_ylabel(f"films a CPU-second beside {_REFERENCE[0]}")
+    axes.set_title(f"Inference alone, one thread, batch {_REFERENCE[1]}")
     axes.legend(frameon=False)
 
 

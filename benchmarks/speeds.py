@@ -1,4 +1,4 @@
-"""One network in Keras and in the runtimes, and how many films a second each reads."""
+"""Load one network in Keras and in the runtimes, and measure films per second."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,12 +20,12 @@ Predict = Callable[[Any], Any]
 PREDICT: Final = "Keras predict"
 FUNCTION: Final = "tf.function"
 
-#: Processor time of each measurement, at the least, in seconds.
+#: Minimum CPU seconds of each measurement.
 _SECONDS: Final = 1.0
 
 
 def limit_keras(threads: int) -> None:
-    """Let TensorFlow use so many threads; before anything else is asked of it."""
+    """Limit the threads of TensorFlow; must be called before TensorFlow is used."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -33,7 +33,7 @@ def limit_keras(threads: int) -> None:
 def ways_of(
     network: keras.Model, folder: Path, targets: Iterable[Target], threads: int = 1
 ) -> dict[str, Predict]:
-    """All ways to ask `network`, by name: Keras, and its `targets` in `folder`."""
+    """Return all predict functions of `network` by name: Keras, and its `targets` in `folder`."""
     ways: dict[str, Predict] = {
         PREDICT: lambda films: network.predict(films, batch_size=len(films), verbose=0),
         FUNCTION: tf.function(lambda films: network(films, training=False)),
@@ -45,13 +45,13 @@ def ways_of(
 
 
 def tensors(preprocessing: Preprocessing, number: int) -> Any:
-    """Input tensors, shape (n, rows, columns, channels), float32."""
+    """Create input tensors, shape (n, rows, columns, channels), float32."""
     films = phantoms(preprocessing.rows, preprocessing.columns).astype(np.float32) / np.float32(255)
     return np.resize(preprocessing.normalise(films), (number, *preprocessing.shape))
 
 
 def speed(predict: Predict, films: Any) -> tuple[float, float]:
-    """Films a second of processor time, and of time."""
+    """Films per second of CPU time, and of wall time."""
     predict(films)
     began, started, calls = time.perf_counter(), time.process_time(), 0
     while (used := time.process_time() - started) < _SECONDS:

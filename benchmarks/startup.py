@@ -1,9 +1,9 @@
-"""Start-up: from a process to a loaded model, and to the rows and the report of ten films.
+"""Measure start-up: time to a loaded model, and to the rows and report of ten films.
 
     python benchmarks/startup.py MODEL png=FOLDER dicom=FOLDER --out startup.csv
 
-MODEL is a folder of ``screening train`` with the architecture of the shipped model. The files are in
-memory, the processes are new.
+MODEL is a folder written by ``screening train`` with the architecture of the shipped model. Files
+are in the page cache; every process is new.
 """
 
 import argparse
@@ -28,13 +28,13 @@ _SHIPPED: Final = (
 )
 _LOADED: Final = "from exports.targets import TARGETS; kept = load_target(SHIPPED, TARGETS['{}'])"
 
-#: What a new Python does to have a model that can be asked, by name.
+#: Programs that load a model in a new Python process, by name.
 _WAYS: Final = {
     **{name: _SHIPPED + _LOADED.format(name) for name in ("onnx", "onnx-int8", "tflite-int8")},
     "Keras": "import sys, keras; kept = keras.saving.load_model(sys.argv[1] + '/model.keras')",
 }
 
-#: Said by the new Python once it has it: its processor time since it began, and its PSS in KiB.
+#: Prints the CPU time of the process since its start and its PSS in KiB, once the model is loaded.
 _SAYING: Final = """
 import json, time
 pss = next(line for line in open("/proc/self/smaps_rollup") if line.startswith("Pss:"))
@@ -45,7 +45,7 @@ _HEADER: Final = ("what", "round", "seconds", "cpu_seconds", "pss_mib")
 
 
 def main() -> None:
-    """Measure, write the CSV, and print medians."""
+    """Measure, write the CSV and print medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""What the queue costs: ``python benchmarks/stores.py FILMS --queue QUEUE...``.
+"""Measure the overhead of the queue: ``python benchmarks/stores.py FILMS --queue QUEUE...``.
 
-FILMS are screened by the engine alone and by a worker, in turn, on each queue: a new file for
-SQLite, or an empty database of PostgreSQL (``postgresql://…``), on an idle machine. The table
-stands in ``benchmarks/README.md``.
+FILMS are screened in turn by the engine alone and by a worker on each queue, on an idle machine. A
+queue is a new file for SQLite, or an empty PostgreSQL database (``postgresql://…``). The table is
+in ``benchmarks/README.md``.
 """
 
 import argparse
@@ -33,25 +33,27 @@ from screening.results import Row
 
 SHIPPED: Final = Path(__file__).parents[1] / "exports" / "shipped"
 
-#: Jobs that are claimed.
+#: Number of jobs to claim.
 _CLAIMS: Final = 400
 
-#: Rows in a commit, where a film takes a few milliseconds.
+#: Rows per commit, as in a worker that needs a few milliseconds per film.
 _TOGETHER: Final = 128
 
-#: Processes that claim at the same time.
+#: Number of processes that claim concurrently.
 _WORKERS: Final = 4
 
 
 @dataclass(frozen=True)
 class Screened:
-    """One way through all films.
+    """Figures of one run over all films.
 
     Attributes:
-        seconds: without those of the report.
-        processor: seconds of it; with the queue, its share alone, with that of a server on this machine.
-        queue: seconds for which the queue was waited for.
-        commits: those of them in which rows were written.
+        seconds: wall-clock seconds without the report.
+        processor: CPU seconds. With a queue, only those of the queue, including a server on this
+            machine.
+        rows: the rows of the run.
+        queue: seconds spent waiting for the queue.
+        commits: seconds spent committing rows, included in `queue`.
     """
 
     seconds: float
@@ -62,23 +64,23 @@ class Screened:
 
 
 class Clock(NullObserver):
-    """Adds up what a worker says of its time."""
+    """Adds up the times that a worker reports."""
 
     def __init__(self) -> None:
         self.commits = 0.0
         self.report = 0.0
 
     def committed(self, _rows: list[Row], seconds: float) -> None:
-        """Rows are written down."""
+        """Add the time of a commit."""
         self.commits += seconds
 
     def reported(self, _report: Report, seconds: float) -> None:
-        """The report is there."""
+        """Add the time of the report."""
         self.report += seconds
 
 
 class Timed:
-    """A store that adds up the seconds for which it is waited for, and those of the processor."""
+    """A store that adds up the wall-clock and CPU seconds of its calls."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -86,7 +88,7 @@ class Timed:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name == "renew":  # Nobody waits for it: it has a thread of its own.
+        if name == "renew":  # Runs in its own thread, so nothing waits for it.
             return method
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
@@ -102,14 +104,14 @@ class Timed:
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder, and how it is screened."""
+    """Screens one folder, with or without a queue."""
 
     films: Path
     place: Path
     opener: Opener
 
     def job(self, name: str) -> Job:
-        """A new one for the whole folder."""
+        """Create a new job for the whole folder."""
         options = Options(key=self.place / "key", settle=0)
         request = JobRequest(
             folder=self.films, model=SHIPPED, options=options, report=self.place / name
@@ -117,7 +119,7 @@ class Bench:
         return new_job(request, always=True)
 
     def alone(self) -> Screened:
-        """By the engine, with no queue."""
+        """Screen with the engine alone, without a queue."""
         job, rows = self.job("alone"), []
         began, used = time.perf_counter(), time.process_time()
         with closing(self.opener.open(job)) as screener:
@@ -127,7 +129,7 @@ class Bench:
         return Screened(time.perf_counter() - began, time.process_time() - used, rows)
 
     def queued(self, store: Store, name: str) -> Screened:
-        """By a worker."""
+        """Screen with a worker."""
         timed, clock, served = Timed(store), Clock(), _server_seconds()
         store.add(self.job(name))
         began = time.perf_counter()
@@ -140,7 +142,7 @@ class Bench:
 
 
 def _server_seconds() -> float:
-    """Of the processor, that all PostgreSQL of this machine has used so far; proc_pid_stat(5)."""
+    """CPU seconds used so far by all PostgreSQL processes of this machine; see proc_pid_stat(5)."""
     ticks = 0
     for process in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -151,7 +153,7 @@ def _server_seconds() -> float:
 
 
 def claims(queue: Path | str, bench: Bench, workers: int) -> float:
-    """Claims a second of several processes, in a queue with as many jobs as they claim."""
+    """Claims per second of several processes, in a queue with exactly as many jobs."""
     store, example = SqlStore(open_database(queue)), bench.job("claims")
     with closing(store):
         names = [f"{workers}-{number:05}" for number in range(_CLAIMS)]
@@ -177,7 +179,7 @@ def _open(queue: Path | str) -> None:
 
 def _ready(_number: int) -> None:
     _OPENED[0].totals()
-    time.sleep(0.2)  # So that each process takes one.
+    time.sleep(0.2)  # Ensures that each process takes one call.
 
 
 def _claim(most: int) -> int:
@@ -185,7 +187,7 @@ def _claim(most: int) -> int:
 
 
 def commit_cost(queue: Path | str, bench: Bench, rows: Sequence[Row]) -> tuple[float, float]:
-    """Wall-clock and processor milliseconds a film, for as many rows as a worker commits at once."""
+    """Wall-clock and CPU milliseconds per film, committing as many rows at once as a worker."""
     store, batch = SqlStore(open_database(queue)), _TOGETHER
     names = [row.film for row in rows]
     with closing(store):
@@ -221,7 +223,7 @@ def main() -> None:
         bench = Bench(arguments.films, Path(place), Opener(lambda _job, _sha256: ""))
         queues: dict[str, Path | str] = {"SQLite": Path(place) / "queue.sqlite"}
         queues |= {queue.split(":")[0]: queue for queue in arguments.queue}
-        bench.alone()  # The first time the model is loaded.
+        bench.alone()  # Warm-up: the first run loads the model.
         alone: list[Screened] = []
         queued: dict[str, list[Screened]] = {name: [] for name in queues}
         with ExitStack() as stack:
@@ -240,7 +242,7 @@ def _opened(queue: Path | str, stack: ExitStack) -> SqlStore:
 
 
 def _show(films: int, alone: Sequence[Screened], queued: dict[str, list[Screened]]) -> None:
-    """Of the processor, what the engine takes alone, and what the queue takes beside it."""
+    """Print the times of the engine alone and the additional times of the queue."""
     print(f"\n{films} films, {len(alone)} rounds; ms a film: median (least to most)\n")
     print(
         "| | a film | processor | waits for the queue | for its commits | longer by | more work |"

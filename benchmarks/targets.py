@@ -1,9 +1,9 @@
-"""Every target of a bundle beside Keras: size, agreement, and films a second of one core.
+"""Compare every target of a bundle with Keras: size, agreement and films per second of one core.
 
     python benchmarks/targets.py MODEL BUNDLE --out targets.csv
 
-All are timed in turn, several times over, and the median counts: what else the machine does slows
-all of them alike.
+All targets are timed in turn in several rounds, so that other load on the machine affects them
+equally. The figures are medians.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _ROUNDS: Final = 5
 
 
 def main() -> None:
-    """Print a table, and write it as CSV."""
+    """Print a table and write it as CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("bundle", type=Path)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _speeds(ways: dict[str, Predict], films: Any) -> dict[tuple[str, int], float]:
-    """Films a second of processor time, by way and batch."""
+    """Films per second of CPU time, by predict function and batch size."""
     measured: dict[tuple[str, int], list[float]] = {}
     for _round in range(_ROUNDS):
         for name, predict in ways.items():

@@ -1,6 +1,6 @@
-"""What a command costs with all processes that it starts: time, processor time and memory.
+"""Measure the time, CPU time and memory of a command and all processes that it starts.
 
-Memory is PSS, in which a page that several processes share counts once; proc_pid_smaps(5).
+Memory is PSS, which counts a page shared by several processes once; see proc_pid_smaps(5).
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-#: Seconds between two looks, and between two that measure memory, which costs the kernel more.
+#: Seconds between two samples, and between two samples of memory, which cost the kernel more.
 _LOOK: Final = 0.02
 _MEMORY: Final = 0.2
 
@@ -23,13 +23,13 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Look:
-    """What was used so far.
+    """Resources used up to one moment.
 
     Attributes:
-        seconds: since the command was started.
-        processor: seconds of it, of all processes of the tree.
-        pss: most bytes of the tree at any look.
-        done: what the caller counts, such as rows.
+        seconds: seconds since the start of the command.
+        processor: CPU seconds of all processes of the tree.
+        pss: peak memory of the tree in any sample, in bytes.
+        done: the caller's count, for example of rows.
     """
 
     seconds: float
@@ -40,10 +40,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command used from its start to its end.
+    """Resources used by a command from its start to its end.
 
     Attributes:
-        looks: one for each time that `done` had changed, in order.
+        seconds: wall-clock seconds.
+        processor: CPU seconds of all processes.
+        pss: peak memory of all processes, in bytes.
+        looks: one sample for each change of `done`, in order.
     """
 
     seconds: float
@@ -53,7 +56,7 @@ class Cost:
 
     @property
     def last(self) -> Look:
-        """When all was done that the caller counts; for a caller that counts nothing, the end."""
+        """The sample at the last change of `done`; the totals if the caller counts nothing."""
         if self.looks:
             return self.looks[-1]
         return Look(self.seconds, self.processor, self.pss, 0)
@@ -64,11 +67,14 @@ def cost(
     done: Callable[[], int] = lambda: 0,
     accepted: Sequence[int] = (0,),
 ) -> Cost:
-    """Run `command` and wait for it; its output goes nowhere.
+    """Run `command` and wait for it; its standard output is discarded.
 
     Args:
-        done: asked at every look.
-        accepted: exit codes. With another one this program ends, and says what the command said.
+        done: called at every sample.
+        accepted: accepted exit codes.
+
+    Raises:
+        SystemExit: with the command's standard error, if it ends with another exit code.
     """
     before = _waited_for()
     began = time.perf_counter()
@@ -94,13 +100,13 @@ def cost(
 
 
 def _waited_for() -> float:
-    """Processor seconds of all children that have ended, and of theirs."""
+    """CPU seconds of all children that have ended, and of their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def processes(root: int) -> Iterator[int]:
-    """A process and all that descend from it, as far as they live; proc(5)."""
+    """Yield a process and its living descendants; see proc(5)."""
     yield root
     with suppress(OSError):
         for task in Path(f"/proc/{root}/task").iterdir():
@@ -111,20 +117,20 @@ def processes(root: int) -> Iterator[int]:
 
 
 def processor(root: int) -> float:
-    """Seconds used by a process, by all that descend from it, and by those they have waited for."""
+    """CPU seconds of a process, its descendants, and the children that these have waited for."""
     while True:
         tree, ticks = list(processes(root)), 0
         for process in tree:
             with suppress(OSError):
                 line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
                 ticks += sum(map(int, line.rpartition(")")[2].split()[11:15]))
-        # What one that ended had used moves to its parent: it must not be missed, nor counted twice.
+        # The time of an ended process moves to its parent: do not miss it or count it twice.
         if list(processes(root)) == tree:
             return ticks / _TICKS
 
 
 def _pss(process: int) -> int:
-    """Bytes; 0 for a process that has ended."""
+    """PSS of a process in bytes; 0 if it has ended."""
     with suppress(OSError):
         for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith("Pss:"):

@@ -1,1 +1,1 @@
-"""How a trained model becomes a bundle that runs anywhere."""
+"""Convert a trained model to a self-contained bundle that runs without TensorFlow."""

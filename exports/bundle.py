@@ -1,13 +1,15 @@
-"""A bundle: a folder of data that cannot change unnoticed, and its signature.
+"""Open, seal, sign and verify bundles; sign and verify reports.
 
-Of a bundle ``SHA256SUMS`` is signed; of a report the head of its audit's chain, as 64 hex digits in
-ASCII. Keys are PEM files as OpenSSL makes them, and a signature is the 64 bytes that it takes:
+A bundle is a folder whose files are listed with their hashes in ``SHA256SUMS``. Signing a bundle
+signs ``SHA256SUMS``; signing a report signs the head of its audit chain, written as 64 hex digits
+in ASCII. Keys are PEM files in the format of OpenSSL. A signature is the 64 raw bytes that OpenSSL
+accepts:
 
     openssl genpkey -algorithm ed25519 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
     openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
 
-The head is what stands before the last line's end, which has two bytes:
+The head is the 64 bytes before the two-byte line ending of the last line:
 
     tail -c 66 audit.csv | head -c 64 > head
     openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in head -sigfile audit.sig
@@ -52,7 +54,7 @@ def sign_report(folder: Path, head: str, private_key: Path) -> None:
     """Write ``audit.sig`` into a report.
 
     Args:
-        head: of its audit's chain.
+        head: head of the report's audit chain.
 
     Raises:
         SignatureError: if the key cannot be read, or nothing can be written.
@@ -65,10 +67,12 @@ def sign_report(folder: Path, head: str, private_key: Path) -> None:
 
 
 def signer(private_key: Path) -> Callable[[str], bytes]:
-    """What gives the signature over the head of a report's chain.
+    """Return a function that signs the head of a report's audit chain.
+
+    The key is read once, by this call.
 
     Raises:
-        SignatureError: if the key cannot be read; it is read now, and then never again.
+        SignatureError: if the key cannot be read.
     """
     _check_installed()
     key = _private(private_key)
@@ -76,10 +80,10 @@ def signer(private_key: Path) -> Callable[[str], bytes]:
 
 
 def verify(folder: Path, sums: bytes, public_key: Path) -> None:
-    """Check that whoever has the other half of `public_key` has signed `sums`.
+    """Check that `sums` was signed with the private key that belongs to `public_key`.
 
     Raises:
-        BundleError: if the bundle is not signed, or by somebody else.
+        BundleError: if the bundle is not signed, or is signed with another key.
         SignatureError: if the key cannot be read.
     """
     _check_installed()
@@ -87,7 +91,7 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
     try:
         signature = (folder / SIGNATURE).read_bytes()
     except OSError as error:
-        # Where the bundle is there and its signature is not, nobody need wait for a share to come back.
+        # A missing signature is final; other errors may be a network share that comes back.
         away = None if isinstance(error, FileNotFoundError) else error
         raise BundleError(
             f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for a "
@@ -98,10 +102,10 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
 
 
 def is_signed_report(folder: Path, head: str, public_key: Path) -> bool:
-    """True if whoever has the other half of `public_key` has signed a report.
+    """Whether a report was signed with the private key that belongs to `public_key`.
 
     Args:
-        head: of its audit's chain.
+        head: head of the report's audit chain.
 
     Raises:
         SignatureError: if the key cannot be read.
@@ -131,7 +135,7 @@ def _private(path: Path) -> "Ed25519PrivateKey":
 
     try:
         key = load_pem_private_key(_read(path), password=None)
-    # A TypeError for a key with a password, a ValueError for anything else that is no key.
+    # TypeError: the key has a password. ValueError: the file is not a private key.
     except (TypeError, ValueError) as error:
         raise SignatureError(f"{path} holds no private key without a password: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -167,18 +171,18 @@ def _read(path: Path) -> bytes:
         raise SignatureError(f"the key {path} cannot be read: {error.strerror}") from error
 
 
-#: Built by the documented commands and installed with this package.
+#: Folder of the bundle that is installed with this package, built by the documented commands.
 SHIPPED: Final = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files are what its sums say.
+    """A bundle whose files match its ``SHA256SUMS``.
 
     Attributes:
-        path: the folder, absolute.
-        card: its model card.
-        sha256: hash of its ``SHA256SUMS``: one value that names the whole bundle.
+        path: absolute path of the folder.
+        card: model card of the bundle.
+        sha256: hash of ``SHA256SUMS``, which identifies the whole bundle.
     """
 
     path: Path
@@ -187,15 +191,15 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path, public_key: Path | None = None) -> Self:
-        """Check every file's hash, and read the card.
+        """Check the hash of every file and read the card.
 
         Args:
-            public_key: PEM file; if there is one, the bundle must be signed with its other half.
+            public_key: PEM file; if given, the bundle must be signed with the matching private key.
 
         Raises:
-            BundleError: if there is no bundle, a file is missing, added or altered, or the
-                signature is not the one asked for.
-            SignatureError: if `public_key` is no key.
+            BundleError: if `path` is not a bundle, a file is missing, added or altered, or the
+                signature is missing or does not match `public_key`.
+            SignatureError: if `public_key` is not a public key.
         """
         sums = path / SUMS
         try:
@@ -220,9 +224,9 @@ class Bundle:
 
 
 def seal(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every file of `folder`, in the format of ``sha256sum``.
+    """Write ``SHA256SUMS`` for every file of `folder`, in the format of ``sha256sum``.
 
-    A signature of what was there before goes.
+    An existing signature is removed, because it no longer applies.
     """
     (folder / SIGNATURE).unlink(missing_ok=True)
     lines = [f"{sha256}  {name}\n" for name, sha256 in _hashes(folder).items()]
@@ -232,7 +236,7 @@ def seal(folder: Path) -> None:
 def _hashes(folder: Path) -> dict[str, str]:
     paths = sorted(folder.rglob("*"))
     for path in paths:
-        # What it leads to could change after it was checked.
+        # The target of a link could change after the check.
         if path.is_symlink():
             raise BundleError(f"{folder} holds a link, {path.relative_to(folder)}; copy the file")
     about = (folder / SUMS, folder / SIGNATURE)
@@ -244,7 +248,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _parse(content: bytes, sums: Path) -> dict[str, str]:
-    """Name to hash, from the lines of ``sha256sum``."""
+    """Parse the lines of ``sha256sum`` into a dictionary from file name to hash."""
     stated = {}
     for line in content.decode("utf-8", "replace").splitlines():
         sha256, separator, name = line.partition("  ")

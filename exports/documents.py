@@ -1,4 +1,4 @@
-"""What lies beside the models in a bundle: the program for the edge, its needs and a page to read."""
+"""Write the program, its requirements and the README of a bundle."""
 
 import sys
 import zipfile
@@ -15,7 +15,8 @@ from screening.model.card import Card
 
 PROGRAM: Final = "screen.pyz"
 
-# The program holds what turns a film into a row. What needs pandas, SciPy or TensorFlow stays behind.
+# The program contains only the code from film to row. Code that needs pandas, SciPy or TensorFlow
+# is left out.
 _LEFT_OUT: Final = (
     "training",
     "report",
@@ -24,8 +25,6 @@ _LEFT_OUT: Final = (
     "samples.py",
     "parity.py",
     "lung_parity.py",
-    "change.py",
-    "outcome.py",
     "documents.py",
 )
 
@@ -75,7 +74,7 @@ Made by:
 def write_documents(folder: Path, card: Card, targets: Sequence[Target]) -> None:
     """Write ``screen.pyz``, ``requirements.txt`` and ``README.md`` into a bundle."""
     _write_program(folder / PROGRAM)
-    # LiteRT is the smaller one, so it is what a device gets where the bundle allows it.
+    # LiteRT is the smaller runtime, so devices get it if the bundle has a model for it.
     litert = any(target.runtime != ONNX for target in targets)
     runtime = "ai-edge-litert>=2" if litert else "onnxruntime>=1.20"
     needs = ["numpy>=2", "pillow>=12", "pydicom>=3.0", "imagecodecs>=2026.3", runtime]
@@ -101,22 +100,25 @@ def _line(target: Target, figures: dict[str, Any]) -> str:
 
 
 def _lungs(folder: Path) -> str:
-    """The line on the lung network; empty if the bundle has none."""
+    """Return the README line on the lung network; empty if the bundle has none."""
     files = ", ".join(f"`{file}`" for file in LUNGS.values() if (folder / file).exists())
     return f"| {files} | finds the lungs of a film; each for one runtime |\n" if files else ""
 
 
 def refresh(bundle: Path) -> None:
-    """Give a bundle the program of this code, and seal it again; its models stay as they are."""
+    """Rewrite the program and documents of a bundle from the current code, and seal it again.
+
+    The models stay unchanged.
+    """
     write_documents(bundle, Card.read(bundle), targets_of(bundle))
     seal(bundle)
 
 
 def _write_program(program: Path) -> None:
-    """Pack the TensorFlow-free half of this very code: not a second implementation.
+    """Pack the TensorFlow-free part of this code, so that no second implementation is needed.
 
-    A zip application (PEP 441). Names are sorted and times left out, so that the same code gives
-    the same archive, and the bundle the same hash.
+    The program is a zip application (PEP 441). Names are sorted and times omitted, so that the same
+    code gives the same archive and the same bundle hash.
     """
     files = {"__main__.py": b"from exports.edge.program import main\n\nmain()\n"}
     for package in (screening, exports):

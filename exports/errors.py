@@ -1,19 +1,19 @@
-"""Errors of exports; each message names the thing, the value and what was expected."""
+"""Exceptions of exports. Each message names the item, its value and the expected value."""
 
 from screening.errors import ScreeningError
 
 
 class ExportError(ScreeningError):
-    """A model cannot be converted, or its conversion changes decisions."""
+    """Raised if a model cannot be converted, or if the conversion changes decisions."""
 
 
 class BundleError(ScreeningError):
-    """A bundle is incomplete, damaged or altered."""
+    """Raised if a bundle is incomplete, damaged or altered."""
 
 
 class RuntimeMissing(ScreeningError):
-    """The runtime that a target needs is not installed."""
+    """Raised if the runtime that a target needs is not installed."""
 
 
 class SignatureError(ScreeningError):
-    """A bundle or report cannot be signed, or its signature cannot be checked."""
+    """Raised if a bundle or report cannot be signed, or its signature cannot be checked."""

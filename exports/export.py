@@ -1,4 +1,4 @@
-"""From a MODEL to a BUNDLE: convert, reopen, compare, and only then write."""
+"""Export a model as a bundle: convert, reopen, compare with the original, and only then write."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +30,15 @@ from screening.model.lungs import Mask
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What the user asked for.
+    """Options of an export.
 
     Attributes:
         model: MODEL folder.
         bundle: folder to write.
-        targets: what to convert to.
-        films: what to compare on; by default the validation films.
-        training_films: where each DATA of the training is, if they were moved.
-        integer_io: whether ``tflite-int8`` takes and gives integers.
+        targets: formats to convert to.
+        films: films to compare on; by default the validation films.
+        training_films: current location of each DATA of the training, if they were moved.
+        integer_io: whether input and output of ``tflite-int8`` are integers.
     """
 
     model: Path
@@ -50,14 +50,14 @@ class ExportRequest:
 
 
 def export(request: ExportRequest, say: Callable[[str], None]) -> Bundle:
-    """Convert a model, compare on real films, and write the bundle.
+    """Convert a model, compare the conversions with it on real films, and write the bundle.
 
     Args:
-        say: told what is being done, and the table of all targets.
+        say: called with each progress message and with the table of all targets.
 
     Raises:
         ExportError: if the model or the films cannot be used, or a conversion fails or changes
-            decisions; no bundle is left then.
+            decisions. No bundle is written in that case.
     """
     model = request.model
     card = Card.read(model)
@@ -83,17 +83,19 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> Bundle:
     masks = None if found is None else found.masks
     expected = answers(original, list(films.tensors), card, BATCH, masks)
     try:
-        with atomic_directory(request.bundle) as aside:
+        with atomic_directory(request.bundle) as temporary:
             outcomes = []
             for target in request.targets:
-                outcomes.append(_outcome(target, converter, aside, expected, films, card, masks))
+                outcomes.append(
+                    _outcome(target, converter, temporary, expected, films, card, masks)
+                )
                 say(outcomes[-1].summary)
             say(table(outcomes))
             _refuse_failures(outcomes)
-            parities = [] if found is None else write_lungs(aside, found, request.targets)
+            parities = [] if found is None else write_lungs(temporary, found, request.targets)
             for parity in parities:
                 say(f"{parity.file}: {parity.size / 1e6:.2f} MB, Dice {parity.dice:.5f}")
-            _write(aside, request, card, outcomes, parities, films, calibration)
+            _write(temporary, request, card, outcomes, parities, films, calibration)
     except OSError as error:
         raise ExportError(
             f"the bundle {request.bundle} cannot be written: {error.strerror}"
@@ -110,7 +112,7 @@ def _outcome(
     card: Card,
     masks: Sequence[Mask] | None,
 ) -> ExportResult:
-    """What became of one target; a failure does not keep the others from being tried."""
+    """Convert and compare one target; a failure is returned, so that the others are still tried."""
     try:
         path = converter.write(target, folder)
         predictor = load_target(folder, target)
@@ -140,7 +142,7 @@ def _write(
     films: Films,
     calibration: Films | None,
 ) -> None:
-    """All of a bundle but the models, which are there already."""
+    """Write everything in a bundle except the models, which have already been written."""
     parities = [outcome.parity for outcome in outcomes if outcome.parity is not None]
     write_parity(folder / PARITY, films.sha256, parities)
     bundled = _bundled(request, card, outcomes, lungs, films, calibration)
@@ -158,7 +160,7 @@ def _bundled(
     films: Films,
     calibration: Films | None,
 ) -> Card:
-    """The card as it travels: without the paths of the training films."""
+    """Return the card for the bundle: export figures added, paths of the training data removed."""
     training = {name: value for name, value in card.training.items() if name != "data"}
     exports = {
         "command": "screening export MODEL --out BUNDLE"

@@ -1,4 +1,4 @@
-"""The lung network of a bundle: converted, reopened, and compared with the original."""
+"""Convert the lung network of a bundle, reopen it and compare it with the original."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from exports.targets import FLIPS, LUNGS, Target
 from screening.model.card import LUNG_WEIGHTS, Card, sha256_of
 from screening.model.lungs import LungFields, LungNetwork, Mask, clean, lung_input, quality
 
-#: Largest size of a file, in bytes.
+#: Maximum size of a lung network file, in bytes.
 LARGEST: Final = 1_000_000
 
-#: Least agreement with the original: Dice over the masks of all films that are compared.
+#: Minimum agreement with the original: Dice over the masks of all compared films.
 DICE: Final = 0.999
 
 _BATCH: Final = 8
@@ -29,13 +29,14 @@ class LungParity:
     """A converted lung network compared with the original, on the same films.
 
     Attributes:
-        file: in the bundle.
-        size: in bytes.
-        weights: as what they are stored: ``float16`` or ``float32``.
-        films: how many were compared.
-        dice: twice the pixels that are lung in both masks, of the pixels of both, over all films.
-        lowest_dice: of the film where it is lowest.
-        flips: films whose codes of image quality differ.
+        file: file name in the bundle.
+        size: file size in bytes.
+        weights: data type of the stored weights, ``float16`` or ``float32``.
+        films: number of compared films.
+        dice: twice the lung pixels common to both masks, divided by the sum of the lung pixels of
+            each, over all films.
+        lowest_dice: lowest Dice of a single film.
+        flips: number of films whose image quality codes differ.
     """
 
     file: str
@@ -48,7 +49,7 @@ class LungParity:
 
     @property
     def breaches(self) -> list[str]:
-        """What is wrong with it; empty if nothing is."""
+        """Messages on all violated limits; empty if there are none."""
         found = []
         if self.size > LARGEST:
             found.append(f"{self.size:,} bytes, at most {LARGEST:,} are allowed")
@@ -60,7 +61,7 @@ class LungParity:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """What the card records."""
+        """Return the figures for the model card."""
         return {
             "bytes": self.size,
             "weights": self.weights,
@@ -72,10 +73,11 @@ class LungParity:
 
 
 def original_lungs(model: Path, card: Card) -> KerasLungs | None:
-    """The lung network of a MODEL; None if it has none.
+    """Load the lung network of a MODEL; None if it has none.
 
     Raises:
-        ExportError: if it is not the one that its card names.
+        ExportError: if the file is missing, is not named in the card, or has another hash than the
+            card states.
     """
     path = model / LUNG_WEIGHTS
     if card.lungs is None:
@@ -91,11 +93,13 @@ def original_lungs(model: Path, card: Card) -> KerasLungs | None:
 
 @dataclass(frozen=True, eq=False)
 class ExpectedLungs:
-    """The original lung network and what it finds on n films.
+    """The original lung network and its masks of n films.
 
     Attributes:
-        inputs: shape (n, 128, 128, 1), from :func:`~screening.model.lungs.lung_input`.
-        masks: of each film, shape (128, 128).
+        original: the lung network in Keras.
+        inputs: network inputs, shape (n, 128, 128, 1), from
+            :func:`~screening.model.lungs.lung_input`.
+        masks: one mask per film, shape (128, 128).
     """
 
     original: KerasLungs
@@ -104,7 +108,7 @@ class ExpectedLungs:
 
     @classmethod
     def on(cls, original: KerasLungs, films: Iterable[npt.NDArray[np.float32]]) -> Self:
-        """Find the lungs of films, each shape (rows, columns), 0..1."""
+        """Segment the lungs of `films`, each of shape (rows, columns) with values 0..1."""
         inputs = np.stack([lung_input(film) for film in films])
         return cls(original, inputs, _masks(original, inputs))
 
@@ -112,12 +116,12 @@ class ExpectedLungs:
 def write_lungs(
     folder: Path, expected: ExpectedLungs, targets: Sequence[Target]
 ) -> list[LungParity]:
-    """Write the lung network into a bundle for each runtime of its targets.
+    """Write the lung network into a bundle, once for each runtime of `targets`.
 
-    Weights are stored in float16 if the masks stay the same, else in float32.
+    Weights are stored in float16 if the result is within the limits, otherwise in float32.
 
     Raises:
-        ExportError: if a conversion fails, is too large, or gives other masks.
+        ExportError: if a conversion fails, is too large, or gives different masks.
     """
     runtimes = dict.fromkeys(target.runtime for target in targets)
     return [_written(folder, runtime, expected) for runtime in runtimes]
@@ -126,7 +130,7 @@ def write_lungs(
 def compare(
     file: str, size: int, weights: str, expected: Sequence[Mask], given: Sequence[Mask]
 ) -> LungParity:
-    """Compare masks of the same films."""
+    """Compare two sets of masks of the same films."""
     pairs = list(zip(expected, given, strict=True))
     codes = [
         tuple(tuple(code for code, _ in quality(LungFields.of(mask))) for mask in pair)
@@ -164,6 +168,6 @@ def _masks(network: LungNetwork, inputs: npt.NDArray[np.float32]) -> list[Mask]:
 
 
 def _dice(one: Mask, other: Mask) -> float:
-    """Twice the pixels in both, of the pixels of each; 1 if neither has any."""
+    """Dice coefficient of two masks; 1 if both are empty."""
     pixels = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / pixels if pixels else 1.0

@@ -1,4 +1,4 @@
-"""Does a converted model decide as the original does?"""
+"""Compare the decisions of a converted model with those of the original."""
 
 import csv
 import math
@@ -31,11 +31,12 @@ class PairedDifference:
     """A difference of two paired proportions with its 95 % interval.
 
     Attributes:
-        value: the second proportion less the first; nan where there are no films.
-        low: of the interval of Agresti and Min (Statistics in Medicine 24, 2005), which adds half
-            a film to each cell of the two-by-two table, so that it has a width without any change.
-        high: likewise.
-        n: films.
+        value: the second proportion minus the first; nan if no films were compared.
+        low: lower limit of the interval of Agresti and Min (Statistics in Medicine 24, 2005), which
+            adds half a film to each cell of the two-by-two table, so that the interval has a width
+            even if nothing changes.
+        high: upper limit of the same interval.
+        n: number of films.
     """
 
     value: float
@@ -45,7 +46,7 @@ class PairedDifference:
 
     @classmethod
     def between(cls, before: Bools, after: Bools) -> "PairedDifference":
-        """From two readings of the same n films, shape (n,) each."""
+        """Compute the difference from two readings of the same n films, each of shape (n,)."""
         n = len(before)
         if n == 0:
             return cls(math.nan, math.nan, math.nan, 0)
@@ -61,7 +62,7 @@ class PairedDifference:
         return f"{self.value:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
 
     def as_dict(self) -> dict[str, Any]:
-        """What the card records."""
+        """Return the figures for the model card."""
         if self.n == 0:
             return {"value": None, "ci_low": None, "ci_high": None, "n": 0}
         ends = {"value": self.value, "ci_low": self.low, "ci_high": self.high}
@@ -70,20 +71,21 @@ class PairedDifference:
 
 PARITY: Final = "parity.csv"
 
-#: The original is asked in batches of this size, a target also film by film.
+#: Batch size of the original; a target is run with this batch size and film by film.
 BATCH: Final = 8
 
-#: Largest allowed difference of evidence in a cell, in logits: a step of a hundredth of the colours.
+#: Maximum difference of evidence in a map cell, in logits: one hundredth of the colour scale.
 CELLS: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a report would say of one film: a change of any of it is a flip.
+    """Status, prediction and warnings of one film in a report; any difference counts as a flip.
 
     Attributes:
-        prediction: empty unless it was scored.
-        warnings: their codes.
+        status: status of the film.
+        prediction: predicted class; empty unless the film was scored.
+        warnings: codes of the warnings.
     """
 
     status: Status
@@ -92,7 +94,7 @@ class Verdict:
 
     @property
     def called(self) -> bool:
-        """True if it was called pneumonia."""
+        """Whether the prediction is pneumonia."""
         return self.prediction == PNEUMONIA
 
     def __str__(self) -> str:
@@ -101,12 +103,12 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model says of n films.
+    """Output of a model for n films.
 
     Attributes:
         probabilities: calibrated P(pneumonia), shape (n,).
-        verdicts: of each film.
-        maps: evidence of each cell, shape (n, r, c), in logits; None if the model gives no map.
+        verdicts: one verdict per film.
+        maps: evidence per map cell in logits, shape (n, r, c); None if the model gives no map.
     """
 
     probabilities: Floats
@@ -121,10 +123,11 @@ def answers(
     batch: int,
     masks: Sequence[Mask] | None = None,
 ) -> Answers:
-    """What `predictor` says of `tensors`, asked in batches of this size and a rest.
+    """Run `predictor` on `tensors` in batches.
 
     Args:
-        masks: lung fields of the films, so that `low_lung_evidence` is compared, too.
+        batch: batch size; the last batch may be smaller.
+        masks: lung fields of the films; with them `low_lung_evidence` is compared, too.
     """
     parts = [
         predictor.predict(np.stack(tensors[start : start + batch]))
@@ -153,7 +156,7 @@ def answers(
 def _verdict(
     probability: float, recognition: ImageGateResult, share: float | None, card: Card
 ) -> Verdict:
-    """As :mod:`screening.inference.pipeline` would decide; `share` is the film's lung evidence."""
+    """Decide as :mod:`screening.inference.pipeline` does; `share` is the film's lung evidence."""
     if not 0 <= probability <= 1:
         return Verdict(Status.FAILED)
     if recognition.refusal:
@@ -167,12 +170,13 @@ def _verdict(
 
 @dataclass(frozen=True, eq=False)
 class Parity:
-    """A target beside the original, on the same n films.
+    """Comparison of a target with the original on the same n films.
 
     Attributes:
+        target: the converted format.
         expected: answers of the original.
-        given: those of the target in batches, and film by film.
-        labels: class indices, shape (n,); -1 where there is no label.
+        given: answers of the target, first in batches, then film by film.
+        labels: class indices, shape (n,); -1 if unknown.
     """
 
     target: Target
@@ -182,37 +186,37 @@ class Parity:
 
     @cached_property
     def differences(self) -> Floats:
-        """Largest difference of each film's probability, shape (n,); infinite if one is no number."""
+        """Largest difference in probability per film, shape (n,); infinite if a value is nan."""
         apart = [np.abs(self.expected.probabilities - one.probabilities) for one in self.given]
         return np.asarray(np.max([np.where(np.isnan(d), np.inf, d) for d in apart], axis=0))
 
     @cached_property
     def flipped(self) -> npt.NDArray[np.bool_]:
-        """Films of which the target says something else, in either batch size, shape (n,)."""
+        """Whether the verdict of the target differs, per film, at either batch size; shape (n,)."""
         given = zip(*(one.verdicts for one in self.given), strict=True)
         pairs = zip(self.expected.verdicts, given, strict=True)
         return np.array([any(one != expected for one in ones) for expected, ones in pairs], bool)
 
     @property
     def flips(self) -> int:
-        """How many films these are."""
+        """Number of films with a flipped verdict."""
         return int(self.flipped.sum())
 
     @property
     def allowed_flips(self) -> int:
-        """How many may be."""
+        """Maximum number of flips."""
         return max(1, int(FLIPS * len(self.labels)))
 
     @cached_property
     def cells(self) -> float:
-        """Largest difference of evidence in a cell of a map, in logits.
+        """Largest difference of evidence in a map cell, in logits.
 
-        Infinite if the target gives no map, or one of another shape; 0 if the original has none.
+        Infinite if the target gives no map or a map of another shape; 0 if the original has no map.
         """
         return max(_cells(self.expected.maps, one.maps) for one in self.given)
 
     def change(self, label: int) -> PairedDifference:
-        """Of the share of films with this label that are called rightly: sensitivity, specificity."""
+        """Change in sensitivity (positive `label`) or specificity (negative `label`)."""
         positive = label == POSITIVE
         of = self.labels == label
         before, after = (
@@ -223,7 +227,7 @@ class Parity:
 
     @property
     def breaches(self) -> list[str]:
-        """What is wrong with this export; empty if nothing is."""
+        """Messages on all violated limits; empty if there are none."""
         found = []
         largest, tolerance = float(self.differences.max()), self.target.tolerance
         if tolerance is not None and largest > tolerance:
@@ -241,7 +245,7 @@ class Parity:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """What the card records."""
+        """Return the figures for the model card."""
         return {
             "file": self.target.file,
             "films": len(self.labels),
@@ -265,13 +269,18 @@ def compare(
     card: Card,
     masks: Sequence[Mask] | None = None,
 ) -> Parity:
-    """`target`, opened in its own runtime, beside the original's answers to the same films."""
+    """Compare `target`, loaded in its own runtime, with the answers of the original.
+
+    Args:
+        predictor: the converted model.
+        expected: answers of the original to the same films.
+    """
     given = tuple(answers(predictor, tensors, card, batch, masks) for batch in (BATCH, 1))
     return Parity(target, expected, given, labels)
 
 
 def write_parity(path: Path, films: Sequence[str], parities: Sequence[Parity]) -> None:
-    """Write ``parity.csv``: one row for each target and film; films go by hash, not by name."""
+    """Write ``parity.csv``: one row per target and film; films are identified by hash, not name."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -303,7 +312,7 @@ def _cells_of_row(parity: Parity, index: int) -> list[object]:
         round(float(parity.differences[index]), 9),
         int(parity.flipped[index]),
         str(parity.expected.verdicts[index]),
-        # One text, unless it hangs on the size of the batch.
+        # One text unless the verdict depends on the batch size.
         " / ".join(said),
     ]
 
@@ -319,18 +328,19 @@ def _cells(
     return float(np.where(np.isnan(difference), np.inf, difference).max())
 
 
-#: Characters of a failure that are shown.
+#: Maximum number of characters shown of a failure.
 _LONGEST: Final = 500
 
 
 @dataclass(frozen=True, eq=False)
 class ExportResult:
-    """What became of one target.
+    """Result of exporting one target.
 
     Attributes:
-        size: of its file, in bytes.
-        parity: how it compares with the original; None if it could not be compared.
-        failure: why not.
+        target: the exported format.
+        size: file size in bytes.
+        parity: comparison with the original; None if it was not possible.
+        failure: why the comparison was not possible.
     """
 
     target: Target
@@ -340,16 +350,16 @@ class ExportResult:
 
     @property
     def failures(self) -> list[str]:
-        """All that is wrong with it, each in one line; empty if nothing is."""
+        """All failures, one line each; empty if the export succeeded."""
         if self.parity is not None:
             return self.parity.breaches
-        # A converter says what it could not do, and then all that it could.
+        # A converter names the failure first, followed by a long list of what did work.
         line = " ".join(self.failure.split()).removeprefix(f"{self.target.name}: ")
         return [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"]
 
     @property
     def summary(self) -> str:
-        """One line, as soon as it is known."""
+        """One line on the result, for progress messages."""
         if self.parity is None:
             return f"{self.target.name}: {self.failures[0]}"
         largest = float(self.parity.differences.max())
@@ -359,12 +369,12 @@ class ExportResult:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """What the card records."""
+        """Return the figures for the model card."""
         return {"bytes": self.size} | (self.parity.as_dict() if self.parity is not None else {})
 
 
 def table(outcomes: Sequence[ExportResult]) -> str:
-    """All targets, their figures, and everything that is wrong with them."""
+    """Format a table of all targets with their figures and failures."""
     head = ("target", "MB", "max |dp|", "mean |dp|", "flips", "sensitivity", "specificity", "")
     rows = [head, *(_row(outcome) for outcome in outcomes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""The real films that an export needs: some to compare on, others to find 8-bit ranges with."""
+"""Select the real films for an export: films to compare on and films to calibrate 8 bits with."""
 
 import csv
 import hashlib
@@ -20,29 +20,29 @@ from screening.model.preprocess import Preprocessing
 from screening.results import CLASSES
 from screening.training.data.manifest import PATIENT_PATTERN, LabelledFilm, read_manifest
 
-#: Fewer films cannot show that decisions stay the same.
+#: Minimum number of films; fewer cannot show that decisions stay the same.
 FEWEST: Final = 200
 _MOST: Final = 1000
 
-#: Films to find ranges with: with three times as many, no fewer decisions changed.
+#: Number of films to calibrate with; three times as many did not reduce the changed decisions.
 _CALIBRATION: Final = 64
 
-#: Stands for a film without a label.
+#: Label of a film without a label.
 UNLABELLED: Final = -1
 
-#: The lists of held-out films in a MODEL.
+#: Files in a MODEL that list its held-out films.
 _HELD_OUT: Final = ("validation.csv", "test.csv")
 
 
 @dataclass(frozen=True, eq=False)
 class Films:
-    """n films, read as a night would read them.
+    """n films, read in the same way as in a run.
 
     Attributes:
-        sha256: of each file.
-        labels: class indices, shape (n,), or :data:`UNLABELLED`.
-        tensors: shape (n, rows, columns, channels).
-        patients: how many they are of, where patients are known.
+        sha256: hash of each file.
+        labels: class indices, shape (n,); :data:`UNLABELLED` if unknown.
+        tensors: network inputs, shape (n, rows, columns, channels).
+        patients: number of patients; None if unknown.
     """
 
     sha256: list[str]
@@ -51,7 +51,7 @@ class Films:
     patients: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What the card records: how many, and one hash over all of them."""
+        """Return the figures for the model card: the counts and one hash over all films."""
         lines = "\n".join(sorted(self.sha256))
         sha256 = hashlib.sha256(lines.encode()).hexdigest()
         return {"films": len(self.sha256), "patients": self.patients, "sha256": sha256}
@@ -60,16 +60,17 @@ class Films:
 def films_to_compare(
     model: Path, card: Card, films: Path | None = None, training: Sequence[Path] = ()
 ) -> Films:
-    """Films on which an export is held against the original.
+    """Select and read the films on which an export is compared with the original.
 
     Args:
-        films: a folder, or what a model can be trained on; by default the validation films of
-            `model`, and as many other films of its data as are needed to have enough.
-        training: each DATA of the training, in their order, if they are no longer where `model` was
-            trained.
+        films: a folder of films, or data that a model can be trained on. The default is the
+            validation films of `model`, topped up with test and then training films if there are
+            fewer than :data:`FEWEST`.
+        training: current location of each DATA of the training, in the same order, if they were
+            moved since `model` was trained.
 
     Raises:
-        ExportError: if there are too few, or they are not there.
+        ExportError: if there are too few films, or they cannot be found.
     """
     if films is not None:
         places: Sequence[Path] = [films]
@@ -80,7 +81,7 @@ def films_to_compare(
         validation, *others = _by_side(model, places, card)
         read = list(_read(_spread(validation, _MOST), card.preprocessing))
     for side in others:
-        more = _read(sorted(side, key=_drawn), card.preprocessing)
+        more = _read(sorted(side, key=_shuffle_key), card.preprocessing)
         read += islice(more, max(0, FEWEST - len(read)))
     if len(read) < FEWEST:
         raise ExportError(
@@ -91,18 +92,18 @@ def films_to_compare(
 
 
 def films_to_calibrate(model: Path, card: Card, training: Sequence[Path] = ()) -> Films:
-    """Training films of as many patients, half of them of each class where there are enough.
+    """Select and read training films, one per patient and half of them of each class if possible.
 
     Args:
-        training: as above.
+        training: as in :func:`films_to_compare`.
 
     Raises:
-        ExportError: if they are not there.
+        ExportError: if the training films cannot be found or read.
     """
     places = _training_data(model, card, training)
     *_held_out, side = _by_side(model, places, card)
     first: dict[str, LabelledFilm] = {}
-    for film in sorted(side, key=_drawn):
+    for film in sorted(side, key=_shuffle_key):
         first.setdefault(film.patient, film)
     by_label = [
         [film for film in first.values() if film.label == label] for label in range(len(CLASSES))
@@ -116,13 +117,13 @@ def films_to_calibrate(model: Path, card: Card, training: Sequence[Path] = ()) -
 
 
 def _training_data(model: Path, card: Card, given: Sequence[Path]) -> list[Path]:
-    """Each DATA that `model` was trained with.
+    """Return the path of each DATA that `model` was trained with.
 
     Args:
-        given: where they are now; by default where they were.
+        given: current paths; by default the paths recorded in the card.
 
     Raises:
-        ExportError: if they are no longer there, or others are given than there were.
+        ExportError: if a recorded path no longer exists, or `given` has another number of paths.
     """
     recorded = card.training.get("data") or []
     places = [recorded] if isinstance(recorded, str) else list(recorded)
@@ -145,7 +146,7 @@ def _training_data(model: Path, card: Card, given: Sequence[Path]) -> list[Path]
 
 
 def _data_names(card: Card) -> list[str] | None:
-    """What each DATA was called in the training: films have these names wherever they are now."""
+    """Return the names of the DATA in the training; film names contain them after a move, too."""
     names = card.training.get("data_names")
     return list(names) if names else None
 
@@ -155,7 +156,7 @@ def _named(places: Sequence[Path]) -> str:
 
 
 def _all_films(data: Path, card: Card) -> list[LabelledFilm]:
-    """The films of a manifest or of class folders; those of any other folder without a label."""
+    """List the films of a manifest or of class folders; of any other folder, without labels."""
     try:
         return read_manifest(data, card.training.get("patient_pattern", PATIENT_PATTERN))
     except TrainingDataError:
@@ -168,7 +169,7 @@ def _all_films(data: Path, card: Card) -> list[LabelledFilm]:
 def _by_side(
     model: Path, places: Sequence[Path], card: Card
 ) -> tuple[list[LabelledFilm], list[LabelledFilm], list[LabelledFilm]]:
-    """The validation, test and training films of `model` among its DATA."""
+    """Split the DATA of `model` into its validation, test and training films."""
     pattern = card.training.get("patient_pattern", PATIENT_PATTERN)
     names = _data_names(card)
     if names and len(names) != len(places):
@@ -184,7 +185,7 @@ def _by_side(
 
 
 def _listed(path: Path) -> set[str]:
-    """The names in the column ``film``; none if there is no such file."""
+    """Return the names in the column ``film``; an empty set if the file does not exist."""
     if not path.exists():
         return set()
     with path.open(newline="", encoding="utf-8") as file:
@@ -192,14 +193,14 @@ def _listed(path: Path) -> set[str]:
 
 
 def _spread(films: list[LabelledFilm], most: int) -> list[LabelledFilm]:
-    """At most `most` of them, evenly spread."""
+    """Return at most `most` films, evenly spaced over the list."""
     if len(films) <= most:
         return list(films)
     return [films[int(index)] for index in np.linspace(0, len(films) - 1, most)]
 
 
-def _drawn(film: LabelledFilm) -> tuple[bytes, ...]:
-    """Puts films into an order that has nothing to do with how a hospital numbers its patients."""
+def _shuffle_key(film: LabelledFilm) -> tuple[bytes, ...]:
+    """Sort key for a pseudo-random order, independent of how a hospital numbers its patients."""
     names = (film.patient, film.name)
     return tuple(hashlib.sha256(name.encode("utf-8", "replace")).digest() for name in names)
 
@@ -212,7 +213,7 @@ class _Read:
 
 
 def _read(films: Iterable[LabelledFilm], preprocessing: Preprocessing) -> Iterator[_Read]:
-    """Those of the films that can be read."""
+    """Read films; those that cannot be read are skipped."""
     for film in films:
         try:
             data = film.path.read_bytes()

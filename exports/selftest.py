@@ -1,4 +1,4 @@
-"""A few made-up films with the answers that a bundle must give to them, on any device."""
+"""Self-test of a bundle: synthetic films and the answers it must give on every device."""
 
 import json
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ _FILMS: Final = "films.npy"
 _ANSWERS: Final = "answers.json"
 _COUNT: Final = 4
 
-#: What is compared, and how far it may differ for each allowed difference of a probability. A
-#: distance is not between 0 and 1, and these films are far from any training film.
+#: Compared quantities and their tolerance as a multiple of the target's drift, the tolerance of
+#: probabilities. Distances are not limited to 0..1, and these films are far from any training film.
 _DRIFTS: Final = {
     "probability": 1,
     "frontal": 10,
@@ -36,18 +36,19 @@ _DRIFTS: Final = {
     "lung_evidence": 10,
 }
 
-#: How far it may differ in any case: pixels at the rim of a lung fall to either side.
+#: Minimum tolerances: pixels at the edge of a lung may fall on either side.
 _ALWAYS: Final = {"lung_area": 0.01, "lung_evidence": 0.01}
 
-#: Stands for a film without evidence for pneumonia.
+#: Value for a film without evidence of pneumonia.
 _NO_EVIDENCE: Final = -1.0
 
 
 def write_selftest(folder: Path, card: Card, targets: Sequence[Target]) -> None:
-    """Write ``selftest/``: phantoms, so that no bundle carries anybody's film.
+    """Write ``selftest/`` with phantoms, so that no bundle contains a film of a patient.
 
-    Each target's answers are those that it gives here. That they are right is what
-    :mod:`exports.parity` finds out on real films; that they stay so is what a self-test is for.
+    The expected answers of each target are those that it gives on this machine.
+    :mod:`exports.parity` checks on real films that a target is correct; the self-test checks that
+    its answers do not change on another device.
     """
     place = folder / FOLDER
     place.mkdir()
@@ -59,10 +60,14 @@ def write_selftest(folder: Path, card: Card, targets: Sequence[Target]) -> None:
 
 
 def check_selftest(bundle: Bundle, target: Target) -> float:
-    """Let `target` answer; the largest difference of a probability from what it must be.
+    """Run the self-test of `target`.
+
+    Returns:
+        The largest difference between a probability and its expected value.
 
     Raises:
-        BundleError: if an answer is beyond the target's drift, or there is none to compare with.
+        BundleError: if an answer differs by more than the drift of the target allows, or the bundle
+            has no expected answers for it.
     """
     place = bundle.path / FOLDER
     try:
@@ -83,12 +88,12 @@ def check_selftest(bundle: Bundle, target: Target) -> float:
 
 
 def targets_of(bundle: Path) -> list[Target]:
-    """The targets that a bundle holds."""
+    """Return the targets that a bundle contains."""
     return [target for target in TARGETS.values() if (bundle / target.file).exists()]
 
 
 def phantoms(rows: int, columns: int) -> npt.NDArray[np.uint8]:
-    """Pictures with two dark fields, a bright middle and noise, shape (4, rows, columns)."""
+    """Create images of two dark fields, a bright centre and noise, shape (4, rows, columns)."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     films = []
@@ -106,7 +111,7 @@ def phantoms(rows: int, columns: int) -> npt.NDArray[np.uint8]:
 def _answers(
     folder: Path, target: Target, films: npt.NDArray[np.uint8], card: Card
 ) -> dict[str, list[float]]:
-    """What a model of a bundle says of `films`, by what is measured."""
+    """Run a model of a bundle on `films`; return the answers by the keys of `_DRIFTS`."""
     tensors = _tensors(films, card)
     prediction = load_target(folder, target).predict(np.stack(tensors))
     said: dict[str, list[float]] = {

@@ -1,4 +1,4 @@
-"""What a model can be converted to."""
+"""Export targets: the file formats and precisions that a model can be converted to."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,7 @@ from exports.errors import ExportError
 ONNX: Final = "onnx"
 LITERT: Final = "litert"
 
-#: Files of the lung network in a bundle, by what runs them.
+#: File of the lung network in a bundle, by runtime.
 LUNGS: Final = {ONNX: "lungs.onnx", LITERT: "lungs.tflite"}
 
 FLOAT32: Final = "float32"
@@ -17,15 +17,15 @@ INT8: Final = "int8"
 
 @dataclass(frozen=True)
 class Target:
-    """A format with its precision.
+    """A file format with its precision.
 
     Attributes:
-        name: as the user writes it and the report shows it.
-        file: in the bundle.
-        runtime: what runs it.
-        tolerance: largest allowed difference of a calibrated probability from Keras; None where
-            decisions alone are held against the original's, because 8 bits cannot hold figures.
-        drift: largest allowed difference between two devices that run the same file.
+        name: name in options and in the report.
+        file: file name in the bundle.
+        runtime: runtime that loads the file, :data:`ONNX` or :data:`LITERT`.
+        tolerance: maximum difference of a calibrated probability from Keras. None for targets with
+            8 bits, which cannot reproduce the figures: only their decisions are compared.
+        drift: maximum difference between two devices that run the same file.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Target:
 
     @property
     def has_8_bits(self) -> bool:
-        """True if its weights are settled on 8-bit steps, which takes films to do."""
+        """Whether the weights are rounded to 8 bits, which requires films for calibration."""
         return self.tolerance is None
 
     @property
     def precision(self) -> str:
-        """:data:`FLOAT32` or :data:`INT8`: what most of it is computed in."""
+        """Type of most computations: :data:`FLOAT32` or :data:`INT8`."""
         return INT8 if self.name.endswith(INT8) else FLOAT32
 
 
-#: Those of one runtime from the most exact on: the first that a bundle holds is its default.
+#: All targets, the most exact of each runtime first; the first in a bundle is its default.
 TARGETS: Final = {
     target.name: target
     for target in (
@@ -58,15 +58,15 @@ TARGETS: Final = {
     )
 }
 
-#: Share of films whose decision a conversion may change; one film is always allowed to.
+#: Maximum share of films whose decision a conversion may change; one film is always allowed.
 FLIPS: Final = 0.005
 
 
 def target(name: str) -> Target:
-    """The target called `name`.
+    """Return the target named `name`.
 
     Raises:
-        ExportError: if there is none.
+        ExportError: if it does not exist.
     """
     try:
         return TARGETS[name]

@@ -1,3 +1,3 @@
-"""What a chest film is, and how one film becomes one row of a report."""
+"""Read chest films: the results of each film and the row that it gets in a report."""
 
 __version__ = "0.1.0"

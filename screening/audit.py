@@ -1,4 +1,4 @@
-"""The record of what happened, chained by hashes so that no line can change unnoticed."""
+"""The audit log of a report: a hash chain in which no line can change unnoticed."""
 
 import csv
 import hashlib
@@ -16,38 +16,38 @@ from screening.results import LINE_END, Row, cell, text
 
 AUDIT: Final = "audit.csv"
 
-#: With which key the hashes of a report were made; the subject is its fingerprint.
+#: Event: the key that the hashes of a report were made with; the subject is its fingerprint.
 KEYED: Final = "keyed"
 
-#: The subject is the model of the bundle that all workers of the job run from now on.
+#: Event: the subject is the model of the bundle that all workers of the job use from now on.
 CHOSEN: Final = "chosen"
 
-#: Signature over the head of the chain; the one file of a report that its audit cannot name.
+#: Signature of the chain's head; the only file of a report that its audit log cannot list.
 SIGNATURE: Final = "audit.sig"
 
-#: The first event of a report that scores an older one against labels; its hash is that one's head.
+#: First event of a report that scores an older one against labels; its hash is the older head.
 EVALUATES: Final = "evaluates"
 DRAWN: Final = "drawn"
-#: Who writes the report; the last line tells when it was there.
+#: Event: who writes the report. The last line says when it was finished.
 WRITING: Final = "writing"
 WRITTEN: Final = "written"
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
 
-# json.dumps with an option makes an encoder anew at every call.
+# json.dumps with an option creates an encoder on every call.
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened.
+    """An entry of the audit log.
 
     Attributes:
         at: UTC, ISO 8601.
-        event: what, in one word: ``submitted``, ``scored``, ``written``.
-        subject: to what: a job, a film, a report.
-        detail: how.
-        sha256: hash of the subject, where it is a file.
+        event: what happened, in one word: ``submitted``, ``scored``, ``written``.
+        subject: the job, film or report that it happened to.
+        detail: further information.
+        sha256: hash of the subject, if it is a file.
     """
 
     at: str
@@ -62,8 +62,8 @@ class Break:
     """A place where the chain is broken.
 
     Attributes:
-        line: of the file, from 1.
-        why: how it differs from what was written there.
+        line: line of the file, from 1.
+        why: how it differs from what was written.
     """
 
     line: int
@@ -72,12 +72,12 @@ class Break:
 
 @dataclass(frozen=True)
 class History:
-    """What the file says.
+    """The contents of an audit log.
 
     Attributes:
-        events: of every line that is, byte for byte, as it was written.
-        breaks: where it is not; empty for a chain that is whole.
-        head: the last link, 64 hex digits: one value that names the whole report.
+        events: events of all lines that are, byte for byte, as they were written.
+        breaks: lines that are not; empty if the chain is intact.
+        head: the last link, 64 hex digits: one value that identifies the whole report.
     """
 
     events: tuple[Event, ...]
@@ -86,7 +86,7 @@ class History:
 
 
 def film_event(row: Row) -> Event:
-    """What became of a film."""
+    """Return the audit event for the result of a film."""
     detail = row.reason if row.probability is None else f"{row.probability} {row.prediction}"
     return Event(row.screened_at, row.status.value, row.film, detail, row.sha256)
 
@@ -94,8 +94,8 @@ def film_event(row: Row) -> Event:
 def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
     """Write ``audit.csv`` into a finished report and return the head of the chain.
 
-    The last link names the other files with their hashes, so a cut chain is a broken chain. Files
-    in folders, of which there may be thousands, have a line each before it.
+    The last line lists the other files with their hashes, so a truncated chain counts as broken.
+    Files in subfolders, of which there may be thousands, each get a line of their own before it.
 
     Raises:
         ReportError: if a file's name would make the last line ambiguous.
@@ -123,11 +123,12 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
 
 
 def read_audit(content: bytes) -> History:
-    """Read ``audit.csv`` and find every line that is not as it was written.
+    """Read ``audit.csv`` and find every line that differs from what was written.
 
-    Each line is rendered anew from its own cells and the link before it, and compared with what is
-    there. All bytes belong to some line, so none can differ unnoticed. What follows a broken line
-    is held against the number and link that this line states: it is broken only where it differs.
+    Each line is rendered again from its own cells and the previous link, and compared with the
+    file. Every byte belongs to a line, so no change goes unnoticed. After a broken line, the next
+    line is checked against the number and link that the broken line states, so that one change is
+    not reported again for all lines that follow.
     """
     try:
         whole = content.decode("utf-8")
@@ -158,7 +159,7 @@ def read_audit(content: bytes) -> History:
 
 
 def is_report_of(folder: Path, job: str) -> bool:
-    """True if `folder` holds a whole report of the job with this name."""
+    """Return True if `folder` holds a complete and unchanged report of the job with this name."""
     path = folder / AUDIT
     if not path.is_file():
         return False
@@ -168,15 +169,15 @@ def is_report_of(folder: Path, job: str) -> bool:
 
 
 def _lines(whole: str) -> Iterator[tuple[int, str, list[str]]]:
-    """Number of the first line, text and cells of each record; no cells where there is no record."""
-    taken: list[str] = []
+    """Yield first line number, text and cells of each record; no cells if it is not valid CSV."""
+    raw_lines: list[str] = []
 
-    def told() -> Iterator[str]:
+    def record_lines() -> Iterator[str]:
         for line in StringIO(whole, newline="\n"):
-            taken.append(line)
+            raw_lines.append(line)
             yield line
 
-    reader, number = csv.reader(told()), 1
+    reader, number = csv.reader(record_lines()), 1
     while True:
         try:
             cells = next(reader)
@@ -184,13 +185,13 @@ def _lines(whole: str) -> Iterator[tuple[int, str, list[str]]]:
             return
         except csv.Error:
             cells = []
-        yield number, "".join(taken), cells
-        number += len(taken)
-        taken.clear()
+        yield number, "".join(raw_lines), cells
+        number += len(raw_lines)
+        raw_lines.clear()
 
 
 def _line(cells: Iterable[str]) -> str:
-    """A line as it stands in the file."""
+    """Return a line as it is written to the file."""
     buffer = StringIO(newline="")
     csv.writer(buffer, lineterminator=LINE_END).writerow(cells)
     return buffer.getvalue()

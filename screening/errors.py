@@ -1,12 +1,12 @@
-"""Every error of this package; each message names the thing, the value and what was expected."""
+"""Exceptions of this package; each message names the object, the value and what was expected."""
 
 
 class ScreeningError(Exception):
-    """Something a user can mend: the message says what happened, where, and what to do."""
+    """An error that the user can fix: the message says what happened, where, and what to do."""
 
 
 class UnreadableFilm(ScreeningError):
-    """A file that is a film by its signature or suffix cannot be decoded.
+    """A file is a film by its signature or suffix but cannot be decoded.
 
     Args:
         code: a key of :data:`screening.results.FAILURES`.
@@ -20,28 +20,28 @@ class UnreadableFilm(ScreeningError):
 
 
 class NotAFilm(ScreeningError):
-    """A file that holds no image at all."""
+    """The file does not contain an image."""
 
 
 class DecoderError(ScreeningError):
-    """No process can be started that would decode films."""
+    """No decoder process can be started."""
 
 
 class CardError(ScreeningError):
-    """A model card is missing, damaged or of an unknown format."""
+    """A model card is missing, damaged or in an unknown format."""
 
 
 class LabelsError(ScreeningError):
-    """A labels file cannot be understood."""
+    """A labels file cannot be parsed."""
 
 
 class ReportError(ScreeningError):
-    """A report cannot be written as asked."""
+    """A report cannot be written with the given options."""
 
 
 class KeyFileError(ScreeningError):
-    """The key that hides patient identifiers cannot be read or made."""
+    """The key for hashing patient identifiers cannot be read or created."""
 
 
 class TrainingDataError(ScreeningError):
-    """Labelled films cannot be used for training as they are."""
+    """The labelled films cannot be used for training as they are."""

@@ -1,4 +1,4 @@
-"""Files and folders: discovery, hashes, names for people, folders that appear whole, the clock."""
+"""File discovery, display names, atomic directories and timestamps."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from glob import escape
 from pathlib import Path
 from typing import Final
 
-# A name that is not UTF-8 reaches Python with surrogates, which no database or CSV can hold. They
-# are moved to the private-use area and back; a private-use letter that was there is marked.
+# Names that are not UTF-8 reach Python with surrogates, which no database or CSV can store. The
+# surrogates are mapped to the private-use area and back; existing private-use letters are escaped.
 _MARK: Final = "\uf700"
 _TO_TEXT: Final = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)} | {
     letter: _MARK + chr(letter) for letter in (0xF700, *range(0xF780, 0xF800))
@@ -27,11 +27,11 @@ class Found:
 
     Attributes:
         film: path relative to the folder, with POSIX slashes.
-        size: bytes; 0 for what is not a file.
-        is_file: False for links that leave the folder, pipes, sockets and devices.
-        modified_ns: when its content last changed, nanoseconds since 1970 in UTC, 64 bits with
-            sign; 0 if that is not known, for what is not a file and for what has vanished. Two
-            that differ in this alone are equal.
+        size: bytes; 0 if the entry is not a file.
+        is_file: False for links that point outside the folder, pipes, sockets and devices.
+        modified_ns: time of the last modification, nanoseconds since 1970 in UTC, signed 64 bits; 0
+            if it is unknown, if the entry is not a file, or if the file has vanished. Ignored when
+            entries are compared.
     """
 
     film: str
@@ -41,64 +41,64 @@ class Found:
 
 
 def discover(folder: Path) -> list[Found]:
-    """Every file below `folder`, with or without a suffix, hidden or not, sorted by path.
+    """List every file below `folder`, with or without a suffix, hidden or not, sorted by path.
 
-    Folders are walked; a link to a folder is an entry of its own, because following it could
-    leave the folder or never end.
+    Folders are searched recursively. A link to a folder is an entry of its own, because following
+    it could leave the folder or never end.
 
     Raises:
         OSError: if a folder cannot be listed; a film must not be missed silently.
     """
     found: list[Found] = []
-    waiting = [folder]
-    while waiting:
-        walked = waiting.pop()
+    pending = [folder]
+    while pending:
+        directory = pending.pop()
         try:
-            entries = os.scandir(walked)
+            entries = os.scandir(directory)
         except FileNotFoundError:
-            if walked == folder:
+            if directory == folder:
                 raise
-            # It was taken away, with all that was in it, since the folder above was listed.
+            # The folder was deleted, with its contents, after its parent was listed.
             continue
         with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
+                    pending.append(Path(entry.path))
                 else:
                     found.append(_found(entry, folder))
     return sorted(found)
 
 
 def film_path(folder: Path, film: str) -> Path:
-    """Where the film with this name is; the inverse of the name that :func:`discover` gave."""
+    """Return the path of a film; the inverse of the name that :func:`discover` returns."""
     return folder / path_of(film)
 
 
 def text_of(path: str) -> str:
-    """A path or name as text that any database or CSV can hold."""
+    """Return a path or name as text that any database or CSV can store."""
     return path.translate(_TO_TEXT)
 
 
 def path_of(text: str) -> str:
-    """The path or name that :func:`text_of` was given."""
+    """Return the path or name that was passed to :func:`text_of`."""
     return _MOVED.sub(lambda match: match[1] or chr(ord(match[2]) - 0xF700 + 0xDC00), text)
 
 
 def modified_ns(status: os.stat_result) -> int:
-    """When it was last modified, nanoseconds since 1970; 0 if no 64 bits with sign can hold that."""
-    # A clock that is wrong writes any year, and after 2262 no database holds the nanoseconds.
+    """Return the modification time, nanoseconds since 1970; 0 if it does not fit signed 64 bits."""
+    # A wrong clock can write any year; after 2262 the nanoseconds no longer fit a database column.
     time = status.st_mtime_ns
     return time if -(2**63) <= time < 2**63 else 0
 
 
 def found_at(path: Path) -> Found:
-    """The file `path`, as :func:`discover` would give it for the folder that it lies in."""
+    """Return the entry that :func:`discover` would return for the file `path` in its own folder."""
     status = path.stat()
     return Found(text_of(path.name), status.st_size, modified_ns=modified_ns(status))
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """True if `path` is in `folder` when all links are followed."""
+    """Return True if `path` is in `folder` after all links are resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
@@ -114,51 +114,51 @@ def _found(entry: "os.DirEntry[str]", folder: Path) -> Found:
     try:
         status = entry.stat()
     except FileNotFoundError:
-        # It was here a moment ago; reading it will say that it vanished.
+        # The file vanished after it was listed; reading it will report that.
         return Found(film, 0)
     return Found(film, status.st_size, modified_ns=modified_ns(status))
 
 
 @contextmanager
 def atomic_directory(folder: Path) -> Iterator[Path]:
-    """Give a folder aside to write into; rename it to `folder` when the block ends well.
+    """Yield a temporary folder; rename it to `folder` when the block succeeds.
 
-    Everything is on the disk before the name changes, so a crash leaves all or nothing. What a crash
-    left is cleared away by the next who writes the same folder. Two may write it at once, one of them
-    late: the folder is that of one, and the other has an error.
+    All files are synced to disk before the rename, so a crash leaves either everything or nothing.
+    The next writer of the same folder removes leftovers of a crash. If two processes write the
+    same folder at the same time, one of them succeeds and the other one gets an error.
 
     Raises:
-        OSError: if `folder` holds something already, or cannot be written.
+        OSError: if `folder` exists and is not empty, or cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{escape(folder.name)}.{'[0-9a-f]' * 8}.partial"):
-        _clear(left, _aside(folder))
-    aside = _aside(folder)
-    aside.mkdir()
+    for leftover in folder.parent.glob(f".{escape(folder.name)}.{'[0-9a-f]' * 8}.partial"):
+        _clear(leftover, _temporary_path(folder))
+    temporary = _temporary_path(folder)
+    temporary.mkdir()
     try:
-        yield aside
-        for path in [*aside.rglob("*"), aside]:
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
             sync(path)
-        aside.rename(folder)
+        temporary.rename(folder)
         sync(folder.parent)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _aside(folder: Path) -> Path:
+def _temporary_path(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
 
 
-def _clear(left: Path, doomed: Path) -> None:
-    # Renamed first: who still writes it must not rename it to its place while it is emptied.
+def _clear(leftover: Path, doomed: Path) -> None:
+    # Rename first, so that a process that still writes here cannot publish a half-deleted folder.
     with suppress(OSError):
-        left.rename(doomed)
+        leftover.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
-    """What was written to a file, or into a folder, is on the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -167,7 +167,7 @@ def sync(path: Path) -> None:
 
 
 def display_name(text: str) -> str:
-    """The same on one line, and without anything that a terminal would obey."""
+    """Return the text on one line, with terminal control characters escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
@@ -175,5 +175,5 @@ def display_name(text: str) -> str:
 
 
 def now() -> str:
-    """The current time in UTC, ISO 8601 with milliseconds."""
+    """Return the current time in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

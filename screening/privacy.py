@@ -1,4 +1,4 @@
-"""Keyed hashes instead of names: the same patient gives the same hash, and nobody can go back."""
+"""Keyed hashes in place of patient identifiers: stable for each patient, not reversible."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from screening.imaging.sniff import SUFFIXES
 
 @dataclass(frozen=True)
 class PatientKey:
-    """A site's secret.
+    """The secret key of a site.
 
     Attributes:
         secret: 32 bytes.
@@ -27,17 +27,17 @@ class PatientKey:
 
     @classmethod
     def load_or_create(cls, path: Path) -> Self:
-        """Read the key file, or make one that only its owner can read (mode 0600).
+        """Read the key file, or create one that only its owner can read (mode 0600).
 
         Raises:
-            KeyFileError: if the file cannot be read or made, or does not hold 64 hex digits.
+            KeyFileError: if the file cannot be read or created, or does not hold 64 hex digits.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                # Another worker may have been faster; then its key is the one.
+                # If another worker created the file first, use its key.
                 with suppress(FileExistsError):
-                    _make(path)
+                    _create(path)
         except OSError as error:
             raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
         return cls.load(path)
@@ -56,59 +56,59 @@ class PatientKey:
 
     @classmethod
     def of_nobody(cls) -> Self:
-        """A key that no other hash was made with, where only names of files are looked for."""
+        """Return a random key that matches no existing hash, for matching by file name only."""
         return cls(secrets.token_bytes(32))
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell this key from others, and nothing of it."""
+        """16 hex digits that identify this key without revealing anything about it."""
         return self.hash("fingerprint", "patient key")
 
     def hash(self, kind: str, value: str) -> str:
-        """16 hex digits of HMAC-SHA256 (RFC 2104) of `value`; empty for an empty value.
+        """Return 16 hex digits of HMAC-SHA256 (RFC 2104) of `value`; empty for an empty value.
 
         Args:
-            kind: ``patient``, ``study``, ``instance`` or ``film``, so that equal values of different kinds
-                give different hashes.
+            kind: ``patient``, ``study``, ``instance`` or ``film``, so that equal values of
+                different kinds get different hashes.
         """
         if not value:
             return ""
-        # A false character set makes letters that do not exist; these have a hash, too.
+        # A wrong character set can produce letters that do not exist; these need a hash, too.
         message = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:16]
 
     def film(self, name: str) -> str:
-        """A name for the film `name` that says nothing but what kind of file it is."""
+        """Return a hashed name for the film `name` that keeps only a known file suffix."""
         suffix = PurePosixPath(name).suffix.lower()
         return self.hash("film", name) + (suffix if suffix in SUFFIXES else "")
 
 
-def _make(path: Path) -> None:
-    """Make a key file, whole: workers that begin at the same time must not read half of it.
+def _create(path: Path) -> None:
+    """Create a key file atomically: workers that start at the same time must not read half of it.
 
     Raises:
-        FileExistsError: if it is there by now.
+        FileExistsError: if the file exists by now.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_bytes(32).hex() + "\n")
-        # No hash is given before the key that gives it again is on the disk.
-        sync(aside)
-        _name(aside, path)
+        # The key must be on disk before any hash is made with it.
+        sync(temporary)
+        _move_into_place(temporary, path)
         sync(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _name(aside: Path, path: Path) -> None:
+def _move_into_place(temporary: Path, path: Path) -> None:
     try:
-        path.hardlink_to(aside)
+        path.hardlink_to(temporary)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        aside.rename(path)
+        temporary.rename(path)
 
 
 def _read_secret(path: Path) -> bytes:

@@ -14,12 +14,12 @@ from screening.errors import ReportError
 NORMAL: Final = "NORMAL"
 PNEUMONIA: Final = "PNEUMONIA"
 
-#: Index in this tuple = column of the model's score.
+#: The index in this tuple is the column of the model's score.
 CLASSES: Final = (NORMAL, PNEUMONIA)
 POSITIVE: Final = CLASSES.index(PNEUMONIA)
 
 
-#: What is wrong with the lung fields of a film: a warning, or with --refuse a refusal.
+#: Problems with the lung fields of a film: warnings, or refusals with --refuse.
 _LUNGS: Final = {
     "lungs_not_found": "No lungs were found on the film",
     "lungs_cut_off": "The lungs are cut off at an edge of the film",
@@ -28,7 +28,7 @@ _LUNGS: Final = {
     "lungs_asymmetric": "One lung is much smaller than the other",
 }
 
-#: The file is no film that this model may read. That is an answer, not a fault.
+#: The model must not read this file. A refusal is a valid result, not an error.
 REFUSALS: Final = {
     "not_image": "The file is not an image",
     "not_followed": "The entry is not a regular file inside the folder",
@@ -61,7 +61,7 @@ DUPLICATES: Final = {
     "already_screened": "A finished job has scored this file",
 }
 
-#: The film has a probability, and something that its reader should know.
+#: The film has a probability, but its reader should know about a problem.
 WARNINGS: Final = {
     "multi_frame": "Only the first frame was read",
     "header_ignored": "What the header says of the grey values makes no sense and was not used",
@@ -78,7 +78,7 @@ _SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES | WARNINGS
 
 
 def reason(code: str, detail: str = "") -> str:
-    """Give the `reason` cell, ``code: Sentence (detail).``, its form.
+    """Format the `reason` cell as ``code: Sentence (detail).``.
 
     Raises:
         KeyError: if `code` is in no table; codes are part of the file format.
@@ -91,7 +91,7 @@ PREDICTIONS: Final = "predictions.csv"
 
 
 class Status(StrEnum):
-    """What became of a film."""
+    """The outcome for a film."""
 
     SCORED = "scored"
     REFUSED = "refused"
@@ -99,7 +99,7 @@ class Status(StrEnum):
     DUPLICATE = "duplicate"
 
 
-#: Age bands in years, in order: the age at which the next band begins, and the name.
+#: Age bands in years, in ascending order: the age at which the next band begins, and the name.
 AGE_BANDS: Final = (
     *((5, "0-4"), (18, "5-17"), (40, "18-39"), (65, "40-64"), (80, "65-79")),
     (math.inf, "80+"),
@@ -107,7 +107,7 @@ AGE_BANDS: Final = (
 
 
 def age_band(years: float | None) -> str:
-    """The name of the band of an age in years; empty if the age is not known."""
+    """Return the name of the age band for an age in years; empty if the age is unknown."""
     if years is None:
         return ""
     return next(band for limit, band in AGE_BANDS if years < limit)
@@ -119,34 +119,35 @@ class Row:
 
     Attributes:
         film: path relative to the folder, with POSIX slashes.
-        sha256: of the file, empty if it could not be read.
+        sha256: hash of the file, empty if it could not be read.
         reason: stable code and sentence; empty for a scored film.
         probability: calibrated P(pneumonia), six decimals.
         label: class name, if a label was given.
-        outcome: TP, FP, TN or FN, if there are a label and a prediction.
+        outcome: TP, FP, TN or FN, if the film has a label and a prediction.
         patient: keyed hash.
         screened_at: UTC, ISO 8601.
-        seconds: reading, decoding and this film's share of the batch.
+        seconds: time for reading, decoding and this film's share of the batch.
         runtime: target and runtime used.
         instance: keyed hash of the SOP Instance UID.
         study: keyed hash of the Study Instance UID.
         warnings: separated by ``; ``.
-        tensor_sha256: of what the model was shown.
-        frontal: how much the picture looks like a frontal chest film, 0 to 1; four decimals.
-        domain_distance: how unlike the training films it is; beyond 1 there is a warning.
+        tensor_sha256: hash of the model's input.
+        frontal: similarity to a frontal chest film, 0 to 1; four decimals.
+        domain_distance: distance from the training films; above 1 the film gets a warning.
         heatmap: path of the film's heat map in the report; empty if it has none.
-        thumbnail: path of the film as the model saw it, likewise.
-        grey_mean: of the grey values that the model was shown, 0..1; like the next four by
-            :func:`~screening.model.drift_baseline.input_statistics`, six decimals, of scored films.
+        thumbnail: path of the film as the model saw it; empty if it has none.
+        grey_mean: mean of the grey values of the model's input, 0..1. This and the next four
+            columns come from :func:`~screening.model.drift_baseline.input_statistics`: six
+            decimals, scored films only.
         grey_sd: their standard deviation.
         black: share of black pixels.
         white: share of white pixels.
         sharpness: mean absolute Laplacian.
-        decoding: ``full``, or what reduced a large film sooner, and by how much: ``jpeg/2``,
-            ``jpeg2000/4``, ``mean/4``; empty if it was not decoded.
+        decoding: ``full``, or how a large film was reduced while it was decoded, and by which
+            factor: ``jpeg/2``, ``jpeg2000/4``, ``mean/4``; empty if it was not decoded.
         lung_evidence: share of the evidence for pneumonia that lies inside the lungs, 0 to 1, four
-            decimals; of scored films, if the model has a lung network and a map, and the map has
-            evidence for pneumonia at all.
+            decimals; only for scored films, if the model has a lung network and a map, and the map
+            has any evidence for pneumonia.
         lung_area: share of the film that is lung, 0 to 1, four decimals.
     """
 
@@ -188,19 +189,19 @@ class Row:
     lung_area: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return dict(vars(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of :meth:`as_dict`."""
+        """Build a row from plain values; the inverse of :meth:`as_dict`."""
         common: dict[str, Any] = {
             name: sys.intern(values[name]) for name in _COMMON if name in values
         }
         return cls(**values | common | {"status": Status(values["status"])})
 
 
-#: What many rows have the same value of, which is kept in memory once: a fifth of all.
+#: Columns with the same value in many rows. Interning their strings saves a fifth of the memory.
 _COMMON: Final = (
     *("prediction", "view", "modality", "model", "model_sha256", "screened_at", "runtime"),
     *("sex", "age_band", "manufacturer", "decoding"),
@@ -208,7 +209,7 @@ _COMMON: Final = (
 
 COLUMNS: Final = tuple(field.name for field in fields(Row))
 
-#: Columns of the input statistics, by their names in :data:`screening.model.drift_baseline.INPUTS`.
+#: Columns of the input statistics, by name in :data:`screening.model.drift_baseline.INPUTS`.
 INPUT_COLUMNS: Final = {
     "mean": "grey_mean",
     "sd": "grey_sd",
@@ -223,20 +224,20 @@ _NUMBERS: Final = (
     *("lung_evidence", "lung_area"),
 )
 
-# Older reports end with these, the newest first.
+# Older reports end with one of these columns, the newest first.
 _ENDS: Final = ("decoding", "sharpness", "heatmap")
 _KNOWN: Final = (COLUMNS, *(COLUMNS[: COLUMNS.index(end) + 1] for end in _ENDS))
 
-# A spreadsheet runs a cell that begins with one of these (OWASP, "CSV Injection").
+# Spreadsheets execute cells that begin with one of these (OWASP, "CSV Injection").
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-#: RFC 4180, section 2. With "\\n" Python's writer leaves a "\\r" inside a cell unquoted.
+#: RFC 4180, section 2. With "\\n" Python's writer would leave a "\\r" inside a cell unquoted.
 LINE_END: Final = "\r\n"
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write ``predictions.csv``: UTF-8, comma, one line a film, formulas made inert."""
+    """Write ``predictions.csv``: UTF-8, comma-separated, one line per film, formulas escaped."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(COLUMNS)
@@ -247,11 +248,11 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def read_rows(path: Path) -> list[Row]:
     """Read ``predictions.csv``; the inverse of :func:`write_rows`.
 
-    Columns that older reports did not have yet are empty in theirs.
+    Columns that an older report does not have stay empty.
 
     Raises:
-        ReportError: if the file cannot be read, if the columns are not those of a report, or naming
-            the line that is damaged.
+        ReportError: if the file cannot be read, if its columns are not those of a report, or if a
+            line is damaged; the message names the line.
     """
     try:
         file = path.open(newline="", encoding="utf-8")
@@ -271,7 +272,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def cell(value: object) -> str:
-    """A value as it stands in a CSV: None is empty, and text that is a formula is quoted."""
+    """Format a value as a CSV cell: None becomes empty, and a formula is quoted."""
     if value is None:
         return ""
     if isinstance(value, str) and (value.startswith((*_FORMULA_STARTS, "'"))):
@@ -280,7 +281,7 @@ def cell(value: object) -> str:
 
 
 def text(cell: str) -> str:
-    """The inverse of :func:`cell` for text."""
+    """Return the text of a cell; the inverse of :func:`cell` for text."""
     return cell.removeprefix("'")
 
 

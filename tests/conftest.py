@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks for all tests."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would all that tests start."""
+    """Restore Ctrl-C: background processes of a shell and their children ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -39,14 +39,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def screener(folder: Path, key: PatientKey) -> Screener:
-    """Screens `folder` by brightness."""
+    """A screener of `folder` that predicts by brightness."""
     card = make_card()
     return Screener(Reader(folder, card.preprocessing), card, "f" * 64, BrightnessPredictor(), key)
 
 
 @pytest.fixture(scope="session")
 def make_certificates() -> Callable[[Path], Path]:
-    """Makes certificates for a Dask cluster in a new folder, with the documented script."""
+    """Make certificates for a Dask cluster in a new folder, with the documented script."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl")
 
@@ -68,7 +68,7 @@ def certificates(
 
 @pytest.fixture(scope="session")
 def real_films() -> Path:
-    """Real films, where the machine has some: see CONTRIBUTING."""
+    """Real films, if the machine has some: see CONTRIBUTING."""
     place = os.environ.get("SCREENING_FILMS")
     if not place:
         pytest.skip("SCREENING_FILMS names no folder of real films")
@@ -77,7 +77,7 @@ def real_films() -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """In CI a skip for a missing Python package is a failure."""
+    """In CI, count a skip because of a missing Python package as a failure."""
     report: pytest.TestReport = yield
     if os.environ.get("CI") and report.skipped and "could not import" in str(report.longrepr):
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""What tests look at in a drawing."""
+"""Read properties of figures in tests."""
 
 import hashlib
 
@@ -6,15 +6,15 @@ from matplotlib.figure import Figure
 
 
 def hashes(folder):
-    """SHA-256 of each file."""
+    """Return the SHA-256 of each file."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def axes():
-    """Something to draw on."""
+    """Return axes to draw on."""
     return Figure().subplots()
 
 
 def lines(axes):
-    """Points of each labelled line."""
+    """Return the points of each labelled line."""
     return {line.get_label(): line.get_xydata() for line in axes.lines}

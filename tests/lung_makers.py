@@ -1,4 +1,4 @@
-"""Lung fields that tests make for themselves."""
+"""Make lung fields for tests."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ Mask = npt.NDArray[np.bool_]
 def ellipse(
     x: float, y: float, width: float = 0.14, height: float = 0.3, tilt: float = 0.0
 ) -> Mask:
-    """One lung: its middle and half axes as shares of the film, leaning anticlockwise."""
+    """Draw one lung: its centre and half axes are shares of the film; it leans anticlockwise."""
     down, across = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
     angle = np.radians(tilt)
     dx, dy = across - x, down - y
@@ -21,7 +21,7 @@ def ellipse(
 
 
 def two_lungs(tilt: float = 0.0, width: float = 0.14, height: float = 0.3) -> Mask:
-    """Both lungs of a good film, or of one that leans or is small."""
+    """Draw both lungs of a good film, or of one that is tilted or small."""
     angle = np.radians(tilt)
     dx, dy = 0.22 * np.cos(angle), 0.22 * np.sin(angle)
     return ellipse(0.5 - dx, 0.5 + dy, width, height, tilt) | ellipse(
@@ -30,10 +30,10 @@ def two_lungs(tilt: float = 0.0, width: float = 0.14, height: float = 0.3) -> Ma
 
 
 class DarkLungs:
-    """A lung network without a network: what is darker than the film's mean is lung.
+    """A substitute for the lung network: everything darker than the film's mean is lung.
 
     Args:
-        sign: 1 for what is brighter.
+        sign: 1 to take what is brighter instead.
     """
 
     def __init__(self, sign: float = -1.0) -> None:
@@ -46,6 +46,6 @@ class DarkLungs:
 
 
 def lung_film(mask: Mask, lungs: float = 0.2, beside: float = 0.8) -> npt.NDArray[np.uint8]:
-    """A film of 256 x 256 with lungs of one grey value and all else of another, 0..1."""
+    """Make a film of 256 x 256 with grey values `lungs` and, elsewhere, `beside`, both 0..1."""
     grey = np.where(np.kron(mask, np.ones((2, 2), np.bool_)), lungs, beside)
     return np.asarray(np.rint(grey * 255), np.uint8)

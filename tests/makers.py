@@ -1,4 +1,4 @@
-"""Films, models and predictors that tests make for themselves."""
+"""Make films, cards and predictors for tests."""
 
 import csv
 import sys
@@ -21,7 +21,7 @@ from screening.model.preprocess import Preprocessing
 COMMAND = Path(sys.executable).parent / "screening"
 
 
-#: The pictures that teach the gate of each model.
+#: The images that train the gate of each model.
 PICTURES = Path(screening.training.__path__[0]) / "gate_pictures"
 
 #: Frontal projections that are dim, inverted or cut off.
@@ -29,7 +29,7 @@ UNCLEAR = tuple(f"frontal_chest_{n:03}.jpg" for n in (12, 21, 31, 35, 36, 37, 41
 
 
 class BrightnessPredictor:
-    """Calls bright films pneumonia: P is the mean grey value. A real predictor without a network."""
+    """Predicts pneumonia for bright films: P is the mean grey value. It needs no network."""
 
     runtime = "fake/brightness 1"
 
@@ -44,7 +44,7 @@ class BrightnessPredictor:
 
 
 def make_card(threshold: float = 0.5) -> Card:
-    """A card for :class:`BrightnessPredictor`: tensors are the film at 32 x 32, 0..1."""
+    """Make a card for :class:`BrightnessPredictor`: tensors are films at 32 x 32, 0..1."""
     return Card(
         architecture="brightness",
         preprocessing=Preprocessing(rows=32, columns=32),
@@ -54,7 +54,7 @@ def make_card(threshold: float = 0.5) -> Card:
 
 
 def grey_film(seed: int, brightness: float = 0.5, side: int = 128) -> npt.NDArray[np.uint8]:
-    """A smooth random film; `brightness` is about its mean grey value."""
+    """Make a smooth random film; `brightness` is about its mean grey value."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(0, 0.12, (8, 8)) + brightness
     small = Image.fromarray(np.clip(coarse * 255, 0, 255).astype(np.uint8))
@@ -62,9 +62,9 @@ def grey_film(seed: int, brightness: float = 0.5, side: int = 128) -> npt.NDArra
 
 
 def chest_film(seed: int) -> npt.NDArray[np.uint8]:
-    """A film that the gate of the shipped model takes for one; nobody's: it is computed.
+    """Make a film that the gate of the shipped model accepts; it is computed, so no patient's.
 
-    One of the frontal projections among the gate's pictures, a little darker or lighter.
+    It is one of the frontal projections among the gate's images, a little darker or lighter.
     """
     with (PICTURES / "SOURCES.csv").open(newline="", encoding="utf-8") as file:
         names = [line["file"] for line in csv.DictReader(file) if line["kind"] == "frontal_chest"]
@@ -78,19 +78,19 @@ def chest_film(seed: int) -> npt.NDArray[np.uint8]:
 
 
 def encoded(film: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
-    """The bytes of a PNG or JPEG file."""
+    """Encode a film as PNG or JPEG."""
     buffer = BytesIO()
     Image.fromarray(film).save(buffer, kind)
     return buffer.getvalue()
 
 
 def write_film(path: Path, seed: int, brightness: float = 0.5) -> Path:
-    """A PNG or JPEG film, by the suffix of `path`; PNG without one."""
+    """Write a PNG or JPEG film, by the suffix of `path`; PNG without one."""
     return _write(path, grey_film(seed, brightness))
 
 
 def write_chest_film(path: Path, seed: int) -> Path:
-    """Likewise, of a chest; each seed gives another film."""
+    """Write a :func:`chest_film` in the same way; each seed gives another film."""
     return _write(path, chest_film(seed))
 
 
@@ -105,7 +105,7 @@ def dicom_film(
     syntax: UID = ExplicitVRLittleEndian,
     **attributes: object,
 ) -> FileDataset:
-    """A computed radiograph holding `stored`, with any attributes by keyword."""
+    """Make a computed radiograph with pixels `stored`; attributes are given as keywords."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -133,7 +133,7 @@ def dicom_film(
 
 
 def dicom_bytes(dataset: FileDataset) -> bytes:
-    """The bytes of a DICOM file with preamble and File Meta."""
+    """Encode a DICOM file with preamble and File Meta."""
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

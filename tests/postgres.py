@@ -1,4 +1,4 @@
-"""A PostgreSQL server that a test, a benchmark or the chaos campaign starts for itself."""
+"""Start a PostgreSQL server for a test, a benchmark or the chaos campaign."""
 
 import ctypes
 import os
@@ -17,19 +17,19 @@ from typing import Final, Literal
 
 from postgres_programs import Programs, account
 
-#: Seconds within which a server starts, recovers or stops.
+#: Seconds within which a server must start, recover or stop.
 _PATIENCE: Final = 60.0
 
 _USER: Final = "screening"
 
-# How the postmaster is asked to stop: see "Shutting Down the Server" in PostgreSQL's manual.
+# Signals that stop the postmaster: see "Shutting Down the Server" in PostgreSQL's manual.
 _SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
-# Below those that the kernel gives to clients: one that calls a stopped server again and again
-# would in the end be given the very port it calls, and be connected to itself.
+# These lie below the ports that the kernel gives to clients. Otherwise a client that keeps calling
+# a stopped server could be given that very port and be connected to itself.
 _PORTS: Final = range(20_000, 32_000)
 
-# Shared memory lies in the folder, so that it goes with it.
+# Shared memory is kept in the folder, so that it is deleted with it.
 _SETTINGS: Final = """\
 listen_addresses = '{host}'
 port = {port}
@@ -44,34 +44,34 @@ synchronous_commit = off
 full_page_writes = off
 """
 
-# Whoever is on a network that this machine is on may come in.
+# Accept connections from every network that this machine is on.
 _TRUST: Final = "host all all samenet trust\n"
 
 Mode = Literal["fast", "immediate"]
 
 
-# <linux/ipc.h>
+# See <linux/ipc.h>.
 _IPC_RMID: Final = 0
 
 
 class ServerFailed(Exception):
-    """The server did not do what it was asked to; the message holds the end of its log."""
+    """The server did not do what was requested; the message contains the end of its log."""
 
 
 class Server:
-    """A server with a cluster of its own, on a port that it keeps.
+    """A PostgreSQL server with its own cluster and a fixed port.
 
     The user ``screening`` is its superuser and needs no password. See :func:`served`.
 
     Args:
-        folder: an empty one for its files; as root, one that ``nobody`` owns.
-        programs: PostgreSQL's.
-        durable: whether a commit is on the disk when it returns, as in earnest. Otherwise a crash
+        folder: an empty folder for its files; for root, one that ``nobody`` owns.
+        programs: PostgreSQL's programs.
+        durable: whether a commit is on disk when it returns, as in production. Otherwise a crash
             may lose the last commits.
-        host: address of this machine that it listens on.
+        host: address of this machine to listen on.
 
     Attributes:
-        folder: as given; it holds the server's log.
+        folder: as given; it contains the server's log.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Of the database ``postgres``, which every cluster has, for SQLAlchemy."""
+        """SQLAlchemy URL of the database ``postgres``, which every cluster has."""
         return self._url("postgres")
 
     def database(self) -> str:
-        """Make an empty database; its URL, for SQLAlchemy."""
+        """Create an empty database and return its SQLAlchemy URL."""
         name = f"queue_{next(self._numbers)}"
         self._run("createdb", *self._address(), name)
         return self._url(name)
 
     def start(self) -> None:
-        """Start, after a crash also recover, and wait until connections are accepted."""
+        """Start, recover after a crash, and wait until connections are accepted."""
         if self._postmaster and self._postmaster.poll() is None:
             return
         with self._log.open("ab") as log:
@@ -116,11 +116,11 @@ class Server:
             time.sleep(0.02)
 
     def stop(self, mode: Mode = "fast") -> None:
-        """Stop, as ``pg_ctl stop --mode`` does.
+        """Stop as ``pg_ctl stop --mode`` does.
 
         Args:
-            mode: ``fast`` ends all sessions and writes everything down; ``immediate`` drops them as
-                they are, and the next start recovers.
+            mode: ``fast`` ends all sessions and writes everything to disk; ``immediate`` drops them,
+                and the next start recovers.
         """
         if not self._postmaster:
             return
@@ -140,13 +140,13 @@ class Server:
     def kill(self) -> None:
         """Kill the postmaster and all its processes at once, and wait until they are dead.
 
-        No process has a last word, as in a power cut; but what the kernel was told to write, it
-        writes.
+        As in a power cut, no process can finish anything; but data that was passed to the kernel is
+        still written.
         """
         postmaster, self._postmaster = self._postmaster, None
         if not postmaster or postmaster.poll() is not None:
             return
-        # A stopped parent neither starts processes nor lets the number of a dead one go.
+        # A stopped parent cannot start processes, and the ids of its dead children stay reserved.
         postmaster.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, postmaster.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         with ExitStack() as stack:
@@ -157,7 +157,7 @@ class Server:
             postmaster.kill()
             postmaster.wait()
             for handle in handles:
-                # Readable once the process is dead, whether or not somebody reaps it.
+                # Readable once the process is dead, even if nobody has reaped it.
                 select.select([handle], [], [], _PATIENCE)
         self._forget_memory()
 
@@ -172,12 +172,12 @@ class Server:
             file.write(_TRUST)
 
     def _forget_memory(self) -> None:
-        """Remove the System V segment that marks the cluster as in use, and that nobody else will.
+        """Remove the System V segment that marks the cluster as in use; nothing else removes it.
 
         The lock file names it in its seventh line: see ``utils/pidfile.h`` of PostgreSQL.
         """
         lock = self._data / "postmaster.pid"
-        # A server that was killed early has no lock file yet, or not so many lines in it.
+        # A server that was killed early has no lock file yet, or one with fewer lines.
         for line in lock.read_text().splitlines()[6:7] if lock.exists() else ():
             _key, number = map(int, line.split())
             ctypes.CDLL(None).shmctl(number, _IPC_RMID, None)
@@ -201,14 +201,15 @@ class Server:
 def served(
     *, durable: bool = True, within: Path | None = None, host: str = "127.0.0.1"
 ) -> Iterator[Server]:
-    """A server that runs until the block is left, however; then nothing of it stays.
+    """Run a server within the block; afterwards stop it in any case and delete its files.
 
     Args:
-        durable: see :class:`Server`; `host` likewise.
-        within: the folder for its folder; as root, one that ``nobody`` can reach.
+        durable: see :class:`Server`.
+        host: see :class:`Server`.
+        within: the folder for its folder; for root, one that ``nobody`` can reach.
 
     Raises:
-        Unavailable: if PostgreSQL cannot be had here.
+        Unavailable: if PostgreSQL is neither installed nor can be downloaded.
     """
     programs = Programs.found()
     with tempfile.TemporaryDirectory(prefix="screening-postgres-", dir=within) as place:
@@ -225,7 +226,7 @@ def served(
 
 
 def _free_port() -> int:
-    # Not the generator of `random` itself, which some seed before every test.
+    # Not the generator of `random` itself, which some code seeds before every test.
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -234,11 +235,11 @@ def _free_port() -> int:
 
 
 def _children(parent: int) -> list[int]:
-    """Processes whose parent is `parent`, dead ones too while it has not been told."""
+    """Return the processes whose parent is `parent`, including dead ones that it has not reaped."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            # After the name, which may hold anything: the state, then the parent; see proc(5).
+            # State and parent come after the name, which can contain anything; see proc(5).
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == parent:
                 found.append(int(folder.name))

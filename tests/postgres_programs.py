@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: those of this machine, or of Debian's packages, unpacked, never installed."""
+"""Find PostgreSQL's programs: installed, or unpacked from Debian's packages."""
 
 import os
 import pwd
@@ -15,24 +15,24 @@ from emulation.debian import Release, Unavailable
 
 _NEEDED: Final = ("initdb", "postgres", "pg_isready", "createdb")
 
-# Debian keeps them out of PATH, a folder for each version.
+# Debian keeps them outside PATH, in a folder for each version.
 _DEBIANS: Final = Path("usr/lib/postgresql")
 
-# Not what prepares an installation, nor the C library: the loader, which is this machine's, must
-# find its own.
+# Leave out what prepares an installation and the C library: the machine's own loader must find
+# its own library.
 _UNPACKED: Final = ("postgresql", "lib", "zlib")
 _LEFT_OUT: Final = "libc6_"
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Where they lie.
+    """PostgreSQL's programs and where they are.
 
-    PostgreSQL refuses to work for root, so root's runs of them are those of ``nobody``.
+    PostgreSQL refuses to run as root, so root's calls run as ``nobody``.
 
     Attributes:
-        folder: with all of them.
-        libraries: folders with those that they bring.
+        folder: folder that contains all of them.
+        libraries: folders with the libraries that come with them.
     """
 
     folder: Path
@@ -40,20 +40,20 @@ class Programs:
 
     @classmethod
     def found(cls) -> "Programs":
-        """Those in PATH, else Debian's newest, else unpacked ones.
+        """Return those in PATH, else Debian's newest, else unpacked ones.
 
-        ``SCREENING_POSTGRES`` names the folder to unpack them in, once, by default in the user's
-        cache; where it is set, installed ones are left alone.
+        ``SCREENING_POSTGRES`` names the folder in which they are unpacked once, by default in the
+        user's cache; if it is set, installed programs are ignored.
 
         Raises:
-            Unavailable: if there are none, and the packages cannot be had.
+            Unavailable: if none are found and the packages cannot be downloaded.
         """
         chosen = os.environ.get("SCREENING_POSTGRES")
         installed = [] if chosen else list(_installed())
         return installed[0] if installed else _unpacked(Path(chosen or _cache()).absolute())
 
     def run(self, program: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run one to its end, and keep what it said.
+        """Run a program until it ends, and capture its output.
 
         Raises:
             Unavailable: if ``nobody`` may not run it.
@@ -68,7 +68,7 @@ class Programs:
     def start(
         self, program: str, *arguments: object, cwd: Path, log: IO[bytes]
     ) -> subprocess.Popen[bytes]:
-        """Start one that goes on, out of reach of the terminal's Ctrl-C."""
+        """Start a program that keeps running; in its own session, Ctrl-C does not reach it."""
         options: dict[str, Any] = {"cwd": cwd, "env": self._environment()} | account()
         return subprocess.Popen(
             [self.folder / program, *map(str, arguments)],
@@ -80,7 +80,7 @@ class Programs:
         )
 
     def _environment(self) -> dict[str, str]:
-        # Neither another server's address and options nor this user's language.
+        # Drop the settings of other servers (PG*) and this user's language (LC_*).
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))
         }
@@ -89,7 +89,7 @@ class Programs:
 
 
 def account() -> dict[str, Any]:
-    """Options of :mod:`subprocess` for a user that PostgreSQL works for."""
+    """Return :mod:`subprocess` options for a user as whom PostgreSQL agrees to run."""
     if os.geteuid():
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -114,14 +114,14 @@ def _newest_first(root: Path, libraries: tuple[Path, ...] = ()) -> Iterator[Prog
 
 
 def _complete(folder: Path, libraries: tuple[Path, ...] = ()) -> Iterator[Programs]:
-    # A machine with only the client has some of them.
+    # A machine with only the client has just some of them.
     if all((folder / name).is_file() for name in _NEEDED):
         yield Programs(folder, libraries)
 
 
 def _cache() -> Path:
     if not os.geteuid():
-        # Nobody else gets into root's home.
+        # Other users cannot read root's home directory.
         return Path("/var/cache/screening-postgres")
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "screening-postgres"
@@ -137,7 +137,7 @@ def _unpacked(cache: Path) -> Programs:
             try:
                 aside.rename(root)
             except OSError:
-                # Another process was faster, and what it unpacked is the same.
+                # Another process was faster and has unpacked the same files.
                 if not root.exists():
                     raise
     libraries = (*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*"))

@@ -1,4 +1,4 @@
-"""Gates that tests make for themselves."""
+"""Make image gates for tests."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from screening.model.image_gate import ImageGate
 
 
 def make_recogniser(features: int = 6, deepest: int = 4, **changes: Any) -> ImageGate:
-    """A gate whose heads read its first features, and whose density is a Gaussian of width 1.
+    """Make a gate whose heads read its first features and whose density is a Gaussian of width 1.
 
-    The frontal head gives the logistic function of feature 0; orientation i has the score of
-    feature i. The density has the last `deepest` features and two components.
+    The output of the frontal head is the logistic function of feature 0; the score of orientation
+    i is feature i. The density has the last `deepest` features and two components.
     """
     components = np.linalg.qr(np.random.default_rng(0).normal(size=(deepest, 2)))[0].T
     values: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Films that make their decoder misbehave, for tests of what that may cost.
+"""Films that make their decoder misbehave, for tests of the consequences.
 
-The decoder process is this project's own: `sitecustomize`, which Python runs before anything else,
-replaces the JPEG-LS decoder by one that does what the bytes after the stream say.
+The decoder process is this project's own. Python runs `sitecustomize` before anything else; here
+it replaces the JPEG-LS decoder by one that does what the bytes after the stream say.
 """
 
 import os
@@ -68,11 +68,11 @@ if any("screening.inference.sandbox_process" in word for word in sys.orig_argv):
 
 
 def saboteur(folder: Path, *, start: str = "") -> str:
-    """A value for ``PYTHONPATH`` that sabotages decoder processes.
+    """Return a ``PYTHONPATH`` that sabotages decoder processes.
 
     Args:
         folder: where the module is written.
-        start: ``never`` if the process shall end before it has begun.
+        start: ``never`` to make the process end before it has started.
     """
     folder.mkdir(parents=True, exist_ok=True)
     code = _SITECUSTOMIZE.replace("START", repr(start))
@@ -81,7 +81,7 @@ def saboteur(folder: Path, *, start: str = "") -> str:
 
 
 def jpeg_ls_film(film: npt.NDArray[np.uint8], what: str = "") -> bytes:
-    """A DICOM film in JPEG-LS; `what` its decoder shall do, if it is sabotaged."""
+    """Make a DICOM film in JPEG-LS; `what` tells a sabotaged decoder what to do."""
     stream = imagecodecs.jpegls_encode(film)
     dataset = dicom_film(film, JPEGLSLossless, WindowCenter=128, WindowWidth=256)
     dataset.PixelData = encapsulate([stream + (b"SABOTAGE:" + what.encode() if what else b"")])
@@ -90,9 +90,9 @@ def jpeg_ls_film(film: npt.NDArray[np.uint8], what: str = "") -> bytes:
 
 
 def children(parent: int) -> set[int]:
-    """Processes that `parent` has started and that have not ended, zombies included; proc(5).
+    """Return child processes of `parent` that have not ended, including zombies; see proc(5).
 
-    A database server that other tests have started lives as long as the tests, and is left out.
+    A database server started by other tests lives as long as the test run and is left out.
     """
     found = {pid for pid, _name, _state, its_parent in _processes() if its_parent == parent}
     servers = {pid for pid, name, _state, _parent in _processes() if name == "postgres"}
@@ -100,12 +100,12 @@ def children(parent: int) -> set[int]:
 
 
 def is_running(pid: int) -> bool:
-    """True if the process has not ended; one that only waits to be buried has."""
+    """Return whether the process has not ended; a zombie has ended."""
     return any(pid == other and state not in "ZX" for other, _name, state, _parent in _processes())
 
 
 def _processes() -> Iterator[tuple[int, str, str, int]]:
-    """Number, name, state and parent."""
+    """Yield process id, name, state and parent."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -117,9 +117,9 @@ def _processes() -> Iterator[tuple[int, str, str, int]]:
             yield int(entry.name), before.partition("(")[2], state, int(parent)
 
 
-#: What no test may leave behind, whatever it has found.
+#: No test may leave such a process behind, whatever its result.
 def end(pid: int) -> None:
-    """End a process that should have ended by itself."""
+    """Kill a process that should have ended by itself."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

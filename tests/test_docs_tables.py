@@ -1,4 +1,4 @@
-"""The reference pages list the codes and columns that the program has, all of them and no other."""
+"""Tests that the reference pages list exactly the codes and columns of the program."""
 
 import re
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ def test_files_and_columns_page_lists_every_column(heading: str) -> None:
 
 
 def listed(page: str, heading: str) -> list[str]:
-    """First cells of the table below a heading, with their backticks."""
+    """Return the first cells of the table below a heading, with their backticks."""
     sections = re.split(r"^#+ (.+)$", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert sections[1::2].count(heading) == 1, f"{page} needs the heading {heading!r} once"
     section = sections[sections.index(heading) + 1]

@@ -1,4 +1,4 @@
-"""Pages read back."""
+"""Parse HTML pages in tests."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "img", "br", "link", "hr"}
 
 
 class Page(HTMLParser):
-    """A page read back: its texts, tables' rows, headings, and what it would load."""
+    """A parsed page: its texts, table rows, headings, and the resources that it would load."""
 
     def __init__(self, source):
         super().__init__()

@@ -1,8 +1,9 @@
-"""What one writes with Keras: ``python keras_folder.py MODEL FOLDER OUT``.
+"""Baseline that screens a folder with plain Keras: ``python keras_folder.py MODEL FOLDER OUT``.
 
-As Keras documents ``image_dataset_from_directory`` and ``predict``: batches of 32, decoded and
-resized in parallel by ``tf.data``, read ahead by ``prefetch``. MODEL is a folder of ``screening
-train``; FOLDER has PNG or JPEG films; OUT is a CSV with a film and its probability a line.
+It follows the documentation of ``image_dataset_from_directory`` and ``predict``: batches of 32,
+decoded and resized in parallel by ``tf.data``, read ahead by ``prefetch``. MODEL is a folder
+written by ``screening train``; FOLDER contains PNG or JPEG films; OUT is a CSV with one film and
+its probability per line.
 """
 
 import csv
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 
 def main() -> None:
-    """Write the probabilities of a folder."""
+    """Write the probabilities of the films in a folder."""
     model, folder, out = map(Path, sys.argv[1:])
     preprocessing = json.loads((model / "card.json").read_text())["preprocessing"]
     scale, offset = preprocessing["scale"] / 255, preprocessing["offset"]

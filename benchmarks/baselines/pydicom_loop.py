@@ -1,11 +1,11 @@
-"""What one writes with pydicom and Keras: ``python pydicom_loop.py MODEL FOLDER OUT CALL``.
+"""Baseline with pydicom and Keras: ``python pydicom_loop.py MODEL FOLDER OUT CALL``.
 
-As pydicom documents the way to what a viewer shows: modality LUT, VOI LUT, MONOCHROME1 inverted;
-without a window the grey values between two percentiles. One film at a time. CALL is how the
-model is asked: ``predict``, as most do; ``call``, which Keras advises for a few films; or
-``predict_on_batch``, which is the quickest for one. JPEG 2000 is left to the plug-in that pydicom
-finds first: Pillow's, than which ``pylibjpeg-openjpeg`` is no quicker. MODEL is a folder of
-``screening train``; OUT is a CSV with a film and its probability a line.
+It follows the documentation of pydicom on display values: modality LUT, VOI LUT, MONOCHROME1
+inverted; without a window, the grey values between two percentiles. Films are processed singly.
+CALL is the way to run the model: ``predict``, the most common one; ``call``, which Keras recommends
+for a few films; or ``predict_on_batch``, the fastest for a single film. JPEG 2000 is decoded by the
+first plug-in that pydicom finds, Pillow's; ``pylibjpeg-openjpeg`` is not faster. MODEL is a folder
+written by ``screening train``; OUT is a CSV with one film and its probability per line.
 """
 
 import csv
@@ -23,7 +23,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 
 def main() -> None:
-    """Write the probabilities of a folder."""
+    """Write the probabilities of the films in a folder."""
     model, folder, out = map(Path, sys.argv[1:4])
     preprocessing = json.loads((model / "card.json").read_text())["preprocessing"]
     network = keras.saving.load_model(model / "model.keras")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _grey(dataset: Dataset) -> Any:
-    """Pixels as a viewer shows them, 8 bits."""
+    """Compute 8-bit display values as a viewer does."""
     values = apply_modality_lut(dataset.pixel_array, dataset)
     if "WindowWidth" in dataset:
         values = apply_voi_lut(values, dataset)

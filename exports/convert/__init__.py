@@ -1,1 +1,1 @@
-"""From a Keras model to the formats of the runtimes; the only room here that knows TensorFlow."""
+"""Convert Keras models to ONNX and TFLite; the only package of exports that imports TensorFlow."""

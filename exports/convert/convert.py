@@ -1,4 +1,4 @@
-"""One network in every format."""
+"""Load a network in Keras and convert it to every target."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ from screening.model.preprocess import Preprocessing
 
 
 class KerasPredictor:
-    """A model in Keras: the original, not a way to screen."""
+    """A model in Keras, used as the original in comparisons, not for screening."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -44,12 +44,14 @@ Tensors = npt.NDArray[np.float32]
 
 
 class Converter:
-    """Converts one network; what the 8-bit targets have in common is made once.
+    """Converts one network; the rounded weights that all 8-bit targets share are computed once.
 
     Args:
+        network: the original in Keras.
+        preprocessing: preprocessing of the model.
         films: input tensors of training films, shape (n, rows, columns, channels), for ranges and
-            rounding; targets with 8 bits need them.
-        integer_io: whether ``tflite-int8`` takes and gives integers.
+            rounding; required by targets with 8 bits.
+        integer_io: whether input and output of ``tflite-int8`` are integers.
     """
 
     def __init__(
@@ -67,11 +69,11 @@ class Converter:
         self._writers: dict[str, Callable[[Path], None]] = {
             "onnx": lambda path: convert_onnx(network, path),
             "onnx-int8": lambda path: convert_onnx_8_bits(
-                self._settled, path, self._calibration, preprocessing
+                self._rounded, path, self._calibration, preprocessing
             ),
             "tflite-float32": lambda path: convert_float32(network, path),
             "tflite-float16": lambda path: convert_float16(network, path),
-            "tflite-dynamic": lambda path: convert_8_bits(self._settled, path),
+            "tflite-dynamic": lambda path: convert_8_bits(self._rounded, path),
             "tflite-int8": self._write_tflite_int8,
         }
 
@@ -79,16 +81,16 @@ class Converter:
         """Write the network for `target` into `folder`.
 
         Raises:
-            ExportError: if the converter gives up, or leaves no file.
+            ExportError: if the converter fails or writes no file.
         """
         path = folder / target.file
         try:
-            # The converters print what they do, operator by operator.
+            # The converters print every operator.
             with contextlib.redirect_stdout(io.StringIO()):
                 self._writers[target.name](path)
-        # The converters raise ConverterError, onnx's ValidationError and others without a common root.
+        # ConverterError, onnx's ValidationError and the other possible errors share no base class.
         except Exception as error:
-            # Nobody shall take a part of it for a model.
+            # A partial file must not be taken for a model.
             path.unlink(missing_ok=True)
             raise ExportError(f"{target.name}: the conversion failed: {error}") from error
         if not path.is_file() or not path.stat().st_size:
@@ -103,16 +105,16 @@ class Converter:
         return self._films
 
     @cached_property
-    def _settled(self) -> keras.Model:
+    def _rounded(self) -> keras.Model:
         return gptq_round(self._network, self._calibration)
 
     def _write_tflite_int8(self, path: Path) -> None:
         ends = self._integer_io
-        ranged = with_ranges(self._settled, self._calibration, self._preprocessing, ends=ends)
+        ranged = with_ranges(self._rounded, self._calibration, self._preprocessing, ends=ends)
         convert_8_bits(ranged, path, integer_io=ends)
 
 
 def converters() -> dict[str, str]:
-    """The versions of what converts, for the card."""
+    """Return the versions of the converters, for the card."""
     modules = {"tensorflow": tf, "keras": keras, "tf2onnx": tf2onnx, "onnx": onnx}
     return {name: module.__version__ for name, module in modules.items()}

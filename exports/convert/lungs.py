@@ -1,4 +1,4 @@
-"""The lung network in Keras, and from there to ONNX and TFLite."""
+"""Load the lung network in Keras and convert it to ONNX and TFLite."""
 
 import contextlib
 import io
@@ -16,15 +16,15 @@ from exports.convert.tflite import convert_float16, convert_float32
 from exports.errors import ExportError
 from screening.model.lungs import SIDE
 
-#: Arrays of fewer numbers are not worth a conversion on loading.
+#: Arrays with fewer elements stay in float32: halving them does not justify a cast on loading.
 _FEW: Final = 64
 
 
 class KerasLungs:
-    """A lung network in Keras: the original, not a way to screen.
+    """A lung network in Keras, used as the original in comparisons, not for screening.
 
     Args:
-        path: a Keras file with one input, shape (n, 128, 128, 1), and one output of the same shape.
+        path: Keras file with one input of shape (n, 128, 128, 1) and one output of the same shape.
 
     Raises:
         ExportError: if the file cannot be read, or its input or output has another shape.
@@ -52,13 +52,13 @@ def convert_lungs(network: keras.Model, path: Path, *, half: bool) -> None:
     """Write a lung network as ONNX or TFLite, by the suffix of `path`.
 
     Args:
-        half: store the weights in float16. It computes in float32 in either case.
+        half: store the weights in float16. The network computes in float32 in either case.
 
     Raises:
-        ExportError: if the converter gives up.
+        ExportError: if the converter fails.
     """
     try:
-        # The converters print what they do, operator by operator.
+        # The converters print every operator.
         with contextlib.redirect_stdout(io.StringIO()):
             if path.suffix == ".onnx":
                 convert_onnx(network, path)
@@ -68,14 +68,14 @@ def convert_lungs(network: keras.Model, path: Path, *, half: bool) -> None:
                 convert_float16(network, path)
             else:
                 convert_float32(network, path)
-    # The converters' errors have no common root.
+    # The errors of the converters share no base class.
     except Exception as error:
         path.unlink(missing_ok=True)
         raise ExportError(f"{path.name}: the conversion failed: {error}") from error
 
 
 def _store_halves(path: Path) -> None:
-    """Store the weights of an ONNX file in float16; the runtime widens them once, on loading."""
+    """Store the weights of an ONNX file in float16; the runtime converts them once, on loading."""
     model = onnx.load(path)
     widened = []
     for stored in model.graph.initializer:

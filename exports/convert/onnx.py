@@ -1,6 +1,7 @@
-"""Keras to ONNX with tf2onnx, in a canonical order, and to 8 bits.
+"""Convert Keras models to ONNX with tf2onnx, in canonical order, and to 8 bits.
 
-tf2onnx orders and names by chance: by hashes of texts, which differ from one Python to the next.
+The order and names that tf2onnx chooses depend on string hashes, which differ between Python
+processes. They are replaced, so that the same network always gives the same file.
 """
 
 import re
@@ -30,9 +31,9 @@ from screening.model.preprocess import Preprocessing
 
 
 def put_in_order(graph: Any) -> None:
-    """Order and name all nodes and constants by how the outputs hang on them.
+    """Order and name all nodes and constants by the way the outputs depend on them.
 
-    The names of inputs and outputs stay.
+    The names of inputs and outputs do not change.
     """
     makers = {name: node for node in graph.node for name in node.output}
     constants = {constant.name: constant for constant in graph.initializer}
@@ -44,7 +45,7 @@ def put_in_order(graph: Any) -> None:
     }
     nodes = {id(makers[name]): makers[name] for name in names if name in makers}
     for node in nodes.values():
-        # An input that is left out has no name.
+        # An omitted optional input has an empty name.
         inputs = [renamed.get(name, "") for name in node.input]
         node.input[:] = inputs
         node.output[:] = [renamed.get(name, name) for name in node.output]
@@ -52,7 +53,7 @@ def put_in_order(graph: Any) -> None:
     used = [constants[name] for name in names if name in constants]
     for constant in used:
         constant.name = renamed[constant.name]
-    # Shapes that were noted on the way; whoever needs them infers them.
+    # Intermediate shapes; they can be inferred again.
     del graph.value_info[:]
     _replace(graph.node, nodes.values())
     _replace(graph.initializer, used)
@@ -60,7 +61,7 @@ def put_in_order(graph: Any) -> None:
 
 
 def _in_order_of_use(graph: Any, makers: dict[str, Any]) -> list[str]:
-    """What the outputs need, each thing after all that it needs itself."""
+    """Sort the names that the outputs need topologically, each after its own inputs."""
     names: dict[str, None] = {}
     waiting = sorted((value.name for value in graph.output), reverse=True)
     while waiting:
@@ -75,7 +76,7 @@ def _in_order_of_use(graph: Any, makers: dict[str, Any]) -> list[str]:
 
 
 def _renamed(name: str, number: int, *, is_constant: bool) -> str:
-    # Equal constants are one, which is called after any of those that use it.
+    # Equal constants are merged, and the name comes from an arbitrary one of their users.
     base = "constant" if is_constant else re.sub(r"(__\d+)+", "", name)
     return f"{base}__{number}"
 
@@ -88,10 +89,10 @@ def _replace(field: Any, ordered: Iterable[Any]) -> None:
 
 Tensors = npt.NDArray[np.float32]
 
-#: Understood by every ONNX Runtime since 1.14.
+#: Operator set that every ONNX Runtime since 1.14 supports.
 OPSET: Final = 17
 
-#: What is computed in 8 bits; means, softmax and what is only moved about gain nothing by it.
+#: Operators computed in 8 bits; means, softmax and data movement gain nothing from it.
 _OPERATORS: Final = ("Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "MaxPool")
 _BATCH: Final = 4
 _FILM: Final = "film"
@@ -109,15 +110,15 @@ def convert_onnx(network: keras.Model, path: Path) -> None:
 def convert_onnx_8_bits(
     network: keras.Model, path: Path, films: Tensors, preprocessing: Preprocessing
 ) -> None:
-    """Write `network` as ONNX that computes in 8 bits, but for its first layers (static QDQ).
+    """Write `network` as ONNX that computes in 8 bits except for its first layers (static QDQ).
 
     Args:
-        films: input tensors to find ranges with, shape (n, rows, columns, channels).
+        films: input tensors for finding ranges, shape (n, rows, columns, channels).
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, fused = Path(folder) / "plain.onnx", Path(folder) / "fused.onnx"
         convert_onnx(network, plain)
-        # Without this step convolutions stay apart from what follows them, and errors double.
+        # Without this step convolutions are not fused with the next operators, and errors double.
         quant_pre_process(plain, fused, skip_symbolic_shape=True)
         model = onnx.load(fused)
         first = _first_nodes(model)
@@ -140,7 +141,7 @@ def convert_onnx_8_bits(
 
 
 class _Films(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
-    """Films as the quantiser asks for them."""
+    """Feeds films to the quantiser in batches."""
 
     def __init__(self, films: Tensors) -> None:
         self._batches: Iterator[Tensors] = (
@@ -153,7 +154,7 @@ class _Films(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has n
 
 
 def _ranges(model: Any, first: list[str], films: Tensors) -> dict[str, Range]:
-    """The range of each feature map in 8 bits."""
+    """Find the range of each feature map that is computed in 8 bits."""
     stored = {weights.name for weights in model.graph.initializer}
     maps = sorted(
         {
@@ -180,7 +181,7 @@ def _ranges(model: Any, first: list[str], films: Tensors) -> dict[str, Range]:
 
 
 def _names_of_the_film(model: Any) -> list[str]:
-    """The film as it is given, and with its axes in another order."""
+    """Return the names of the input film and of its transposed or reshaped copies."""
     names = [_FILM]
     for node in model.graph.node:
         if node.op_type in ("Transpose", "Reshape") and node.input[0] in names:
@@ -189,7 +190,7 @@ def _names_of_the_film(model: Any) -> list[str]:
 
 
 def _as_overrides(ranges: dict[str, Range]) -> dict[str, list[dict[str, Any]]]:
-    """As the quantiser wants them."""
+    """Convert ranges to the format of the quantiser."""
     return {
         name: [{"rmin": np.float32(one.low), "rmax": np.float32(one.high)}]
         for name, one in ranges.items()
@@ -197,7 +198,10 @@ def _as_overrides(ranges: dict[str, Range]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _first_nodes(model: Any) -> list[str]:
-    """Nodes before the first one with many weights; see exports.convert.quantize.first_layers."""
+    """List the nodes before the first one with many weights.
+
+    See :func:`exports.convert.quantize.first_layers`.
+    """
     sizes = {weights.name: int(np.prod(weights.dims)) for weights in model.graph.initializer}
     first = []
     for node in model.graph.node:

@@ -1,16 +1,16 @@
 """Round weights to 8 bits and find the ranges of feature maps.
 
-A range that holds the largest value ever seen gives every value coarse steps; a narrower one cuts
-the largest off. What is best differs from network to network, and is chosen for each feature map:
-the least squared error (Nagel et al., arXiv:2106.08295, section 3.1).
+Ranges: a range that includes the largest value ever seen has coarse steps; a narrower range clips
+the largest values. The best trade-off differs between networks, so the range with the least squared
+error is chosen for each feature map (Nagel et al., arXiv:2106.08295, section 3.1). TensorFlow's
+converter reads the ranges from a network with rounding layers. Otherwise it would use the largest
+value ever seen, and one bright letter on one film would coarsen the steps of all other films.
 
-TensorFlow's converter takes ranges from such a network instead of guessing them from the largest
-value ever seen: one bright letter on one film would cost all others their finest steps.
-
-Rounding every weight to its nearest step lets errors of neighbours add up. Here one weight after the
-other is rounded, and those that are still free take up the error as well as the films allow: GPTQ
-(Frantar et al., ICLR 2023), after Optimal Brain Surgeon. The steps are those that the converters
-choose, symmetric and by output channel, so what they do afterwards changes nothing more.
+Weights: if every weight is rounded to its nearest step, errors of neighbouring weights add up. Here
+the weights are rounded one after the other, and those not yet rounded compensate for the error as
+well as the films allow: GPTQ (Frantar et al., ICLR 2023), based on Optimal Brain Surgeon. The steps
+are the same as those of the converters, symmetric and per output channel, so that the converters do
+not change the rounded weights any further.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,39 +27,40 @@ from screening.model.preprocess import Preprocessing
 Tensors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-#: Feature maps of a batch of films, by name.
+#: Computes the feature maps of a batch of films, by name.
 Watch = Callable[[Tensors], dict[str, Any]]
 
 _BATCH: Final = 4
 _STEPS: Final = 255
 _BINS: Final = 4096
 
-#: Shares of the widest range at which an end may lie.
+#: Candidate ends of a range, as shares of the widest range.
 _ENDS: Final = np.arange(4, 65) / 64
 
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest value; 0 lies between them, so that it has a step of its own."""
+    """Smallest and largest value; the range includes 0, so that 0 is represented exactly."""
 
     low: float
     high: float
 
     @classmethod
     def of(cls, low: float, high: float) -> "Range":
-        """From `low` to `high`, widened to 0; what is 0 on every film gets some range, too."""
+        """Create a range from `low` to `high`, extended to include 0; 0 to 1 if both are 0."""
         return cls(min(0.0, low), max(0.0, high) if low or high else 1.0)
 
 
 def range_of_film(preprocessing: Preprocessing) -> Range:
-    """From black to white, whatever films show."""
+    """Return the range from black to white, independent of the films."""
     return Range.of(preprocessing.offset, preprocessing.offset + preprocessing.scale)
 
 
 def ranges_of(watch: Watch, films: Tensors) -> dict[str, Range]:
-    """The best range of each feature map that `watch` gives.
+    """Find the best range of each feature map that `watch` returns.
 
     Args:
+        watch: computes the feature maps of a batch.
         films: input tensors, shape (n, rows, columns, channels).
     """
     widest: dict[str, Range] = {}
@@ -76,11 +77,12 @@ def ranges_of(watch: Watch, films: Tensors) -> dict[str, Range]:
 
 
 def best_range(counts: Floats, widest: Range) -> Range:
-    """The range whose steps are the least squared error away from the values.
+    """Find the range with the least squared error between values and steps.
 
     Args:
-        counts: how many values lie in each bin of `widest`, shape (bins,); without those that are 0,
-            which have a step of their own.
+        counts: number of values in each bin of `widest`, shape (bins,), without zeros, which are
+            represented exactly.
+        widest: range of all values.
     """
     if not counts.any():
         return Range.of(widest.low, widest.high)
@@ -88,19 +90,19 @@ def best_range(counts: Floats, widest: Range) -> Range:
     middles = (edges[:-1] + edges[1:]) / 2
     lows, highs = widest.low * _ENDS, widest.high * _ENDS
     beyond = _beyond(-middles, counts, -lows)[:, None] + _beyond(middles, counts, highs)[None, :]
-    # Evenly spread between two steps, values are a twelfth of a squared step away.
+    # For values distributed evenly between two steps, the mean squared error is step**2 / 12.
     step = (highs[None, :] - lows[:, None]) / _STEPS
     low, high = np.unravel_index(np.argmin(beyond + counts.sum() * step**2 / 12), step.shape)
     return Range.of(float(lows[low]), float(highs[high]))
 
 
 def _beyond(values: Floats, counts: Floats, ends: Floats) -> Floats:
-    """Squared error of the values that are cut off at each end."""
+    """Squared error of the clipped values, for each candidate end."""
     return np.array([(counts * np.maximum(values - end, 0) ** 2).sum() for end in ends])
 
 
 def _watched(watch: Watch, films: Tensors) -> Iterator[tuple[str, Tensors]]:
-    """Values other than 0 of each feature map of each batch."""
+    """Yield the non-zero values of each feature map of each batch, with its name."""
     for start in range(0, len(films), _BATCH):
         for name, given in watch(films[start : start + _BATCH]).items():
             values = np.asarray(given).reshape(-1)
@@ -111,14 +113,14 @@ _POOLING: Final = (keras.layers.GlobalAveragePooling2D, keras.layers.AveragePool
 
 
 class RoundedRanges(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """Rounds to 255 steps between two values (Jacob et al., CVPR 2018, section 3)."""
+    """Rounds values to 255 steps within a range (Jacob et al., CVPR 2018, section 3)."""
 
     def __init__(self, given: Range) -> None:
         super().__init__()
         self.range = given
 
     def call(self, x: Any) -> Any:
-        """Values on steps; what lies beyond the range is moved to its end."""
+        """Round to the nearest step; values outside the range are clipped."""
         low, high = self.range.low, self.range.high
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
@@ -126,12 +128,13 @@ class RoundedRanges(keras.layers.Layer):  # type: ignore[misc]  # Keras has no t
 def with_ranges(
     network: keras.Model, films: Tensors, preprocessing: Preprocessing, *, ends: bool = False
 ) -> keras.Model:
-    """A copy of `network` that rounds each feature map to 8 bits, but for the first layers'.
+    """Copy `network`, with each feature map rounded to 8 bits except those of the first layers.
 
     Args:
+        network: the network in Keras.
         films: input tensors, shape (n, rows, columns, channels).
-        ends: also round the film and what comes out; a first layer whose map is rounded then has 8
-            bits, too.
+        preprocessing: preprocessing of the model, which gives the range of a film.
+        ends: also round input and outputs; a first layer whose map is rounded then has 8 bits, too.
     """
     first = first_layers(network)
     rounded = _rounded_layers(network, first)
@@ -150,7 +153,7 @@ def with_ranges(
     for layer in network.layers:
         body.get_layer(layer.name).set_weights(layer.get_weights())
     film = keras.layers.Input(network.input.shape[1:], name="film")
-    # A film is rounded only for a layer that takes no more: made smaller, it has finer greys.
+    # The film is rounded only for a layer that accepts no more: a downscaled film has finer greys.
     rounded_film = RoundedRanges(range_of_film(preprocessing))
     given = body(rounded_film(film) if ends or len(first) == 1 else film)
     if ends:
@@ -160,16 +163,17 @@ def with_ranges(
 
 
 def _in_floats(pooling: keras.layers.Layer, given: Any) -> Any:
-    """What is pooled, not rounded.
+    """Pool without rounding.
 
-    TensorFlow's converter would give an average the coarse steps of what it averages; an operation
-    without a range between the two keeps it in floats. A power of two changes no digit.
+    TensorFlow's converter would give the average the coarse steps of the values it averages. An
+    operation without a range between them keeps the average in float. Multiplying by a power of two
+    is exact.
     """
     return 0.5 * pooling(2.0 * given)
 
 
 def _rounded_layers(network: keras.Model, first: set[str]) -> list[str]:
-    """Layers whose feature maps are rounded: those that compute, or what is fused with them."""
+    """List the layers whose maps are rounded: computing layers, or the last one fused with them."""
     readers: dict[int, list[Any]] = {}
     for layer in network.layers:
         if not isinstance(layer, keras.layers.InputLayer):
@@ -181,7 +185,7 @@ def _rounded_layers(network: keras.Model, first: set[str]) -> list[str]:
         last = layer
         while len(after := readers.get(id(last.output), [])) == 1 and _is_fused(after[0]):
             last = after[0]
-        # Of the first layers only what a rounding layer reads; and no final probability.
+        # Skips network outputs, and first layers whose maps only other first layers read.
         if not after or (last.name in first and all(reader.name in first for reader in after)):
             continue
         rounded.append(last.name)
@@ -193,59 +197,61 @@ def _additions(network: keras.Model) -> list[Any]:
 
 
 def _is_fused(layer: keras.layers.Layer) -> bool:
-    """True for what a runtime computes together with the layer before."""
+    """Whether a runtime computes this layer together with the previous one."""
     return isinstance(layer, keras.layers.ReLU | keras.layers.Identity)
 
 
 def _measured(
     network: keras.Model, names: list[str], films: Tensors, taps: dict[str, Any] | None = None
 ) -> dict[str, Range]:
-    """The range of each layer's feature map on `films`."""
+    """Find the range of each layer's feature map on `films`."""
     if not names:
         return {}
     taps = taps or {name: network.get_layer(name).output for name in names}
     return ranges_of(keras.Model(network.input, taps).predict_on_batch, films)
 
 
-#: Layers with fewer weights than this cost nothing in float; TFLite's converter leaves them there, too.
+#: Layers with fewer weights stay in float at no cost; TFLite's converter does the same.
 FEW_WEIGHTS: Final = 1024
 
-#: Layers with more inputs are rounded plainly: their Gram matrix would fill the memory.
+#: Layers with more inputs are rounded to nearest: their Gram matrix would not fit into memory.
 _MOST_INPUTS: Final = 5000
 
-#: Largest step of an 8-bit weight.
+#: Steps from 0 to the largest 8-bit weight.
 _ROUNDING_STEPS: Final = 127
 
 #: Added to the diagonal of a Gram matrix, as a share of its mean (Frantar et al., section 3.3).
 _DAMPING: Final = 0.01
 
-#: Rows and columns of a feature map that are looked at; neighbours tell the same.
+#: Number of rows and of columns sampled from a feature map; neighbours are redundant.
 _SIDE: Final = 14
 
 _ROUNDING_BATCH: Final = 8
 
 
 def gptq_round(network: keras.Model, films: Tensors) -> keras.Model:
-    """A copy of `network` whose weights lie on 8-bit steps, but for :func:`first_layers`.
+    """Copy `network`, with weights rounded to 8-bit steps except in :func:`first_layers`.
 
     Args:
+        network: the network in Keras.
         films: input tensors, shape (n, rows, columns, channels).
     """
-    settled = keras.models.clone_model(network)
-    settled.set_weights(network.get_weights())
+    rounded = keras.models.clone_model(network)
+    rounded.set_weights(network.get_weights())
     first = first_layers(network)
     layers = [layer for layer in weighted_layers(network) if layer.name not in first]
     for layer, gram in zip(layers, _grams(network, layers, films), strict=True):
         kernel, *rest = layer.get_weights()
-        settled.get_layer(layer.name).set_weights([_settled(layer, kernel, gram), *rest])
-    return settled
+        rounded.get_layer(layer.name).set_weights([_rounded_kernel(layer, kernel, gram), *rest])
+    return rounded
 
 
 def first_layers(network: keras.Model) -> set[str]:
-    """Names of the layers before the first one with many weights; they stay in float.
+    """Return the names of the layers before the first one with many weights; they stay in float.
 
-    They see the film's faintest contrasts, and have so few weights that 8 bits gain nothing: in
-    EfficientNet-Lite0 the 8 bits of the stem alone moved log odds by 0.1, all later layers by 0.08.
+    They process the faintest contrasts of a film, and have so few weights that 8 bits gain nothing.
+    In EfficientNet-Lite0, 8 bits in the stem alone changed log odds by 0.1, in all later layers by
+    0.08.
     """
     names = [layer.name for layer in network.layers]
     for layer in weighted_layers(network):
@@ -255,12 +261,12 @@ def first_layers(network: keras.Model) -> set[str]:
 
 
 def weighted_layers(network: keras.Model) -> list[Any]:
-    """Convolutions and dense layers, in the order of the network."""
+    """List the convolutions and dense layers in network order."""
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
     return [layer for layer in network.layers if isinstance(layer, kinds)]
 
 
-def _settled(layer: Any, kernel: npt.NDArray[np.float32], gram: Floats | None) -> Any:
+def _rounded_kernel(layer: Any, kernel: npt.NDArray[np.float32], gram: Floats | None) -> Any:
     if _is_depthwise(layer):
         inputs = kernel.reshape(-1, kernel.shape[2])
         columns = [inputs[:, [channel]] for channel in range(inputs.shape[1])]
@@ -273,12 +279,16 @@ def _settled(layer: Any, kernel: npt.NDArray[np.float32], gram: Floats | None) -
 
 
 def round_weights(weights: npt.NDArray[Any], gram: Floats | None) -> Floats:
-    """Weights on 8-bit steps, shape (k, n): those of n outputs from k inputs.
+    """Round weights to 8-bit steps.
 
-    The largest weight of each output keeps its value, because its step follows from it.
+    The largest weight of each output keeps its value, because it defines the step.
 
     Args:
-        gram: products of the inputs, summed over many films, shape (k, k); None to round plainly.
+        weights: weights of n outputs from k inputs, shape (k, n).
+        gram: products of the inputs, summed over many films, shape (k, k); None rounds to nearest.
+
+    Returns:
+        The rounded weights, shape (k, n).
     """
     weights = weights.astype(np.float64)
     step = np.abs(weights).max(axis=0) / _ROUNDING_STEPS
@@ -287,7 +297,7 @@ def round_weights(weights: npt.NDArray[Any], gram: Floats | None) -> Floats:
         return np.asarray(np.rint(weights / step) * step)
     largest = np.abs(weights).argmax(axis=0)
     ends = np.sign(weights[largest, np.arange(weights.shape[1])]) * _ROUNDING_STEPS
-    # What varies most is rounded first, while there is much left to make up for it.
+    # The inputs with the most energy come first, while many weights are left to compensate.
     order = np.argsort(-np.diag(gram), kind="stable")
     shares = _shares(gram[np.ix_(order, order)])
     left = weights[order]
@@ -303,10 +313,10 @@ def round_weights(weights: npt.NDArray[Any], gram: Floats | None) -> Floats:
 
 
 def _shares(gram: Floats) -> Floats:
-    """How the error of each input is shared out among the later ones, upper triangular."""
+    """Upper triangular factors that distribute the error of each input among the later ones."""
     gram = gram.copy()
     diagonal = np.diag(gram)
-    # An input that was 0 on every film has no say.
+    # An input that is 0 on every film has no influence.
     dead = diagonal <= 0
     damped = diagonal + _DAMPING * diagonal.mean()
     np.fill_diagonal(gram, np.where(dead, max(1.0, float(diagonal.max())), damped))
@@ -314,7 +324,7 @@ def _shares(gram: Floats) -> Floats:
 
 
 def _grams(network: keras.Model, layers: list[Any], films: Tensors) -> Iterator[Floats | None]:
-    """Products of the inputs of each layer, summed over `films`; None for one with too many."""
+    """Compute the Gram matrix of each layer's inputs over `films`; None with too many inputs."""
     chosen = [layer for layer in layers if _inputs(layer) <= _MOST_INPUTS]
     if not chosen:
         return (None for _layer in layers)
@@ -328,7 +338,7 @@ def _grams(network: keras.Model, layers: list[Any], films: Tensors) -> Iterator[
 
 
 def _inputs(layer: Any) -> int:
-    """How many inputs each output of a layer has."""
+    """Number of inputs of each output of a layer."""
     kernel = layer.get_weights()[0]
     return int(np.prod(kernel.shape[: 2 if _is_depthwise(layer) else -1]))
 
@@ -338,7 +348,7 @@ def _is_depthwise(layer: Any) -> bool:
 
 
 def _gram(layer: Any, given: Tensors) -> Floats:
-    """Shape (k, k), or (channels, k, k) of a depthwise convolution."""
+    """Gram matrix, shape (k, k); shape (channels, k, k) for a depthwise convolution."""
     if isinstance(layer, keras.layers.Dense):
         return (given.T @ given).astype(np.float64)
     seen = _patches(layer, given)
@@ -350,13 +360,13 @@ def _gram(layer: Any, given: Tensors) -> Floats:
 
 
 def _patches(layer: Any, given: Tensors) -> Tensors:
-    """What a convolution sees at some places, shape (places, kernel cells, channels)."""
+    """Input patches of a convolution at sampled places, shape (places, kernel cells, channels)."""
     sizes, stride = layer.kernel_size, layer.strides[0]
     same = layer.padding == "same"
     edges, ends = [(0, 0)], []
     for side, size in zip(given.shape[1:3], sizes, strict=True):
         outputs = -(-side // stride) if same else (side - size) // stride + 1
-        # TensorFlow puts the odd one of the padding at the end.
+        # With odd padding, TensorFlow adds the extra row or column at the end.
         padding = max((outputs - 1) * stride + size - side, 0) if same else 0
         edges.append((padding // 2, padding - padding // 2))
         ends.append((outputs - 1) * stride + 1)

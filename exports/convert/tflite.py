@@ -1,4 +1,4 @@
-"""Keras to TFLite, with TensorFlow's converter and its builtin operators only."""
+"""Convert Keras models to TFLite, using only the builtin operators of TensorFlow's converter."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +13,7 @@ def convert_float32(network: keras.Model, path: Path) -> None:
 
 
 def convert_float16(network: keras.Model, path: Path) -> None:
-    """Write `network` as TFLite with weights in float16; it computes in float32."""
+    """Write `network` as TFLite with float16 weights and float32 computation."""
     converter = _converter(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -21,20 +21,21 @@ def convert_float16(network: keras.Model, path: Path) -> None:
 
 
 def convert_8_bits(network: keras.Model, path: Path, *, integer_io: bool = False) -> None:
-    """Write `network` as TFLite with weights in 8 bits.
+    """Write `network` as TFLite with 8-bit weights.
 
-    What it computes has 8 bits, too, where the network says in which range
-    (:func:`exports.convert.quantize.with_ranges`); elsewhere each film finds its own ("dynamic range").
+    Feature maps have 8 bits, too, if the network contains their ranges
+    (:func:`exports.convert.quantize.with_ranges`). Otherwise ranges are determined for each film at
+    run time ("dynamic range").
 
     Args:
-        integer_io: take and give 8-bit integers instead of float32.
+        integer_io: use 8-bit integers instead of float32 for input and outputs.
     """
     converter = _converter(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if integer_io:
         converter.inference_input_type = converter.inference_output_type = tf.int8
     with warnings.catch_warnings():
-        # It misses films to find ranges with; the network holds its ranges.
+        # The converter warns that it has no films to find ranges; the network contains its ranges.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
         path.write_bytes(converter.convert())
 

@@ -1,1 +1,1 @@
-"""The program inside a bundle: screens films with Python, NumPy and one small runtime."""
+"""The program inside a bundle: screen films with Python, NumPy and one small runtime."""

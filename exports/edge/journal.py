@@ -1,4 +1,4 @@
-"""What an unfinished report has so far, on the disk: a device may lose its power at any time."""
+"""Journal of an unfinished report, so that a run can resume after a power loss."""
 
 import json
 import os
@@ -17,17 +17,20 @@ _BEGUN: Final = "begun"
 
 
 class Journal:
-    """A file that is only appended to: one JSON object a line, each with its checksum.
+    """An append-only file with one JSON object and its checksum per line.
 
-    A line counts as soon as it is on the disk. One that was being written when the power went is
-    found by its checksum and cut off; damage anywhere else is an error, because a row would be lost.
+    A line is committed as soon as it is on the disk. A last line that a power loss interrupted is
+    recognised by its checksum and truncated. Damage anywhere else is an error, because rows would
+    be lost.
 
     Attributes:
-        rows: committed so far, in the order in which they were.
-        events: what else happened, likewise.
-        resumed: True if an earlier program began it.
-        is_empty: True if no row can be on the disk; an interrupt may come after a row was written,
-            and before :attr:`rows` has it.
+        path: the file.
+        rows: committed rows, in the order of their commits.
+        events: committed events, in the same order.
+        begun: what the journal belongs to, as plain values.
+        resumed: True if an earlier process started the journal.
+        is_empty: True if no row can be on the disk. An interrupt may come after a row was written
+            and before it is in :attr:`rows`.
     """
 
     def __init__(self, path: Path, begun: dict[str, Any]) -> None:
@@ -41,13 +44,15 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, begun: dict[str, Any]) -> Self:
-        """Go on with the journal at `path`, or begin one.
+        """Resume the journal at `path`, or start a new one.
 
         Args:
-            begun: what it is a journal of, as plain values; it must be the same on every call.
+            begun: what the journal belongs to, as plain values; these must be the same on every
+                call, except for :data:`LISTED`.
 
         Raises:
-            ReportError: if it cannot be read or written, is damaged, or is one of something else.
+            ReportError: if the journal cannot be read or written, is damaged, or belongs to another
+                screening.
         """
         journal = cls(path, begun)
         try:
@@ -63,10 +68,10 @@ class Journal:
         return journal
 
     def commit(self, rows: Iterable[Row] = (), events: Iterable[Event] = ()) -> None:
-        """Add rows and events; they are on the disk when this returns.
+        """Append rows and events; they are on the disk when this method returns.
 
         Raises:
-            ReportError: if they cannot be written; what was committed before stays.
+            ReportError: if they cannot be written. Earlier commits are kept.
         """
         rows, events = list(rows), list(events)
         line = {
@@ -82,15 +87,15 @@ class Journal:
         self.events += events
 
     def remove(self) -> None:
-        """The report is there, or will never be."""
+        """Delete the journal, after the report was written or given up."""
         self.path.unlink(missing_ok=True)
 
     def _append(self, line: dict[str, Any]) -> None:
-        # Names of films may hold letters that do not exist; in ASCII every one has an escape.
+        # Film names may contain lone surrogates; ASCII output escapes them.
         body = json.dumps(line).encode("ascii")
         data = b"%08x %s\n" % (zlib.crc32(body), body)
         with self.path.open("r+b", buffering=0) as file:
-            # Over what an earlier try left behind when the disk was full.
+            # Overwrites what an earlier attempt left behind when the disk was full.
             file.seek(self._end)
             written = 0
             while written < len(data):
@@ -102,7 +107,7 @@ class Journal:
     def _read(self) -> None:
         lines = self.path.read_bytes().split(b"\n")
         good = [_parsed(line) for line in lines]
-        # The last piece is empty, or the beginning of a line.
+        # The last piece is empty or an incomplete line.
         known = next((n for n, line in enumerate(good) if line is None), len(good))
         if any(line is not None for line in good[known:]):
             raise ReportError(
@@ -116,7 +121,7 @@ class Journal:
     def _take(self, line: dict[str, Any], *, is_first: bool) -> None:
         if is_first:
             begun = line.get(_BEGUN)
-            # What was found in the folder then is what is screened, whatever it holds now.
+            # A resumed run screens the files listed at the start, whatever the folder contains now.
             if not isinstance(begun, dict) or not _is_same(begun, self.begun):
                 raise ReportError(
                     f"{self.path} is the journal of another screening: same bundle, folder and "
@@ -135,7 +140,7 @@ class Journal:
         )
 
 
-#: What a journal keeps for its reader, and no call has to repeat.
+#: Key of the listed files, which need not match when a journal is resumed.
 LISTED: Final = "listed"
 
 
@@ -144,7 +149,7 @@ def _is_same(begun: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """What a line holds; None if it is not whole."""
+    """Parse a line; None if it is incomplete or damaged."""
     checksum, _space, body = line.partition(b" ")
     if not body or checksum != b"%08x" % zlib.crc32(body):
         return None

@@ -1,4 +1,4 @@
-"""The command line of the program in a bundle."""
+"""Command line of the program in a bundle."""
 
 import argparse
 import json
@@ -30,9 +30,9 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """``screen.pyz selftest``, ``screen.pyz FOLDER --out REPORT`` and ``screen.pyz FILM``."""
+    """Run ``screen.pyz selftest``, ``screen.pyz FOLDER --out REPORT`` or ``screen.pyz FILM``."""
     arguments = _parser().parse_args()
-    # What a service manager sends is taken like Ctrl-C.
+    # Service managers send SIGTERM; it is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         bundle = Bundle.open(arguments.bundle)
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watch", action="store_true", help=about)
     about = "with --watch: seconds for which a file must not have changed (default: 5)"
     parser.add_argument("--settle", type=float, default=5.0, help=about)
-    # The program lies in its bundle.
+    # The program is a file of its bundle.
     here = Path(sys.argv[0]).resolve().parent
     parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
     about = "show on each scored film where the model sees pneumonia"
@@ -100,11 +100,11 @@ def _selftest(bundle: Bundle) -> None:
 
 
 def _film(bundle: Bundle, arguments: argparse.Namespace) -> int:
-    # The film is what a link leads to, wherever that is.
+    # A link is resolved, because the film may be in another folder.
     film = Path(arguments.what).resolve()
     with closing(_screener(bundle, arguments, film.parent, None)) as screener:
         row = screen_film(screener, film)
-    # In ASCII: a terminal need not know the letters of a name.
+    # ASCII output, because the terminal may not support the characters of a name.
     print(json.dumps(row.as_dict(), indent=2))
     return _SOME_FAILED if row.status is Status.FAILED else 0
 
@@ -117,7 +117,7 @@ def _folder(bundle: Bundle, arguments: argparse.Namespace) -> int:
         raise ReportError(f"the report {out} would lie inside the folder that is screened")
     if out.exists():
         if is_whole(out):
-            # The power went between the report and the end of its journal.
+            # The power failed after the report was written and before its journal was removed.
             journal_of(out).unlink(missing_ok=True)
         raise ReportError(f"{out} is there already; choose another --out")
     gallery = report_images_of(out) if arguments.heatmaps else None
@@ -161,7 +161,7 @@ def _predictor(bundle: Bundle, arguments: argparse.Namespace) -> Predictor:
 
 
 def _runtime(bundle: Bundle) -> str:
-    """One that is installed and that the bundle has a model for; LiteRT, the smaller, first."""
+    """Choose an installed runtime that the bundle has a model for, LiteRT (the smaller) first."""
     held = {target.runtime for target in targets_of(bundle.path)}
     usable = [runtime for runtime in (LITERT, ONNX) if runtime in held and is_installed(runtime)]
     return usable[0] if usable else next(iter(held), LITERT)
@@ -172,7 +172,7 @@ def _say_at_once(line: str) -> None:
 
 
 def _stop_gently(stop: threading.Event) -> None:
-    """Ctrl-C ends a watch after the films in hand; a second one ends it at once."""
+    """Let Ctrl-C end a watch after the current batch, and a second Ctrl-C end it immediately."""
 
     def set_or_interrupt(_signal: int, _frame: FrameType | None) -> None:
         if stop.is_set():

@@ -1,4 +1,4 @@
-"""A folder on a device: screened once, or watched while a modality writes into it."""
+"""Screen a folder on a device once, or watch it while a modality writes into it."""
 
 import json
 import threading
@@ -18,20 +18,21 @@ from screening.results import PREDICTIONS, Row, write_rows
 
 _BATCH: Final = 8
 
-#: Seconds between two looks at a watched folder.
+#: Seconds between two scans of a watched folder.
 _LOOK: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeRun:
-    """One report in the making.
+    """A screening of one folder that writes one report.
 
     Attributes:
-        out: report folder; it appears whole, or not at all.
-        watch: go on looking for new files until `stop` is set.
+        screener: model with all options, and the folder to screen.
+        out: report folder; it is created atomically.
+        watch: continue to look for new files until `stop` is set.
         settle: seconds for which a watched file must not have changed.
-        say: told each row of a watched folder as one line of JSON.
-        stop: ends the watch after the films in hand.
+        say: called with each row of a watched folder as one line of JSON.
+        stop: ends the watch after the current batch.
     """
 
     screener: Screener
@@ -42,13 +43,14 @@ class EdgeRun:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def carry_out(self) -> list[Row]:
-        """Screen what has no row yet, and write the report.
+        """Screen the films that have no row yet, and write the report.
 
         Returns:
-            The rows, by film.
+            All rows, sorted by film.
 
         Raises:
-            ReportError: if a journal or report cannot be written, or is one of something else.
+            ReportError: if the journal or report cannot be written, or the journal belongs to
+                another screening.
         """
         journal = Journal.open(journal_of(self.out), self._begun())
         try:
@@ -65,14 +67,14 @@ class EdgeRun:
         return rows
 
     def _begun(self) -> dict[str, object]:
-        """What a journal must be of; with the files that are there now, unless more will come."""
+        """Values that a resumed journal must match, and the files listed now unless watching."""
         screener = self.screener
         return {
             "folder": str(screener.folder.resolve()),
             "model_sha256": screener.model_sha256,
             "runtime": screener.predictor.runtime,
             "exact": screener.reader.recipe.exact,
-            # Two keys would give one patient two names.
+            # With two keys, one patient would have two pseudonyms.
             "key": screener.key.hash("journal", "key"),
             "heatmaps": screener.gallery is not None,
             "refuse": [] if screener.lungs is None else list(screener.lungs.refused),
@@ -109,7 +111,7 @@ class EdgeRun:
             yield left[start : start + _BATCH]
 
     def _arriving(self, done: set[str]) -> Iterator[list[Found]]:
-        """Files that have settled, as they do."""
+        """Yield batches of files that have not changed for `settle` seconds."""
         last: dict[str, tuple[int, int]] = {}
         since: dict[str, float] = {}
         while not self.stop.is_set():
@@ -132,7 +134,7 @@ class EdgeRun:
                 self.stop.wait(_LOOK)
 
     def _state(self, found: Found) -> tuple[int, int]:
-        """What changes while a file is written: its size and time."""
+        """Size and modification time, which change while a file is written."""
         try:
             stat = film_path(self.screener.folder, found.film).stat()
         except OSError:
@@ -154,7 +156,7 @@ class EdgeRun:
             ) from error
 
     def _late(self, rows: list[Row]) -> list[Event]:
-        """Files that came after the list was taken, or had not settled."""
+        """Create events for files that arrived after the listing, or had not settled."""
         listed, at = {row.film for row in rows}, now()
         late = [found.film for found in discover(self.screener.folder) if found.film not in listed]
         return [Event(at, "arrived_late", film) for film in late]
@@ -165,21 +167,21 @@ class EdgeRun:
 
 
 def journal_of(out: Path) -> Path:
-    """Where the journal of the report `out` lies until it is there."""
+    """Path of the journal of the report `out`, which exists until the report is written."""
     return out.parent / f".{out.name}.journal"
 
 
 def is_whole(out: Path) -> bool:
-    """True if the report `out` is there: it appears whole, so a part of it is all of it."""
+    """Whether the report `out` is complete; it is created atomically, so one file is proof."""
     return (out / AUDIT).is_file()
 
 
 def report_images_of(out: Path) -> ReportImages:
-    """Where the pictures of the report `out` wait for it."""
+    """Folder of the images of the report `out` until the report is written."""
     return ReportImages(out.parent / f".{out.name}.pictures")
 
 
 def screen_film(screener: Screener, film: Path) -> Row:
-    """One film of the screener's folder, on its own."""
+    """Screen a single film of the screener's folder."""
     (row,) = screener.screen([found_at(film)], Seen())
     return row

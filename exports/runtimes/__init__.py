@@ -1,1 +1,1 @@
-"""The small runtimes that run a converted model."""
+"""Load converted models in their runtimes, ONNX Runtime and LiteRT."""

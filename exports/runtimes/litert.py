@@ -1,4 +1,4 @@
-"""LiteRT, the runtime of TFLite models."""
+"""Run TFLite models with LiteRT."""
 
 import os
 import sys
@@ -17,13 +17,13 @@ from screening.model.predictor import Prediction
 
 
 class LiteRTPredictor:
-    """A model in LiteRT, on the processor.
+    """A model in LiteRT, on the CPU.
 
     Args:
-        path: a ``.tflite`` file with the outputs ``score``, ``embedding`` and perhaps ``map``; what
-            goes in and comes out is float32, or integers with a scale and a zero point.
-        target: its name, for the report.
-        threads: processor threads.
+        path: a ``.tflite`` file with the outputs ``score``, ``embedding`` and optionally ``map``;
+            input and outputs are float32, or integers with a scale and a zero point.
+        target: name of the target, for the report.
+        threads: number of CPU threads.
     """
 
     def __init__(self, path: Path, target: str, threads: int = 1) -> None:
@@ -45,11 +45,11 @@ class LiteRTPredictor:
 
 
 class LiteRTLungs:
-    """A lung network in LiteRT, on the processor; see :class:`~screening.model.lungs.LungNetwork`.
+    """A lung network in LiteRT, on the CPU; see :class:`~screening.model.lungs.LungNetwork`.
 
     Args:
-        path: ``lungs.tflite``, with one input and one output in float32.
-        threads: processor threads.
+        path: ``lungs.tflite``, with one float32 input and one float32 output.
+        threads: number of CPU threads.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -66,7 +66,7 @@ class LiteRTLungs:
 
 
 class _Runners:
-    """Interpreters of one file: each is for one thread at a time."""
+    """A pool of interpreters of one file, because an interpreter serves one thread at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
         self._path = path
@@ -76,7 +76,7 @@ class _Runners:
 
     @contextmanager
     def taken(self) -> Iterator[Any]:
-        """A signature runner that no other thread has; one that failed is not used again."""
+        """Borrow a signature runner that no other thread uses; after an error it is discarded."""
         with self._lock:
             runner = self._idle.pop() if self._idle else self._new()
         yield runner
@@ -91,7 +91,7 @@ class _Runners:
 
 @contextmanager
 def _greeting_dropped() -> Iterator[None]:
-    """LiteRT greets on standard error that it has begun; what goes wrong it raises."""
+    """Discard the start message that LiteRT writes to standard error; its errors are raised."""
     sys.stderr.flush()
     real, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -104,7 +104,7 @@ def _greeting_dropped() -> Iterator[None]:
 
 
 def _as_integers(values: npt.NDArray[np.float32], details: dict[str, Any]) -> npt.NDArray[Any]:
-    """Values as an integer tensor holds them; unchanged for one of floats."""
+    """Quantise values for an integer tensor; a float tensor takes them unchanged."""
     kind = details["dtype"]
     if kind == np.float32:
         return values
@@ -115,7 +115,7 @@ def _as_integers(values: npt.NDArray[np.float32], details: dict[str, Any]) -> np
 
 
 def _as_floats(values: npt.NDArray[Any], details: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """The inverse of :func:`_as_integers`."""
+    """Invert :func:`_as_integers`."""
     if details["dtype"] == np.float32:
         return values
     scale, zero = details["quantization"]

@@ -1,4 +1,4 @@
-"""Load a model of a bundle in its runtime, or the fastest one on this machine."""
+"""Load a model of a bundle in its runtime, or the fastest model on this machine."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ _PACKAGES: Final = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}
 
 
 def load(bundle: Path, runtime: str = ONNX, heatmaps: bool = False) -> Predictor:
-    """The most exact model of the bundle that `runtime` can run.
+    """Load the most exact model of the bundle for `runtime`.
 
     Args:
-        heatmaps: whether it must give class activation maps.
+        heatmaps: whether the model must give class activation maps.
 
     Raises:
-        BundleError: if the bundle has no model for this runtime, or no map.
+        BundleError: if the bundle has no model for this runtime, or the model gives no maps.
         RuntimeMissing: if the runtime is not installed.
     """
     for target in TARGETS.values():
@@ -40,10 +40,10 @@ def load(bundle: Path, runtime: str = ONNX, heatmaps: bool = False) -> Predictor
 
 
 def check_map(predictor: Predictor, bundle: Path) -> None:
-    """Refuse a model of the bundle that gives no class activation maps.
+    """Check that a model of the bundle gives class activation maps.
 
     Raises:
-        BundleError: saying so.
+        BundleError: if it does not.
     """
     if not predictor.has_map:
         raise BundleError(
@@ -52,15 +52,15 @@ def check_map(predictor: Predictor, bundle: Path) -> None:
 
 
 def is_installed(runtime: str) -> bool:
-    """True if `runtime` can be imported."""
+    """Whether `runtime` can be imported."""
     return find_spec(_MODULES[runtime]) is not None
 
 
 def load_target(bundle: Path, target: Target, threads: int | None = None) -> Predictor:
-    """One model of a folder.
+    """Load one model of a folder.
 
     Args:
-        threads: processor threads that run it; by default as many as suit the runtime.
+        threads: number of CPU threads; by default one per core for ONNX Runtime and one for LiteRT.
 
     Raises:
         BundleError: if the runtime cannot read the file.
@@ -85,16 +85,16 @@ def load_target(bundle: Path, target: Target, threads: int | None = None) -> Pre
 def load_lungs(
     bundle: Path, card: Card, runtime: str, refused: Sequence[str] = (), threads: int = 1
 ) -> LungReader | None:
-    """What finds the lungs of films; None if the bundle has no lung network for this runtime.
+    """Load the lung reader; None if the bundle has no lung network for this runtime.
 
     Args:
-        runtime: that of the model; it is installed.
-        refused: codes of image quality for which a film is refused.
-        threads: processor threads that run it.
+        runtime: runtime of the model, which must be installed.
+        refused: image quality codes for which a film is refused.
+        threads: number of CPU threads.
 
     Raises:
-        BundleError: if the runtime cannot read the file, or films are to be refused by it and it is
-            not there.
+        BundleError: if the runtime cannot read the file, or `refused` is not empty and the bundle
+            has no lung network for this runtime.
     """
     check_lungs(bundle, runtime, refused)
     path = bundle / LUNGS[runtime]
@@ -106,7 +106,7 @@ def load_lungs(
 
 
 def load_lung_network(path: Path, runtime: str, threads: int = 1) -> LungNetwork:
-    """The lung network in a file.
+    """Load the lung network in a file.
 
     Raises:
         BundleError: if the runtime cannot read the file.
@@ -122,10 +122,10 @@ def load_lung_network(path: Path, runtime: str, threads: int = 1) -> LungNetwork
 
 
 def check_lungs(bundle: Path, runtime: str, refused: Sequence[str]) -> None:
-    """Refuse a bundle without a lung network if films are to be refused by it.
+    """Check that the bundle has a lung network if films are to be refused by image quality.
 
     Raises:
-        BundleError: saying so.
+        BundleError: if it has none for `runtime` and `refused` is not empty.
     """
     if refused and not (bundle / LUNGS[runtime]).exists():
         raise BundleError(
@@ -137,27 +137,27 @@ def check_lungs(bundle: Path, runtime: str, refused: Sequence[str]) -> None:
 def _loading(path: Path) -> Iterator[None]:
     try:
         yield
-    # ONNX Runtime's errors have no root but Exception; LiteRT raises ValueError and others.
+    # ONNX Runtime's errors derive directly from Exception; LiteRT raises ValueError and others.
     except Exception as error:
         raise BundleError(f"{path} cannot be loaded: {error}") from error
 
 
-#: The quickest of all runtimes that are installed.
+#: Selects the fastest installed runtime.
 AUTO: Final = "auto"
 
-#: Films that are scored to measure a model: first to warm up, then against the clock.
+#: Number of films scored to measure a model: first to warm up, then timed.
 _WARM: Final = 4
 _MEASURED: Final = 24
 
 
 def choose(bundle: Path, runtime: str, precision: str) -> Target:
-    """The most exact model of the bundle for a runtime, among those of a precision.
+    """Choose the most exact model of the bundle with a given runtime and precision.
 
     Args:
-        runtime: :data:`AUTO` for any.
+        runtime: a runtime, or :data:`AUTO` for any.
 
     Raises:
-        BundleError: if it holds none.
+        BundleError: if the bundle has no such model.
     """
     held = [target for target in TARGETS.values() if (bundle / target.file).exists()]
     for target in held:
@@ -171,16 +171,19 @@ def choose(bundle: Path, runtime: str, precision: str) -> Target:
 def quickest(
     bundle: Path, precision: str, shape: tuple[int, int, int]
 ) -> tuple[Target, Predictor, str]:
-    """The model of the bundle that answers soonest here, loaded, and what was measured.
+    """Measure the models of the bundle and load the fastest on this machine.
 
-    Each is run on one processor thread, as in a night.
+    Each model runs on one CPU thread, as in a job.
 
     Args:
-        precision: of all that are measured.
-        shape: of one input tensor.
+        precision: precision of the measured models.
+        shape: shape of one input tensor.
+
+    Returns:
+        The target, its loaded model, and a text with the measured times.
 
     Raises:
-        BundleError: if the bundle holds no model of that precision for a runtime that is installed.
+        BundleError: if the bundle has no model of that precision for an installed runtime.
     """
     candidates = []
     for runtime in dict.fromkeys(target.runtime for target in TARGETS.values()):
@@ -192,7 +195,7 @@ def quickest(
             predictor = load_target(bundle, target, threads=1)
             candidates.append((_seconds(predictor, shape), target, predictor))
     if not candidates:
-        # Says what the bundle has, or what is not installed.
+        # Raises an error that names the models of the bundle or the missing runtime.
         load_target(bundle, choose(bundle, AUTO, precision))
     candidates.sort(key=lambda candidate: candidate[0])
     said = ", ".join(f"{target.name} {1e3 * spent:.1f} ms" for spent, target, _ in candidates)
@@ -201,7 +204,7 @@ def quickest(
 
 
 def _seconds(predictor: Predictor, shape: tuple[int, int, int]) -> float:
-    """Processor seconds for one film: what else the machine does counts less than by the clock."""
+    """CPU seconds per film, which other load on the machine affects less than wall time."""
     film = np.random.default_rng(0).uniform(-1, 1, (1, *shape)).astype(np.float32)
     for _ in range(_WARM):
         predictor.predict(film)

@@ -1,4 +1,4 @@
-"""ONNX Runtime."""
+"""Run ONNX models with ONNX Runtime."""
 
 import os
 from importlib.metadata import version
@@ -12,21 +12,21 @@ from screening.inference.costs import give_back
 from screening.model.predictor import Prediction
 
 # Read when the library is loaded. Without it a device number and an event store are written into
-# the user's cache, and nothing about a night is anybody else's business.
+# the user's cache, and data on a run must not leave this machine.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime  # see above
 
-#: Films that go through the network together: with more, what they leave behind at each layer no
-#: longer fits into a cache, and takes memory.
+#: Batch size of the network. With more films the feature maps no longer fit into a cache and need
+#: more memory.
 _TOGETHER: Final = 2
 
-#: What Linux calls them; x86-64 only, elsewhere nobody asks.
+#: Names of the instruction sets in Linux, on x86-64; not used on other architectures.
 _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """True if this processor sums 8-bit products without overflow; proc(5)."""
+    """Whether this processor sums 8-bit products without overflow; see proc(5)."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -36,12 +36,12 @@ def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 class OnnxPredictor:
-    """A model in ONNX Runtime, on the processor.
+    """A model in ONNX Runtime, on the CPU.
 
     Args:
-        path: ``model.onnx``, with the outputs ``score``, ``embedding`` and perhaps ``map``.
-        target: its name, for the report.
-        threads: processor threads; 0 for one a core.
+        path: ``model.onnx``, with the outputs ``score``, ``embedding`` and optionally ``map``.
+        target: name of the target, for the report.
+        threads: number of CPU threads; 0 for one per core.
     """
 
     def __init__(self, path: Path, target: str, threads: int = 0) -> None:
@@ -64,11 +64,11 @@ class OnnxPredictor:
 
 
 class OnnxLungs:
-    """A lung network in ONNX Runtime, on the processor; see :class:`~screening.model.lungs.LungNetwork`.
+    """A lung network in ONNX Runtime, on the CPU; see :class:`~screening.model.lungs.LungNetwork`.
 
     Args:
         path: ``lungs.onnx``, with one output.
-        threads: processor threads; 0 for one a core.
+        threads: number of CPU threads; 0 for one per core.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -88,12 +88,12 @@ class OnnxLungs:
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Spinning threads would take the cores that decode the next films.
+    # Spinning threads would occupy the cores that decode the next films.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not has_vnni():
-        # Without these instructions sums of 8-bit products overflow: log odds moved by up to
-        # 1.5. So they are widened first, which takes twice as long and is exact to the bit.
+        # Without these instructions sums of 8-bit products overflow: log odds changed by up to
+        # 1.5. Widening the products first takes twice as long and is bit-exact.
         options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    give_back()  # loading a model takes as much again
+    give_back()  # loading temporarily needs the memory of the model again
     return session

@@ -1,1 +1,1 @@
-"""The command ``screening``: where a store, a predictor and an engine are built and joined."""
+"""The ``screening`` command: builds a store, a predictor and an engine and connects them."""

@@ -36,13 +36,13 @@ from jobs.worker.worker import JobSource, work
 
 
 def open_store(queue: Path | str) -> Store:
-    """The queue in an SQLite file, made if it is not there, or in a PostgreSQL database."""
+    """Open the queue: an SQLite file, created if missing, or a PostgreSQL database."""
     return SqlStore(open_database(queue))
 
 
 @contextmanager
 def open_schedules(queue: Path | str) -> Iterator[ScheduleStore]:
-    """The schedules of the same queue, which is closed afterwards."""
+    """Yield the schedules of the queue, and close its database afterwards."""
     database = open_database(queue)
     try:
         yield SqlScheduleStore(database)
@@ -51,18 +51,18 @@ def open_schedules(queue: Path | str) -> Iterator[ScheduleStore]:
 
 
 def shown(queue: Path | str) -> str:
-    """The queue for people to read, without a password."""
+    """Return the queue for display, without a password."""
     if isinstance(queue, Path):
         return str(queue)
-    # A password may also stand behind the question mark.
+    # The query string can also contain a password.
     return make_url(queue).set(query={}).render_as_string()
 
 
 def find(store: Store, word: str) -> Job:
-    """The job that is called `word`, or the only one whose name begins so.
+    """Return the job named `word`, or the only job whose name starts with `word`.
 
     Raises:
-        UnknownJob: if there is none, or more than one; with the names that were perhaps meant.
+        UnknownJob: if no job or more than one matches; the message suggests similar names.
     """
     try:
         return store.get(word)
@@ -75,36 +75,36 @@ def find(store: Store, word: str) -> Job:
             some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
             why = f"{word} begins the names of {len(meant)} jobs: {some}"
             raise UnknownJob(why) from error
-        near = get_close_matches(word, every)
-        if near:
-            raise UnknownJob(f"{error}; perhaps {' or '.join(near)} was meant") from error
+        similar = get_close_matches(word, every)
+        if similar:
+            raise UnknownJob(f"{error}; perhaps {' or '.join(similar)} was meant") from error
         raise
 
 
-#: Seconds between two looks at a folder.
-_LOOK: Final = 2.0
+#: Seconds between two scans of a watched folder.
+_POLL_SECONDS: Final = 2.0
 
-#: Makes the feeder for a folder whose sub-folders are studies.
+#: Makes the job source for a folder whose sub-folders are studies.
 StudiesOf = Callable[[ScheduleStore], JobSource]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """How a worker works.
+    """Settings of a worker.
 
     Attributes:
-        drain: end when the queue is empty.
-        max_jobs: end after so many jobs, in each process.
-        processes: that share the work on this machine.
-        lease: seconds after which another worker takes over a job of one that is not heard of.
-        metrics: file for Prometheus.
-        log: ``json`` or ``logfmt`` instead of lines for people.
-        notify_command: told of each job that has ended.
-        notify_url: likewise.
-        public_key: whose bundles are taken; None for everybody's.
+        drain: stop when the queue is empty.
+        max_jobs: stop after this many jobs, in each process.
+        processes: number of processes that share the work on this machine.
+        lease: seconds without a sign of life after which another worker takes over a job.
+        metrics: file for Prometheus metrics.
+        log: log format, ``json`` or ``logfmt``, instead of lines for people.
+        notify_command: command that is run for each job that has ended.
+        notify_url: URL that is notified of each job that has ended.
+        public_key: accept only bundles signed with the matching private key; None accepts all.
         sign_reports: private key with which every report is signed.
-        cluster: whose machines screen; None for this one.
-        profile: say where the time went.
+        cluster: cluster that screens the films; None to screen on this machine.
+        profile: print the time spent in each stage.
     """
 
     drain: bool = False
@@ -122,67 +122,69 @@ class WorkerConfig:
 
     @property
     def threads(self) -> int:
-        """Of each process: all together one a core."""
+        """Threads of each process, so that all processes together have one per core."""
         return max(1, cores() // self.processes)
 
 
-def run_worker(queue: Path | str, shift: WorkerConfig, studies: StudiesOf | None = None) -> int:
-    """Work off a queue in as many processes as were asked for; the exit code for the shell.
+def run_worker(queue: Path | str, config: WorkerConfig, studies: StudiesOf | None = None) -> int:
+    """Process the queue in `processes` processes and return the exit code for the shell.
 
     Args:
-        studies: what brings the sub-folders of a folder into the queue.
+        studies: makes the source that enqueues the sub-folders of a watched folder.
     """
-    if shift.processes == 1:
-        return run_single_job(queue, shift, studies=studies)
+    if config.processes == 1:
+        return run_single_job(queue, config, studies=studies)
     from jobs.cli.supervisor import Supervisor
     from jobs.outputs.logs import configure
 
-    configure(json=shift.log == "json", stream=sys.stderr)
+    configure(json=config.log == "json", stream=sys.stderr)
 
     def work_as(number: int) -> int:
-        # Each looks at the folder: one that is busy does not keep the others waiting.
-        return run_single_job(queue, shift, None, number, studies)
+        # Every process scans the folder, so that a busy one does not delay the others.
+        return run_single_job(queue, config, None, number, studies)
 
-    lasting = not shift.drain and shift.max_jobs is None
-    return Supervisor(shift.processes, work_as, lasting).run()
+    lasting = not config.drain and config.max_jobs is None
+    return Supervisor(config.processes, work_as, lasting).run()
 
 
 def run_single_job(
     queue: Path | str,
-    shift: WorkerConfig,
+    config: WorkerConfig,
     only: str | None = None,
     number: int = 0,
     studies: StudiesOf | None = None,
 ) -> int:
-    """Carry out jobs and say what becomes of them; the exit code for the shell.
+    """Run jobs in this process, report their progress, and return the exit code for the shell.
 
     Args:
-        only: this job and no other.
-        number: of this process among those of the shift.
+        only: run only the job with this name; None to run any.
+        number: number of this process among the `processes` of the worker.
         studies: see :func:`run_worker`.
     """
     from jobs.outputs.logs import configure
 
-    configure(json=shift.log == "json", stream=sys.stderr)
-    sign = signer_of(shift.sign_reports)
+    configure(json=config.log == "json", stream=sys.stderr)
+    sign = signer_of(config.sign_reports)
     stop = Stop()
-    _listen(stop)
-    # A worker that is left alone waits for its queue as long as it takes.
-    seconds = PATIENCE if shift.drain or only else None
+    _handle_signals(stop)
+    # A worker that runs unattended waits for its queue without a time limit.
+    seconds = PATIENCE if config.drain or only else None
     database = retry_calls(lambda: open_database(queue), stop, seconds)
     plain = SqlStore(database)
     store = retrying(plain, stop, seconds)
-    feeders = [] if only else _feeders(database, stop, seconds, studies)
-    opener = Opener(store.scored_before, shift.public_key, store.events)
-    profile = JobProfile(shift.threads)
+    sources = [] if only else _sources(database, stop, seconds, studies)
+    opener = Opener(store.scored_before, config.public_key, store.events)
+    profile = JobProfile(config.threads)
     with (
-        ScreeningProgress(live=shift.processes == 1, silent=shift.log is not None) as progress,
-        _engine(shift, stop, profile) as engine,
+        ScreeningProgress(live=config.processes == 1, silent=config.log is not None) as progress,
+        _engine(config, stop, profile) as engine,
     ):
-        watcher = Observers(progress, profile, *_watchers(shift, plain, number))
-        tools = Tools(store, engine, opener.open, watcher, stop, shift.lease, sign=sign)
+        observer = Observers(progress, profile, *_observers(config, plain, number))
+        tools = Tools(store, engine, opener.open, observer, stop, config.lease, sign=sign)
         try:
-            codes = [_code(job) for job in work(tools, shift.drain, only, shift.max_jobs, feeders)]
+            codes = [
+                _code(job) for job in work(tools, config.drain, only, config.max_jobs, sources)
+            ]
         except (Stopped, QueueUnavailable, KeyboardInterrupt) as end:
             if isinstance(end, QueueUnavailable) and not stop.asked:
                 raise
@@ -190,29 +192,29 @@ def run_single_job(
                 "Interrupted. `screening worker --drain` on this queue goes on from the last film."
             )
             return exit_codes.INTERRUPTED
-    if shift.profile:
+    if config.profile:
         for line in profile.lines():
             progress.say(line)
     if only is not None:
-        # Another worker of the queue may have been faster.
+        # Another worker of the queue may have run the job first.
         return _code(store.get(only))
     return exit_codes.most_severe(codes)
 
 
 @contextmanager
-def _engine(shift: WorkerConfig, stop: Stop, profile: JobProfile) -> Iterator[Engine]:
-    """What the shift screens with."""
-    if shift.cluster is None:
-        yield LocalEngine(shift.threads, profile.told)
+def _engine(config: WorkerConfig, stop: Stop, profile: JobProfile) -> Iterator[Engine]:
+    """Yield the engine that the settings ask for."""
+    if config.cluster is None:
+        yield LocalEngine(config.threads, profile.told)
         return
     from jobs.engines.dask.engine import ClusterEngine
 
-    with closing(ClusterEngine(shift.cluster, stop)) as engine:
+    with closing(ClusterEngine(config.cluster, stop)) as engine:
         yield engine
 
 
 def signer_of(private_key: Path | None) -> Callable[[str], bytes] | None:
-    """What signs reports, if they are to be signed."""
+    """Return the function that signs reports; None if they are not to be signed."""
     if private_key is None:
         return None
     from exports.bundle import signer
@@ -221,64 +223,64 @@ def signer_of(private_key: Path | None) -> Callable[[str], bytes] | None:
 
 
 def submit_from(queue: Path | str, studies: StudiesOf) -> int:
-    """Queue the sub-folders of a folder until a signal to stop; the exit code for the shell."""
+    """Enqueue sub-folders of a folder until a stop signal; return the exit code for the shell."""
     from jobs.outputs.logs import configure
 
     configure(json=False, stream=sys.stderr)
     stop = Stop()
-    _listen(stop)
+    _handle_signals(stop)
     with suppress(QueueUnavailable):
-        # Without an end to its patience, it gives up only when it is to stop.
+        # Without a time limit, the retries end only when a stop is requested.
         database = retry_calls(lambda: open_database(queue), stop, None)
-        feeder = studies(retrying(SqlScheduleStore(database), stop, None))
+        source = studies(retrying(SqlScheduleStore(database), stop, None))
         while not stop.asked:
-            feeder.feed()
-            stop.wait(_LOOK)
+            source.feed()
+            stop.wait(_POLL_SECONDS)
     return exit_codes.INTERRUPTED
 
 
-def _feeders(
+def _sources(
     database: Database, stop: Stop, seconds: float | None, studies: StudiesOf | None
 ) -> list[JobSource]:
-    agenda = retrying(SqlScheduleStore(database), stop, seconds)
-    nights = ScheduleSource(agenda, time.time)
-    return [nights] if studies is None else [nights, studies(agenda)]
+    schedules = retrying(SqlScheduleStore(database), stop, seconds)
+    due = ScheduleSource(schedules, time.time)
+    return [due] if studies is None else [due, studies(schedules)]
 
 
-def _watchers(shift: WorkerConfig, store: Store, number: int) -> list[Observer]:
-    """Those that were asked for."""
-    watchers: list[Observer] = []
-    if shift.log:
+def _observers(config: WorkerConfig, store: Store, number: int) -> list[Observer]:
+    """Return the observers that the settings ask for."""
+    observers: list[Observer] = []
+    if config.log:
         from jobs.outputs.logs import LogObserver
 
-        watchers.append(LogObserver())
-    if shift.metrics:
+        observers.append(LogObserver())
+    if config.metrics:
         from jobs.outputs.metrics import Metrics
 
-        label = str(number) if shift.processes > 1 else ""
-        path = shift.metrics
+        label = str(number) if config.processes > 1 else ""
+        path = config.metrics
         if number:
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        watchers.append(MetricsWriter(Metrics(path, worker=label), store, time.time))
-    if shift.notify_command or shift.notify_url:
+        observers.append(MetricsWriter(Metrics(path, worker=label), store, time.time))
+    if config.notify_command or config.notify_url:
         from jobs.outputs.notifications import Notifier
 
-        notifier = Notifier.of(shift.notify_command, shift.notify_url)
-        watchers.append(NotificationObserver(notifier, store, time.time))
-    return watchers
+        notifier = Notifier.of(config.notify_command, config.notify_url)
+        observers.append(NotificationObserver(notifier, store, time.time))
+    return observers
 
 
 def _code(job: Job) -> int:
     return exit_codes.ERROR if job.exit_code is None else job.exit_code
 
 
-def _listen(stop: Stop) -> None:
-    """Ctrl-C, and what a service manager sends, let films in hand be finished; the second does not."""
+def _handle_signals(stop: Stop) -> None:
+    """Finish the films in progress on the first SIGTERM or Ctrl-C; stop at once on the second."""
 
-    def heard(_signal: int, _frame: FrameType | None) -> None:
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
         stop.ask()
         if stop.asked_twice:
             raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, heard)
+        signal.signal(number, on_signal)

@@ -1,4 +1,4 @@
-"""The options that say on which machines films are screened."""
+"""Options that choose between this machine and a Dask cluster."""
 
 import functools
 import os
@@ -18,8 +18,8 @@ _DASK: Final = "dask"
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _Place(click.ParamType[tuple[Path, str]]):
-    """A folder of this machine, and what the workers call it."""
+class _PathMapping(click.ParamType[tuple[Path, str]]):
+    """A folder on this machine and its path on the workers."""
 
     name = "HERE=THERE"
 
@@ -73,7 +73,7 @@ _OPTIONS: Final = (
     click.option(
         "--map-path",
         "places",
-        type=_Place(),
+        type=_PathMapping(),
         multiple=True,
         envvar="SCREENING_MAP_PATH",
         help="Folder on this machine, and its path or fsspec URL on the cluster, such as "
@@ -83,7 +83,7 @@ _OPTIONS: Final = (
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that screens; it gets them as one `cluster`, None for here."""
+    """Add the cluster options; the command gets them as one `cluster`, None for this machine."""
 
     @functools.wraps(command)
     def with_cluster(

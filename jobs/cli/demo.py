@@ -1,4 +1,4 @@
-"""``screening demo``."""
+"""``screening demo``: screen four sample films."""
 
 import shutil
 import sys
@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 
-#: A real chest film three times (raw, JPEG 2000 lossless and lossy), and a leg.
+#: One real chest film in three encodings (raw, JPEG 2000 lossless and lossy), and a leg.
 _FILMS: Final = ("RG1_UNCR.dcm", "RG1_J2KR.dcm", "RG1_J2KI.dcm", "RG3_UNCR.dcm")
 
-#: The three forms of the chest film may differ by what lossy compression costs.
+#: Largest allowed difference between the three chest probabilities, due to lossy compression.
 _AGREEMENT: Final = 0.02
 
 

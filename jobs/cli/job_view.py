@@ -1,4 +1,4 @@
-"""Jobs for people and programs: words, tables, sheets and JSON fields."""
+"""Text, table and JSON views of jobs."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,45 +19,45 @@ from screening.audit import Event
 from screening.files import display_name
 from screening.results import Status
 
-#: Seconds from which the next larger unit is used, and the seconds in it.
+#: Shortest duration in seconds for which a unit is used, seconds per unit, and its name.
 _UNITS: Final = ((36 * 3600, 86400, "d"), (5400, 3600, "h"), (90, 60, "min"), (0, 1, "s"))
 
 
 def folder(job: Job) -> str:
-    """The folder, unless it may hold a name."""
+    """Return the job's folder for display; it is hidden with ``--hash-names``."""
     return "(not shown: --hash-names)" if job.options.hash_names else display_name(str(job.folder))
 
 
 def progress(job: Job) -> str:
-    """Films done and found: ``1200/1500``."""
+    """Return the numbers of films done and found: ``1200/1500``."""
     return f"{job.committed}/{job.films}" if job.films else "-"
 
 
 def worker(job: Job) -> str:
-    """Host and process of the worker; empty if there is none."""
+    """Return host and process of the worker; empty if the job has none."""
     return display_name(job.worker.rpartition(":")[0] or job.worker)
 
 
 def tags(job: Job) -> str:
-    """The job's tags, without a space between them: ``ct,night``."""
+    """Return the job's tags, separated by commas only: ``ct,night``."""
     return ",".join(map(display_name, job.tags))
 
 
 def state_since(job: Job) -> datetime:
-    """Since when the job has been in its state, UTC; of one that waits, when it was submitted."""
+    """Return the time at which the job entered its state, UTC; for a queued job, its submission."""
     started = job.started_at if job.state is State.RUNNING else ""
     return datetime.fromisoformat(job.finished_at or started or job.submitted_at)
 
 
 def duration_text(seconds: float) -> str:
-    """A length of time in one unit: ``12 min``."""
+    """Format a duration in a single unit: ``12 min``."""
     seconds = max(0.0, seconds)
     size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
     return f"{round(seconds / size)} {unit}"
 
 
 def note(job: Job, waiting: Iterable[Job], now: float) -> str:
-    """What a job waits for, or why it ended as it did; empty if there is nothing to say.
+    """Say what a job waits for or why it ended; empty if neither applies.
 
     Args:
         waiting: all open jobs, oldest first.
@@ -68,38 +68,38 @@ def note(job: Job, waiting: Iterable[Job], now: float) -> str:
     if job.state is not State.QUEUED:
         return display_name(job.message)
     if job.not_before > now:
-        until = f"waits until {_moment(job.not_before, now)}"
+        until = f"waits until {_local_time(job.not_before, now)}"
         return f"{until}: {display_name(job.message)}" if job.message else until
     earlier = _earlier(job, waiting)
     return f"waits for {earlier.name}, of the same schedule" if earlier else ""
 
 
 def _earlier(job: Job, waiting: Iterable[Job]) -> Job | None:
-    """The open job of the same schedule that comes before."""
+    """Return the open job of the same schedule that runs before this one."""
     if not job.schedule:
         return None
     same = [other for other in waiting if other.schedule == job.schedule and other.state in OPEN]
     return None if not same or same[0].name == job.name else same[0]
 
 
-def _moment(seconds: float, now: float) -> str:
-    """A time in the machine's zone, with the day if that is another one."""
+def _local_time(seconds: float, now: float) -> str:
+    """Format a time in the local zone, with its date if that is not today."""
     at, today = (datetime.fromtimestamp(time, UTC).astimezone() for time in (seconds, now))
     return f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M}"
 
 
 def failed_films(store: Store, job: Job) -> int:
-    """How many films of the job have failed so far; the store is asked only if one may have."""
+    """Count the failed films of a job so far; query the store only if there can be any."""
     if not job.committed or job.exit_code == exit_codes.OK:
         return 0
     return store.counts(job).get(Status.FAILED, 0)
 
 
 def fields(job: Job, failed: int) -> dict[str, Any]:
-    """What every ``--json`` says of a job; None where there is nothing to say.
+    """Return the fields that every ``--json`` output has for a job; missing values are None.
 
     Args:
-        failed: how many of its films have failed so far.
+        failed: number of its films that have failed so far.
     """
     return {
         "name": job.name,
@@ -127,7 +127,7 @@ def fields(job: Job, failed: int) -> dict[str, Any]:
 
 
 def all_fields(job: Job, counts: Mapping[Status, int], history: Iterable[Event]) -> dict[str, Any]:
-    """The same, and what only ``jobs show`` says.
+    """Return the fields of :func:`fields` and those that only ``jobs show`` prints.
 
     Args:
         counts: films by status, so far.
@@ -143,7 +143,7 @@ def all_fields(job: Job, counts: Mapping[Status, int], history: Iterable[Event])
 
 
 def _iso(seconds: float) -> str | None:
-    """Seconds since the epoch as every other time is written; None for 0."""
+    """Format seconds since the epoch as ISO 8601, UTC, with milliseconds; None for 0."""
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
@@ -156,15 +156,15 @@ def sheet(
     waiting: Sequence[Job],
     now: float,
 ) -> Iterator[str]:
-    """The lines of it: what it is, how it stands, its options, and its history.
+    """Yield the lines of ``jobs show``: submission, state, options and history.
 
     Args:
         counts: films by status, so far.
         waiting: all open jobs, oldest first.
         now: seconds since the epoch.
     """
-    said = _asked(job) | _become(job, counts, note(job, waiting, now))
-    for title, value in said.items():
+    entries = _submission_fields(job) | _state_fields(job, counts, note(job, waiting, now))
+    for title, value in entries.items():
         if value:
             yield f"{title:<12} {value}"
     yield "options"
@@ -175,8 +175,8 @@ def sheet(
         yield display_name(f"  {event.at}  {event.event}  {event.detail}".rstrip())
 
 
-def _asked(job: Job) -> dict[str, str]:
-    """What was asked for."""
+def _submission_fields(job: Job) -> dict[str, str]:
+    """Return titles and values of the submission."""
     return {
         "job": job.name,
         "folder": folder(job),
@@ -189,8 +189,8 @@ def _asked(job: Job) -> dict[str, str]:
     }
 
 
-def _become(job: Job, counts: Mapping[Status, int], note: str) -> dict[str, str]:
-    """What has become of it."""
+def _state_fields(job: Job, counts: Mapping[Status, int], note: str) -> dict[str, str]:
+    """Return titles and values of the current state."""
     numbers = [f"{counts[status]} {status.value}" for status in Status if status in counts]
     none = "none in the folder" if job.listed_at else "not listed yet"
     lease = datetime.fromtimestamp(job.lease_until, UTC).isoformat(timespec="milliseconds")
@@ -214,7 +214,9 @@ def _become(job: Job, counts: Mapping[Status, int], note: str) -> dict[str, str]
 def _options(job: Job) -> Iterator[tuple[str, str]]:
     for name, value in job.options.as_dict().items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{part}", _plain(of_it)) for part, of_it in value.items())
+            yield from (
+                (f"{name}.{part}", _plain(part_value)) for part, part_value in value.items()
+            )
         else:
             yield name, _plain(value)
 
@@ -227,7 +229,7 @@ def _times(number: int) -> str:
     return "" if not number else "once" if number == 1 else f"{number} times"
 
 
-#: Colours are no more than a help: the word is always there.
+#: Colours are optional: the word is always printed.
 _STYLES: Final = {
     State.RUNNING: "cyan",
     State.DONE: "green",
@@ -238,11 +240,11 @@ _STYLES: Final = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A job of the list.
+    """A job in the list.
 
     Attributes:
         failed: films that have failed so far.
-        note: what it waits for, or why it ended as it did.
+        note: what the job waits for, or why it ended.
     """
 
     job: Job
@@ -251,7 +253,7 @@ class Listed:
 
 
 class Tail:
-    """Text that is shortened at its front: the end of a path says most."""
+    """Text that is truncated at its start, because the end of a path says most."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -267,17 +269,17 @@ class Tail:
 
 
 def empty_table() -> Table:
-    """A table without lines, as wide as its cells or as the terminal."""
+    """Return a table without rows, as wide as its cells need, at most as wide as the terminal."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
 def state_text(job: Job) -> Text:
-    """The job's state, in its colour."""
+    """Return the job's state in its colour."""
     return Text(job.state.value, style=_STYLES.get(job.state, ""))
 
 
 def table(listed: Sequence[Listed], now: float) -> Table:
-    """For a terminal, of 80 columns or more.
+    """Return the list as a table for a terminal of at least 80 columns.
 
     Args:
         now: seconds since the epoch.
@@ -286,7 +288,7 @@ def table(listed: Sequence[Listed], now: float) -> Table:
     for title in ("JOB", "STATE"):
         shown.add_column(title, no_wrap=True)
     shown.add_column("FILMS", no_wrap=True, justify="right")
-    # The room is the folder's, if it is not needed.
+    # Without failed films, leave the width of this column to the folder.
     some_failed = any(one.failed for one in listed)
     if some_failed:
         shown.add_column("FAILED", no_wrap=True, justify="right", style="red")
@@ -300,13 +302,13 @@ def table(listed: Sequence[Listed], now: float) -> Table:
             progress(one.job),
             *([str(one.failed or "")] if some_failed else []),
             span,
-            _place(one),
+            _folder_cell(one),
         )
     return shown
 
 
 def lines(listed: Iterable[Listed]) -> Iterator[str]:
-    """For everything else: aligned columns, a job a line, ``-`` for what there is not."""
+    """Yield the list as plain text: one job per line, aligned columns, ``-`` for missing values."""
     listed = list(listed)
     cells = [_cells(one) for one in listed]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -328,12 +330,12 @@ def _cells(one: Listed) -> list[str]:
     ]
 
 
-def _place(one: Listed) -> RenderableType:
-    """The folder, and below it what there is to say."""
+def _folder_cell(one: Listed) -> RenderableType:
+    """Return the folder, with priority, tags and note on the lines below it."""
     more = [
         f"priority {one.job.priority}" if one.job.priority else "",
         tags(one.job),
         one.note,
     ]
-    said = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in more if line]
-    return Group(Tail(folder(one.job)), *said)
+    entries = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in more if line]
+    return Group(Tail(folder(one.job)), *entries)

@@ -169,15 +169,15 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     from jobs.worker.lease import Stop
     from jobs.worker.retrying_store import retrying
 
-    # Standard output is for what is watched.
+    # Keep log lines off standard output, which shows the progress.
     configure(json=False, stream=sys.stderr)
-    # However it ends, the terminal gets its cursor back.
+    # On SIGTERM also leave through the context manager, which restores the terminal's cursor.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What is watched for a whole night outlasts a restart of the database.
+    # Keep watching through a restart of the database.
     store = retrying(open_store(queue), Stop())
-    lookout = JobMonitor(store, [find(store, name).name for name in names])
+    monitor = JobMonitor(store, [find(store, name).name for name in names])
     with display_on(Console(), as_json) as display:
-        ended = watch(lookout, display, interval)
+        ended = watch(monitor, display, interval)
     if not names:
         click.echo(f"Nothing is open in the queue {shown(queue)}.", err=True)
         return
@@ -237,7 +237,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
 
 
 def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None:
-    """Do the same to several jobs; none is touched if one of them is not known."""
+    """Apply `act` to several jobs, but to none if one of the names is unknown."""
     from jobs.cli.bootstrap import find
 
     refused = False
@@ -281,6 +281,6 @@ def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
         click.echo(name)
     click.echo(f"{len(names)} jobs {'would be' if dry_run else 'are'} forgotten.", err=True)
     for job in ended:
-        # Pictures of a job without a report waited for a retry.
+        # Images of a job without a report are kept only for a retry.
         if job.name in names and job.gallery is not None and not dry_run:
             job.gallery.clear()

@@ -1,4 +1,4 @@
-"""The command ``screening`` and what all of its sub-commands share."""
+"""The ``screening`` command group and its configuration file."""
 
 import os
 import tomllib
@@ -19,8 +19,8 @@ from screening import __version__
 from screening.errors import ScreeningError
 
 
-class _Command(click.Group):
-    """A group that turns this project's errors into one line and an exit code."""
+class _ErrorHandlingGroup(click.Group):
+    """A group that reports this project's errors as one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -43,7 +43,7 @@ def _read_config(ctx: click.Context, _parameter: click.Parameter, path: Path | N
 
 
 def _check_config(group: click.Group, config: dict[str, Any], where: str) -> None:
-    """A misspelt option must not be passed over in silence."""
+    """Reject unknown commands and options, so that a misspelt one is not silently ignored."""
     for name, options in config.items():
         command = group.commands.get(name)
         if command is None or not isinstance(options, dict):
@@ -57,7 +57,7 @@ def _check_config(group: click.Group, config: dict[str, Any], where: str) -> Non
             raise click.BadParameter(f"{where}: `screening {name}` has no option {option!r}")
 
 
-@click.group(cls=_Command, context_settings={"auto_envvar_prefix": "SCREENING"})
+@click.group(cls=_ErrorHandlingGroup, context_settings={"auto_envvar_prefix": "SCREENING"})
 @click.version_option(__version__)
 @click.option(
     "--config",
@@ -75,8 +75,8 @@ def cli() -> None:
     Every option can also be set in the environment: SCREENING_RUN_BATCH is
     --batch of `screening run`.
     """
-    # What matplotlib knows of the fonts here: nothing is written beside the state, and a worker
-    # without a home need not look for them each time.
+    # Keep matplotlib's font cache in the state folder: nothing is written elsewhere, and a worker
+    # without a home directory does not rebuild it each time.
     os.environ.setdefault("MPLCONFIGDIR", str(state_home() / "matplotlib"))
 
 

@@ -178,7 +178,7 @@ def train(
                 raise
     for name, figures in (("validation", card.metrics), ("test", card.test)):
         if figures:
-            click.echo(f"{name}: {_in_words(figures)}")
+            click.echo(f"{name}: {_metrics_text(figures)}")
     click.echo(
         f"{out}: {card.model}, threshold {card.operating_point.threshold:.3f} "
         f"({card.operating_point.rule})"
@@ -187,7 +187,7 @@ def train(
 
 
 def _rule(sensitivity: float | None, specificity: float | None, youden: bool) -> dict[str, Any]:
-    """The part of the recipe that chooses the threshold; at most one rule may be given."""
+    """Return the recipe fields that choose the threshold; at most one rule may be given."""
     if (sensitivity is not None) + (specificity is not None) + youden > 1:
         raise click.UsageError(
             "choose one of --target-sensitivity, --target-specificity and --youden"
@@ -200,7 +200,7 @@ def _rule(sensitivity: float | None, specificity: float | None, youden: bool) ->
 
 
 def _confidences(given: tuple[str, ...]) -> dict[str, float]:
-    """By ``SOURCE`` or ``SOURCE/CLASS`` how likely labels are right."""
+    """Parse the probability that labels are correct, by ``SOURCE`` or ``SOURCE/CLASS``."""
     confidences = {}
     for each in given:
         key, _equals, value = each.rpartition("=")
@@ -217,7 +217,7 @@ def _confidences(given: tuple[str, ...]) -> dict[str, float]:
 
 
 def _ages(given: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """By source the ages of the youngest and the oldest patient, in years."""
+    """Parse the ages of the youngest and the oldest patient, in years, by source."""
     ranges = {}
     for each in given:
         source, _equals, value = each.rpartition("=")
@@ -236,8 +236,8 @@ def _ages(given: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _in_words(figures: dict[str, Any]) -> str:
-    """Three figures of one side with their intervals; undefined ones are left out."""
+def _metrics_text(figures: dict[str, Any]) -> str:
+    """Format three metrics of one split with their intervals; undefined ones are left out."""
     shown = []
     for name in ("auroc", "recall", "specificity"):
         figure = figures[name]
@@ -248,12 +248,12 @@ def _in_words(figures: dict[str, Any]) -> str:
 
 
 def need_training_extra() -> None:
-    """Stop with the command that installs what training needs."""
-    # TensorFlow's own kernels take a third longer on processors without AVX-512, where they are the
-    # default. The variable is read when TensorFlow is imported.
+    """Stop with an installation command if the training dependencies are missing."""
+    # On processors without AVX-512, TensorFlow by default uses its own kernels, which take a third
+    # longer than oneDNN. The variable is read when TensorFlow is imported.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
-        import keras  # noqa: F401  # only asked whether it is there
+        import keras  # noqa: F401  # imported only to check that it is installed
     except ImportError as error:
         raise click.ClickException(
             f"{error.name} is not installed; run: pip install 'screening[train]'"
@@ -261,9 +261,9 @@ def need_training_extra() -> None:
 
 
 def _command(data: tuple[Path, ...]) -> str:
-    """The command to make this model again, without any path of this machine.
+    """Return the command that reproduces this model, without any path of this machine.
 
-    A manifest is named with its folder, which is its source.
+    A manifest is given with its folder, because the folder is the name of its source.
     """
     from screening.training.data.manifest import data_name
 
@@ -330,7 +330,7 @@ def train_lungs(
             read = lung_fields.read_masked_films(
                 films, masks, patient_pattern or PATIENT_PATTERN, pool
             )
-            # What cannot be written is said before hours of fitting.
+            # Fail before hours of training if the folder cannot be created.
             out.parent.mkdir(parents=True, exist_ok=True)
             network, figures = lung_fields.train_lungs(read, recipe, pool, _say)
         lung_fields.save_lungs(network, figures, out)
@@ -449,7 +449,7 @@ def _sign_report(folder: Path, key: Path) -> str:
     from screening.files import display_name
     from screening.report.verification import verify
 
-    # A signature that is there already is replaced, whatever it is.
+    # An existing signature is replaced, so it does not matter whether it is valid.
     problems = [problem for problem in verify(folder) if problem.file != SIGNATURE]
     if problems:
         raise SignatureError(

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command line options that several commands share."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 _MIB: Final = 1024**2
 
-#: A folder that is there, and a file that is.
+#: An existing folder, and an existing file.
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def state_home() -> Path:
-    """Where the queue and the key are kept: ``$XDG_STATE_HOME/screening``."""
+    """Return the folder for the queue and the key: ``$XDG_STATE_HOME/screening``."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "screening"
 
 
 class _Queue(click.ParamType[Path | str]):
-    """A file, or the URL of a database on a server."""
+    """A file or a database URL."""
 
     name = "QUEUE"
 
@@ -49,8 +49,8 @@ class _Queue(click.ParamType[Path | str]):
         return Path(value)
 
 
-class _Moment(click.ParamType[datetime]):
-    """A time in ISO 8601; without an offset that of this machine."""
+class _Time(click.ParamType[datetime]):
+    """A time in ISO 8601; local time if it has no UTC offset."""
 
     name = "TIME"
 
@@ -63,7 +63,7 @@ class _Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time like 2026-11-22T02:30", parameter, context)
 
 
-#: Headings of the options in help texts, in their order, with the names of the options' parameters.
+#: Headings for options in help texts, in order of appearance, with the parameter names below each.
 _HEADINGS: Final = {
     "Input": ("labels", "labels_policy", "settle", "new_only"),
     "Model": ("model", "runtime", "precision", "exact", "batch", "refuse"),
@@ -81,10 +81,10 @@ _HEADINGS: Final = {
 
 
 class GroupedCommand(click.Command):
-    """A command with many options: its help shows them under headings, the rare ones last."""
+    """A command with many options, grouped under headings in its help."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, by :data:`_HEADINGS`; those without a heading come last."""
+        """Write the options under :data:`_HEADINGS`; those without a heading come last."""
         headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in _HEADINGS}
         options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
@@ -105,7 +105,7 @@ queue_option = click.option(
     help="Queue: a file or postgresql://…  [default: $XDG_STATE_HOME/screening/queue.sqlite]",
 )
 
-#: Of the machine, not of a job: whoever screens decides whom to trust.
+#: Set for the machine, not for a job: whoever runs the worker decides which keys to trust.
 public_key_option = click.option(
     "--public-key",
     type=FILE,
@@ -113,7 +113,7 @@ public_key_option = click.option(
     help="Accept only bundles that are signed with the matching private key (PEM, Ed25519).",
 )
 
-#: Of the machine, too: the key must not leave the machine that screens.
+#: Also set for the machine: the private key must not leave the machine that screens.
 sign_reports_option = click.option(
     "--sign-reports",
     type=FILE,
@@ -281,19 +281,19 @@ _QUEUEING_OPTIONS: Final = (
 
 
 not_before_option = click.option(
-    "--not-before", type=_Moment(), help="Do not start before this time."
+    "--not-before", type=_Time(), help="Do not start before this time."
 )
 
 
 def queueing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that leaves the screening to a worker."""
+    """Add the options of commands that leave the screening to a worker."""
     for option in reversed(_QUEUEING_OPTIONS):
         command = option(command)
     return command
 
 
 def screening_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that screens folders."""
+    """Add the options of commands that screen folders."""
     for option in reversed(_SCREENING_OPTIONS):
         command = option(command)
     return command
@@ -313,7 +313,7 @@ def request_of(
     refuse: tuple[str, ...] = (),
     **options: Any,
 ) -> JobRequest:
-    """What these options ask for."""
+    """Build the job request from the values of the options."""
     from jobs.sources.submission import JobRequest
 
     limits = DecodeLimits(max_pixels, decode_timeout, decode_memory * _MIB)
@@ -362,7 +362,7 @@ _WORKER_OPTIONS: Final = (
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that works off a queue."""
+    """Add the options of commands that process a queue."""
     for option in reversed(_WORKER_OPTIONS):
         command = option(command)
     return command

@@ -1,7 +1,7 @@
-"""Progress and results on a terminal.
+"""Progress bars and result summaries on a terminal, and a filter for native log lines.
 
-Its C++ parts write informational lines straight to the file descriptor, and no setting that they
-document stops them. Errors still come through.
+The C++ parts of TensorFlow and LiteRT write informational lines directly to the file descriptor,
+and none of their documented settings stops them. Errors still come through.
 """
 
 from __future__ import annotations
@@ -39,42 +39,42 @@ if TYPE_CHECKING:
     from jobs.queue.jobs import Job
     from screening.report.writer import Report
 
-#: absl's severity, month and day, or thread-less start-up form; and LiteRT's greeting.
-_CHATTER: Final = re.compile(
+#: Lines of absl (severity, month and day, or the form before initialisation) and of LiteRT.
+_NATIVE_LOGS: Final = re.compile(
     rb"^(WARNING: All log messages before absl|INFO: Created TensorFlow|To enable the following instr|[IW]\d{4} )"
 )
 
 
 @contextmanager
 def native_logs_filtered() -> Iterator[None]:
-    """Within the block, drop chatter that native code writes to standard error."""
+    """Within the block, drop informational lines that native code writes to standard error."""
     sys.stderr.flush()
     real = os.dup(2)
     reading, writing = os.pipe()
     os.dup2(writing, 2)
     os.close(writing)
-    pump = threading.Thread(target=_pump, args=(reading, real), daemon=True)
-    pump.start()
+    forwarder = threading.Thread(target=_forward, args=(reading, real), daemon=True)
+    forwarder.start()
     python_stderr, sys.stderr = sys.stderr, os.fdopen(os.dup(real), "w", buffering=1)
     try:
         yield
     finally:
         sys.stderr.close()
         sys.stderr = python_stderr
-        # The last copy of the pipe's end goes with this, so the pump sees its end.
+        # This closes the last copy of the pipe's write end, so that the forwarding thread ends.
         os.dup2(real, 2)
-        pump.join(timeout=5)
+        forwarder.join(timeout=5)
         os.close(real)
 
 
-def _pump(reading: int, real: int) -> None:
+def _forward(reading: int, real: int) -> None:
     with os.fdopen(reading, "rb") as lines:
         for line in lines:
-            if not _CHATTER.match(line):
+            if not _NATIVE_LOGS.match(line):
                 os.write(real, line)
 
 
-_SAID: Final = (
+_SUMMARY_METRICS: Final = (
     "precision",
     "recall",
     "precision_with_unscored",
@@ -85,7 +85,7 @@ _SAID: Final = (
 
 
 def summary_lines(report: Report) -> Iterator[str]:
-    """Counts, labels that were not used, what has drifted, and precision and recall where there are labels."""
+    """Yield counts, unused labels, drift alerts and, with labels, precision and recall."""
     number = Counter(row.status for row in report.rows)
     positive = sum(row.prediction == PNEUMONIA for row in report.rows)
     counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
@@ -97,7 +97,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     yield from (display_name(f"Drift: {line.sentence}") for line in breaches(report.drift))
     for line in report.lines:
         figure = line.figure
-        if (line.subset, line.unit) != ("all", "film") or line.metric not in _SAID:
+        if (line.subset, line.unit) != ("all", "film") or line.metric not in _SUMMARY_METRICS:
             continue
         if figure.value is not None and figure.ci_low is not None and figure.ci_high is not None:
             interval = f"{figure.ci_low:.3f} to {figure.ci_high:.3f}"
@@ -106,7 +106,7 @@ def summary_lines(report: Report) -> Iterator[str]:
 
 
 class _Bar:
-    """A rich progress bar that is silent where nobody watches."""
+    """A rich progress bar, shown only on a terminal."""
 
     def __init__(self, live: bool = True) -> None:
         console = Console(stderr=True)
@@ -135,16 +135,16 @@ class _Bar:
         self.bar.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a line that stays above the bar."""
         if self.watched:
-            # A name may hold what rich takes for markup.
+            # File names can contain rich's markup.
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             click.echo(line, err=True)
 
 
 class TrainingProgress(_Bar):
-    """Epochs and batches of a training."""
+    """Epochs and batches of a training run."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class TrainingProgress(_Bar):
         self._task: TaskID | None = None
 
     def batch(self, epoch: int, batches: int, done: int, loss: float) -> None:
-        """A batch is done."""
+        """Update the bar after a batch."""
         if self._task is None:
             self._task = self.bar.add_task("", total=batches, note="")
         self.bar.update(
@@ -163,17 +163,17 @@ class TrainingProgress(_Bar):
         )
 
     def epoch(self, row: dict[str, float]) -> None:
-        """An epoch is done."""
+        """Print the figures of a finished epoch."""
         figures = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
         self.say(f"epoch {int(row['epoch'])}/{self._epochs}: {figures}")
 
 
 class ScreeningProgress(_Bar):
-    """Films of the job in hand, and what came of it.
+    """Progress and results of the current job.
 
     Args:
-        live: with a bar, where there is a terminal.
-        silent: nothing at all; something else tells of the work.
+        live: show a bar if standard error is a terminal.
+        silent: print nothing, because the log reports the progress.
     """
 
     def __init__(self, live: bool = True, silent: bool = False) -> None:
@@ -182,12 +182,12 @@ class ScreeningProgress(_Bar):
         self._task: TaskID | None = None
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a line that stays above the bar, unless silent."""
         if not self._silent:
             super().say(line)
 
     def started(self, job: Job, films: int, left: int) -> None:
-        """Screening begins."""
+        """Start the bar of a job."""
         resumed = f", {films - left} of them done before" if left < films else ""
         where = job.shown_folder if job.options.hash_names else f"in {job.folder}"
         self.say(f"Screening {films} files {where}{resumed}")
@@ -196,25 +196,25 @@ class ScreeningProgress(_Bar):
         self._task = self.bar.add_task(job.name, total=films, completed=films - left, note="")
 
     def committed(self, rows: list[Row], _seconds: float) -> None:
-        """Rows are in the ledger."""
+        """Advance the bar by the committed rows."""
         if self._task is not None:
             self.bar.advance(self._task, len(rows))
 
     def reported(self, report: Report, _seconds: float) -> None:
-        """The report is there."""
+        """Print the summary and the location of the report."""
         for line in summary_lines(report):
             self.say(line)
         self.say(f"Report: {report.folder}")
 
     def waiting(self, job: Job) -> None:
-        """The job was put off."""
+        """Print until when and why a job was postponed."""
         at = datetime.fromtimestamp(job.not_before).astimezone()
         self.say(f"Job {job.name} waits until {at:%H:%M:%S}: {job.message}")
 
     def ended(self, job: Job) -> None:
-        """The job is done or has failed."""
+        """Print the error if the job has failed."""
         if job.exit_code not in (exit_codes.OK, exit_codes.SOME_FAILED):
             self.say(f"Error: job {job.name}: {job.message}")
 
     def idle(self) -> None:
-        """Nothing is said while there is nothing to do."""
+        """Print nothing while the queue is empty."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from screening.report.drift.series import NightResult
     from screening.report.verification import VerificationProblem
 
-#: Problems of one kind in one file that are printed; the others are counted.
-_SHOWN: Final = 20
+#: Number of problems printed for each kind and file; the rest are counted.
+_MAX_SHOWN: Final = 20
 
 
 @click.command()
@@ -70,8 +70,8 @@ def verify(
         raise click.UsageError("--model needs --films, the folder of what is screened once more")
     problems = problems_of(report)
     if any(problem.file == AUDIT for problem in problems):
-        # Nothing in it can be relied upon, and so nothing else can be held against it.
-        _end(report, problems)
+        # If the audit itself is damaged, other files cannot be compared with it.
+        _exit_with(report, problems)
     history = read_audit((report / AUDIT).read_bytes())
     signed, forged = _signature(report, history.head, public_key)
     problems += forged
@@ -85,13 +85,13 @@ def verify(
         click.echo(signed)
     if again:
         click.echo(again)
-    _end(report, problems)
+    _exit_with(report, problems)
 
 
 def _signature(
     report: Path, head: str, public_key: Path | None
 ) -> tuple[str, list[VerificationProblem]]:
-    """What is said of the signature, and what is wrong with it."""
+    """Return a sentence about the signature, and its problems."""
     from screening.audit import SIGNATURE
     from screening.report.verification import VerificationProblem
 
@@ -114,7 +114,7 @@ def _signature(
 def _screened_again(
     report: Path, films: Path, model: Path, most: int, seed: int, key: Path
 ) -> tuple[str, Sequence[VerificationProblem]]:
-    """What is said of the films that were screened once more, and which answers differ."""
+    """Screen some films again; return a summary and the results that differ."""
     from exports.bundle import Bundle
     from jobs.errors import FolderUnreadable
     from jobs.rescreen import rescreen
@@ -122,27 +122,27 @@ def _screened_again(
     from screening.results import PREDICTIONS, read_rows
 
     rows = read_rows(report / PREDICTIONS)
-    # Only a report that hides its films' names needs one.
-    named_with = PatientKey.load(key) if key.exists() else None
+    # Only reports with hashed film names need the key.
+    secret = PatientKey.load(key) if key.exists() else None
     try:
-        again = rescreen(rows, films, Bundle.open(model), most, seed, named_with)
+        again = rescreen(rows, films, Bundle.open(model), most, seed, secret)
     except OSError as error:
         raise FolderUnreadable(f"{films} cannot be listed: {error.strerror}") from error
     how = f"{again.films} of {len(rows)} films were screened once more (--seed {seed})"
     return f"{how}." if again.problems else f"{how}: all as reported.", again.problems
 
 
-def _end(report: Path, problems: Sequence[VerificationProblem]) -> None:
-    """Say what is wrong, and end with the exit code for it."""
+def _exit_with(report: Path, problems: Sequence[VerificationProblem]) -> None:
+    """Print the problems and exit with the matching code."""
     kinds: Counter[tuple[str, str]] = Counter()
     for problem in problems:
         kind = (problem.file, problem.what)
         kinds[kind] += 1
-        if kinds[kind] <= _SHOWN:
+        if kinds[kind] <= _MAX_SHOWN:
             click.echo(display_name(str(problem)))
     for (file, what), number in kinds.items():
-        if number > _SHOWN:
-            click.echo(display_name(f"{file}: {what}: and {number - _SHOWN} more"))
+        if number > _MAX_SHOWN:
+            click.echo(display_name(f"{file}: {what}: and {number - _MAX_SHOWN} more"))
     if problems:
         click.echo(f"{report} is not as it was written: {len(problems)} found", err=True)
     sys.exit(exit_codes.ERROR if problems else exit_codes.OK)
@@ -189,7 +189,7 @@ def evaluate(
     if is_inside(place, report):
         raise click.UsageError(f"the evaluation {place} would lie inside {report}")
     given = Labels.read(labels, Policy(labels_policy))
-    # Labels by path and file name need none.
+    # Labels that are matched by path or file name need no key.
     secret = PatientKey.load(key) if key.exists() else None
     made = evaluated(report, given, secret, place, prevalence, user_and_host())
     for line in summary_lines(made):
@@ -248,14 +248,14 @@ def compare(
         click.echo(f"Comparison: {out}")
 
 
-#: Columns of the table, by measure.
+#: Table columns by measure.
 _COLUMNS: Final = {
     "positive_rate": "POSITIVE",
     "psi": "PSI",
     "domain_distance": "DISTANCE",
     "refusal_rate": "REFUSED",
 }
-_LONGEST: Final = 32
+_MAX_NAME: Final = 32
 
 
 @click.command()
@@ -306,7 +306,7 @@ def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
 
 
 def _reference(model: Path | None, reports: Sequence[Path]) -> DriftBaseline | None:
-    """That of the bundle, if it is the one that the reports were made with."""
+    """Return the baseline of the bundle, after checking that the reports were made with it."""
     if model is None:
         return None
     from exports.bundle import Bundle
@@ -324,7 +324,7 @@ def _reference(model: Path | None, reports: Sequence[Path]) -> DriftBaseline | N
 
 
 def _table(nights: Sequence[NightResult]) -> Iterator[str]:
-    """Lines of equal columns: names to the left, figures to the right."""
+    """Yield table lines with aligned columns: text on the left, figures on the right."""
     from screening.files import display_name
 
     rows = [["NIGHT", "REPORT", "FILMS", *_COLUMNS.values(), "BEYOND ITS LIMITS"]]
@@ -332,7 +332,7 @@ def _table(nights: Sequence[NightResult]) -> Iterator[str]:
         beyond = dict.fromkeys(line.measure for line in night.breaches)
         figures = [_figure(night, measure) for measure in _COLUMNS]
         name = display_name(night.name)
-        name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
         at = night.profile.at[:16].replace("T", " ") or "-"
         rows.append([at, name, str(night.profile.offered), *figures, ", ".join(beyond)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

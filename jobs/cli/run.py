@@ -49,21 +49,21 @@ def run(
 
     if profile and cluster is not None:
         raise click.UsageError("--profile tells of this machine; it does not go with --engine dask")
-    # A key that is none is found before anything is queued.
+    # Detect an unusable key before anything is queued.
     signer_of(sign_reports)
     store = open_store(queue)
     job = _checked_job(always=True, public_key=public_key, retries=0, **asked)
     store.add(job)
     click.echo(f"Job {job.name}, queue {shown(queue)}")
     store.close()
-    shift = WorkerConfig(
+    config = WorkerConfig(
         drain=True,
         public_key=public_key,
         sign_reports=sign_reports,
         cluster=cluster,
         profile=profile,
     )
-    sys.exit(run_single_job(queue, shift, job.name))
+    sys.exit(run_single_job(queue, config, job.name))
 
 
 @click.command(cls=GroupedCommand)
@@ -87,7 +87,7 @@ def submit(queue: Path | str, **asked: Any) -> None:
 
 
 def _checked_job(*, always: bool, **asked: Any) -> Job:
-    """The job that the options describe; a report that is in the way is wrong usage."""
+    """Build the job from the options; an existing report is a usage error."""
     from jobs.errors import ReportExists
     from jobs.sources.submission import new_job
 
@@ -104,7 +104,7 @@ def _checked_job(*, always: bool, **asked: Any) -> Job:
 @public_key_option
 @queue_option
 @cluster_options
-def worker(queue: Path | str, **shift: Any) -> None:
+def worker(queue: Path | str, **config: Any) -> None:
     """Screen the jobs in the queue and wait for more.
 
     If a worker was killed, another one continues its job after the last committed
@@ -114,10 +114,10 @@ def worker(queue: Path | str, **shift: Any) -> None:
     """
     from jobs.cli.bootstrap import WorkerConfig, run_worker
 
-    sys.exit(run_worker(queue, WorkerConfig(**shift)))
+    sys.exit(run_worker(queue, WorkerConfig(**config)))
 
 
-_OF_WORKERS: Final = (
+_WORKER_PARAMETERS: Final = (
     "processes",
     "lease",
     "metrics",
@@ -159,7 +159,7 @@ def watch(
     from jobs.sources.submission import check_places, checked
     from jobs.sources.watched_folder import StudySource
 
-    of_worker = {name: asked.pop(name) for name in _OF_WORKERS}
+    worker_settings = {name: asked.pop(name) for name in _WORKER_PARAMETERS}
     request = request_of(folder=folder, out=None, public_key=public_key, **asked)
     request = checked(replace(request, reports=(out or request.reports).absolute()))
     watched = folder.resolve()
@@ -168,9 +168,9 @@ def watch(
     except ReportExists as error:
         raise click.UsageError(str(error)) from error
 
-    def studies(agenda: ScheduleStore) -> StudySource:
-        return StudySource(watched, request, agenda, time.time)
+    def studies(schedules: ScheduleStore) -> StudySource:
+        return StudySource(watched, request, schedules, time.time)
 
     if submit_only:
         sys.exit(submit_from(queue, studies))
-    sys.exit(run_worker(queue, WorkerConfig(public_key=public_key, **of_worker), studies))
+    sys.exit(run_worker(queue, WorkerConfig(public_key=public_key, **worker_settings), studies))

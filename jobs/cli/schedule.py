@@ -1,4 +1,4 @@
-"""``screening schedule``."""
+"""``screening schedule``: submit a folder at fixed times."""
 
 import json
 import os
@@ -88,8 +88,8 @@ def add(
         check_places(screened, report, planned.options.quarantine)
     except ReportExists as error:
         raise click.UsageError(str(error)) from error
-    with open_schedules(queue) as agenda:
-        agenda.add(planned)
+    with open_schedules(queue) as schedules:
+        schedules.add(planned)
     click.echo(planned.name)
     click.echo(f"fires first at {_shown(planned, first)}: {screened}", err=True)
 
@@ -101,9 +101,9 @@ def list_schedules(queue: Path | str, as_json: bool) -> None:
     """List all schedules with their last and next runs."""
     from jobs.cli.bootstrap import open_schedules, shown
 
-    with open_schedules(queue) as agenda:
-        every = agenda.schedules()
-        newest = {known.name: agenda.firings(known.name)[-1:] for known in every}
+    with open_schedules(queue) as schedules:
+        every = schedules.schedules()
+        newest = {known.name: schedules.firings(known.name)[-1:] for known in every}
     if as_json:
         click.echo(json.dumps([_as_dict(planned) for planned in every], indent=2))
         return
@@ -123,8 +123,8 @@ def remove(queue: Path | str, name: str) -> None:
     """Delete a schedule. Jobs that it has submitted stay."""
     from jobs.cli.bootstrap import open_schedules
 
-    with open_schedules(queue) as agenda:
-        agenda.remove(name)
+    with open_schedules(queue) as schedules:
+        schedules.remove(name)
     click.echo(f"{name} is removed")
 
 
@@ -137,8 +137,8 @@ def next_runs(queue: Path | str, name: str | None, count: int) -> None:
     from jobs.cli.bootstrap import open_schedules
     from jobs.errors import ScheduleError
 
-    with open_schedules(queue) as agenda:
-        every = [known for known in agenda.schedules() if name in (None, known.name)]
+    with open_schedules(queue) as schedules:
+        every = [known for known in schedules.schedules() if name in (None, known.name)]
     if name is not None and not every:
         raise ScheduleError(f"there is no schedule {name}; screening schedule list shows all")
     begin = time.time()
@@ -148,9 +148,9 @@ def next_runs(queue: Path | str, name: str | None, count: int) -> None:
 
 
 def _absolute(template: str) -> str:
-    """The template, but not of a path relative to here; braces in that are no part of it."""
+    """Make the template absolute; braces in the current directory are escaped as literal text."""
     here = os.fspath(Path.cwd()).replace("{", "{{").replace("}", "}}")
-    return os.path.normpath(os.path.join(here, template))  # noqa: PTH118  # it is no path yet
+    return os.path.normpath(os.path.join(here, template))  # noqa: PTH118  # a template, not yet a path
 
 
 def _shown(planned: Schedule, at: float) -> str:

@@ -1,4 +1,4 @@
-"""Several worker processes on one machine, and one that looks after them."""
+"""Run several worker processes on one machine and restart those that die."""
 
 import ctypes
 import os
@@ -23,24 +23,25 @@ from screening.errors import ScreeningError
 #: See prctl(2).
 _PR_SET_PDEATHSIG: Final = 1
 
-#: Seconds until a process that replaces one that was killed begins: doubled each time.
+#: Seconds before a replacement process starts: doubled after each loss, up to a minute.
 _PAUSES: Final = (1, 2, 4, 8, 16, 32, 60)
 
-#: Exit code of a process that ended by an error that nobody thought of; sysexits.h.
-_BROKEN: Final = 70
+#: Exit code of a process that ended with an unexpected exception; EX_SOFTWARE in sysexits.h.
+_CRASHED: Final = 70
 
-#: What asks a process to stop.
+#: Signals that ask a process to stop.
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
-    """Runs the same work in several processes, and replaces one that was killed.
+    """Runs the same work in several processes and replaces processes that are killed.
 
     Args:
-        work: given the number of its process, from 0; returns an exit code. It listens to SIGTERM.
-        lasting: the work has no end, so that a process that broke down is replaced, too.
-        pauses: seconds until a process that replaces another begins: after the first that was
-            lost, the second, and so on; then the last.
+        work: is called with the number of its process, from 0, and returns an exit code. It must
+            handle SIGTERM.
+        lasting: the work has no end, so that processes that crash are also replaced.
+        pauses: seconds before a replacement process starts: after the first loss, the second, and
+            so on; the last value applies to all further ones.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Wait until all have ended; the exit code for the shell.
+        """Wait until all processes have ended, and return the exit code for the shell.
 
-        Signals to stop are passed on, each of them: a process that is asked twice stops at once.
+        Every stop signal is passed on: a process that gets a second one stops at once.
         """
         for each in _SIGNALS:
             signal.signal(each, self._pass_on)
@@ -75,7 +76,7 @@ class Supervisor:
                     continue
                 del self._running[number]
                 if self._stopping or not self._is_lost(code):
-                    codes.append(_shown(code))
+                    codes.append(_shell_code(code))
                     continue
                 log = structlog.get_logger().bind(process=number)
                 if code < 0:
@@ -89,35 +90,41 @@ class Supervisor:
         return exit_codes.most_severe(codes)
 
     def _is_lost(self, code: int) -> bool:
-        """True if the process is to be replaced."""
-        return code < 0 or (code == _BROKEN and self._lasting)
+        """Return whether the process is to be replaced."""
+        return code < 0 or (code == _CRASHED and self._lasting)
 
     def _start(self, number: int, pause: float = 0.0) -> None:
-        # Nothing is open yet, and no thread runs but those of OpenBLAS, which knows how to be
-        # copied: a copy of this process is as good as new.
-        process = get_context("fork").Process(target=self._begin, args=(number, os.getpid(), pause))
-        with _signals_wait():
+        # Forking is safe here: nothing is open yet, and the only threads are those of OpenBLAS,
+        # which handles a fork itself.
+        process = get_context("fork").Process(
+            target=self._run_child, args=(number, os.getpid(), pause)
+        )
+        with _signals_blocked():
             if not self._stopping:
                 process.start()
                 self._running[number] = process
 
-    def _begin(self, number: int, parent: int, pause: float) -> None:
-        """The new process; signals wait, and will end it until it listens to them by itself."""
+    def _run_child(self, number: int, parent: int, pause: float) -> None:
+        """Run `work` in the new process.
+
+        Signals are blocked at first; afterwards they end the process until `work` handles them.
+        """
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        # Ctrl-C reaches all processes of a terminal's group; these hear it from their parent, once.
+        # Ctrl-C reaches all processes of a terminal's group. In a group of its own, the child gets
+        # each signal only once, from its parent.
         os.setpgid(0, 0)
-        _end_with(parent)
+        _terminate_with(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         time.sleep(pause)
         try:
-            code = self._code(number)
-        except Exception:  # noqa: BLE001  # whatever it is, the crew is to hear of it
+            code = self._run_work(number)
+        except Exception:  # noqa: BLE001  # the supervisor must learn of any failure
             traceback.print_exc()
-            code = _BROKEN
+            code = _CRASHED
         sys.exit(code)
 
-    def _code(self, number: int) -> int:
+    def _run_work(self, number: int) -> int:
         try:
             return self._work(number)
         except KeyboardInterrupt:
@@ -133,16 +140,16 @@ class Supervisor:
                 process.terminate()
 
 
-def _shown(code: int) -> int:
-    """The exit code of a process, as the shell is told."""
+def _shell_code(code: int) -> int:
+    """Convert the exit code of a process to the one for the shell."""
     if code < 0:
         return exit_codes.INTERRUPTED
-    return exit_codes.ERROR if code == _BROKEN else code
+    return exit_codes.ERROR if code == _CRASHED else code
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Signals to stop that come meanwhile are heard afterwards."""
+def _signals_blocked() -> Iterator[None]:
+    """Block stop signals within the block; those that arrive are delivered afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -150,8 +157,8 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(parent: int) -> None:
-    """If the parent is killed, the kernel asks this process to stop; on Linux."""
+def _terminate_with(parent: int) -> None:
+    """On Linux, have the kernel send SIGTERM to this process when its parent is killed."""
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

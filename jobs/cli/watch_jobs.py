@@ -22,16 +22,16 @@ from jobs.queue.jobs import OPEN, Job, State
 from jobs.queue.store import Store
 from screening.files import now
 
-#: Seconds over which the pace is taken: rows come in batches, and films differ.
+#: Seconds over which throughput is averaged: rows arrive in batches, and films differ.
 _WINDOW: Final = 60.0
 
 
 class Throughput:
-    """Films a second, from how many there were at each look.
+    """Films per second, from the number of finished films at each sample.
 
     Args:
-        clock: seconds that never go back.
-        window: how many of them count; the time between the last two looks, if that is longer.
+        clock: monotonic time in seconds.
+        window: seconds over which to average; at least the time between the last two samples.
     """
 
     def __init__(
@@ -39,32 +39,32 @@ class Throughput:
     ) -> None:
         self._clock = clock
         self._window = window
-        self._looks: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int]] = deque()
 
     def look(self, done: int) -> float | None:
-        """Films a second, now that so many are done; None as long as that is not known."""
+        """Add a sample and return the films per second; None while that is unknown."""
         now = self._clock()
-        self._looks.append((now, done))
-        while len(self._looks) > 2 and now - self._looks[1][0] >= self._window:
-            self._looks.popleft()
-        began, first = self._looks[0]
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
+            self._samples.popleft()
+        began, first = self._samples[0]
         return (done - first) / (now - began) if now > began else None
 
 
 def seconds_left(films: int, rate: float | None) -> float | None:
-    """How long so many films will take; None if there is no telling."""
+    """Return the estimated seconds for `films` more films; None if the rate is unknown or 0."""
     return films / rate if rate else None
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """A job at one moment.
+    """The progress of a job at one moment.
 
     Attributes:
         failed: films that have failed so far.
-        rate: films a second; None if it is not running, or that is not known yet.
-        left: seconds until its last film is done, as it looks; None likewise.
-        note: what it waits for, or why it ended as it did.
+        rate: films per second; None if the job is not running or the rate is not known yet.
+        left: estimated seconds until the last film is done; None if unknown.
+        note: what the job waits for, or why it ended.
     """
 
     job: Job
@@ -75,12 +75,12 @@ class JobProgress:
 
 
 class JobMonitor:
-    """Looks at the jobs of a queue.
+    """Reads the progress of the jobs in a queue.
 
     Args:
-        names: those to look at, also when they have ended; without any, whatever is open, and once
-            more when it has ended.
-        clock: seconds that never go back.
+        names: jobs to watch, including those that have ended; if empty, all open jobs, and each of
+            them once more after it has ended.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -90,66 +90,68 @@ class JobMonitor:
         self._names = names
         self._clock = clock
         self._open: list[str] = []
-        self._paces: dict[tuple[str, int], Throughput] = {}
+        self._throughputs: dict[tuple[str, int], Throughput] = {}
 
     def look(self) -> list[JobProgress]:
-        """The jobs as they are now, those that run first."""
+        """Return the jobs as they are now, running ones first."""
         waiting = self._store.jobs(*OPEN)
         jobs = list(self._named() if self._names else [*self._ended(waiting), *waiting])
         self._open = [job.name for job in jobs if job.state in OPEN]
         jobs.sort(key=lambda job: job.state is State.QUEUED)
-        return [self._glance(job, waiting) for job in jobs]
+        return [self._snapshot(job, waiting) for job in jobs]
 
     def _named(self) -> Iterator[Job]:
         for name in self._names:
             yield self._store.get(name)
 
     def _ended(self, waiting: Sequence[Job]) -> Iterator[Job]:
-        still = {job.name for job in waiting}
+        open_now = {job.name for job in waiting}
         for name in self._open:
-            if name in still:
+            if name in open_now:
                 continue
             try:
                 yield self._store.get(name)
             except UnknownJob:
-                # Somebody has pruned it already.
+                # The job was pruned in the meantime.
                 continue
 
-    def _glance(self, job: Job, waiting: Sequence[Job]) -> JobProgress:
+    def _snapshot(self, job: Job, waiting: Sequence[Job]) -> JobProgress:
         rate = left = None
         if job.state is State.RUNNING:
-            # Another worker has another pace.
-            pace = self._paces.setdefault((job.name, job.fence), Throughput(self._clock))
-            rate = pace.look(job.committed)
+            # A job that another worker takes over gets a new measurement.
+            throughput = self._throughputs.setdefault(
+                (job.name, job.fence), Throughput(self._clock)
+            )
+            rate = throughput.look(job.committed)
             left = seconds_left(job.films - job.committed, rate) if job.films else None
         failed = failed_films(self._store, job)
         return JobProgress(job, failed, rate, left, job_view.note(job, waiting, time.time()))
 
 
 class Display(Protocol):
-    """Where glances are shown."""
+    """An output for progress."""
 
-    def show(self, glances: Sequence[JobProgress]) -> None:
-        """What was seen now."""
+    def show(self, snapshots: Sequence[JobProgress]) -> None:
+        """Show the current progress."""
 
 
 def watch(
-    lookout: JobMonitor,
+    monitor: JobMonitor,
     display: Display,
     interval: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Job]:
-    """Look and show, every `interval` seconds, until no job is open; the jobs as they ended."""
+    """Show the jobs every `interval` seconds until none is open; return them as they ended."""
     while True:
-        glances = lookout.look()
-        display.show(glances)
-        if not any(glance.job.state in OPEN for glance in glances):
-            return [glance.job for glance in glances]
+        snapshots = monitor.look()
+        display.show(snapshots)
+        if not any(snapshot.job.state in OPEN for snapshot in snapshots):
+            return [snapshot.job for snapshot in snapshots]
         sleep(interval)
 
 
 def display_on(console: Console, as_json: bool) -> AbstractContextManager[Display]:
-    """The display that suits who reads: a program, a terminal, or a file."""
+    """Return the display for a program, a terminal or a file."""
     if as_json:
         return nullcontext(JsonLines())
     if console.is_terminal and not console.is_dumb_terminal:
@@ -158,49 +160,49 @@ def display_on(console: Console, as_json: bool) -> AbstractContextManager[Displa
 
 
 class JsonLines:
-    """A JSON object a look, on a line of its own."""
+    """Prints one JSON object per update, on a line of its own."""
 
-    def show(self, glances: Sequence[JobProgress]) -> None:
+    def show(self, snapshots: Sequence[JobProgress]) -> None:
         jobs = [
-            fields(glance.job, glance.failed)
-            | {"films_per_second": _round(glance.rate), "seconds_left": _round(glance.left)}
-            for glance in glances
+            fields(snapshot.job, snapshot.failed)
+            | {"films_per_second": _round(snapshot.rate), "seconds_left": _round(snapshot.left)}
+            for snapshot in snapshots
         ]
         click.echo(json.dumps({"at": now(), "jobs": jobs}))
 
 
 class Lines:
-    """A line for each job that has changed since the last look."""
+    """Prints a line for each job that has changed since the last update."""
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[object, ...]] = {}
 
-    def show(self, glances: Sequence[JobProgress]) -> None:
-        for glance in glances:
-            job = glance.job
-            seen = (job.state, job.fence, job.films, job.committed, glance.note)
+    def show(self, snapshots: Sequence[JobProgress]) -> None:
+        for snapshot in snapshots:
+            job = snapshot.job
+            seen = (job.state, job.fence, job.films, job.committed, snapshot.note)
             if self._before.get(job.name) != seen:
                 self._before[job.name] = seen
-                click.echo(f"{now()}  {line(glance)}")
+                click.echo(f"{now()}  {line(snapshot)}")
 
 
-def line(glance: JobProgress) -> str:
-    """A job in one line."""
-    job = glance.job
-    said = [job.name, f"{job.state.value:<9}", job_view.progress(job)]
-    if glance.failed:
-        said.append(f"{glance.failed} failed")
+def line(snapshot: JobProgress) -> str:
+    """Format the progress of a job as one line."""
+    job = snapshot.job
+    words = [job.name, f"{job.state.value:<9}", job_view.progress(job)]
+    if snapshot.failed:
+        words.append(f"{snapshot.failed} failed")
     if job.state is State.RUNNING:
-        said += [_rate(glance), _left(glance), job_view.worker(job)]
-    return "  ".join(word for word in [*said, glance.note] if word)
+        words += [_rate(snapshot), _left(snapshot), job_view.worker(job)]
+    return "  ".join(word for word in [*words, snapshot.note] if word)
 
 
 class LiveTable:
-    """A table that stays in its place; a job that has ended has a line above it."""
+    """A table that is updated in place; jobs that end are printed above it."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False)
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -209,20 +211,20 @@ class LiveTable:
     def __exit__(self, *_error: object) -> None:
         self._live.stop()
 
-    def show(self, glances: Sequence[JobProgress]) -> None:
-        for glance in glances:
-            name = glance.job.name
-            if glance.job.state in OPEN:
-                self._said.discard(name)
-            elif name not in self._said:
-                self._said.add(name)
-                self._live.console.print(Text(line(glance)))
-        still = [glance for glance in glances if glance.job.state in OPEN]
-        self._live.update(table(still) if still else "", refresh=True)
+    def show(self, snapshots: Sequence[JobProgress]) -> None:
+        for snapshot in snapshots:
+            name = snapshot.job.name
+            if snapshot.job.state in OPEN:
+                self._printed.discard(name)
+            elif name not in self._printed:
+                self._printed.add(name)
+                self._live.console.print(Text(line(snapshot)))
+        open_now = [snapshot for snapshot in snapshots if snapshot.job.state in OPEN]
+        self._live.update(table(open_now) if open_now else "", refresh=True)
 
 
-def table(glances: Sequence[JobProgress]) -> Table:
-    """Open jobs, for a terminal of 80 columns or more."""
+def table(snapshots: Sequence[JobProgress]) -> Table:
+    """Return the open jobs as a table for a terminal of at least 80 columns."""
     shown = empty_table()
     shown.expand = True
     shown.add_column("JOB", no_wrap=True)
@@ -230,33 +232,33 @@ def table(glances: Sequence[JobProgress]) -> Table:
     for title in ("FILMS", "FILMS/S", "LEFT"):
         shown.add_column(title, no_wrap=True, justify="right")
     shown.add_column("WORKER", no_wrap=True, max_width=24)
-    for glance in glances:
-        job = glance.job
+    for snapshot in snapshots:
+        job = snapshot.job
         shown.add_row(
             job.name,
-            _progress(glance),
+            _progress(snapshot),
             job_view.progress(job),
-            _rate(glance).removesuffix(" films/s"),
-            _left(glance).removesuffix(" left"),
+            _rate(snapshot).removesuffix(" films/s"),
+            _left(snapshot).removesuffix(" left"),
             job_view.worker(job),
         )
     return shown
 
 
-def _progress(glance: JobProgress) -> RenderableType:
-    """A bar, or in words why there is none."""
-    job = glance.job
-    if job.films and not glance.note:
+def _progress(snapshot: JobProgress) -> RenderableType:
+    """Return a progress bar, or a text that says why it is missing."""
+    job = snapshot.job
+    if job.films and not snapshot.note:
         return ProgressBar(total=job.films, completed=job.committed)
-    return Text(glance.note or job.state.value, style="dim", overflow="ellipsis")
+    return Text(snapshot.note or job.state.value, style="dim", overflow="ellipsis")
 
 
-def _rate(glance: JobProgress) -> str:
-    return "" if glance.rate is None else f"{glance.rate:.1f} films/s"
+def _rate(snapshot: JobProgress) -> str:
+    return "" if snapshot.rate is None else f"{snapshot.rate:.1f} films/s"
 
 
-def _left(glance: JobProgress) -> str:
-    return "" if glance.left is None else f"{job_view.duration_text(glance.left)} left"
+def _left(snapshot: JobProgress) -> str:
+    return "" if snapshot.left is None else f"{job_view.duration_text(snapshot.left)} left"
 
 
 def _round(value: float | None) -> float | None:

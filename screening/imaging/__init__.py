@@ -1,1 +1,1 @@
-"""From the bytes of a file to grey values: one reader for each format."""
+"""Decode file bytes to grey values: one reader per format."""

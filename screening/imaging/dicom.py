@@ -1,4 +1,4 @@
-"""DICOM films: the header as plain data, and the pixels rendered as PS3.14 would show them."""
+"""Read DICOM films: header as plain data, pixels rendered as PS3.14 displays them."""
 
 import re
 import zlib
@@ -53,7 +53,7 @@ from screening.imaging.render import (
 )
 from screening.results import reason
 
-# What is wrong with a value would be said with the value; see :mod:`screening.imaging.film`.
+# Validation messages would quote the invalid value; see :mod:`screening.imaging.film`.
 config.settings.reading_validation_mode = config.IGNORE
 
 _IDENTIFYING: Final = frozenset({"SOPClassUID", "Modality", "PixelData"})
@@ -77,17 +77,17 @@ _SMALL: Final = 64 << 20
 
 
 def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
-    """A film from the bytes of a DICOM file, with or without preamble and File Meta.
+    """Open a film from the bytes of a DICOM file, with or without preamble and File Meta.
 
     Raises:
-        UnreadableFilm: if the data set does not parse, or holds an image without its pixels.
-        NotAFilm: if it parses but is of another kind (a report, a DICOMDIR), naming it.
+        UnreadableFilm: if the data set cannot be parsed, or is an image without its pixels.
+        NotAFilm: if it is another kind of object (a report, a DICOMDIR); the message names it.
     """
     silence()
     try:
         _check_deflated(data, max_pixels)
         dataset = dcmread(BytesIO(data), force=True)
-        dataset.buffer = None  # All has been read: let go of the file.
+        dataset.buffer = None  # everything has been read: release the file
         _check_kind(dataset)
         return Film(
             read_header(dataset),
@@ -96,8 +96,8 @@ def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
         )
     except (MemoryError, NotAFilm, UnreadableFilm):
         raise
-    # Damaged files raise whatever the parser stumbled over (struct.error, zlib.error, KeyError,
-    # RecursionError); pydicom names no root for them, and one bad film must never cost the night.
+    # Damaged files raise arbitrary exceptions (struct.error, zlib.error, KeyError, RecursionError);
+    # pydicom has no common base class for them, and one bad film must never fail the job.
     except Exception as error:
         raise UnreadableFilm("not_decodable", f"DICOM {type(error).__name__}") from error
 
@@ -108,7 +108,7 @@ def decode_dicom(
     """Decode the first frame and render it to grey values.
 
     Raises:
-        UnreadableFilm: naming the transfer syntax, if the pixel data do not decode.
+        UnreadableFilm: if the pixel data cannot be decoded; the message names the transfer syntax.
     """
     silence()
     name = "DICOM"
@@ -126,7 +126,7 @@ def decode_dicom(
         if error.code != "not_decodable":
             raise
         raise UnreadableFilm(error.code, f"{name}: {error.detail}") from error
-    # Each codec has errors of its own; see above.
+    # Each codec raises its own errors; see above.
     except Exception as error:
         detail = f"{name}: {type(error).__name__}"
         raise UnreadableFilm("not_decodable", detail) from error
@@ -134,14 +134,14 @@ def decode_dicom(
 
 
 def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) -> Decoded | None:
-    """The first frame averaged, or without its finest resolution.
+    """Return the first frame averaged, or without its finest resolution.
 
     Args:
         side: see :func:`~screening.imaging.downscale.halvings`.
 
     Returns:
-        None for a film that is too small, has colour, or grey values that are no straight
-        line between two ends; and for one that does not decode.
+        None for a film that is too small, has colour, is not rendered by a single line between two
+        ends, or cannot be decoded.
     """
     silence()
     try:
@@ -152,7 +152,7 @@ def reduce_dicom(dataset: FileDataset, side: int, max_pixels: int = MAX_PIXELS) 
         return _reduced(dataset, pixel, side, max_pixels)
     except MemoryError:
         raise
-    # Whatever is wrong with it, decoding it in full says so.
+    # Decoding in full will report the reason.
     except Exception:  # noqa: BLE001
         return None
 
@@ -170,7 +170,7 @@ def _reduced(dataset: FileDataset, pixel: ImagePixel, side: int, max_pixels: int
     if windowed:
         line, warnings = line_of(dataset, kind, pixel.stored, big_endian=big_endian)
         if line is None:
-            return None  # before anything is decoded in vain
+            return None  # return before decoding anything
     low = _low_resolution(dataset, syntax, pixel, low_power, max_pixels, windowed)
     power = low.power if low else power
     if not power:
@@ -196,10 +196,10 @@ def _low_resolution(
     max_pixels: int,
     windowed: bool,
 ) -> Cells | None:
-    """What is decoded of a film if the finest resolution is left out; None if it has to be there."""
+    """Decode a film without its finest resolution; None if the full resolution is needed."""
     if not windowed:
         power = min(power, halvings_for_range(pixel.rows, pixel.columns))
-        # Where both are mixed, padding is not told from image any more.
+        # In a low pass, padding is mixed with image and can no longer be told apart.
         if padding_of(dataset, pixel.signed) is not None:
             return None
     if not power:
@@ -208,7 +208,7 @@ def _low_resolution(
 
 
 def _of_frames(pixel: ImagePixel) -> tuple[str, ...]:
-    """A warning if there are more than the one that is read."""
+    """Return a warning if the film has more frames than the one that is read."""
     more = pixel.frames > 1
     return (reason("multi_frame", f"first of {pixel.frames} frames"),) if more else ()
 
@@ -231,9 +231,9 @@ def _shown(dataset: FileDataset, photometric: str, frame: Frame) -> tuple[Grey, 
 
 
 def _check_kind(dataset: FileDataset) -> None:
-    """Tell films from everything else that DICOM stores, by SOP class and by what is there."""
+    """Distinguish films from other DICOM objects, by SOP class and by the attributes present."""
     meta = dataset.file_meta
-    # Told to read anything, pydicom makes elements of any letter; these at least must be there.
+    # With force=True, pydicom parses any bytes as elements; require at least one of these.
     if not (_IDENTIFYING & set(dataset.dir()) or "MediaStorageSOPClassUID" in meta):
         raise UnreadableFilm("not_decodable", "no DICOM data set")
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
@@ -249,7 +249,7 @@ def _check_kind(dataset: FileDataset) -> None:
 
 
 def _sop_class_name(uid: str) -> str:
-    """The registered name (PS3.6 annex A) of a SOP class, empty for one that is none."""
+    """Return the registered name (PS3.6 annex A) of a SOP class; empty for other UIDs."""
     later = {
         "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
         "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
@@ -269,9 +269,9 @@ def _check_pixels(dataset: FileDataset) -> None:
 
 
 def _check_deflated(data: bytes, max_pixels: int) -> None:
-    """Refuse a deflated data set (PS3.5 A.5) that would unpack to more than any film.
+    """Reject a deflated data set (PS3.5 A.5) that would inflate to more than the largest film.
 
-    pydicom unpacks it as a whole, so it is unpacked here first, piece by piece, and thrown away.
+    pydicom inflates it in one piece, so it is inflated here first, in chunks that are discarded.
     """
     uid = re.escape(DeflatedExplicitVRLittleEndian.encode())
     if not re.search(rb"\x02\x00\x10\x00UI..%b(?!\d)" % uid, data[:4096], re.DOTALL):
@@ -288,7 +288,7 @@ def _check_deflated(data: bytes, max_pixels: int) -> None:
 
 
 def _end_of_file_meta(data: bytes) -> int:
-    """Where the data set begins: File Meta is what pydicom reads before anything is unpacked."""
+    """Return the offset of the data set, after File Meta, which is never deflated."""
     start = 132 if data[128:132] == b"DICM" else 0
     if data[start : start + 8] == b"\x02\0\0\0UL\x04\0":
         return start + 12 + int.from_bytes(data[start + 8 : start + 12], "little")
@@ -296,7 +296,7 @@ def _end_of_file_meta(data: bytes) -> int:
 
 
 def _transfer_syntax(dataset: FileDataset) -> str:
-    """The stated transfer syntax or, in a file without File Meta, the one it was parsed with."""
+    """Return the stated transfer syntax or, without one, that which the file was parsed with."""
     stated = values(dataset.file_meta, "TransferSyntaxUID")
     if len(stated) > 1:
         raise UnreadableFilm("not_decodable", "several transfer syntaxes are stated")

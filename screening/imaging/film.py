@@ -1,6 +1,7 @@
-"""A film as every reader returns it: header, pixel layout, limits, grey values on demand.
+"""A film as every reader returns it: header, pixel layout, size limits, and grey values on demand.
 
-That may be somebody's name, and it would go to the terminal or into a log.
+Warnings and log records of pydicom and Pillow are suppressed: they may quote header values, such
+as a patient's name, on the terminal or in a log.
 """
 
 import logging
@@ -20,13 +21,13 @@ from screening.errors import UnreadableFilm
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Frozen with the job.
+    """Limits of decoding; fixed when the job is submitted.
 
     Attributes:
-        pixels: of the film, checked before it is unpacked. A 43 cm detector at 100 um has
-            18 million.
-        seconds: until a decoder is stopped.
-        memory: bytes that a decoder may ask for.
+        pixels: pixels of a film, checked before it is decompressed. A 43 cm detector with 100 um
+            pixels has 18 million.
+        seconds: time after which a decoder is stopped.
+        memory: bytes that a decoder may allocate.
     """
 
     pixels: int = 100_000_000
@@ -34,12 +35,12 @@ class DecodeLimits:
     memory: int = 4 * 1024**3
 
 
-#: Films larger than this many pixels are not decoded, unless the job says otherwise.
+#: Films with more pixels are not decoded, unless the job sets another limit.
 MAX_PIXELS: Final = DecodeLimits.pixels
 
 
 def check_size(rows: int, columns: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse a decompression bomb before it is unpacked.
+    """Reject a decompression bomb before it is decompressed.
 
     Raises:
         UnreadableFilm: if the film has no pixels, or more than `max_pixels`.
@@ -56,10 +57,11 @@ _OURS: Final = ("ignore", None, Warning, re.compile(r"(pydicom|PIL)(\.|\Z)"), 0)
 
 
 def silence() -> None:
-    """Drop the warnings and log records of both libraries.
+    """Suppress the warnings of pydicom and Pillow, which may quote header values.
 
-    Called whenever a film is opened or decoded, since whoever runs this may have set filters of
-    his own after the import. ``warnings.catch_warnings`` would not do: it is one for all threads.
+    Must be called whenever a film is opened or decoded, since the host program may have changed the
+    filters after the import. ``warnings.catch_warnings`` does not work here: it affects all
+    threads.
     """
     if not warnings.filters or warnings.filters[0] != _OURS:
         warnings.filterwarnings("ignore", module=_OURS[3].pattern)
@@ -76,20 +78,20 @@ _silence_logs()
 silence()
 
 
-#: Shape (rows, columns), float32, 0 = black to 1 = white as a reader would see the film.
+#: Shape (rows, columns), float32, 0 = black to 1 = white as displayed to a reader.
 Grey = npt.NDArray[np.float32]
 
-#: How a film is decoded where nothing is left out.
+#: Value of :attr:`Decoded.decoding` for a film decoded at full size.
 FULL: Final = "full"
 
-# Standard deviation of the grey values below which a film has next to nothing on it: whether it
-# has anything is for all of its pixels to say.
+# Standard deviation of the grey values below which a film is nearly blank. Such a film is decoded
+# in full, because only all of its pixels show whether it has any content.
 _EVEN: Final = 0.03
 
 
 @dataclass(frozen=True)
 class Code:
-    """An item of a code sequence (PS3.3 8.8): what was coded, by which scheme, in words."""
+    """An item of a code sequence (PS3.3 8.8): code value, coding scheme and meaning."""
 
     value: str = field(default="", repr=False)
     scheme: str = field(default="", repr=False)
@@ -98,7 +100,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its film, named as in DICOM PS3.6; empty where it says nothing.
+    """The metadata of a film, named as in DICOM PS3.6; fields that the file lacks are empty.
 
     `modality`, `body_part_examined` and `view_position` are code strings (PS3.5 6.2: upper-case
     letters, digits, space and underscore, at most 16); `patient_sex` is M, F or O.
@@ -106,9 +108,9 @@ class Header:
     `burned_in_annotation` is YES if the pixels hold text that identifies people (PS3.3 C.7.6.1).
 
     `patient_id`, `study_uid` and `instance_uid` identify people: they are only ever written
-    out as keyed hashes (:mod:`screening.privacy`). Codes and free text are for the gate, which
-    looks for words of its own in them; they may hold names and are never written out at all.
-    `body_part_text` is a Body Part Examined that is no code string.
+    out as keyed hashes (:mod:`screening.privacy`). Codes and free text are for the header gate,
+    which searches them for its keywords; they may hold names and are never written out at all.
+    `body_part_text` is a Body Part Examined that is not a valid code string.
     """
 
     modality: str = ""
@@ -133,7 +135,7 @@ class Header:
     views: tuple[Code, ...] = field(default=(), repr=False)
 
     def without_text(self) -> Self:
-        """A copy for everything behind the gate: codes and free text, which may hold names, gone."""
+        """Return a copy without codes and free text, which may hold names; used after the gate."""
         return replace(
             self,
             body_part_text="",
@@ -153,13 +155,14 @@ class Decoded:
     """The grey values of a film.
 
     Attributes:
-        grey: shape (rows, columns), or less if it was reduced.
-        rows: of the film as it is stored.
-        columns: likewise.
-        decoding: :data:`FULL`; or what reduced it and by how much: ``jpeg/2``, ``jpeg2000/4``,
-            ``mean/4``.
+        grey: shape (rows, columns), or smaller if the film was reduced.
+        rows: rows of the film as stored.
+        columns: columns of the film as stored.
+        decoding: :data:`FULL`, or how the film was reduced and by which factor: ``jpeg/2``,
+            ``jpeg2000/4``, ``mean/4``.
         power: a value of `grey` stands for 2**power rows and columns of the film.
-        low_pass: it was halved by a wavelet, see :mod:`screening.imaging.downscale`; else by means.
+        low_pass: True if the film was halved by a wavelet, see :mod:`screening.imaging.downscale`;
+            False if by block means.
     """
 
     grey: Grey
@@ -172,7 +175,7 @@ class Decoded:
 
     @cached_property
     def deviation(self) -> float:
-        """Standard deviation of the grey values: of every other row and column, which is as good."""
+        """Standard deviation of the grey values, estimated from every other row and column."""
         return float(np.std(self.grey[::2, ::2]))
 
 
@@ -181,13 +184,13 @@ class Film:
     """An opened file.
 
     Attributes:
-        header: what the file says about itself.
-        decode: gives the grey values and warnings; raises
-            :class:`~screening.errors.UnreadableFilm`. Costly, so a film refused by its
-            header is never decoded.
-        reduce: the same at a fraction of its size, where that is cheaper and comes to the same (see
-            :func:`~screening.imaging.downscale.halvings`); else None, also for a film that does not
-            decode.
+        header: metadata of the file.
+        decode: returns the grey values and warnings; raises
+            :class:`~screening.errors.UnreadableFilm`. Decoding is expensive, so a film rejected by
+            its header is never decoded.
+        reduce: returns the film at a fraction of its size, if that is cheaper and equivalent (see
+            :func:`~screening.imaging.downscale.halvings`); otherwise None, also for a film that
+            cannot be decoded.
     """
 
     header: Header
@@ -195,13 +198,14 @@ class Film:
     reduce: Callable[[int], Decoded | None] = lambda _side: None
 
     def decoded(self, side: int | None = None) -> Decoded:
-        """The film's grey values.
+        """Decode the film, at a reduced size if possible.
 
         Args:
-            side: rows and columns beyond which nothing is gained; None for all there are.
+            side: rows and columns beyond which a larger size has no benefit; None for the full
+                size.
 
         Raises:
-            UnreadableFilm: if it does not decode.
+            UnreadableFilm: if the film cannot be decoded.
         """
         reduced = None if side is None else self.reduce(side)
         if reduced is not None and reduced.deviation >= _EVEN:
@@ -214,18 +218,18 @@ _LONGEST: Final = 1024
 
 
 def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
-    """All values of an attribute; none if it is absent, empty or does not parse."""
+    """Return all values of an attribute; empty if it is absent, empty or cannot be parsed."""
     try:
         value = dataset.get(keyword)
     except MemoryError:
         raise
-    # A value that does not parse raises whatever its type stumbles over; no film hangs on one.
+    # Invalid values raise arbitrary exceptions; a single attribute must not fail the film.
     except Exception:  # noqa: BLE001
         return ()
     if value is None or value == "":
         return ()
     if isinstance(value, bytes):
-        # "US or SS" that pydicom could not decide: words, whose sign the caller knows.
+        # pydicom could not resolve "US or SS": return words; the caller knows their sign.
         return tuple(int(word) for word in np.frombuffer(value[: len(value) // 2 * 2], "<u2"))
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(value)
@@ -233,21 +237,21 @@ def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The first value as text without surrounding blanks; empty if there is none.
+    """Return the first value as text without surrounding whitespace; empty if there is none.
 
-    No text that matters here is longer than 64 characters (LO, PS3.5 6.2); a damaged one may be.
+    Valid text used here has at most 64 characters (LO, PS3.5 6.2), but damaged text may be longer.
     """
     found = values(dataset, keyword)
     return "" if not found else str(found[0])[:_LONGEST].strip(" \0\t\r\n")
 
 
 def code(dataset: Dataset, keyword: str) -> str:
-    """A code string (CS) in upper case, as the standard has it."""
+    """Return a code string (CS) in upper case, as the standard requires."""
     return text(dataset, keyword).upper()
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """All values as numbers, perhaps not finite; none if one of them is no number."""
+    """Return all values as numbers, possibly not finite; empty if any value is not a number."""
     try:
         return tuple(float(value) for value in values(dataset, keyword))
     except (TypeError, ValueError, OverflowError):
@@ -255,10 +259,10 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """One whole number.
+    """Return a single integer.
 
     Raises:
-        UnreadableFilm: if it is absent and has no default, or is no single whole number.
+        UnreadableFilm: if it is absent and has no default, or is not a single integer.
     """
     if default is not None and _is_empty(dataset, keyword):
         return default
@@ -269,7 +273,7 @@ def whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
 
 
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """The items of a sequence; none if it is absent or no sequence."""
+    """Return the items of a sequence; empty if it is absent or not a sequence."""
     return tuple(item for item in values(dataset, keyword) if isinstance(item, Dataset))
 
 
@@ -280,7 +284,7 @@ def _is_empty(dataset: Dataset, keyword: str) -> bool:
         value = dataset.get(keyword)
     except MemoryError:
         raise
-    # As above: there is something, though it does not parse.
+    # As above: the attribute has a value, although it cannot be parsed.
     except Exception:  # noqa: BLE001
         return False
     return value is None or value in ("", [])
@@ -292,7 +296,7 @@ _CODE_STRING: Final = re.compile(r"[A-Z0-9 _]{1,16}")
 # PS3.3 C.7.6.1.1.1: up to three letters, the main direction first.
 _DIRECTION: Final = re.compile(r"[APRLHF]{1,3}")
 
-# What the gate looks at of a text (LO has 64 characters, PS3.5 6.2) and of a sequence.
+# Limits for the header gate: characters of a text (LO has 64, PS3.5 6.2) and items of a sequence.
 _MOST_CHARACTERS: Final = 1024
 _MOST_ITEMS: Final = 16
 
@@ -300,7 +304,7 @@ _YEARS_IN: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
 def read_header(dataset: Dataset) -> Header:
-    """What a data set says about its film; what is absent or makes no sense stays empty."""
+    """Read the metadata of a data set; absent or invalid attributes stay empty."""
     part = text(dataset, "BodyPartExamined").upper()
     return Header(
         modality=_code_string(dataset, "Modality"),
@@ -334,7 +338,7 @@ def _code_string(dataset: Dataset, keyword: str) -> str:
 
 
 def _free_text(dataset: Dataset, keyword: str) -> str:
-    """All values of a text, one after the other."""
+    """Return all values of a text attribute, joined by spaces."""
     return " ".join(str(value) for value in values(dataset, keyword))[:_MOST_CHARACTERS]
 
 
@@ -344,7 +348,7 @@ def _sex(dataset: Dataset) -> str:
 
 
 def _years(dataset: Dataset) -> int | None:
-    """PatientAge (``045Y``, ``018M``, ``003W``, ``010D``; PS3.5 6.2) in whole years."""
+    """Return PatientAge (``045Y``, ``018M``, ``003W``, ``010D``; PS3.5 6.2) in whole years."""
     age = text(dataset, "PatientAge")
     if len(age) != 4 or not age[:3].isdecimal() or age[3] not in _YEARS_IN:
         return None
@@ -366,7 +370,7 @@ def _codes(dataset: Dataset, keyword: str) -> tuple[Code, ...]:
 
 
 def _printable(value: str) -> str:
-    """At most 64 characters (LO, PS3.5 6.2) without control characters."""
+    """Return at most 64 characters (LO, PS3.5 6.2) without control characters."""
     return "".join(character for character in value if character.isprintable())[:64]
 
 
@@ -380,11 +384,11 @@ _THREE_SAMPLES: Final = frozenset(
 
 @dataclass(frozen=True)
 class ImagePixel:
-    """The attributes that turn bytes into stored values, checked against each other.
+    """The attributes that describe how stored values are packed, checked for consistency.
 
     Attributes:
-        planar: colour by plane rather than by pixel (Planar Configuration 1).
-        allocated: bits of a cell; `stored` of them, the highest at `high`, are the value.
+        planar: colour by plane instead of by pixel (Planar Configuration 1).
+        allocated: bits of a cell; `stored` of them, the highest at `high`, hold the value.
         signed: two's complement (Pixel Representation 1).
     """
 
@@ -401,15 +405,16 @@ class ImagePixel:
 
     @property
     def subsampled(self) -> bool:
-        """Two neighbours share their chroma (YBR_FULL_422, PS3.3 C.7.6.3.1.2)."""
+        """True if two neighbouring pixels share their chroma (YBR_FULL_422, PS3.3 C.7.6.3.1.2)."""
         return self.photometric.endswith("_422")
 
 
 def read_image_pixel(dataset: Dataset) -> ImagePixel:
-    """The layout of a film's pixels.
+    """Read the pixel layout of a film.
 
     Raises:
-        UnreadableFilm: naming the attribute that is missing, contradictory or not supported.
+        UnreadableFilm: if an attribute is missing, contradictory or not supported; the message
+            names it.
     """
     allocated = whole(dataset, "BitsAllocated")
     stored = whole(dataset, "BitsStored", allocated)
@@ -431,7 +436,7 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         planar=samples > 1 and whole(dataset, "PlanarConfiguration", 0) == 1,
         allocated=allocated,
         stored=stored,
-        # A high bit without room for the value is a slip of the pen (PS3.5 8.1.1).
+        # A high bit without room for the value is a writer's mistake (PS3.5 8.1.1).
         high=high if stored - 1 <= high < allocated else stored - 1,
         signed=whole(dataset, "PixelRepresentation", 0) == 1,
     )

@@ -1,10 +1,10 @@
-"""The stored values of the first frame (PS3.5 8.1 and A.4), whatever the transfer syntax.
+"""Decode the stored values of the first frame (PS3.5 8.1 and A.4), for any transfer syntax.
 
-Two of its codecs are left out on purpose. ``jpegsof3`` crashes on damaged streams, and ``jpeg8``
-reads lossless JPEG as well. ``htj2k`` swallows its own errors and gives whatever the memory held;
-``jpeg2k`` reads high-throughput streams as well.
+Two codecs of imagecodecs are deliberately not used. ``jpegsof3`` crashes on damaged streams;
+``jpeg8`` reads lossless JPEG, too. ``htj2k`` ignores its own errors and returns uninitialised
+memory; ``jpeg2k`` reads high-throughput streams, too.
 
-Only that frame is touched, however many there are.
+Only the first frame is accessed, however many frames the film has.
 """
 
 import re
@@ -39,27 +39,27 @@ from screening.imaging.stream_headers import (
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _END: Final = b"\xfe\xff\xdd\xe0"
 
-# How a JPEG, JPEG-LS or JPEG 2000 stream begins: there a new frame does.
+# First bytes of a JPEG, JPEG-LS or JPEG 2000 stream: a new frame starts there.
 _STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c")
 
 
 def first_frame(
     value: bytes, frames: int, extended_offsets: bytes = b"", *, undivided: bool = False
 ) -> bytes | memoryview:
-    """The stream of the first frame, put together from its fragments.
+    """Return the stream of the first frame, joined from its fragments.
 
-    A table of offsets, basic or extended (PS3.3 C.7.6.3.1.8), says where the second frame begins.
-    Without one a frame is a fragment if there are as many fragments as frames; else it lasts
-    until a fragment begins like a new stream.
+    An offset table, basic or extended (PS3.3 C.7.6.3.1.8), says where the second frame begins.
+    Without one, each fragment is a frame if the numbers of fragments and frames are equal;
+    otherwise the frame ends where a fragment begins like a new stream.
 
     Args:
-        value: of Pixel Data: items, the first of them the basic offset table.
+        value: value of Pixel Data: items, the first of them the basic offset table.
         frames: Number of Frames.
-        extended_offsets: value of Extended Offset Table, if there is one.
-        undivided: the transfer syntax puts every frame into one fragment.
+        extended_offsets: value of Extended Offset Table, if present.
+        undivided: whether the transfer syntax puts every frame into one fragment.
 
     Raises:
-        UnreadableFilm: if an item goes beyond the end, or there is no frame.
+        UnreadableFilm: if an item extends beyond the end, or if there is no frame.
     """
     table, fragments = _items(value)
     if not fragments:
@@ -73,7 +73,7 @@ def first_frame(
 
 
 def _items(value: bytes) -> tuple[bytes, list[tuple[int, int]]]:
-    """The basic offset table, and start and end of every fragment."""
+    """Return the basic offset table, and start and end of every fragment."""
     spans: list[tuple[int, int]] = []
     position = 0
     while position + 8 <= len(value) and value[position : position + 4] == _ITEM:
@@ -95,7 +95,7 @@ def _fragments_of_one(
     offsets: npt.NDArray[np.unsignedinteger],
     frames: int,
 ) -> int:
-    """How many fragments the first frame has."""
+    """Return how many fragments the first frame has."""
     if len(offsets) > 1:
         # Offsets are counted from the first item after the table, to the item's own tag.
         second = fragments[0][0] - 8 + int(offsets[1])
@@ -112,7 +112,7 @@ def _fragments_of_one(
     return len(fragments)
 
 
-#: JPEG's marker; JPEG 2000 ends its code stream with the same.
+#: The end marker of JPEG; JPEG 2000 ends its code stream with the same bytes.
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
 _JPEG: Final = frozenset({JPEG, LOSSLESS_JPEG})
@@ -140,12 +140,12 @@ STREAMS: Final[dict[str, frozenset[str]]] = {
     "1.2.840.10008.1.2.4.112": _JPEG_XL,
 }
 
-#: Every kind, for pixel data whose transfer syntax nobody states.
+#: Every kind, for pixel data without a stated transfer syntax.
 ANY: Final = _JPEG | _JPEG_LS | _JPEG_2000 | _JPEG_XL
 
 
 def _jpeg(stream: bytes, header: StreamHeader) -> Any:
-    # As it stands in the stream: which colours these are, is for the header to say.
+    # Do not convert colours in the decoder: the header decides which colours these are.
     raw = "YCBCR" if header.samples == 3 else None
     return imagecodecs.jpeg8_decode(stream, colorspace=raw, outcolorspace=raw)
 
@@ -167,19 +167,19 @@ _DECODERS: Final[dict[str, Callable[[bytes, StreamHeader], Any]]] = {
 def decode(
     stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int
 ) -> tuple[npt.NDArray[Any], StreamHeader]:
-    """Cells of one frame, shape (rows, columns) or (rows, columns, 3), and its stream's header.
+    """Decode one frame to cells, shape (rows, columns) or (rows, columns, 3), and stream header.
 
     Raises:
-        UnreadableFilm: before anything is unpacked, if the stream is of another kind or size
-            than the data set says; afterwards, if it does not decode.
+        UnreadableFilm: before decoding, if the kind or size of the stream contradicts the data set;
+            afterwards, if the stream cannot be decoded.
     """
     try:
         header = read_stream_header(stream)
     except StreamError as error:
         raise UnreadableFilm("not_decodable", str(error)) from error
     _check(header, kinds, pixel, max_pixels)
-    # libjpeg makes up the rest of a stream that is cut off, and CharLS looks for it for seconds.
-    # Coded data never hold this marker.
+    # libjpeg makes up the rest of a truncated stream, and CharLS searches for it for seconds. Coded
+    # data never contain this marker.
     if header.kind in _JPEG | _JPEG_LS and stream.find(_END_OF_IMAGE, header.start) < 0:
         raise UnreadableFilm("not_decodable", "the stream is cut off")
     cells = np.asarray(_DECODERS[header.kind](stream, header))
@@ -192,14 +192,14 @@ def decode(
 def decode_low(
     stream: bytes, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int, power: int
 ) -> tuple[npt.NDArray[np.float32], int] | None:
-    """A film without its finest wavelet coefficients; see :func:`screening.imaging.downscale.decode`.
+    """Decode without the finest wavelets; see :func:`screening.imaging.downscale.decode`.
 
     Args:
-        power: how often it may be halved.
+        power: how often the film may be halved.
 
     Returns:
-        Stored values, and how often it was halved. None for what is not grey lossless JPEG 2000, in
-        one piece, whole, and as the data set says.
+        Stored values, and how often the film was halved. None unless the stream is grey lossless
+        JPEG 2000 without tiles, complete, and consistent with the data set.
     """
     header = read_stream_header(stream)
     _check(header, kinds, pixel, max_pixels)
@@ -210,7 +210,7 @@ def decode_low(
         return None
     if header.precision != pixel.stored or pixel.high != pixel.stored - 1 or pixel.stored > 16:
         return None
-    # Of a stream that is cut off the low resolutions may be whole.
+    # In a truncated stream, the low resolutions may still be complete.
     if not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
         return None
     low = downscale.decode(stream[header.start :], power, header.precision)
@@ -233,7 +233,7 @@ def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_p
             "not_decodable",
             f"the stream has {header.samples} samples a pixel, the header says {pixel.samples}",
         )
-    # A lossless stream of fewer bits may hold the values themselves, if its cells are as wide.
+    # A lossless stream with fewer bits may still hold all values, if its cells are wide enough.
     narrow = header.precision < pixel.stored
     if header.precision and narrow and (header.lossy or header.precision <= 8):
         raise UnreadableFilm(
@@ -255,7 +255,7 @@ _NATIVE: Final = frozenset(
 )
 _UNDIVIDED: Final = frozenset({uids.RLELossless, ENCAPSULATED_UNCOMPRESSED, DEFLATED_FRAME})
 
-# Newer than pydicom's dictionary.
+# Transfer syntaxes that pydicom's dictionary does not have yet.
 _NAMES: Final = {
     DEFLATED_FRAME: "Deflated Image Frame Compression",
     "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
@@ -272,8 +272,8 @@ class Frame:
 
     Attributes:
         values: stored values, integers, shape (rows, columns) or (rows, columns, 3).
-        bits: of the values.
-        colour: what three samples mean: RGB, YBR_FULL or YBR_PARTIAL.
+        bits: bits of a value.
+        colour: meaning of three samples: RGB, YBR_FULL or YBR_PARTIAL.
     """
 
     values: npt.NDArray[Any]
@@ -282,7 +282,7 @@ class Frame:
 
 
 def syntax_name(uid: str) -> str:
-    """The registered name of a transfer syntax, or its UID if that is one (PS3.5 9.1)."""
+    """Return the registered name of a transfer syntax, or else the UID if valid (PS3.5 9.1)."""
     if uid in _NAMES:
         return _NAMES[uid]
     if len(uid) > 64 or not _WELL_FORMED.fullmatch(uid):
@@ -291,10 +291,10 @@ def syntax_name(uid: str) -> str:
 
 
 def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int) -> Frame:
-    """The first frame of a film.
+    """Read the first frame of a film.
 
     Raises:
-        UnreadableFilm: if the transfer syntax is not read, or the pixel data are not what it says.
+        UnreadableFilm: if the transfer syntax is not supported, or the pixel data contradict it.
     """
     native = syntax in _NATIVE
     if native and not dataset["PixelData"].is_undefined_length:
@@ -308,35 +308,35 @@ def read_frame(dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels:
         )
     frame = _fragment(dataset, pixel, syntax)
     if syntax == uids.RLELossless:
-        return _settled(_run_lengths(frame, pixel), pixel)
+        return _to_frame(_run_lengths(frame, pixel), pixel)
     if syntax == ENCAPSULATED_UNCOMPRESSED:
         return _native(frame, pixel)
     if syntax == DEFLATED_FRAME:
         return _native(_inflated(frame, _length(pixel)), pixel)
     kinds = ANY if native else STREAMS[syntax]
     cells, header = decode(bytes(frame), kinds, pixel, max_pixels)
-    return _settled(cells, pixel, header)
+    return _to_frame(cells, pixel, header)
 
 
 def has_resolutions(syntax: str) -> bool:
-    """True for a transfer syntax whose films may be decoded at a lower resolution."""
+    """Return True for a transfer syntax whose films may be decoded at a lower resolution."""
     return JPEG_2000 in STREAMS.get(syntax, frozenset())
 
 
 def read_low_resolution(
     dataset: FileDataset, syntax: str, pixel: ImagePixel, max_pixels: int, power: int
 ) -> Cells | None:
-    """A grey film's stored values at a low resolution; see :func:`codecs.decode_low`.
+    """Read a grey film's stored values at a low resolution; see :func:`decode_low`.
 
     Args:
-        syntax: one that :func:`has_resolutions`.
+        syntax: a transfer syntax for which :func:`has_resolutions` is true.
         power: how often the film may be halved.
 
     Returns:
-        None if the film cannot be read so.
+        None if the film cannot be read this way.
 
     Raises:
-        UnreadableFilm: like :func:`read_frame`; and the errors of the decoder.
+        UnreadableFilm: as in :func:`read_frame`; errors of the decoder are not caught.
     """
     stream = bytes(_fragment(dataset, pixel, syntax))
     found = decode_low(stream, STREAMS[syntax], pixel, max_pixels, power)
@@ -354,7 +354,7 @@ def _value(dataset: FileDataset) -> bytes:
 
 
 def _fragment(dataset: FileDataset, pixel: ImagePixel, syntax: str) -> bytes | memoryview:
-    """The first frame as it is encapsulated (PS3.5 A.4)."""
+    """Return the encapsulated stream of the first frame (PS3.5 A.4)."""
     table = dataset.get("ExtendedOffsetTable")
     table = table if isinstance(table, bytes) else b""
     value, undivided = _value(dataset), syntax in _UNDIVIDED
@@ -362,7 +362,7 @@ def _fragment(dataset: FileDataset, pixel: ImagePixel, syntax: str) -> bytes | m
 
 
 def _length(pixel: ImagePixel) -> int:
-    """Bytes of an uncompressed frame."""
+    """Return the number of bytes of an uncompressed frame."""
     samples = 2 if pixel.subsampled else pixel.samples
     return -(-pixel.rows * pixel.columns * samples * pixel.allocated // 8)
 
@@ -373,7 +373,7 @@ def _native(
     length = _length(pixel)
     if len(data) < length:
         raise UnreadableFilm("not_decodable", f"the pixel data hold {len(data)} of {length} bytes")
-    # Even, because big endian turns words of two bytes round, and the value is padded to them.
+    # Keep an even length: big endian swaps words of two bytes, and the value is padded to them.
     data = memoryview(data)[: min(len(data), length + length % 2)]
     if big_endian_words:
         data = np.frombuffer(data, np.uint16, len(data) // 2).byteswap().view(np.uint8).data
@@ -383,11 +383,11 @@ def _native(
     size = pixel.allocated // 8
     cells = np.frombuffer(data, f"<u{size}", length // size)
     cells = cells.astype(cells.dtype.newbyteorder("="), copy=False)
-    return _settled(_by_pixel(cells, pixel), pixel)
+    return _to_frame(_by_pixel(cells, pixel), pixel)
 
 
 def _by_pixel(cells: npt.NDArray[Any], pixel: ImagePixel) -> npt.NDArray[Any]:
-    """Shape (rows, columns) or (rows, columns, 3), as Planar Configuration and 4:2:2 demand."""
+    """Reshape to (rows, columns) or (rows, columns, 3) by Planar Configuration and 4:2:2."""
     rows, columns = pixel.rows, pixel.columns
     if pixel.samples == 1:
         return cells.reshape(rows, columns)
@@ -404,7 +404,7 @@ def _by_pixel(cells: npt.NDArray[Any], pixel: ImagePixel) -> npt.NDArray[Any]:
 
 
 def _run_lengths(frame: bytes | memoryview, pixel: ImagePixel) -> npt.NDArray[Any]:
-    """RLE (PS3.5 annex G): a segment for each byte of each sample, the highest byte first."""
+    """Decode RLE (PS3.5 annex G): one segment per byte of each sample, the highest byte first."""
     size, area = pixel.allocated // 8, pixel.rows * pixel.columns
     count = pixel.samples * size
     offsets = np.frombuffer(bytes(frame[:64]).ljust(64, b"\0"), "<u4").tolist()
@@ -418,9 +418,9 @@ def _run_lengths(frame: bytes | memoryview, pixel: ImagePixel) -> npt.NDArray[An
     for number, (start, end) in enumerate(zip(offsets[1 : count + 1], ends, strict=True)):
         if not 64 <= start < end <= len(frame):
             raise UnreadableFilm("not_decodable", "the RLE segments are damaged")
-        # Room for what some encoders pad a segment with.
-        room = memoryview(bytearray(area + 4096))
-        segment = imagecodecs.packbits_decode(bytes(frame[start:end]), out=room)
+        # Leave room for the padding that some encoders add to a segment.
+        output = memoryview(bytearray(area + 4096))
+        segment = imagecodecs.packbits_decode(bytes(frame[start:end]), out=output)
         if len(segment) < area:
             raise UnreadableFilm("not_decodable", "an RLE segment is too short")
         sample, byte = divmod(number, size)
@@ -431,19 +431,19 @@ def _run_lengths(frame: bytes | memoryview, pixel: ImagePixel) -> npt.NDArray[An
 
 
 def _inflated(frame: bytes | memoryview, length: int) -> bytes:
-    """RFC 1951, and never more than a frame."""
+    """Inflate (RFC 1951), but never more than one frame."""
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, length)
 
 
-def _settled(
+def _to_frame(
     cells: npt.NDArray[Any], pixel: ImagePixel, header: StreamHeader | None = None
 ) -> Frame:
-    """Take the stored bits out of their cells, and say what three samples mean."""
+    """Extract the stored bits from their cells, and determine the meaning of three samples."""
     precision = (header.precision if header else 0) or pixel.allocated
     stored = min(pixel.stored, precision, cells.dtype.itemsize * 8)
     low = pixel.high + 1 - pixel.stored if precision > pixel.high else 0
     if header and header.lossy and precision > stored and header.signed == pixel.signed:
-        # What a lossy stream has beyond the stored bits is overshoot, and no second value.
+        # Bits of a lossy stream beyond the stored ones are overshoot, not separate values.
         end = 1 << (stored - 1 if pixel.signed else stored)
         cells = cells.clip(-end if pixel.signed else 0, end - 1)
     values = _bits(cells, low, stored, signed=pixel.signed)
@@ -451,20 +451,20 @@ def _settled(
 
 
 def _bits(cells: npt.NDArray[Any], low: int, stored: int, *, signed: bool) -> npt.NDArray[Any]:
-    """Bits `low` to `low + stored - 1` as numbers; what stands in the others is not looked at."""
+    """Return bits `low` to `low + stored - 1` as numbers; the other bits are ignored."""
     size = cells.dtype.itemsize
     letter = "i" if signed else "u"
     if low == 0 and stored == size * 8:
         return cells.view(f"{letter}{size}")
     bits = cells.view(f"u{size}")
     if low == 0 and not signed and int(bits.max(initial=0)) >> stored == 0:
-        return bits  # nothing stands in the others
+        return bits  # the other bits are all zero
     if size == 4 and stored <= 16:
         bits = (bits >> np.uint32(low)).astype(np.uint16)
         low, size = 0, 2
     else:
         bits = bits.copy()
-    # To the top and down again: this drops the bits above, and carries the sign.
+    # Shift left, then right: this drops the bits above, and extends the sign.
     bits <<= bits.dtype.type(size * 8 - stored - low)
     values: npt.NDArray[Any] = bits.view(f"{letter}{size}")
     values >>= values.dtype.type(size * 8 - stored)
@@ -472,18 +472,18 @@ def _bits(cells: npt.NDArray[Any], low: int, stored: int, *, signed: bool) -> np
 
 
 def _colour(pixel: ImagePixel, header: StreamHeader | None) -> str:
-    """Whether three samples are red, green and blue, or luma and chroma (PS3.5 8.2)."""
-    said = pixel.photometric
+    """Return whether three samples are red, green and blue, or luma and chroma (PS3.5 8.2)."""
+    stated = pixel.photometric
     if header is not None and header.kind in STREAMS[uids.JPEG2000] | {JPEG_XL}:
-        chroma = said.startswith("YBR_FULL") and not header.transformed
+        chroma = stated.startswith("YBR_FULL") and not header.transformed
         return "YBR_FULL" if chroma else "RGB"
     if header is not None and header.kind == JPEG and header.colour:
-        # Encoders that take libjpeg's default say RGB and write luma and chroma.
+        # Encoders that use libjpeg's default state RGB but write luma and chroma.
         return header.colour
-    if said.startswith("YBR_PARTIAL"):
+    if stated.startswith("YBR_PARTIAL"):
         return "YBR_PARTIAL"
-    if said.startswith("YBR_FULL"):
+    if stated.startswith("YBR_FULL"):
         return "YBR_FULL"
-    if said == "RGB":
+    if stated == "RGB":
         return "RGB"
-    raise UnreadableFilm("not_decodable", f"{said} outside JPEG 2000 and JPEG XL")
+    raise UnreadableFilm("not_decodable", f"{stated} outside JPEG 2000 and JPEG XL")

@@ -14,35 +14,35 @@ from screening.imaging.film import Grey, numbers
 
 _WEIGHTS: Final = (0.299, 0.587, 0.114)
 
-#: Pixels worked on at a time, so that the exact arithmetic costs memory for a few rows only.
+#: Pixels processed at a time, so that float64 arithmetic needs memory for a few rows only.
 BLOCK: Final = 1 << 18
 
 
 def blocks(rows: int, columns: int, multiple: int = 1) -> list[slice]:
-    """Runs of rows, each of about :data:`BLOCK` pixels.
+    """Return runs of rows, each of about :data:`BLOCK` pixels.
 
     Args:
-        multiple: all but the last have a number of rows that this divides.
+        multiple: number that divides the row count of all runs except the last.
     """
     step = max(1, BLOCK // max(1, columns) // multiple) * multiple
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 def luma(red: npt.NDArray[Any], green: npt.NDArray[Any], blue: npt.NDArray[Any]) -> Any:
-    """The grey of a colour, in the range of its samples."""
+    """Return the grey value of a colour, in the range of its samples."""
     return _WEIGHTS[0] * red + _WEIGHTS[1] * green + _WEIGHTS[2] * blue
 
 
 def grey_of_colour(
     samples: npt.NDArray[Any], bits: int, colour: str = "RGB", alpha: bool = False
 ) -> Grey:
-    """Grey values 0 to 1 of a colour image.
+    """Return the grey values of a colour image, 0 to 1.
 
     Args:
-        samples: shape (rows, columns, 3), or one more if `alpha`.
-        bits: of a sample.
+        samples: shape (rows, columns, 3), or one more channel if `alpha`.
+        bits: bits of a sample.
         colour: RGB; YBR_FULL (PS3.3 C.7.6.3.1.2) or YBR_PARTIAL (the retired studio range).
-        alpha: the last sample is opacity; the image is laid over black.
+        alpha: whether the last sample is opacity; the image is composited over black.
     """
     rows, columns = samples.shape[:2]
     grey = np.empty((rows, columns), np.float32)
@@ -78,7 +78,7 @@ _DISCRETE, _LINEAR, _INDIRECT = range(3)
 
 
 class TableError(ValueError):
-    """A lookup table contradicts itself; the message holds only names and numbers."""
+    """A lookup table is inconsistent; the message holds only names and numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,8 @@ class Table:
     """A lookup table.
 
     Attributes:
-        first: the value that the first entry stands for; values beyond take the end entries.
-        bits: of an entry; the output range is 0 to ``2 ** bits - 1``.
+        first: input value of the first entry; values outside the table get the first or last entry.
+        bits: bits of an entry; the output range is 0 to ``2 ** bits - 1``.
         entries: one-dimensional.
     """
 
@@ -101,33 +101,33 @@ class Table:
         return float((1 << self.bits) - 1)
 
     def look_up(self, values: npt.NDArray[Any]) -> Values:
-        """The entries for `values`, which are rounded to whole numbers."""
+        """Return the entries for `values`, which are rounded to integers."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
         found: Values = self.entries[index.astype(np.intp)]
         return found
 
 
 def read_table(item: Dataset, name: str, *, signed: bool, big_endian: bool = False) -> Table:
-    """The table in an item of a Modality, VOI or Presentation LUT Sequence.
+    """Read the table in an item of a Modality, VOI or Presentation LUT Sequence.
 
     Args:
-        item: with LUT Descriptor and LUT Data.
-        name: of the table, for messages.
-        signed: the values that go in may be negative, so the first of them may be, too.
-        big_endian: of words that came as bytes (VR OW).
+        item: an item with LUT Descriptor and LUT Data.
+        name: name of the table, for messages.
+        signed: whether the input values may be negative, so that the first of them may be, too.
+        big_endian: byte order of words that are stored as bytes (VR OW).
 
     Raises:
         TableError: if a part is missing or too short.
     """
     count, first, bits = _descriptor(item, "LUTDescriptor", name, signed=signed)
     entries = _entries(_raw(item, "LUTData", name), count, bits, name, big_endian=big_endian)
-    # The bits of a descriptor that says nonsense are those that its entries need.
+    # If the descriptor's bits are implausible, use the bits that the entries need.
     needed = max(1, int(entries.max())).bit_length()
     return Table(first, bits if needed <= bits <= 16 else needed, entries)
 
 
 def read_palette(dataset: Dataset, *, signed: bool, big_endian: bool = False) -> Table:
-    """Red, green and blue palettes as one table of grey values, 0 to 1 as 0 to 65535.
+    """Read the red, green and blue palettes as one table of grey values, 0..1 scaled to 0..65535.
 
     Raises:
         TableError: if a palette is missing or too short.
@@ -151,12 +151,12 @@ def read_palette(dataset: Dataset, *, signed: bool, big_endian: bool = False) ->
 
 
 def _descriptor(dataset: Dataset, keyword: str, name: str, *, signed: bool) -> tuple[int, int, int]:
-    """Number of entries, first value, bits."""
-    said = numbers(dataset, keyword)
-    if len(said) != 3 or not np.isfinite(said).all():
+    """Return number of entries, first value, and bits."""
+    stated = numbers(dataset, keyword)
+    if len(stated) != 3 or not np.isfinite(stated).all():
         raise TableError(f"{name} has no descriptor of three numbers")
-    # All three are words; which of them are signed, readers and writers disagree about.
-    count, first, bits = (int(number) & 0xFFFF for number in said)
+    # All three are words; readers and writers disagree about which of them are signed.
+    count, first, bits = (int(number) & 0xFFFF for number in stated)
     return count or 1 << 16, first - (1 << 16) if signed and first >= 1 << 15 else first, bits
 
 
@@ -173,7 +173,7 @@ def _raw(dataset: Dataset, keyword: str, name: str) -> bytes | npt.NDArray[np.ui
 def _entries(
     raw: bytes | npt.NDArray[np.uint16], count: int, bits: int, name: str, *, big_endian: bool
 ) -> Values:
-    """Words, or bytes two to a word (the lower one first) where that is what there is."""
+    """Return the entries: words, or two bytes per word (lower one first) if stored that way."""
     if isinstance(raw, bytes):
         words = np.frombuffer(raw, ">u2" if big_endian else "<u2", len(raw) // 2)
         odd = raw[len(words) * 2 :]
@@ -189,7 +189,7 @@ def _entries(
 def _expanded(
     raw: bytes | npt.NDArray[np.uint16], count: int, bits: int, name: str, *, big_endian: bool
 ) -> Values:
-    """A segmented palette (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
+    """Expand a segmented palette (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
     data = raw if isinstance(raw, bytes) else raw.astype(">u2" if big_endian else "<u2").tobytes()
     words = np.frombuffer(data, ">u2" if big_endian else "<u2", len(data) // 2)
     size = 2
@@ -222,7 +222,7 @@ def _expand(words: list[int], entries: list[float], count: int, size: int) -> No
 
 
 def _segment(words: list[int], position: int, entries: list[float]) -> int:
-    """Append a discrete or linear segment; the position after it."""
+    """Append a discrete or linear segment; return the position after it."""
     opcode, length = words[position], words[position + 1]
     if opcode == _DISCRETE:
         found = words[position + 2 : position + 2 + length]

@@ -1,4 +1,4 @@
-"""Which pixels are image: inside collimator and shutter, not a burnt-in border, and no padding.
+"""Find the image pixels of a film: inside collimator and shutter, without borders and padding.
 
 PS3.3 C.7.6.11 (display shutter), C.8.7.3 (X-ray collimator). Rows and columns count from 1; the
 edge itself is inside.
@@ -19,35 +19,35 @@ Mask = npt.NDArray[np.bool_]
 SHUTTER: Final = "Shutter"
 COLLIMATOR: Final = "Collimator"
 
-# Beyond any film; larger numbers would overflow the drawing.
+# Larger than any film; larger coordinates would overflow the drawing.
 _FAR: Final = 1_000_000
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Stored values from `low` to `high` only fill up the rectangle (PS3.3 C.7.5.1.1.2)."""
+    """Range of stored values, `low` to `high`, that only pad the rectangle (PS3.3 C.7.5.1.1.2)."""
 
     low: float
     high: float
 
     def among(self, values: npt.NDArray[Any]) -> Mask:
-        """Where `values` are padding."""
+        """Return a mask of the `values` that are padding."""
         found: Mask = (values >= self.low) & (values <= self.high)
         return found
 
 
 def padding_of(dataset: Dataset, signed: bool) -> Padding | None:
-    """What a film says of its padding; None if it says nothing.
+    """Return the padding that a film declares; None if it declares none.
 
     Args:
-        signed: what its stored values are.
+        signed: whether the film's stored values are signed.
     """
-    said = numbers(dataset, "PixelPaddingValue")
-    if len(said) != 1:
+    stated = numbers(dataset, "PixelPaddingValue")
+    if len(stated) != 1:
         return None
     limit = numbers(dataset, "PixelPaddingRangeLimit")
-    ends = [said[0], limit[0] if len(limit) == 1 else said[0]]
-    # Some write it with the other sign, though it is to be read like a pixel.
+    ends = [stated[0], limit[0] if len(limit) == 1 else stated[0]]
+    # Some writers use the other sign, although the value must be read like a pixel.
     if signed:
         ends = [end - 65536 if end >= 32768 else end for end in ends]
     else:
@@ -56,9 +56,9 @@ def padding_of(dataset: Dataset, signed: bool) -> Padding | None:
 
 
 def opening(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None:
-    """What a :data:`SHUTTER` or :data:`COLLIMATOR` leaves open; None without one that makes sense.
+    """Return the area inside a :data:`SHUTTER` or :data:`COLLIMATOR`; None without a valid one.
 
-    Of several shapes only what is inside of all is open.
+    With several shapes, the area is their intersection.
     """
     shapes = {str(shape).strip().upper() for shape in values(dataset, f"{kind}Shape")}
     masks = []
@@ -77,10 +77,10 @@ def opening(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None
 
 
 def within_borders(cells: npt.NDArray[Any]) -> tuple[slice, slice]:
-    """Rows and columns left when burnt-in borders are peeled off.
+    """Return the rows and columns that remain when burnt-in borders are removed.
 
-    A border is a run of whole rows or columns that reach the edge and are of one exact value.
-    Nothing is peeled off a film that is all border.
+    A border is a run of whole rows or columns at an edge that all have the same value. If the whole
+    film is border, nothing is removed.
     """
     top, left = 0, 0
     bottom, right = cells.shape
@@ -101,7 +101,7 @@ def within_borders(cells: npt.NDArray[Any]) -> tuple[slice, slice]:
 
 
 def _run(lines: npt.NDArray[Any]) -> int:
-    """How many first lines are of one value, the same in all of them."""
+    """Return how many of the first lines have one common value."""
     value = lines[0, 0]
     for number, line in enumerate(lines):
         if line[-1] != value or not (line == value).all():
@@ -121,7 +121,7 @@ def _rectangle(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | N
 
 
 def _circle(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None:
-    """The radius counts columns; pixels that are not square make an ellipse of it."""
+    """The radius counts columns; with pixels that are not square the circle becomes an ellipse."""
     centre = numbers(dataset, f"CenterOfCircular{kind}")
     radius = numbers(dataset, f"RadiusOfCircular{kind}")
     if len(centre) != 2 or len(radius) != 1 or not np.isfinite((*centre, *radius)).all():
@@ -129,27 +129,27 @@ def _circle(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None
     down = (np.arange(1, rows + 1) - centre[0]) * _aspect(dataset)
     across = np.arange(1, columns + 1) - centre[1]
     mask: Mask = np.empty((rows, columns), np.bool_)
-    room = radius[0] ** 2 - down**2
+    limit_of_row = radius[0] ** 2 - down**2
     for row in range(rows):
-        mask[row] = across**2 <= room[row]
+        mask[row] = across**2 <= limit_of_row[row]
     return mask
 
 
 def _aspect(dataset: Dataset) -> float:
-    """Height of a pixel by its width."""
+    """Return the height of a pixel divided by its width."""
     for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing"):
-        said = numbers(dataset, keyword)
-        if len(said) == 2 and np.isfinite(said).all() and min(said) > 0:
-            return said[0] / said[1]
+        stated = numbers(dataset, keyword)
+        if len(stated) == 2 and np.isfinite(stated).all() and min(stated) > 0:
+            return stated[0] / stated[1]
     return 1.0
 
 
 def _polygon(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None:
     """Vertices are row, column, row, column; the last is joined to the first."""
-    said = numbers(dataset, f"VerticesOfThePolygonal{kind}")
-    if len(said) < 6 or len(said) % 2 or not np.isfinite(said).all():
+    stated = numbers(dataset, f"VerticesOfThePolygonal{kind}")
+    if len(stated) < 6 or len(stated) % 2 or not np.isfinite(stated).all():
         return None
     image = Image.new("L", (columns, rows))
-    points = np.clip(np.array(said).reshape(-1, 2)[:, ::-1] - 1, -_FAR, _FAR)
+    points = np.clip(np.array(stated).reshape(-1, 2)[:, ::-1] - 1, -_FAR, _FAR)
     ImageDraw.Draw(image).polygon([(x, y) for x, y in points.tolist()], fill=1, outline=1)
     return np.array(image).view(np.bool_)

@@ -1,7 +1,7 @@
-"""PNG and JPEG films, and TIFF and BMP, read with Pillow or a faster decoder.
+"""Read PNG, JPEG, TIFF and BMP films with Pillow or a faster PNG decoder.
 
-kornia-rs undoes the filters of a large film in less than half the time, but keeps the interpreter lock
-meanwhile. It is shown nothing but whole files of the plainest kind.
+kornia-rs decodes a large PNG film in less than half the time, but holds the GIL meanwhile. It is
+only given complete files of the simplest kind.
 """
 
 import zlib
@@ -20,34 +20,34 @@ from screening.results import reason
 
 try:
     from kornia_rs import io as _quick
-except ImportError:  # left out on small devices
+except ImportError:  # not installed on small devices
     _quick = None  # type: ignore[assignment]
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
-#: Chunks that leave the samples as they are (PNG specification, 11.2 and 11.3).
+#: Chunks that do not change the samples (PNG specification, 11.2 and 11.3).
 _PLAIN: Final = frozenset(
     b"IHDR IDAT IEND gAMA cHRM sRGB iCCP sBIT bKGD hIST pHYs tIME tEXt".split()
 )
 
-#: How a text begins that is Exif, which may turn the film.
+#: First bytes of a text chunk that holds Exif, which may rotate the film.
 _EXIF: Final = b"Raw profile"
 
-#: Bit depth and colour type (11.2.2), and what the decoder calls them.
+#: Bit depth and colour type (11.2.2), and their names in the decoder.
 _KINDS: Final = {(8, 0): ("u8", "mono"), (8, 2): ("u8", "rgb"), (16, 0): ("u16", "mono")}
 
 
 def is_installed() -> bool:
-    """True if the quick decoder is there."""
+    """Return True if the fast decoder is installed."""
     return _quick is not None
 
 
 def decode_quickly(data: bytes) -> npt.NDArray[Any] | None:
-    """The samples of a PNG, shape (rows, columns) or (rows, columns, 3), uint8 or uint16.
+    """Decode a PNG to samples, shape (rows, columns) or (rows, columns, 3), uint8 or uint16.
 
     Returns:
-        None if the decoder is not installed, or for a file that is damaged, interlaced, or holds more
-        than grey or colour of 8 bits or grey of 16.
+        None if the decoder is not installed, or for a file that is damaged, interlaced, or holds
+        anything other than 8-bit grey, 8-bit colour or 16-bit grey.
     """
     if not is_installed() or not _is_plain(data):
         return None
@@ -58,14 +58,14 @@ def decode_quickly(data: bytes) -> npt.NDArray[Any] | None:
         cells = np.asarray(decode(data, (rows, columns), mode))
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    # A panic in Rust is no Exception. Whatever is wrong, the other decoder says so.
+    # A panic in Rust is not an Exception. On any error, the other decoder reports the reason.
     except BaseException:  # noqa: BLE001
         return None
     return cells[..., 0] if mode == "mono" else cells
 
 
 def _is_plain(data: bytes) -> bool:
-    """True for a whole file without a wrong byte, of a kind that the decoder reads."""
+    """Return True for a complete, undamaged file of a kind that the decoder reads."""
     if not data.startswith(_SIGNATURE) or len(data) < 33:
         return False
     if (data[24], data[25]) not in _KINDS or data[28]:
@@ -83,10 +83,10 @@ def _is_plain(data: bytes) -> bool:
     return kind == b"IEND" and at == len(data)
 
 
-# The limit is checked from the image header; Pillow's own would warn at a lower one.
+# The limit is checked from the image header; Pillow's own limit is lower and would warn.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow does not open: 16 bits, big endian, white is zero.
+# A layout that Pillow does not open by itself: 16 bits, big endian, white is zero.
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 
 _FORMATS: Final = (
@@ -106,7 +106,7 @@ _SAMPLE_FORMAT: Final = 339
 
 
 def open_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
-    """A film from the bytes of an image file; such files have no header to speak of."""
+    """Open a film from the bytes of an image file; such files have an empty header."""
     return Film(
         Header(),
         lambda: decode_raster(data, max_pixels),
@@ -115,10 +115,11 @@ def open_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
 
 
 def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tuple[str, ...]]:
-    """Grey values of an image file: the full range of its bit depth becomes 0 to 1.
+    """Return the grey values of an image file: the full range of its bit depth becomes 0 to 1.
 
-    Colour is reduced with the weights of ITU-R BT.601, transparency is laid over black,
-    and an orientation is applied. Of several pages the first is read, with a warning.
+    Colour is reduced with the weights of ITU-R BT.601, transparency is composited over black,
+    and the Exif orientation is applied. If the file has several pages, the first is read, with a
+    warning.
 
     Raises:
         UnreadableFilm: if the stream is damaged or truncated, has more than `max_pixels`, or
@@ -137,23 +138,23 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tupl
             return np.ascontiguousarray(grey), warnings
     except (MemoryError, UnreadableFilm):
         raise
-    # Damaged streams raise whatever the decoder stumbled over (OSError, SyntaxError, struct.error,
-    # zlib.error); Pillow names no root for them, and one bad film must never cost the night.
+    # Damaged streams raise arbitrary exceptions (OSError, SyntaxError, struct.error, zlib.error);
+    # Pillow has no common base class for them, and one bad film must never fail the job.
     except Exception as error:
-        raise UnreadableFilm("not_decodable", _what(error)) from error
+        raise UnreadableFilm("not_decodable", _describe(error)) from error
 
 
 def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decoded | None:
-    """Grey values of a PNG or JPEG at a half, quarter or eighth of its size.
+    """Return the grey values of a PNG or JPEG at a half, quarter or eighth of its size.
 
-    A JPEG is unpacked to that size by its decoder (T.81, A.3.3: from fewer coefficients of each
-    block); a PNG is averaged, before anything is done in floats.
+    A JPEG is decoded at that size (T.81, A.3.3: from fewer coefficients of each block); a PNG is
+    averaged before its samples are converted to floats.
 
     Args:
         side: see :func:`~screening.imaging.downscale.halvings`.
 
     Returns:
-        None for a film that is too small, is transparent, lies on its side, or does not decode.
+        None for a film that is too small, is transparent, is rotated, or cannot be decoded.
     """
     silence()
     try:
@@ -169,7 +170,7 @@ def reduce_raster(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Decod
                 kind, grey = "mean", _averaged_png(image, data, power)
     except MemoryError:
         raise
-    # Whatever is wrong with it, decoding it in full says so.
+    # Decoding in full will report the reason.
     except Exception:  # noqa: BLE001
         return None
     if grey is None or grey.shape != (-(-rows >> power), -(-columns >> power)):
@@ -202,14 +203,14 @@ def _averaged_png(image: Image.Image, data: bytes, power: int) -> Grey | None:
 
 
 def _grey_of_plain(cells: npt.NDArray[Any]) -> Grey:
-    """Of grey in 8 or 16 bits, or colour in 8."""
+    """Return the grey values of 8- or 16-bit grey, or 8-bit colour."""
     return (
         grey_of_colour(cells, 8) if cells.ndim == 3 else _scaled(cells, np.iinfo(cells.dtype).max)
     )
 
 
-def _what(error: Exception) -> str:
-    """What was wrong, in words of our own: those of Pillow may quote the file."""
+def _describe(error: Exception) -> str:
+    """Describe the error in fixed words: messages from Pillow may quote the file."""
     if isinstance(error, UnidentifiedImageError):
         return "no image in the file"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
@@ -229,7 +230,7 @@ def _grey(image: Image.Image, data: bytes) -> Grey:
     if image.mode in ("1", "L"):
         cells = np.asarray(image.convert("L"))
         depth = data[24] if image.format == "PNG" else 8
-        # Pillow widens samples of 2 and 4 bits to 8, but not the one that is transparent.
+        # Pillow widens samples of 2 and 4 bits to 8, but not the transparent value.
         if isinstance(transparent, int) and image.mode == "L":
             transparent = transparent * 255 // ((1 << min(depth, 8)) - 1)
         return _scaled(cells, 255, transparent if isinstance(transparent, int) else None)
@@ -254,12 +255,12 @@ def _sixteen_bit_grey(image: Image.Image) -> Grey:
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     top = (1 << int(tags.get(_BITS_PER_SAMPLE, (16,))[0])) - 1
     grey = _scaled(cells, top)
-    # Pillow turns white-is-zero round for 8 bits and fewer only.
+    # Pillow inverts white-is-zero only for up to 8 bits.
     return np.subtract(1, grey, out=grey) if tags.get(_PHOTOMETRIC) == 0 else grey
 
 
 def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
-    """A PNG of 16 bits with colour or opacity, of which Pillow keeps 8 bits only."""
+    """Decode a 16-bit PNG with colour or opacity, of which Pillow would keep only 8 bits."""
     import imagecodecs
 
     cells = np.asarray(imagecodecs.png_decode(data))
@@ -273,7 +274,7 @@ def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
 
 
 def _check_tiff(image: Image.Image) -> tuple[str, ...]:
-    """Refuse what is no plain unsigned image; a warning if there are more pages."""
+    """Reject anything but plain unsigned images; warn if the file has more pages."""
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     kinds = tags.get(_SAMPLE_FORMAT, (1,))
     for kind, name in ((2, "signed"), (3, "floating-point"), (5, "complex"), (6, "complex")):
@@ -283,7 +284,7 @@ def _check_tiff(image: Image.Image) -> tuple[str, ...]:
         pages = int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
-    # A second page that is damaged is no matter: the first is read.
+    # A damaged second page does not matter: the first one is read.
     except Exception:  # noqa: BLE001
         pages = 1
     image.seek(0)
@@ -291,22 +292,22 @@ def _check_tiff(image: Image.Image) -> tuple[str, ...]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Exif orientation 1 to 8; 1 if there is none or it does not parse. TIFF has been turned."""
+    """Return Exif orientation 1 to 8; 1 if absent or invalid, or for TIFF, which Pillow rotates."""
     if image.format == "TIFF":
         return 1
     try:
-        said = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(_ORIENTATION, 1)
     except MemoryError:
         raise
-    # Exif that does not parse raises whatever its parser stumbles over; the film itself is whole.
+    # Invalid Exif raises arbitrary exceptions; the film itself is intact.
     except Exception:  # noqa: BLE001
         return 1
-    return said if isinstance(said, int) and 1 <= said <= 8 else 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turned(grey: Grey, orientation: int) -> Grey:
-    """Exif 2.3, Orientation: which side of the scene the first row and column are."""
-    if orientation >= 5:  # rows are columns
+    """Apply an Exif 2.3 Orientation: which side of the scene the first row and column are."""
+    if orientation >= 5:  # rows become columns
         grey = grey.T
     if orientation in (3, 4, 7, 8):
         grey = grey[::-1]

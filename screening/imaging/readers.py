@@ -1,4 +1,4 @@
-"""Choose the reader for a file: the one place that knows every format."""
+"""Select the reader for a file by its format."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,7 @@ from screening.imaging.sniff import BMP, DICOM, JPEG, PNG, TIFF, kind_of
 
 
 def _open_dicom(data: bytes, max_pixels: int) -> Film:
-    # pydicom takes a while to import, and many a night has none of its films.
+    # Import pydicom only if needed: it is slow to import, and many jobs have no DICOM files.
     from screening.imaging.dicom import open_dicom
 
     return open_dicom(data, max_pixels)
@@ -26,16 +26,16 @@ _READERS: Final[dict[str, Callable[[bytes, int], Film]]] = {
 
 
 def open_film(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Film:
-    """Open a file that was read into memory, whatever its suffix says.
+    """Open a file that was read into memory; the content takes precedence over the suffix.
 
     Args:
         data: the whole file.
-        name: its name; only the suffix is looked at, and only if the bytes say nothing.
-        max_pixels: films of more pixels are not unpacked.
+        name: its name; only the suffix is used, and only if the content is not recognised.
+        max_pixels: films with more pixels are not decompressed.
 
     Raises:
-        NotAFilm: neither bytes nor suffix say that this is an image.
-        UnreadableFilm: it is an image, but empty, damaged or of a format that is not read.
+        NotAFilm: neither content nor suffix indicate an image.
+        UnreadableFilm: the file is an image, but empty, damaged or in an unsupported format.
     """
     kind = kind_of(data, name)
     if not data:

@@ -1,8 +1,8 @@
 """Stored values to display values: modality LUT, VOI LUT or window, grey range, presentation.
 
-It is that of a smaller film, as a wavelet leaves it: noise of single pixels, of which finer detectors
-have more, does not widen it, and it is the same whether all or only the low resolutions of JPEG 2000
-were decoded.
+A film without a window is displayed over its grey range, measured on a smaller copy, the low pass
+of a wavelet. Single-pixel noise, which finer detectors have more of, therefore does not widen the
+range, and it is the same whether all or only the low resolutions of JPEG 2000 were decoded.
 
 The pipeline is PS3.4 N.2; its steps PS3.3 C.11.1 (modality), C.11.2 (VOI), C.11.4 and C.11.6
 (presentation). Each grey value depends on its stored value alone, so it is computed once for
@@ -33,29 +33,30 @@ from screening.imaging.masks import (
 )
 from screening.results import reason
 
-#: This share of the values at each end is left out.
+#: Percentage of the values that is cut off at each end.
 TAIL_PERCENT: Final = 0.5
 
-#: A film is halved until it has just more rows or columns; a smaller one is left as it is.
+#: A film is halved while both sides stay at or above this; smaller films are not halved.
 _LEAST: Final = 336
 
-#: The low pass of the 5/3 wavelet (ISO/IEC 15444-1, F.4.8.1).
+#: The low-pass filter of the 5/3 wavelet (ISO/IEC 15444-1, F.4.8.1).
 _LOW_PASS: Final = (-1 / 8, 2 / 8, 6 / 8, 2 / 8, -1 / 8)
 
-#: So many rows and columns of the smaller film make one value, which have the range of all. Those at
-#: its ends make none, for they would need pixels beyond.
-_STEP: Final = 4
+#: Rows and columns of the smaller film per value from which the range is taken. The first and last
+#: block have no value, because they would need pixels beyond the edge.
+_BLOCK: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Stored values of a film, or the low pass of them.
+    """Stored values of a film, or their low pass.
 
     Attributes:
-        values: shape (rows, columns) by 2**power, rounded up; integers, or float32 of a low pass.
-        rows: of the film.
-        columns: likewise.
-        power: how often it was halved by the wavelet.
+        values: shape (rows, columns) divided by 2**power, rounded up; integers, or float32 for a
+            low pass.
+        rows: rows of the film.
+        columns: columns of the film.
+        power: how often the film was halved by the wavelet.
     """
 
     values: npt.NDArray[Any]
@@ -65,31 +66,32 @@ class Cells:
 
     @classmethod
     def of(cls, stored: npt.NDArray[Any]) -> Self:
-        """All of a film's stored values."""
+        """Wrap all stored values of a film."""
         return cls(stored, *stored.shape)
 
 
 def halvings_for_range(rows: int, columns: int) -> int:
-    """How often a film may be halved for its range to be told."""
+    """Return how often a film may be halved before its grey range is measured."""
     return halvings(rows, columns, _LEAST, Least(1, 1))
 
 
 def grey_range(
     dataset: Dataset, cells: Cells, padding: Padding | None, modality: Callable[[Values], Values]
 ) -> tuple[float, float] | None:
-    """Both ends of the modality values that count, tails left out; None if there is but one value.
+    """Return both ends of the relevant modality values without tails; None if all values are equal.
 
-    What counts is inside collimator and shutter and the burnt-in borders, and no padding; where
-    that leaves nothing to tell apart, the whole film counts.
+    Relevant values lie inside collimator, shutter and burnt-in borders, and are not padding. If
+    those are all equal, the whole film except padding is used.
 
     Args:
-        padding: of a film whose stored values are at hand: a low pass mixes it with the image.
-        modality: stored values to those that the range is of.
+        padding: padding of a film with its original stored values; a low pass mixes it with the
+            image.
+        modality: maps stored values to the values that the range is measured in.
     """
     ends = None
     if min(cells.rows, cells.columns) >= _LEAST:
         ends = _range_of(dataset, cells, padding, modality, smaller=True)
-    # A film may be even but for a few pixels.
+    # The values may all be equal except for a few pixels.
     if ends is None and not cells.power:
         ends = _range_of(dataset, cells, padding, modality, smaller=False)
     return ends
@@ -103,20 +105,20 @@ def _range_of(
     *,
     smaller: bool,
 ) -> tuple[float, float] | None:
-    """That of a film that was made smaller, or of its pixels."""
+    """Return the range of the smaller copy of a film, or of its pixels."""
     power = halvings_for_range(cells.rows, cells.columns)
     values = _smooth(cells.values, _taps(power - cells.power)) if smaller else cells.values
 
-    def apart(mask: Mask) -> Mask:
-        """The values that have nothing of what is in `mask`, of pixels."""
+    def without_any(mask: Mask) -> Mask:
+        """Return a mask of the values that do not depend on any pixel in `mask`."""
         return _smooth(mask, np.ones_like(_taps(power))) == 0 if smaller else ~mask
 
-    image = None if padding is None else apart(padding.among(cells.values))
+    image = None if padding is None else without_any(padding.among(cells.values))
     inside = image
     for kind in (COLLIMATOR, SHUTTER):
         mask = opening(dataset, kind, cells.rows, cells.columns)
         if mask is not None:
-            inside = apart(~mask) if inside is None else inside & apart(~mask)
+            inside = without_any(~mask) if inside is None else inside & without_any(~mask)
     box = _inner(values) if smaller else within_borders(values)
     for where, select in ((box, inside), ((slice(None), slice(None)), image)):
         found = values[where] if select is None else values[where][select[where]]
@@ -128,27 +130,27 @@ def _range_of(
 
 @lru_cache(maxsize=8)
 def _taps(power: int) -> npt.NDArray[np.float32]:
-    """The low pass, as often as a film is halved, and the mean of two of its values."""
+    """Return the filter for `power` halvings by the low pass, then the mean of two values."""
     taps = np.ones(1)
     for halving in range(power):
-        taps = np.convolve(taps, _apart(_LOW_PASS, 1 << halving))
-    return np.convolve(taps, _apart((0.5, 0.5), 1 << power)).astype(np.float32)
+        taps = np.convolve(taps, _upsampled(_LOW_PASS, 1 << halving))
+    return np.convolve(taps, _upsampled((0.5, 0.5), 1 << power)).astype(np.float32)
 
 
-def _apart(taps: tuple[float, ...], step: int) -> npt.NDArray[np.float64]:
+def _upsampled(taps: tuple[float, ...], step: int) -> npt.NDArray[np.float64]:
     spread = np.zeros((len(taps) - 1) * step + 1)
     spread[::step] = taps
     return spread
 
 
 def _smooth(values: npt.NDArray[Any], taps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A film by :func:`_taps`, along both axes: means of two by two values of its low pass."""
-    # There are 5 * factor - 3 of them; they begin 2 * factor - 2 before the cell that they are for.
+    """Filter a film with :func:`_taps` along both axes: 2 x 2 means of its low pass."""
+    # The filter has 5 * factor - 3 taps and starts 2 * factor - 2 before the cell that it is for.
     factor = (len(taps) + 3) // 5
-    first, step = 2 * factor + 2, _STEP * factor
+    first, step = 2 * factor + 2, _BLOCK * factor
     for axis in (0, 1):
         values = np.moveaxis(values, axis, 0)
-        count = -(-len(values) // factor) // _STEP - 1
+        count = -(-len(values) // factor) // _BLOCK - 1
         total = np.zeros((count, values.shape[1]), np.float32)
         for place, tap in enumerate(taps, start=first):
             total += np.multiply(values[place::step][:count], tap, dtype=np.float32)
@@ -157,7 +159,7 @@ def _smooth(values: npt.NDArray[Any], taps: npt.NDArray[np.float32]) -> npt.NDAr
 
 
 def _inner(values: npt.NDArray[Any]) -> tuple[slice, slice]:
-    """Rows and columns within burnt-in borders that have nothing of these."""
+    """Return rows and columns inside burnt-in borders that are not affected by the borders."""
     rows, columns = (
         slice(side.start + 1, side.stop - 1) if side.stop - side.start > 2 else side
         for side in within_borders(values)
@@ -166,7 +168,7 @@ def _inner(values: npt.NDArray[Any]) -> tuple[slice, slice]:
 
 
 def _ends_of(values: Values, *, every: bool) -> tuple[float, float] | None:
-    """The tails left out; those of `every` value if nearly all are the same."""
+    """Return the range without tails; if `every`, the full range if nearly all are equal."""
     if not len(values):
         return None
     tail = TAIL_PERCENT / 100
@@ -176,8 +178,8 @@ def _ends_of(values: Values, *, every: bool) -> tuple[float, float] | None:
     return (float(low), float(high)) if low < high else None
 
 
-#: Grey values that are no further from a straight line than this are on it: half a step of 8 bits.
-_BEND: Final = 0.002
+#: Tolerance for grey values to count as a straight line: half a step of 8 bits.
+_LINE_TOLERANCE: Final = 0.002
 
 Step = Callable[[Values], Values]
 
@@ -185,19 +187,19 @@ Step = Callable[[Values], Values]
 def render(
     dataset: Dataset, stored: npt.NDArray[Any], *, big_endian: bool = False
 ) -> tuple[Grey, tuple[str, ...]]:
-    """Grey values of one frame of a monochrome film, and warnings.
+    """Render one frame of a monochrome film to grey values, with warnings.
 
     Args:
-        dataset: the attributes of the film; the pixel data are not touched.
+        dataset: attributes of the film; the pixel data are not accessed.
         stored: stored values, integers, shape (rows, columns).
-        big_endian: the byte order of the data set's words.
+        big_endian: byte order of the data set's words.
 
     Raises:
-        UnreadableFilm: if the modality transformation makes no sense.
+        UnreadableFilm: if the modality transformation is invalid.
     """
     signed, cells = stored.dtype.kind == "i", Cells.of(stored)
     grey_of, warnings = _rendering(dataset, signed, cells, big_endian)
-    if grey_of is None:  # an even film
+    if grey_of is None:  # all values are equal
         return np.zeros(stored.shape, np.float32), warnings
     grey = applied(grey_of, stored)
     shade(dataset, grey)
@@ -205,15 +207,15 @@ def render(
 
 
 def is_windowed(dataset: Dataset, *, big_endian: bool = False) -> bool:
-    """True if the film says which of its values are shown, so that these need not be looked at."""
+    """Return True if the film has a VOI LUT or window, so that its range needs no pixels."""
     return _voi(dataset, False, big_endian)[0] is not None
 
 
 @dataclass(frozen=True)
 class Line:
-    """Grey values that rise or fall evenly from one stored value to another, and are even beyond.
+    """A rendering that is linear between two stored values and constant outside of them.
 
-    A film that is rendered so may be averaged before, which comes to the same.
+    Such a film may be averaged before rendering, with the same result.
     """
 
     low: int
@@ -222,21 +224,24 @@ class Line:
     at_high: float
 
     def averaged(self, stored: npt.NDArray[Any], power: int) -> Grey:
-        """What :func:`render` gives, averaged; see :func:`~screening.imaging.downscale.averaged`."""
+        """Return the result of :func:`render`, averaged.
+
+        See :func:`~screening.imaging.downscale.averaged`.
+        """
         most, (rows, columns) = max(abs(self.low), abs(self.high)), stored.shape
         grey = [
-            # Beyond the ends all is black or white, and has to be so before means are taken.
+            # Clip before averaging: values outside of the range are fully black or white.
             self._grey(averaged(np.clip(stored[block], self.low, self.high), power, most))
             for block in blocks(rows, columns, 1 << power)
         ]
         return np.concatenate(grey)
 
     def grey(self, low_pass: npt.NDArray[np.float32]) -> Grey:
-        """Of a film at a low resolution, whose other values nobody has."""
+        """Render a film that was decoded at a low resolution."""
         return self._grey(np.clip(low_pass, self.low, self.high))
 
     def _grey(self, within: npt.NDArray[np.float32]) -> Grey:
-        """To the last bit, so that equal films are seen to be equal."""
+        """Compute in float64, so that equal films give identical results."""
         grey = np.subtract(within, self.low, dtype=np.float64)
         grey *= (self.at_high - self.at_low) / (self.high - self.low)
         grey += self.at_low
@@ -251,15 +256,15 @@ def line_of(
     *,
     big_endian: bool = False,
 ) -> tuple[Line | None, tuple[str, ...]]:
-    """The line by which a monochrome film is rendered, and warnings.
+    """Return the line by which a monochrome film is rendered, and warnings.
 
     Args:
-        kind: of its stored values, integers of at most 16 bits.
-        bits: of these that are used, if they have as many.
-        cells: these values, or means of them, which tell the range of a film without a window.
+        kind: dtype of the stored values, integers of at most 16 bits.
+        bits: number of bits used, at most those of `kind`.
+        cells: the stored values, or means of them, to measure the range of a film without a window.
 
     Returns:
-        None if it is not rendered by one line, or if that cannot be told.
+        None if the rendering is not a single line, or cannot be determined.
     """
     if f"{SHUTTER}Shape" in dataset:
         return None, ()
@@ -274,7 +279,7 @@ def line_of(
         return None, warnings
     low, high = int(rising[0]), int(rising[-1]) + 1
     straight = np.linspace(grey[low], grey[high], high - low + 1)
-    if np.abs(grey[low : high + 1] - straight).max() > _BEND:
+    if np.abs(grey[low : high + 1] - straight).max() > _LINE_TOLERANCE:
         return None, warnings
     return Line(first + low, first + high, float(grey[low]), float(grey[high])), warnings
 
@@ -282,13 +287,13 @@ def line_of(
 def _rendering(
     dataset: Dataset, signed: bool, cells: Cells | None, big_endian: bool
 ) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
-    """What turns stored values into grey ones, and warnings.
+    """Return the function from stored values to grey values, and warnings.
 
     Args:
-        cells: tell the range of a film without a window; None if that cannot be told.
+        cells: used to measure the range of a film without a window; None if it cannot be measured.
 
     Returns:
-        None for an even film, and for one whose range cannot be told.
+        None if all values of the film are equal, or its range cannot be measured.
     """
     padding = padding_of(dataset, signed)
     modality, may_be_negative, warnings = _modality(dataset, signed, big_endian)
@@ -312,14 +317,14 @@ def _rendering(
 
 
 def shade(dataset: Dataset, grey: Grey) -> None:
-    """Make what a display shutter covers black, in place (PS3.3 C.7.6.11)."""
+    """Make the area covered by a display shutter black, in place (PS3.3 C.7.6.11)."""
     mask = opening(dataset, SHUTTER, *grey.shape)
     if mask is not None:
         grey *= mask
 
 
 def applied(grey_of: Callable[[npt.NDArray[Any]], Values], stored: npt.NDArray[Any]) -> Grey:
-    """`grey_of` for every pixel; of cells up to 16 bits it is asked once a value."""
+    """Apply `grey_of` to every pixel; for cells up to 16 bits, it is evaluated once per value."""
     size = stored.dtype.itemsize
     grey = np.empty(stored.shape, np.float32)
     if size > 2:
@@ -337,7 +342,7 @@ def applied(grey_of: Callable[[npt.NDArray[Any]], Values], stored: npt.NDArray[A
 def _modality(
     dataset: Dataset, signed: bool, big_endian: bool
 ) -> tuple[Step, bool, tuple[str, ...]]:
-    """Stored values to modality values; whether these may be negative; warnings."""
+    """Return the mapping to modality values, whether these may be negative, and warnings."""
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
         try:
@@ -347,7 +352,7 @@ def _modality(
         return table.look_up, False, ()
     slope = (*numbers(dataset, "RescaleSlope"), 1.0)[0]
     intercept = (*numbers(dataset, "RescaleIntercept"), 0.0)[0]
-    # A product beyond 64-bit floats would be no number any more.
+    # A product beyond the range of float64 would be infinite or NaN.
     if not (abs(slope) < 1e200 and abs(intercept) < 1e200):
         raise UnreadableFilm("not_decodable", "the rescale slope or intercept is not finite")
     if slope == 0:
@@ -359,7 +364,7 @@ def _modality(
 
 
 def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None, tuple[str, ...]]:
-    """Modality values to 0..1 by the first VOI LUT or else the first window that makes sense."""
+    """Return the mapping from modality values to 0..1: first VOI LUT, or first valid window."""
     warnings = []
     sequence = items(dataset, "VOILUTSequence")
     if sequence:
@@ -384,7 +389,7 @@ def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None,
 def _window(function: str, centre: float, width: float) -> Step:
     """PS3.3 C.11.2.1.2.1 (linear), C.11.2.1.3.1 (sigmoid), C.11.2.1.3.2 (linear exact)."""
     if function == "SIGMOID":
-        # Beyond 700 the exponential leaves the numbers, and the sigmoid has long been 0 or 1.
+        # Beyond 700 the exponential overflows, and the sigmoid is 0 or 1 anyway.
         return lambda x: 1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700)))
     if function == "LINEAR_EXACT":
         return lambda x: (x - centre) / width + 0.5
@@ -394,10 +399,10 @@ def _window(function: str, centre: float, width: float) -> Step:
 
 
 def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[str, ...]]:
-    """0..1 after the VOI transformation to 0 = black .. 1 = white.
+    """Return the mapping from 0..1 after VOI to 0 = black .. 1 = white.
 
-    A presentation LUT gives P-values, which need no turning round. Its shape says whether the
-    lowest value is white; without one, MONOCHROME1 does.
+    A presentation LUT yields P-values, which need no inversion. Otherwise Presentation LUT Shape
+    says whether the lowest value is white; without it, MONOCHROME1 does.
     """
     warnings: tuple[str, ...] = ()
     sequence = items(dataset, "PresentationLUTSequence")

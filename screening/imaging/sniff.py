@@ -1,4 +1,4 @@
-"""What kind of file this is, from its first bytes; and which files may be decoded in this process."""
+"""Detect the kind of a file from its first bytes, and if it may be decoded in this process."""
 
 import struct
 from pathlib import PurePath
@@ -45,12 +45,12 @@ SUFFIXES: Final = {
 # group 0002 or 0008, a small element number, then (explicit VR) two capital letters.
 _BARE_GROUPS: Final = (b"\x02\x00", b"\x08\x00")
 
-# The same in big endian, which is always explicit.
+# The same in big endian, which is always explicit VR.
 _BIG_ENDIAN_GROUP: Final = b"\x00\x08\x00"
 
 
 def kind_of(data: bytes, name: str) -> str | None:
-    """The image format of a file, or None if neither bytes nor suffix say that it is one.
+    """Return the image format of a file, or None if neither content nor suffix indicate an image.
 
     Args:
         data: the file's first bytes; 132 are enough.
@@ -61,7 +61,7 @@ def kind_of(data: bytes, name: str) -> str | None:
             return kind
     if _is_bare_dicom(data):
         return DICOM
-    # Two letters alone are too few; a bitmap's reserved bytes are zero.
+    # Two letters alone are not specific enough; the reserved bytes of a bitmap are zero.
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return BMP
     return SUFFIXES.get(PurePath(name).suffix.lower())
@@ -78,23 +78,23 @@ def _is_bare_dicom(data: bytes) -> bool:
     return element <= 0x0018 and (explicit or implicit)
 
 
-#: What :func:`is_plain` needs to see; a file that says later how it is coded is not plain.
+#: Bytes that :func:`is_plain` needs. A file whose frame header comes later is not plain.
 FIRST_BYTES: Final = 65_536
 
-#: Films above this go to a process with a memory limit.
+#: Larger films are decoded in a process with a memory limit.
 _MOST_PIXELS: Final = 20_000_000
 
-# ITU-T T.81, table B.1: Huffman-coded sequential frames; a progressive one may ask for its whole
-# size to be gone over thousands of times.
+# ITU-T T.81, table B.1: Huffman-coded sequential frames. A progressive file can make the decoder
+# pass over the full image thousands of times.
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 _SCAN: Final = 0xDA
 
-# Tables, intervals, application data and comments.
+# Tables, restart intervals, application data and comments.
 _OTHER_SEGMENTS: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 
 
 def is_plain(first: bytes, name: str) -> bool:
-    """True for PNG and sequential JPEG files of ordinary size, and for what is no image at all.
+    """Return True for PNG and sequential JPEG files of ordinary size, and for non-images.
 
     Args:
         first: the file's first :data:`FIRST_BYTES` bytes, or all of them.
@@ -109,30 +109,31 @@ def is_plain(first: bytes, name: str) -> bool:
 
 
 def _png_pixels(first: bytes) -> float:
-    """Width times height from IHDR (ISO/IEC 15948, 11.2.2), infinite if it is not plain."""
+    """Return width x height from IHDR (ISO/IEC 15948, 11.2.2); infinite if it is not plain."""
     if first[12:16] != b"IHDR" or len(first) < 26:
         return float("inf")
     width, height, depth, colour = struct.unpack(">IIBB", first[16:26])
-    # Pillow does not read 16 bits in colour; what does is for a child process.
+    # Pillow does not read 16-bit colour; the library that does must run in a child process.
     return float("inf") if depth == 16 and colour else float(width * height)
 
 
 def _jpeg_pixels(first: bytes) -> float:
-    """Lines times samples from the frame header (T.81, B.2.2), infinite if it is not plain.
+    """Return lines times samples from the frame header (T.81, B.2.2); infinite if it is not plain.
 
-    Anything that decoders may understand otherwise is not plain.
+    Anything that decoders may interpret differently is not plain.
     """
     at, pixels, components = 2, float("inf"), 0
     while at + 10 <= len(first) and first[at] == 0xFF:
         marker = first[at + 1]
-        if marker == 0xFF:  # fill bytes may stand before a marker
+        if marker == 0xFF:  # fill bytes may precede a marker
             at += 1
             continue
         if marker in _SEQUENTIAL and not components:
             lines, samples, components = struct.unpack(">HHB", first[at + 5 : at + 10])
             pixels = float(lines * samples)
         elif marker == _SCAN:
-            # A scan of fewer components is followed by others; each goes over the whole film.
+            # A scan with fewer components is followed by others, each of which covers the full
+            # image.
             return pixels if first[at + 4] == components else float("inf")
         elif marker not in _OTHER_SEGMENTS:
             break

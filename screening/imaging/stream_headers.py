@@ -1,4 +1,4 @@
-"""What a compressed stream says of itself, read from its first bytes without decoding it.
+"""Read the header of a compressed image stream from its first bytes, without decoding it.
 
 JPEG (ISO/IEC 10918-1, B.2), JPEG-LS (14495-1, C.2), JPEG 2000 (15444-1, A.4 to A.6),
 high-throughput JPEG 2000 (15444-15) and JPEG XL (18181-1, size header; 18181-2, boxes).
@@ -18,7 +18,7 @@ _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _JXL_BOX: Final = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
 _JP2_BOX: Final = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
-# Start-of-frame markers; C4, C8 and CC are none.
+# Start-of-frame markers; C4, C8 and CC are not frame markers.
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -26,21 +26,21 @@ _ASPECTS: Final = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2
 
 
 class StreamError(ValueError):
-    """The bytes are no stream of a known kind, or end within its header."""
+    """The bytes are not a stream of a known kind, or end within its header."""
 
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a stream says of itself; 0 samples or bits mean that it was not looked up.
+    """The header of a stream; 0 samples or bits mean that they were not read.
 
     Attributes:
-        start: where the code stream begins after the boxes of a file format; of a JPEG, where its
-            frame header does.
-        colour: ``RGB`` or ``YBR_FULL`` if the stream says which its three components are.
-        transformed: the decoder itself undoes a colour transform.
-        halvings: how often the film was halved by the wavelet (JPEG 2000); 0 if parts of it were
-            coded apart, in tiles.
-        lossy: values may differ from those that were encoded.
+        start: offset of the code stream after the boxes of a file format; for a JPEG, offset of its
+            frame header.
+        colour: ``RGB`` or ``YBR_FULL`` if the stream states the meaning of its three components.
+        transformed: whether the decoder itself undoes a colour transform.
+        halvings: number of wavelet decomposition levels (JPEG 2000); 0 if the film is coded in
+            tiles.
+        lossy: whether values may differ from those that were encoded.
     """
 
     kind: str
@@ -57,10 +57,10 @@ class StreamHeader:
 
 
 def read_stream_header(stream: bytes) -> StreamHeader:
-    """The header of a compressed image.
+    """Read the header of a compressed image.
 
     Raises:
-        StreamError: if this is no stream of a known kind, or too short to hold a header.
+        StreamError: if this is not a stream of a known kind, or too short to hold a header.
     """
     try:
         if stream[:2] == b"\xff\xd8":
@@ -77,7 +77,7 @@ def read_stream_header(stream: bytes) -> StreamHeader:
 
 
 def _jpeg(stream: bytes) -> StreamHeader:
-    """Walk the marker segments as far as the frame header."""
+    """Walk the marker segments up to the frame header."""
     position, colour = 2, ""
     while True:
         if stream[position] != 0xFF:
@@ -95,7 +95,7 @@ def _jpeg(stream: bytes) -> StreamHeader:
             return replace(_frame_header(marker, body, colour), start=position)
         if marker in (0xD9, 0xDA) or length < 2:
             raise StreamError("no frame header")
-        # Adobe's marker is more precise than JFIF's, which only says that it is not RGB.
+        # Adobe's marker is more precise than JFIF's, which only says that the colour is not RGB.
         if marker == 0xEE and body[:5] == b"Adobe":
             colour = {b"\0": "RGB", b"\1": "YBR_FULL"}.get(body[11:12], colour)
         elif marker == 0xE0 and body[:5] == b"JFIF\0":
@@ -111,7 +111,7 @@ def _frame_header(marker: int, body: bytes, colour: str) -> StreamHeader:
     factors = {body[7 + 3 * i] for i in range(samples)}
     if ids in (b"RGB", b"rgb"):
         colour = "RGB"
-    elif len(factors) > 1:  # only chroma is ever stored more coarsely
+    elif len(factors) > 1:  # only chroma is ever subsampled
         colour = colour or "YBR_FULL"
     lossless = marker in (0xC3, 0xC7, 0xCB, 0xCF)
     kind = JPEG_LS if marker == 0xF7 else LOSSLESS_JPEG if lossless else JPEG
@@ -127,7 +127,7 @@ def _frame_header(marker: int, body: bytes, colour: str) -> StreamHeader:
 
 
 def _jpeg_2000(stream: bytes, start: int) -> StreamHeader:
-    """The SIZ segment, and from COD the colour transform and the wavelet."""
+    """Read the SIZ segment, and from COD the colour transform and the wavelet."""
     siz = start + 4
     size = [_number(stream, siz + 4 + 4 * i, 4) for i in range(8)]
     (width, height, left, top), (across, down, *corner) = size[:4], size[4:]
@@ -163,7 +163,7 @@ def _jpeg_2000(stream: bytes, start: int) -> StreamHeader:
 
 
 def _jpeg_xl_code(stream: bytes) -> bytes:
-    """The first bytes of the code stream, which may be boxed."""
+    """Return the first bytes of the code stream, which may be inside a box."""
     if stream[:2] == b"\xff\x0a":
         return stream[:16]
     position = 0
@@ -182,7 +182,7 @@ def _jpeg_xl_code(stream: bytes) -> bytes:
 
 
 def _jpeg_xl(code: bytes) -> StreamHeader:
-    """The size header: bits are counted from the lowest of the first byte after the signature."""
+    """Read the size header: bits count from the lowest of the first byte after the signature."""
     if code[:2] != b"\xff\x0a" or len(code) < 12:
         raise StreamError("no code stream")
     bits, position = int.from_bytes(code[2:], "little"), 0

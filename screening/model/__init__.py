@@ -1,1 +1,1 @@
-"""What a model is, without training."""
+"""Model card, preprocessing, calibration and image checks; everything except training."""

@@ -1,4 +1,4 @@
-"""The model card: all that is needed to run a model and to judge it, as one JSON file."""
+"""The model card: one JSON file with everything needed to run and assess a model."""
 
 import hashlib
 import json
@@ -19,48 +19,48 @@ from screening.results import CLASSES
 
 CARD: Final = "card.json"
 
-#: What a MODEL keeps its Keras network in.
+#: File of a model's Keras network.
 WEIGHTS: Final = "model.keras"
 
-#: What a MODEL may keep its lung network in.
+#: File of a model's optional lung network.
 LUNG_WEIGHTS: Final = "lungs.keras"
 
-#: Raised when a card's fields change their meaning; a card of another format is refused.
+#: Incremented when fields change their meaning; cards of another format are rejected.
 FORMAT: Final = 3
 
 
 @dataclass(frozen=True)
 class Card:
-    """A trained model in words and numbers.
+    """The description and parameters of a trained model.
 
     Attributes:
         architecture: name of the network.
         version: the first eight hex digits of `weights_sha256`.
         classes: order of the score's columns.
-        preprocessing: how a film becomes the input tensor.
-        calibration: how a score becomes a probability.
-        operating_point: how a probability becomes a decision.
-        gate: which pictures are frontal chest films, the right way up, like those of the training.
+        preprocessing: how a film is converted to the input tensor.
+        calibration: how a score is converted to a probability.
+        operating_point: how a probability is converted to a decision.
+        gate: decides which images are upright frontal chest films similar to the training films.
         metrics: figures on the validation films, each ``{value, ci_low, ci_high, n}``.
-        test: the same on films that nothing was chosen with; empty if none were held out.
-        elsewhere: what is left of it at each simulated hospital, by its name.
-        reasons: by side of the data, the tests of whether the model reads the lungs, from
-            :func:`screening.training.robustness.measure_reasons`; empty where no lungs were known.
+        test: the same on films that were used for no choice; empty if none were held out.
+        elsewhere: performance at each simulated hospital, by its name.
+        reasons: by side of the data, the tests of whether the model uses the lungs, from
+            :func:`screening.training.robustness.measure_reasons`; empty if no lungs were known.
         subgroups: by side of the data, the figures by source, view and age, from
             :func:`screening.training.subgroups.subgroups`.
-        left_out: the same for the sources that the training left out; empty without one.
+        left_out: the same for the sources that were left out of training; empty without one.
         selection: the figures by which models are compared, from
             :func:`screening.training.evaluate.selection`.
         results: by side of the data, loss and accuracy, precision, recall and F1 of each class, at
             the operating point.
-        results_at_half: the same where each film is given the likelier class.
-        operating_points: what each threshold would mean, by rising threshold.
-        reference: what a night is held against, to see whether its films are still alike.
-        training: data, split, recipe, software and the command, as recorded while training.
+        results_at_half: the same if each film is assigned its more likely class.
+        operating_points: effect of each threshold, by rising threshold.
+        reference: drift baseline that the films of a job are compared with.
+        training: data, split, recipe, software and the command, as recorded during training.
         weights_sha256: SHA-256 of ``model.keras``.
-        lungs: its lung network; None if it has none.
-        ages: of the youngest and the oldest patient in the training, in years; None if the age is
-            not known for all sources.
+        lungs: the model's lung network; None if it has none.
+        ages: age of the youngest and the oldest patient in the training, in years; None if the age
+            is not known for all sources.
         exports: in a bundle, what was converted and how well it agrees; empty in a model.
     """
 
@@ -95,23 +95,23 @@ class Card:
         return f"{self.architecture} {self.version}"
 
     def was_trained_on_age(self, years: int | None) -> bool:
-        """Whether patients of about this age were in the training; True if the ages are unknown."""
+        """Return True if the training had patients of about this age, or if ages are unknown."""
         if years is None or self.ages is None:
             return True
         youngest, oldest = self.ages
         return int(youngest) <= years <= oldest + _OLDER
 
     def beyond_threshold(self, evidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Log odds beyond those at which a film is called pneumonia, from a network's own.
+        """Return calibrated log odds relative to the threshold, from the log odds of a network.
 
-        Of a cell of a class activation map: above 0, a film that looked like this cell all over
-        would be called.
+        For a cell of a class activation map, a value above 0 means that a film that looked like
+        this cell everywhere would be classified as pneumonia.
         """
         odds = self.calibration.log_odds(evidence) - self.operating_point.log_odds
         return np.asarray(odds, np.float32)
 
     def with_weights(self, sha256: str) -> Self:
-        """The same card for the weights with this hash."""
+        """Return the same card for the weights with this hash."""
         return replace(self, weights_sha256=sha256, version=sha256[:8])
 
     def write(self, folder: Path) -> None:
@@ -121,7 +121,7 @@ class Card:
             "reference": self.reference and self.reference.as_dict(),
         }
         text = json.dumps(fields, indent=2, ensure_ascii=False)
-        # What is no text in the name of a file has an escape of its own in JSON.
+        # Surrogates in file names are written as JSON escapes.
         (folder / CARD).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
     @classmethod
@@ -129,7 +129,7 @@ class Card:
         """Read ``card.json`` from a model or bundle.
 
         Raises:
-            CardError: if there is none, or it is damaged, or of another format.
+            CardError: if it is missing, damaged or in another format.
         """
         path = folder / CARD
         try:
@@ -172,12 +172,12 @@ class Card:
         return card
 
 
-#: Years by which a patient may be older than the oldest one in the training. Infants differ more
-#: from children than the old from the very old.
+#: Years by which a patient may be older than the oldest one in the training. The lower limit has no
+#: such margin: infants differ more from children than the old from the very old.
 _OLDER: Final = 10
 
 
-#: What a card only keeps, for its readers.
+#: Fields that are only kept for readers of the card.
 _KEPT: Final = (
     "metrics",
     "test",
@@ -203,7 +203,7 @@ def _ages(value: Any) -> tuple[float, float] | None:
 
 
 def _check_kinds(card: Card) -> None:
-    """What is only kept has to be of its kind, so that a reader of the card may rely on that."""
+    """Check the types of the informational fields, so that readers of the card can rely on them."""
     for name in _KEPT:
         if not isinstance(getattr(card, name), dict):
             raise TypeError(f"{name} is a {type(getattr(card, name)).__name__}, expected a dict")
@@ -219,6 +219,6 @@ def _check_number(path: Path, name: str, value: Any, low: float, high: float) ->
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits."""
+    """Return the SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""What a model saw when it was made, so that a night can be held against it.
+"""Drift baseline: statistics of a model's reference films, to compare later films with.
 
-Counts are kept rather than shares: how far a night may stray by chance depends on how many films
-there were. Everything is about films that get a probability, as in a report; films that the gate
-refuses are counted and left out.
+It stores counts rather than shares, since the deviation to expect by chance depends on the number
+of films. All statistics are of films that get a probability, as in a report; films that the gate
+refuses are only counted.
 """
 
 import sys
@@ -23,19 +23,19 @@ BINS: Final = 20
 #: Quantiles of :class:`Spread`.
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-#: What :func:`input_statistics` measures of each film.
+#: Measurements of each film by :func:`input_statistics`.
 INPUTS: Final = ("mean", "sd", "black", "white", "sharpness")
 
-#: Codes of the warnings that a model's gate gives.
+#: Codes of the warnings from the image gate.
 WARNINGS: Final = ("out_of_domain", "inverted", "rotated")
 
-# Grey values from which a pixel counts as black or white: beside no step of an 8-bit film, so that
-# the rounding of a tensor moves none across.
+# Grey values from which a pixel counts as black or white. No level of an 8-bit film is so
+# close to them that the rounding of a tensor could move a pixel across.
 _BLACK: Final = 0.02
 _WHITE: Final = 0.98
 
-# Probabilities that are kept; of more films their quantiles. Enough for the distance of two
-# distributions to be off by a thousandth at most.
+# Number of probabilities that are stored; with more films, quantiles are stored instead. The
+# distance of two distributions is then off by a thousandth at most.
 _KEPT: Final = 1001
 
 _ARRAYS: Final = ("probabilities", "embedding_mean", "embedding_covariance")
@@ -43,7 +43,7 @@ _ARRAYS: Final = ("probabilities", "embedding_mean", "embedding_covariance")
 
 @dataclass(frozen=True)
 class Spread:
-    """How one measure is distributed over films: mean, standard deviation, :data:`QUANTILES`."""
+    """Distribution of one measurement over films: mean, standard deviation, :data:`QUANTILES`."""
 
     mean: float
     sd: float
@@ -59,7 +59,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Floats) -> Self:
-        """The spread of at least one value, shape (n,)."""
+        """Return the spread of at least one value, shape (n,)."""
         sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
         quantiles = np.maximum.accumulate(np.quantile(values, QUANTILES))
         return cls(float(values.mean()), sd, tuple(map(float, quantiles)))
@@ -67,19 +67,19 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class DriftBaseline:
-    """The drift reference of a model, from films that it was not fitted on.
+    """Statistics of films that a model was not fitted on, as a reference for drift.
 
     Attributes:
-        n: films that were offered.
-        refused: of these, refused by the gate, or without a valid probability.
-        called: of the others, called pneumonia.
-        warnings: of the others, with each of :data:`WARNINGS`.
+        n: all films.
+        refused: films refused by the gate, or without a valid probability.
+        called: films classified as pneumonia, of those not refused.
+        warnings: films with each of :data:`WARNINGS`, of those not refused.
         histogram: counts of the calibrated probability in :data:`BINS` bins.
-        probabilities: themselves, rising, shape (m,): one for each film, or 1,001 quantiles.
+        probabilities: calibrated, ascending, shape (m,): one for each film, or 1,001 quantiles.
         distance: spread of the distance from the training films.
         inputs: spread of each of :data:`INPUTS`.
         embedding_mean: in the coordinates of the gate's density, shape (k,).
-        embedding_covariance: likewise, shape (k, k).
+        embedding_covariance: in the same coordinates, shape (k, k).
     """
 
     n: int
@@ -119,17 +119,17 @@ class DriftBaseline:
 
     @property
     def scored(self) -> int:
-        """Films that have a probability."""
+        """Number of films with a probability."""
         return self.n - self.refused
 
     @property
     def positive_rate(self) -> float:
-        """Share of the scored films that were called pneumonia."""
+        """Share of the scored films that were classified as pneumonia."""
         return self.called / self.scored
 
     @property
     def refusal_rate(self) -> float:
-        """Share of the offered films that were refused."""
+        """Share of all films that were refused."""
         return self.refused / self.n
 
     @property
@@ -138,7 +138,7 @@ class DriftBaseline:
         return {code: count / self.scored for code, count in self.warnings.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON; arrays as their little-endian float32 bytes."""
+        """Return the fields as plain values, for JSON; arrays as little-endian float32 bytes."""
         return vars(self) | {
             "warnings": dict(self.warnings),
             "histogram": list(self.histogram),
@@ -149,12 +149,12 @@ class DriftBaseline:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """The inverse of :meth:`as_dict`.
+        """Build a baseline from plain values; the inverse of :meth:`as_dict`.
 
         Raises:
-            ValueError: if the values do not belong together.
+            ValueError: if the values are inconsistent.
             KeyError: if one is missing.
-            TypeError: if `values` are no fields, or one is unknown or of another kind.
+            TypeError: if `values` is not a dict, or a field is unknown or of the wrong type.
         """
         if not isinstance(values, dict):
             raise TypeError(f"the reference is a {type(values).__name__}")
@@ -172,40 +172,40 @@ class DriftBaseline:
 
 
 def histogram(probabilities: Floats) -> tuple[int, ...]:
-    """Counts of probabilities, shape (n,), in :data:`BINS` bins."""
+    """Return counts of probabilities, shape (n,), in :data:`BINS` bins."""
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
     return tuple(map(int, np.bincount(bins, minlength=BINS)))
 
 
 def rising(probabilities: Floats) -> npt.NDArray[np.float32]:
-    """Probabilities, shape (n,), as a reference keeps them: rising, of very many the quantiles."""
+    """Return probabilities, shape (n,), as stored: ascending; quantiles if too many."""
     if len(probabilities) > _KEPT:
         probabilities = np.quantile(probabilities, np.linspace(0, 1, _KEPT))
     return np.sort(probabilities).astype(np.float32)
 
 
 def input_statistics(greys: npt.NDArray[np.floating]) -> dict[str, Floats]:
-    """What films look like before any model sees them.
+    """Measure films independently of any model.
 
-    The mean and standard deviation of their grey values tell exposure and contrast; the shares of
-    black and white tell borders, collimation and saturation; the mean absolute Laplacian tells
-    sharpness, noise and compression.
+    The mean and standard deviation of the grey values reflect exposure and contrast; the shares of
+    black and white reflect borders, collimation and saturation; the mean absolute Laplacian
+    reflects sharpness, noise and compression.
 
     Args:
-        greys: films at the model's size, shape (n, rows, columns), 0..1, at least 3 x 3: what
-            training reads, and a tensor before its scale and offset.
+        greys: films at the model's size, shape (n, rows, columns), 0..1, at least 3 x 3: as read
+            for training, or a tensor before its scale and offset.
 
     Returns:
-        For each of :data:`INPUTS` one value a film, shape (n,).
+        For each of :data:`INPUTS` one value per film, shape (n,).
     """
-    # One film at a time: a night's films together would need several times their memory.
+    # One film at a time: processing all films together would need several times their memory.
     measured = [_measured(np.asarray(grey, np.float64)) for grey in greys]
     columns = np.array(measured, np.float64).reshape(len(measured), len(INPUTS)).T
     return dict(zip(INPUTS, columns, strict=True))
 
 
 def _measured(grey: Floats) -> tuple[float, ...]:
-    # In place, and counted rather than averaged: this is done for every film of a night.
+    # In place, and with counts instead of means, for speed: this runs for every film of a job.
     laplacian = grey[1:-1, 1:-1] * -4
     for neighbour in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
         laplacian += neighbour

@@ -1,7 +1,7 @@
-"""Is this a frontal chest film, which way up is it, and is it like those of the training?
+"""Check that an image is an upright frontal chest film similar to the training films.
 
-All three are read from the model's embedding, so they need no header and run wherever the model
-runs: two linear heads and a density (`frontal`, :data:`ORIENTATIONS` and the distance below).
+All checks use the model's embedding, so they need no header and run wherever the model runs: two
+linear heads (`frontal` and :data:`ORIENTATIONS`) and a density for the distance.
 """
 
 import base64
@@ -19,10 +19,11 @@ from screening.results import reason
 
 Floats = npt.NDArray[np.float32]
 
-#: Classes of the orientation head, in order: turned as seen by the reader, anticlockwise.
+#: Classes of the orientation head, in order; angles are anticlockwise as displayed.
 ORIENTATIONS: Final = ("upright", "inverted", "90", "180", "270")
 
-#: What is surely a turned or inverted film looks less like one, and gets its warning.
+#: Frontal score that is enough for a film that is clearly rotated or inverted: such a film scores
+#: lower, and gets a warning anyway.
 _TURNED: Final = 0.5
 
 _ARRAYS: Final = ("mean", "scale", "frontal", "orientation", "components", "variances")
@@ -30,13 +31,13 @@ _ARRAYS: Final = ("mean", "scale", "frontal", "orientation", "components", "vari
 
 @dataclass(frozen=True)
 class ImageGateResult:
-    """What was recognised in one picture.
+    """Result of the gate for one image.
 
     Attributes:
-        frontal: how much it looks like a frontal chest film, 0 to 1; four decimals.
-        distance: from the training films; 1 is where one in a hundred of them lies beyond.
-        refusal: the reason not to read it; empty if there is none.
-        warnings: what its reader should know.
+        frontal: similarity to a frontal chest film, 0 to 1; four decimals.
+        distance: from the training films; one in a hundred of them has a distance above 1.
+        refusal: reason for refusing the image; empty if it is accepted.
+        warnings: warnings for the reader of the film.
     """
 
     frontal: float | None = None
@@ -47,24 +48,24 @@ class ImageGateResult:
 
 @dataclass(frozen=True, eq=False)
 class ImageGate:
-    """The gate that is fitted with each model; kept in its card.
+    """The gate that is fitted with each model and stored in its card.
 
     The embedding e, shape (d,), is standardised to z = (e - mean) / scale. Its squared distance is
     that of a Gaussian with probabilistic PCA (Tipping and Bishop, 1999): the coordinates along
-    `components` count by `variances`, all that is left by `residual`.
+    `components` are divided by `variances`, the remainder by `residual`.
 
     Attributes:
         mean: shape (d,).
         scale: shape (d,).
         frontal: weights, shape (d + 1,); the last is the bias.
-        frontal_threshold: below it a picture is refused.
+        frontal_threshold: images below it are refused.
         orientation: weights, shape (5, d + 1), one row for each of :data:`ORIENTATIONS`.
-        orientation_threshold: probability from which another orientation than upright is named.
+        orientation_threshold: probability from which an orientation other than upright is reported.
         components: orthonormal, shape (k, e): of the last e features, those of the deepest stages.
         variances: shape (k,).
-        residual: variance of each direction beside `components`.
-        limit: distance that is given as 1.
-        fitted_on: what it was fitted on and how well it does, for the card's readers.
+        residual: variance of each direction orthogonal to `components`.
+        limit: distance that is reported as 1.
+        fitted_on: fitting data and performance, for readers of the card.
     """
 
     mean: Floats
@@ -106,17 +107,17 @@ class ImageGate:
             raise ValueError(f"fitted_on is a {type(self.fitted_on).__name__}, expected a dict")  # noqa: TRY004
 
     def check_film(self, embeddings: npt.NDArray[np.floating]) -> list[ImageGateResult]:
-        """What is recognised in n pictures, from their embeddings, shape (n, d).
+        """Check n images by their embeddings, shape (n, d).
 
         Raises:
-            CardError: if these are embeddings of another model.
+            CardError: if the embeddings are from another model.
         """
         if embeddings.shape[1:] != self.mean.shape:
             d, given = len(self.mean), embeddings.shape[-1]
             raise CardError(
                 f"the gate is for {d} features, the model gives {given}: it is of another model"
             )
-        # What is no number is refused below, without a word on standard error.
+        # NaN is refused below, without a warning on standard error.
         with np.errstate(invalid="ignore", over="ignore"):
             z = self.standardised(embeddings)
             z[~np.isfinite(z).all(axis=1)] = np.nan
@@ -124,21 +125,19 @@ class ImageGate:
             measured = distances(z, self.components, self.variances, self.residual)
             distance = np.round(measured / self.limit, 4)
             turned = softmax(linear(z, self.orientation))
-        return [
-            self._recognition(*values) for values in zip(frontal, distance, turned, strict=True)
-        ]
+        return [self._result(*values) for values in zip(frontal, distance, turned, strict=True)]
 
     def standardised(self, embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Embeddings with mean 0 and variance 1 on the training films, shape (n, d)."""
+        """Return embeddings with mean 0 and variance 1 on the training films, shape (n, d)."""
         return (embeddings.astype(np.float64) - self.mean) / self.scale
 
     def coordinates(self, embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Embeddings along the components of the density, shape (n, k), from shape (n, d)."""
+        """Return embeddings, shape (n, d), along the components of the density, shape (n, k)."""
         z = self.standardised(embeddings)[:, -self.components.shape[1] :]
         return np.asarray(z @ self.components.T.astype(np.float64))
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON; arrays as their little-endian float32 bytes."""
+        """Return the fields as plain values, for JSON; arrays as little-endian float32 bytes."""
         return {
             name: packed(value) if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
@@ -146,12 +145,12 @@ class ImageGate:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of :meth:`as_dict`.
+        """Build a gate from plain values; the inverse of :meth:`as_dict`.
 
         Raises:
-            ValueError: if the arrays do not belong together.
+            ValueError: if the arrays are inconsistent.
             KeyError: if part of an array is missing.
-            TypeError: if `values` are no fields, or one is missing or unknown.
+            TypeError: if `values` is not a dict, or a field is missing or unknown.
         """
         if not isinstance(values, dict):
             raise TypeError(f"the gate is a {type(values).__name__}")
@@ -160,7 +159,7 @@ class ImageGate:
         }
         return cls(**fields)
 
-    def _recognition(
+    def _result(
         self, frontal: float, distance: float, turned: npt.NDArray[np.float64]
     ) -> ImageGateResult:
         if not np.isfinite([frontal, distance]).all():
@@ -184,7 +183,7 @@ class ImageGate:
         return ImageGateResult(float(frontal), float(distance), warnings=tuple(warnings))
 
     def _orientation(self, turned: npt.NDArray[np.float64]) -> str:
-        """Another one than upright, if it is sure; else empty."""
+        """Return an orientation other than upright if it is probable enough; else empty."""
         which = int(turned.argmax())
         sure = which > 0 and turned[which] >= self.orientation_threshold
         return ORIENTATIONS[which] if sure else ""
@@ -196,18 +195,18 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
 
 
 def packed(values: Floats) -> dict[str, Any]:
-    """An array for JSON: its shape and its little-endian float32 bytes in base64."""
+    """Return an array for JSON: its shape and its little-endian float32 bytes in base64."""
     data = base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
     return {"shape": list(values.shape), "float32": data}
 
 
 def unpacked(values: dict[str, Any]) -> Floats:
-    """The inverse of :func:`packed`.
+    """Return the array from :func:`packed`.
 
     Raises:
-        ValueError: if the bytes are no array of that shape.
-        KeyError: if its shape or its bytes are missing.
-        TypeError: if `values` are of another kind.
+        ValueError: if the bytes do not form an array of that shape.
+        KeyError: if shape or bytes are missing.
+        TypeError: if `values` is of another type.
     """
     data = base64.b64decode(values["float32"], validate=True)
     return np.frombuffer(data, "<f4").reshape(values["shape"])
@@ -219,23 +218,23 @@ def distances(
     variances: npt.NDArray[np.floating],
     residual: float,
 ) -> npt.NDArray[np.float64]:
-    """How far standardised embeddings, shape (n, d), lie from the training films, shape (n,).
+    """Return the distances of standardised embeddings, shape (n, d), from the training films, (n,).
 
     Args:
-        components: shape (k, e); the last e features count.
+        components: shape (k, e); only the last e features are used.
     """
     z = z[:, -components.shape[1] :]
     along = z @ components.T.astype(np.float64)
-    beside = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
-    return np.asarray(np.sqrt((along**2 / variances).sum(axis=1) + beside / residual))
+    remainder = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+    return np.asarray(np.sqrt((along**2 / variances).sum(axis=1) + remainder / residual))
 
 
 def linear(z: npt.NDArray[np.float64], weights: Floats) -> npt.NDArray[np.float64]:
-    """Linear scores, shape (n, k), of `z`, shape (n, d), by `weights`, shape (k, d + 1)."""
+    """Return linear scores, shape (n, k), from `z`, shape (n, d), and `weights`, (k, d + 1)."""
     return np.asarray(z @ weights[:, :-1].T.astype(np.float64) + weights[:, -1])
 
 
 def softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Probabilities, shape (n, k)."""
+    """Return probabilities, shape (n, k)."""
     grown = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(grown / grown.sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""What the lungs say of a film: warnings, or the reason to refuse it, and two columns of its row."""
+"""Evaluate the lung fields of a film: warnings or a refusal, and two columns of its row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from screening.results import reason
 
 @dataclass(frozen=True)
 class LungFindings:
-    """What the lungs say of one film; empty by default, if the lungs were not looked for.
+    """Lung results of one film; the defaults mean that the lungs were not segmented.
 
     Attributes:
         area: share of the film that is lung, 0..1, four decimals.
-        evidence: see :func:`~screening.model.lungs.lung_evidence`; None also if the model gives no
-            map.
-        refusal: the reason not to read the film; empty if there is none.
-        warnings: what its reader should know.
+        evidence: see :func:`~screening.model.lungs.lung_evidence`; None also if the model outputs
+            no map.
+        refusal: reason for refusing the film; empty if it is accepted.
+        warnings: warnings for the reader of the film.
     """
 
     area: float | None = None
@@ -42,11 +42,11 @@ class LungFindings:
 
 @dataclass(frozen=True)
 class LungReader:
-    """Finds the lungs of films, and judges what it found.
+    """Finds the lungs of films and evaluates them.
 
     Attributes:
-        network: finds them.
-        card: what the model's card says of it.
+        network: segments the lungs.
+        card: lung section of the model card.
         refused: codes of :data:`~screening.model.lungs.QUALITY` for which a film is refused; for
             the others it gets a warning.
     """
@@ -56,7 +56,7 @@ class LungReader:
     refused: tuple[str, ...] = ()
 
     def masks(self, films: Sequence[Grey]) -> list[Mask]:
-        """The lung fields of films, each shape (rows, columns), 0..1; masks have 128 x 128."""
+        """Return the lung fields, 128 x 128, of films, each shape (rows, columns), 0..1."""
         if not films:
             return []
         found = self.network.find(np.stack([lung_input(film) for film in films]))
@@ -65,12 +65,12 @@ class LungReader:
     def findings(
         self, mask: Mask, evidence: npt.NDArray[np.float32] | None, *, called: bool
     ) -> LungFindings:
-        """What the lungs of one film say.
+        """Evaluate the lungs of one film.
 
         Args:
-            evidence: of each cell of the model's map, in logits, as the network gives it; None if
-                the model gives no map.
-            called: whether the film is called pneumonia.
+            evidence: logits of each cell of the model's map, as output by the network; None if the
+                model outputs no map.
+            called: whether the film is classified as pneumonia.
         """
         lungs = LungFields.of(mask)
         share = None if evidence is None else lung_evidence(evidence, mask)

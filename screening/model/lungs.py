@@ -1,8 +1,7 @@
-"""Connected parts of a mask, and what cleans one, with NumPy alone.
+"""Lung fields of a film: input and output of the lung network, measurements, and image quality.
 
-The lung fields of a film: what the lung network is given, and what is made of its answer.
-
-Everything is measured on the film as the models see it: squashed to a square, 128 x 128 pixels.
+Masks are cleaned by their connected parts, with NumPy alone. Everything is measured on the film
+as the models see it: resized to a square of 128 x 128 pixels, whatever its aspect ratio.
 """
 
 import math
@@ -23,14 +22,14 @@ Numbers = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The connected parts of a mask; pixels that share a side belong together.
+    """The connected parts of a mask, where pixels that share a side are connected.
 
     Attributes:
         shape: rows and columns of the mask.
         sizes: pixels of each part, shape (parts,), the largest first.
-        starts: where the runs of pixels start, shape (runs,), in a flat array whose rows have one
+        starts: starts of the runs of pixels, shape (runs,), in a flat array whose rows have one
             column more than the mask.
-        ends: where they end, shape (runs,).
+        ends: ends of the runs, shape (runs,).
         part_of: the part of each run, shape (runs,).
     """
 
@@ -41,7 +40,7 @@ class Parts:
     part_of: Numbers
 
     def drawn(self, kept: Mask) -> Mask:
-        """The parts that are `kept`, shape (parts,), as one mask."""
+        """Return one mask of the parts that are `kept`, shape (parts,)."""
         rows, columns = self.shape
         runs = kept[self.part_of]
         steps = np.zeros(rows * (columns + 1), np.int8)
@@ -50,18 +49,18 @@ class Parts:
         return np.cumsum(steps, dtype=np.int8).reshape(rows, columns + 1)[:, :-1] > 0
 
     def each(self) -> list[Mask]:
-        """One mask for each part, the largest first."""
+        """Return one mask for each part, the largest first."""
         return [self.drawn(kept) for kept in np.eye(len(self.sizes), dtype=np.bool_)]
 
 
 def parts_of(mask: Mask) -> Parts:
-    """The connected parts of `mask`, shape (rows, columns).
+    """Find the connected parts of `mask`, shape (rows, columns).
 
-    Runs of pixels in the same row are taken together first: there are few of them.
+    Pixels in the same row are grouped into runs first, since there are few runs.
     """
     starts, ends = _runs(mask)
     width = mask.shape[1] + 1
-    # Of the next row, a run touches the runs that end after its start and start before its end.
+    # A run touches those runs of the next row that end after its start and start before its end.
     first = np.searchsorted(ends, starts + width, "right")
     last = np.searchsorted(starts, ends + width, "left")
     part_of = np.array(_part_numbers(first.tolist(), last.tolist()), np.intp)
@@ -74,15 +73,15 @@ def parts_of(mask: Mask) -> Parts:
 
 
 def opened(mask: Mask) -> Mask:
-    """The mask without what is thinner than three pixels.
+    """Return the mask without structures thinner than three pixels.
 
-    What reaches an edge is taken to go on beyond it.
+    Structures that reach an edge are assumed to continue beyond it.
     """
     return _grown(~_grown(~mask))
 
 
 def filled(mask: Mask) -> Mask:
-    """The mask without its holes; a hole touches no edge."""
+    """Return the mask without holes; a hole touches no edge."""
     rows, columns = mask.shape
     around = np.ones((rows + 2, columns + 2), np.bool_)
     around[1:-1, 1:-1] = ~mask
@@ -93,7 +92,7 @@ def filled(mask: Mask) -> Mask:
 
 
 def _runs(mask: Mask) -> tuple[Numbers, Numbers]:
-    """Where runs start and end; see :class:`Parts`."""
+    """Return where runs start and end; see :class:`Parts`."""
     rows, columns = mask.shape
     padded = np.zeros(rows * (columns + 1) + 1, np.int8)
     padded[1:].reshape(rows, columns + 1)[:, :-1] = mask
@@ -102,39 +101,39 @@ def _runs(mask: Mask) -> tuple[Numbers, Numbers]:
 
 
 def _part_numbers(first: list[int], last: list[int]) -> list[int]:
-    """A number for the part of each run; run k touches the runs `first[k]` to `last[k]` - 1."""
+    """Return the part number of each run; run k touches the runs `first[k]` to `last[k]` - 1."""
     found = [-1] * len(first)
-    # A new branch may prove to belong to another: then it stands for that.
-    stands_for: list[int] = []
+    # Union-find: a new branch may turn out to belong to another one, which is then its parent.
+    parent: list[int] = []
     for run, (low, high) in enumerate(zip(first, last, strict=True)):
         branch = found[run]
         if branch < 0:
-            branch = found[run] = len(stands_for)
-            stands_for.append(branch)
+            branch = found[run] = len(parent)
+            parent.append(branch)
         for other in range(low, high):
             if found[other] < 0:
                 found[other] = branch
             elif found[other] != branch:
-                _join(stands_for, branch, found[other])
-    roots = [_root(stands_for, branch) for branch in range(len(stands_for))]
+                _join(parent, branch, found[other])
+    roots = [_root(parent, branch) for branch in range(len(parent))]
     numbers = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     compact = [numbers[root] for root in roots]
     return [compact[branch] for branch in found]
 
 
-def _join(stands_for: list[int], one: int, other: int) -> None:
-    one, other = _root(stands_for, one), _root(stands_for, other)
-    stands_for[max(one, other)] = min(one, other)
+def _join(parent: list[int], one: int, other: int) -> None:
+    one, other = _root(parent, one), _root(parent, other)
+    parent[max(one, other)] = min(one, other)
 
 
-def _root(stands_for: list[int], branch: int) -> int:
-    while stands_for[branch] != branch:
-        branch = stands_for[branch]
+def _root(parent: list[int], branch: int) -> int:
+    while parent[branch] != branch:
+        branch = parent[branch]
     return branch
 
 
 def _grown(mask: Mask) -> Mask:
-    """The mask with the eight neighbours of each of its pixels."""
+    """Return the mask with the eight neighbours of each of its pixels."""
     tall = mask.copy()
     tall[1:] |= mask[:-1]
     tall[:-1] |= mask[1:]
@@ -146,26 +145,26 @@ def _grown(mask: Mask) -> Mask:
 
 Floats = npt.NDArray[np.float32]
 
-#: Rows and columns of the lung network's input and of its answer.
+#: Rows and columns of the lung network's input and output.
 SIDE: Final = 128
 
-#: A film whose grey values spread less than this has no contrast to stretch.
+#: Lower limit of the standard deviation that a film is divided by.
 _LEAST_SPREAD: Final = 1e-3
 
 #: Probability from which a pixel is lung.
 THRESHOLD: Final = 0.5
 
-#: Pixels of the smallest part that may be a lung: 0.5 % of the film. The smallest of 7,486 lungs
-#: that people drew covers 6.9 %.
+#: Pixels of the smallest part that may be a lung: 0.5 % of the film. The smallest of 7,486 manually
+#: segmented lungs covers 6.9 %.
 LEAST_PART: Final = 82
 
-#: A single part that is wider than this share of the film is both lungs. The widest single lung that
-#: people drew covers 0.51 of the width, the narrowest pair 0.55.
+#: A single part that is wider than this share of the film is both lungs. The widest manually
+#: segmented single lung covers 0.51 of the width, the narrowest pair 0.55.
 _WIDEST_LUNG: Final = 0.53
 
-# Limits of image quality. They come from the lung fields that people drew on 3,743 films of children
-# (V7 Labs), all of them good enough to be read. Each code flags less than one in a hundred of these,
-# and of 1,243 films of adults that radiologists called normal (RSNA 2018) with lung fields from a
+# Limits of image quality, from manually segmented lung fields of 3,743 films of children (V7 Labs),
+# all of them good enough to be read. Each code flags less than one in a hundred of these films, and
+# of 1,243 films of adults that radiologists labelled normal (RSNA 2018), with lung fields from a
 # trained network.
 
 #: Share of the film below which no lungs were found. The smallest pair covers 0.14.
@@ -175,7 +174,8 @@ NOT_FOUND: Final = 0.05
 SMALL: Final = 0.18
 
 #: Share of an edge that is lung, above which the lungs are cut off there. Films of children are
-#: often framed so closely that the apices reach the upper edge; the sides are hardly ever reached.
+#: often framed so closely that the apices reach the upper edge; the lungs hardly ever reach the
+#: sides.
 CUT_OFF: Final = {"top": 0.5, "bottom": 0.25, "left": 0.05, "right": 0.05}
 
 #: Degrees by which the long axis of both lungs together may lean to either side.
@@ -184,7 +184,7 @@ TILTED: Final = 12.0
 #: Area of the smaller lung, as a share of the larger one, below which the two are too different.
 ASYMMETRIC: Final = 0.65
 
-#: Codes of image quality, the gravest first. Each can be a warning or a refusal.
+#: Codes of image quality, the most serious first. Each can be a warning or a refusal.
 QUALITY: Final = (
     "lungs_not_found",
     "lungs_cut_off",
@@ -193,7 +193,7 @@ QUALITY: Final = (
     "lungs_asymmetric",
 )
 
-#: The warning of a film that was called on evidence from outside the lungs.
+#: Warning for a film classified as pneumonia on evidence from outside the lungs.
 LOW_EVIDENCE: Final = "low_lung_evidence"
 
 #: All codes that come from the lung fields.
@@ -204,7 +204,7 @@ class LungNetwork(Protocol):
     """A loaded lung network."""
 
     def find(self, inputs: Floats) -> Floats:
-        """Probability that each pixel is lung; from any thread.
+        """Return the probability that each pixel is lung; thread-safe.
 
         Args:
             inputs: films from :func:`lung_input`, shape (n, 128, 128, 1), n >= 1.
@@ -216,12 +216,13 @@ class LungNetwork(Protocol):
 
 @dataclass(frozen=True)
 class LungCard:
-    """What a model's card says of its lung network.
+    """The lung network's section of a model card.
 
     Attributes:
         sha256: hash of the Keras file that it was converted from, 64 hex digits.
-        low_evidence: a called film whose `lung_evidence` is below this gets a warning, 0..1.
-        figures: how good it is, such as Dice on films that it was not fitted on; for readers.
+        low_evidence: a film classified as pneumonia gets a warning if its `lung_evidence` is below
+            this, 0..1.
+        figures: performance, such as Dice on films that it was not fitted on; for readers.
     """
 
     sha256: str = ""
@@ -237,7 +238,7 @@ class LungCard:
 
 
 def lung_input(grey: Grey) -> Floats:
-    """What the lung network is given: the film at its size, with mean 0 and deviation 1.
+    """Return the lung network's input: the film resized, with mean 0 and standard deviation 1.
 
     Args:
         grey: a film, shape (rows, columns), 0..1.
@@ -252,9 +253,9 @@ def lung_input(grey: Grey) -> Floats:
 
 
 def clean(probability: Floats) -> Mask:
-    """The lung fields in the lung network's answer.
+    """Return the lung fields in the output of the lung network.
 
-    Speckles and thin bridges go, then all but the two largest parts, then the holes in these.
+    Removes speckles and thin bridges, then all but the two largest parts, then fills the holes.
 
     Args:
         probability: of one film, shape (128, 128), 0..1; NaN counts as no lung.
@@ -269,13 +270,13 @@ def clean(probability: Floats) -> Mask:
 
 @dataclass(frozen=True, eq=False)
 class LungFields:
-    """The lungs of one film, measured.
+    """Measurements of the lungs of one film.
 
     Attributes:
         mask: shape (128, 128), bool.
-        left: share of the film that the lung on the left of the picture covers; 0 if it was not
+        left: share of the film that the lung on the left of the image covers; 0 if it was not
             found. In a usual frontal film this is the patient's right lung.
-        right: the same of the lung on the right of the picture.
+        right: the same for the lung on the right of the image.
         edges: share of each edge of the film that is lung: top, bottom, left, right.
         tilt: degrees by which the long axis of both lungs leans, -90..90, positive anticlockwise;
             None unless both lungs were found.
@@ -312,7 +313,7 @@ class LungFields:
 
 
 def quality(lungs: LungFields) -> tuple[tuple[str, str], ...]:
-    """What is wrong with a film: codes of :data:`QUALITY` with details; empty if nothing is."""
+    """Return quality problems of a film: codes of :data:`QUALITY` with details; empty if none."""
     return tuple(_flaws(lungs))
 
 
@@ -333,26 +334,26 @@ def _flaws(lungs: LungFields) -> Iterator[tuple[str, str]]:
 
 
 def coverage(mask: Mask | Floats, rows: int, columns: int) -> Floats:
-    """Share of each cell of a map that is lung, for a map that spans the whole film.
+    """Return the share of each cell of a map that is lung, for a map that spans the whole film.
 
     Args:
         mask: shape (r, c), bool, or the share of each pixel that is lung, 0..1.
 
     Returns:
-        Shape (rows, columns), float32, 0..1; exact also where a cell ends within a pixel.
+        Shape (rows, columns), float32, 0..1; exact also if a cell ends within a pixel.
     """
     down, across = _overlaps(mask.shape[0], rows), _overlaps(mask.shape[1], columns)
     return np.asarray(down @ mask.astype(np.float32) @ across.T, np.float32)
 
 
 def lung_evidence(evidence: Floats, mask: Mask) -> float | None:
-    """Share of the evidence for pneumonia that lies inside the lungs.
+    """Return the share of the evidence for pneumonia that lies inside the lungs.
 
-    A cell counts by how much of it is lung. Evidence against pneumonia does not count.
+    Each cell is weighted by its share of lung. Evidence against pneumonia does not count.
 
     Args:
-        evidence: of each cell, in logits, before any calibration, and before any weighting by the
-            lungs, shape (rows, columns).
+        evidence: logits of each cell, before any calibration and any weighting by the lungs, shape
+            (rows, columns).
         mask: shape (128, 128), bool.
 
     Returns:
@@ -367,17 +368,17 @@ def lung_evidence(evidence: Floats, mask: Mask) -> float | None:
 
 
 def is_low(share: float | None, card: LungCard, *, called: bool) -> bool:
-    """Whether a film has the warning `low_lung_evidence`.
+    """Return whether a film gets the warning `low_lung_evidence`.
 
     Args:
         share: its lung evidence; None if it has none.
-        called: whether it is called pneumonia: no other film has this warning.
+        called: whether the film is classified as pneumonia; only such films get this warning.
     """
     return called and share is not None and share < card.low_evidence
 
 
 def _sides(mask: Mask) -> tuple[Mask, Mask]:
-    """The lung on the left of the picture and the one on the right; one may be empty."""
+    """Return the lung on the left of the image and the one on the right; one may be empty."""
     lungs = parts_of(mask).each()
     if len(lungs) == 2:
         first, second = lungs
@@ -397,16 +398,16 @@ def _sides(mask: Mask) -> tuple[Mask, Mask]:
 
 
 def _middle(mask: Mask) -> float:
-    """Mean column of the pixels of a mask that is not empty."""
+    """Return the mean column of the pixels of a non-empty mask."""
     counts = mask.sum(axis=0)
     return float(counts @ np.arange(len(counts)) / counts.sum())
 
 
 def _tilt(left: Mask, right: Mask) -> float:
-    """Degrees by which the long axis of two lungs leans.
+    """Return the degrees by which the long axis of two lungs leans.
 
-    Each lung leans towards the middle at its apex, and neither is as long as the other: their second
-    moments are taken each about its own centre, and added as shares.
+    Each lung leans towards the middle at its apex, and the lungs differ in length. Therefore the
+    second moments of each are taken about its own centre, and added as shares.
     """
     across = down = both = 0.0
     for lung in (left, right):
@@ -418,7 +419,7 @@ def _tilt(left: Mask, right: Mask) -> float:
 
 @lru_cache(maxsize=32)
 def _overlaps(pixels: int, cells: int) -> npt.NDArray[np.float32]:
-    """Share of each cell that each pixel covers, shape (cells, pixels); rows add up to 1."""
+    """Return the share of each cell that each pixel covers, (cells, pixels); rows add up to 1."""
     edges = np.arange(cells + 1) * (pixels / cells)
     at = np.arange(pixels)
     low = np.maximum(edges[:-1, np.newaxis], at)

@@ -1,4 +1,4 @@
-"""What anything that runs a model must be able to do."""
+"""The interface that every model runtime implements."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Answers for a batch of n films.
+    """Predictions for a batch of n films.
 
     Attributes:
         scores: shape (n, 2), float32, softmax over :data:`screening.results.CLASSES`.
-        embeddings: shape (n, d), float32: what the network saw, as means of its last stages
-            over the film or parts of it; the gate is read from it.
+        embeddings: shape (n, d), float32: features of the network's last stages, averaged over the
+            film or parts of it; input of the image gate.
         maps: class activation maps, shape (n, rows', columns', 2), float32: the logits of each
-            cell, whose mean over the film is what the score is the softmax of; None if the model
-            has no such output.
+            cell; the score is the softmax of their mean over the film. None if the model has no
+            such output.
     """
 
     scores: npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class Predictor(Protocol):
 
     @property
     def has_map(self) -> bool:
-        """True if the model gives class activation maps."""
+        """True if the model outputs class activation maps."""
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
-        """Scores for `tensors`, shape (n, rows, columns, channels), n >= 1; from any thread."""
+        """Predict for `tensors`, shape (n, rows, columns, channels), n >= 1; thread-safe."""

@@ -1,4 +1,4 @@
-"""Grey values to the model's input tensor: one code path for training, nights and the edge."""
+"""Grey values to the model's input tensor: the same code for training, jobs and edge devices."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,12 @@ Tensor = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a film becomes a tensor; stored in the model card, so that a card alone says it all.
+    """How a film is converted to a tensor; stored in the model card, which is therefore sufficient.
 
-    The film is squashed to `rows` x `columns` (its shape betrays the class in known collections,
-    so it must not reach the model) with an antialiased triangle filter, repeated over
-    `channels`, and mapped from 0..1 by ``grey * scale + offset``.
+    The film is resized to `rows` x `columns` without keeping its aspect ratio, which must not reach
+    the model because it correlates with the class in known collections. It is resized with an
+    antialiased triangle filter, repeated over `channels`, and mapped from 0..1 by
+    ``grey * scale + offset``.
     """
 
     rows: int = 224
@@ -35,11 +36,11 @@ class Preprocessing:
 
     @property
     def side(self) -> int:
-        """Rows and columns of a film beyond which the model's input hardly changes any more."""
+        """Rows and columns of a film beyond which the model's input hardly changes."""
         return 2 * max(self.rows, self.columns)
 
     def resize(self, grey: Grey) -> Grey:
-        """The film at the model's size, still 0..1."""
+        """Return the film at the model's size, still 0..1."""
         if grey.shape == (self.rows, self.columns):
             return grey
         image = Image.fromarray(np.ascontiguousarray(grey))
@@ -47,22 +48,22 @@ class Preprocessing:
         return np.asarray(small, dtype=np.float32)
 
     def shown(self, film: Decoded) -> Grey:
-        """What the model is shown of a film, 0..1: about the same whether it was reduced or not."""
+        """Return the model's input as grey values, 0..1: about equal for full and reduced films."""
         if not film.power:
             return self.resize(film.grey)
         size = (self.rows, self.columns)
         return resample(film.grey, (film.rows, film.columns), size, film.power, film.low_pass)
 
     def normalise(self, grey: Grey) -> Tensor:
-        """A film of the model's size, shape (..., rows, columns), in the model's number range."""
+        """Scale a film of the model's size, shape (..., rows, columns), to the model's range."""
         scaled = grey * np.float32(self.scale) + np.float32(self.offset)
         return np.repeat(scaled[..., np.newaxis], self.channels, axis=-1)
 
     def grey(self, tensor: Tensor) -> Grey:
-        """What the model was shown, 0..1, from :meth:`tensor`: the inverse of :meth:`normalise`."""
+        """Return the grey values of an input tensor, 0..1; the inverse of :meth:`normalise`."""
         grey = (tensor[..., 0] - np.float32(self.offset)) / np.float32(self.scale)
         return np.asarray(np.clip(grey, 0, 1), np.float32)
 
     def tensor(self, grey: Grey) -> Tensor:
-        """Grey values of all of a film to input tensor, shape :attr:`shape`; see :meth:`resize`."""
+        """Return the input tensor, shape :attr:`shape`, for a full film; see :meth:`resize`."""
         return self.normalise(self.resize(grey))

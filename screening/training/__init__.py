@@ -1,1 +1,1 @@
-"""From labelled films to a model with its card."""
+"""Train a model from labelled films and write its card."""

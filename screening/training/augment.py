@@ -1,4 +1,4 @@
-"""Change a film as another scanner, another workstation or another export would have."""
+"""Augment films with the differences between scanners, workstations and exports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,16 +13,17 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-#: Changes how a film looks, and leaves everything at its place.
+#: Changes the appearance of a film without moving anything.
 Look = Callable[[Image.Image, np.random.Generator], Pixels]
 
 _TINY: Final = 1e-6
 
-#: Share of the views that are only moved a little, so that films as they are are learnt from, too.
+#: Share of augmented films that are only moved a little, so that the network also sees nearly
+#: unchanged films.
 LIGHT: Final = 0.25
 
-# How often another view has another film's exposure, letters, multi-frequency processing, shading.
-_LENT: Final = 0.4
+# Probabilities of another film's exposure, letters, multi-frequency processing and shading.
+_BORROWED: Final = 0.4
 _LETTERED: Final = 0.3
 _PROCESSED: Final = 0.3
 _SHADED: Final = 0.2
@@ -35,7 +36,7 @@ class Ranges:
     Attributes:
         rotation: degrees to either side.
         zoom: logarithms of the smallest and the largest factor.
-        aspect: largest logarithm of the factor of the width; the height gets its inverse.
+        aspect: largest logarithm of the factor on the width; the height gets its inverse.
         shift: share of the film's sides, in each direction.
     """
 
@@ -47,22 +48,22 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a film lies in its picture.
+    """Position of a film in its picture.
 
     Attributes:
-        matrix: of the affine map from the picture to the film, as Pillow takes it.
-        border: grey value beside the film, 0..255.
+        matrix: affine map from the picture to the film, in the form that Pillow takes.
+        border: grey value outside the film, 0..255.
     """
 
     matrix: tuple[float, float, float, float, float, float]
     border: int
 
     def on_black(self) -> "Placement":
-        """The same with a black border, for masks."""
+        """The same placement with a black border, for masks."""
         return replace(self, border=0)
 
 
-#: Films for the classifier, those that are only moved, and films for the lung network.
+#: Ranges for classifier films, for films that are only moved, and for films of the lung network.
 HOSPITAL_VIEWS: Final = Ranges(11, (-0.3, 0.2), 0.18, 0.07)
 LIGHT_VIEWS: Final = Ranges(5.5, (-0.15, 0.1), 0.09, 0.035)
 LUNG_VIEWS: Final = Ranges(20, (-0.45, 0.3), 0.22, 0.1)
@@ -83,14 +84,14 @@ _LETTERS: Final = (
 
 
 def augment(film: Pixels, rng: np.random.Generator, lender: Pixels | None = None) -> Pixels:
-    """A new view of a film, shape (rows, columns) as before.
+    """Augment a film; the shape (rows, columns) is unchanged.
 
-    What is varied is what differs between hospitals and says nothing about the lung: geometry,
-    exposure, processing, noise, compression and burnt-in letters.
+    The augmentation varies what differs between hospitals and says nothing about the lung:
+    geometry, exposure, processing, noise, compression and burnt-in letters.
 
     Args:
-        lender: another film, of any class; often its exposure is taken, so that exposure cannot
-            tell the classes apart.
+        lender: another film, of any class. Its exposure is often used, so that exposure cannot
+            separate the classes.
     """
     return view_of(film, None, rng, lender)[0]
 
@@ -105,14 +106,14 @@ def view_of(
     flip: float = 0.0,
     look: Look | None = None,
 ) -> tuple[Pixels, Pixels | None]:
-    """A new view of a film and of a mask that moves with it.
+    """Augment a film and a mask that moves with it.
 
     Args:
         mask: shape (rows, columns), 0 or 255; None if there is none.
         lender: as in :func:`augment`.
-        light: how often the view is only moved a little, and loses up to three patches.
-        flip: how often the view is mirrored.
-        look: what changes the look of a view; by default :func:`change_look`.
+        light: probability that the film is only moved a little and loses up to three patches.
+        flip: probability that the film is mirrored.
+        look: changes the appearance of the film; by default :func:`change_look`.
     """
     image = Image.fromarray(film)
     is_light = light >= 1 or rng.random() < light
@@ -131,12 +132,12 @@ def view_of(
 
 
 def lend_exposure(film: Pixels, lender: Pixels, rng: np.random.Generator) -> Pixels:
-    """The film, often with the exposure of another film, so that it cannot tell the classes apart."""
-    return expose_like(film, lender) if rng.random() < _LENT else film
+    """Often give the film another film's exposure, so that exposure cannot separate the classes."""
+    return expose_like(film, lender) if rng.random() < _BORROWED else film
 
 
 def change_look(image: Image.Image, rng: np.random.Generator) -> Pixels:
-    """Another exposure, processing, noise, compression and other letters; the place stays."""
+    """Change exposure, processing, noise, compression and letters, without moving anything."""
     if rng.random() < _LETTERED:
         image = burn_in_letters(image, rng)
     if rng.random() < _PROCESSED:
@@ -148,9 +149,9 @@ def change_look(image: Image.Image, rng: np.random.Generator) -> Pixels:
 
 
 def expose_like(film: Pixels, lender: Pixels) -> Pixels:
-    """The film with the histogram of `lender`; both 0..255."""
+    """Give the film the histogram of `lender`; both 0..255."""
     own, other = (np.cumsum(np.bincount(each.ravel(), minlength=256)) for each in (film, lender))
-    # The first level at which as large a share of the lender is as dark.
+    # The first level at which at least as large a share of the lender is as dark.
     levels = np.searchsorted(other / lender.size, own / film.size - _TINY)
     return levels.astype(np.uint8)[film]
 
@@ -158,7 +159,7 @@ def expose_like(film: Pixels, lender: Pixels) -> Pixels:
 def geometry(size: tuple[int, int], rng: np.random.Generator, ranges: Ranges) -> Placement:
     """Draw a placement of a film of `size`, as width and height.
 
-    What comes into view beside the film is mostly black, as it is around collimated films.
+    The area outside the film is mostly black, as it is around collimated films.
     """
     width, height = size
     angle = np.deg2rad(rng.uniform(-ranges.rotation, ranges.rotation))
@@ -174,7 +175,7 @@ def geometry(size: tuple[int, int], rng: np.random.Generator, ranges: Ranges) ->
 
 
 def moved(image: Image.Image, placement: Placement) -> Image.Image:
-    """The film, or its mask, at another place."""
+    """Move the film, or its mask, to a placement."""
     return image.transform(
         image.size,
         Image.Transform.AFFINE,
@@ -185,7 +186,7 @@ def moved(image: Image.Image, placement: Placement) -> Image.Image:
 
 
 def burn_in_letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The film with side markers, positions or times near the edges; they say who took it."""
+    """Burn side markers, positions or times in near the edges; these reveal a film's source."""
     image = image.copy()
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 3)):
@@ -202,9 +203,9 @@ def burn_in_letters(image: Image.Image, rng: np.random.Generator) -> Image.Image
 
 
 def change_contrast(image: Image.Image, rng: np.random.Generator) -> Pixels:
-    """Equalisation of the histogram, other contrast and brightness, blur, noise and compression.
+    """Change the contrast: equalisation, gamma, brightness, blur, noise and compression.
 
-    Milder and shorter than :func:`change_look`, with equalisation in 40 of 100 views.
+    Milder and shorter than :func:`change_look`; 40 % of the films are equalised.
     """
     choice = rng.random()
     if choice < 0.25:
@@ -233,7 +234,7 @@ def _equalise_tiles(image: Image.Image, rng: np.random.Generator) -> Image.Image
 
 
 def clahe(film: Pixels) -> Pixels:
-    """The film after :func:`equalised_locally`, 0..255."""
+    """Apply :func:`equalised_locally`; the result is 0..255."""
     return np.asarray(np.clip(np.rint(255 * equalised_locally(film)), 0, 255), np.uint8)
 
 
@@ -242,7 +243,7 @@ def equalised_locally(film: Pixels, tiles: int = 8, limit: float = 3.0) -> Float
 
     Args:
         film: shape (rows, columns), 0..255; at least one pixel for each tile.
-        tiles: along each side.
+        tiles: number of tiles along each side.
         limit: largest share of a tile's pixels with one level, as a multiple of the mean share.
 
     Returns:
@@ -272,7 +273,7 @@ def equalised_locally(film: Pixels, tiles: int = 8, limit: float = 3.0) -> Float
 def _between_middles(
     edges: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """For each pixel the tile before it, and how far it is on the way to the next one's middle."""
+    """For each pixel the preceding tile, and its relative distance to the next tile's centre."""
     middles = (edges[:-1] + edges[1:]) / 2
     place = np.interp(np.arange(edges[-1]) + 0.5, middles, np.arange(len(middles)))
     before = np.minimum(place.astype(np.int64), len(middles) - 2)
@@ -285,7 +286,7 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _process(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Multi-frequency processing: coarse contrast is flattened, detail is lifted."""
+    """Multi-frequency processing: reduce coarse contrast, enhance detail."""
     grey = np.asarray(image, np.float32)
     radius = image.width / rng.uniform(8, 24)
     coarse = np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
@@ -294,7 +295,7 @@ def _process(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Another exposure, characteristic curve or window; black may be grey, and white, too."""
+    """Change exposure, characteristic curve or window; black and white may become grey."""
     grey = np.linspace(0, 1, 256)
     choice = rng.random()
     if choice < 0.15:
@@ -309,7 +310,7 @@ def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _shade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Darker towards one side (the heel effect, a tilted grid) or towards the corners."""
+    """Darken towards one side (the heel effect, a tilted grid) or towards the corners."""
     y, x = np.mgrid[-1 : 1 : image.height * 1j, -1 : 1 : image.width * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     side = np.clip((x * np.cos(angle) + y * np.sin(angle) + 1) / 2, 0, 1)
@@ -319,7 +320,7 @@ def _shade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blur or sharpen, store small, noise, and JPEG at quality 20 to 90."""
+    """Blur or sharpen, shrink and enlarge, add noise, and compress as JPEG of quality 20 to 90."""
     choice = rng.random()
     if choice < 0.35:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.6)))
@@ -341,7 +342,7 @@ def _degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def compressed(image: Image.Image, quality: int) -> Image.Image:
-    """The image as a JPEG of this quality."""
+    """Compress the image as a JPEG of this quality."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     image = Image.open(buffer)
@@ -350,7 +351,7 @@ def compressed(image: Image.Image, quality: int) -> Image.Image:
 
 
 def _cover(film: Pixels, rng: np.random.Generator) -> Pixels:
-    """Erase up to three patches, so that no single corner or letter can carry the answer."""
+    """Erase up to three patches, so that no single corner or letter determines the class."""
     rows, columns = film.shape
     for _ in range(rng.integers(0, 4)):
         height, width = (rng.uniform(0.05, 0.22, 2) * (rows, columns)).astype(int)

@@ -1,4 +1,4 @@
-"""The batches that a network is fitted on: which films, in which order, changed how."""
+"""Training batches: choice and order of films, and their augmentation."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,26 +21,26 @@ from screening.training.recipe import CONTRAST, GEOMETRY, Recipe
 _Indices = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
-#: Entropy that keeps these draws apart from others with the same seed.
+#: Entropy that separates these draws from others with the same seed.
 _STREAM: Final = 7
 
 
 def draw_epoch(
     labels: Labels, strata: _Indices, films: int, most_repeats: int, seed: tuple[int, int]
 ) -> _Indices:
-    """Indices of the films of one epoch, class by class; both classes have half of them.
+    """Draw the films of one epoch; return their indices, class by class, half for each class.
 
     Within a class each source counts the same, and within a source each view. A stratum is a class
-    of one source and view. None of its films is drawn twice before all others were drawn, also over
-    several epochs.
+    of one source and view. No film of a stratum is drawn twice before all others have been drawn,
+    also across epochs.
 
     Args:
         labels: class indices, shape (n,).
-        strata: as of :func:`screening.training.data.manifest.strata_of`, shape (n,).
-        films: how many; 0 for twice the smaller class.
-        most_repeats: how often a film of one stratum is drawn in an epoch, on average, at most;
-            what is beyond that goes to the other strata of the class. It is exceeded only if the
-            class has too few films for `films`.
+        strata: from :func:`screening.training.data.manifest.strata_of`, shape (n,).
+        films: number of films to draw; 0 for twice the smaller class.
+        most_repeats: maximum number of times that a film of one stratum is drawn in an epoch, on
+            average; draws beyond this go to the other strata of the class. It is exceeded only if
+            the class has too few films for `films`.
         seed: the run's seed and the epoch; the same pair gives the same films.
     """
     half = films // 2 or int(np.bincount(labels, minlength=2).min())
@@ -48,7 +48,7 @@ def draw_epoch(
     for label in (0, 1):
         own = np.flatnonzero(labels == label)
         names, sizes = np.unique(strata[own], return_counts=True)
-        numbers = _whole(_shares(names, sizes, most_repeats / half) * half, half)
+        numbers = _rounded_to_sum(_shares(names, sizes, most_repeats / half) * half, half)
         for name, number in zip(names, numbers, strict=True):
             members = own[strata[own] == name]
             drawn.append(_in_turn(members, int(number), (seed[0], label, int(name)), seed[1]))
@@ -59,9 +59,9 @@ def _shares(names: _Indices, sizes: _Indices, most: float) -> _Floats:
     """The share of each stratum of a class, shape (k,), sum 1.
 
     Args:
-        names: of the strata, ascending, shape (k,).
-        sizes: number of films in each.
-        most: share that a stratum may have for each of its films, if the class has enough films.
+        names: numbers of the strata, ascending, shape (k,).
+        sizes: number of films in each stratum.
+        most: maximum share of a stratum per film in it, if the class has enough films.
     """
     sources, views = np.unique(names // len(VIEWS), return_counts=True)
     wanted = np.repeat(1 / (len(sources) * views), views)
@@ -69,7 +69,7 @@ def _shares(names: _Indices, sizes: _Indices, most: float) -> _Floats:
     shares = np.zeros(len(names))
     free = np.ones(len(names), bool)
     while free.any():
-        # What the limits of the others leave is divided as wanted among those below theirs.
+        # Divide what strata at their limit leave among the others, in the wanted proportions.
         left = max(0.0, 1 - float(limits[~free].sum()))
         shares = np.where(free, wanted * left / wanted[free].sum(), limits)
         if not (over := free & (shares > limits * (1 + 1e-9))).any():
@@ -78,8 +78,8 @@ def _shares(names: _Indices, sizes: _Indices, most: float) -> _Floats:
     return np.asarray(shares / shares.sum(), np.float64)
 
 
-def _whole(wanted: _Floats, total: int) -> _Indices:
-    """Whole numbers next to `wanted` with the sum `total`; the largest remainders are rounded up."""
+def _rounded_to_sum(wanted: _Floats, total: int) -> _Indices:
+    """Round `wanted` to integers with the sum `total`; the largest remainders are rounded up."""
     numbers = np.floor(wanted).astype(np.int64)
     up = np.argsort(numbers - wanted, kind="stable")[: total - int(numbers.sum())]
     numbers[up] += 1
@@ -87,7 +87,7 @@ def _whole(wanted: _Floats, total: int) -> _Indices:
 
 
 def _in_turn(members: _Indices, number: int, stratum: tuple[int, int, int], epoch: int) -> _Indices:
-    """The next `number` members of an endless row of permutations, after those of earlier epochs."""
+    """The next `number` members of an endless series of permutations, after earlier epochs."""
     first, size = epoch * number, len(members)
     rounds = range(first // size, (first + number - 1) // size + 1)
     row = [np.random.default_rng((*stratum, turn, _STREAM)).permutation(members) for turn in rounds]
@@ -95,18 +95,18 @@ def _in_turn(members: _Indices, number: int, stratum: tuple[int, int, int], epoc
     return np.concatenate([np.empty(0, np.int64), *row])[start : start + number]
 
 
-# Batches that are augmented while the network is busy with one.
+# Number of batches that are augmented ahead of the network.
 _AHEAD: Final = 4
 
-# Apart from the numbers of batches in the seeds.
+# Seed component for donors, distinct from the batch numbers in the other seeds.
 _DONORS: Final = 2**32 - 1
 
-#: A changed film, and the share of each cell of the map that is lung.
+#: An augmented film, and the share of each cell of the map that is lung.
 _View = tuple[Bytes, npt.NDArray[np.float32] | None]
 
 
 def class_weights(labels: Labels) -> npt.NDArray[np.float32]:
-    """Weight of each class so that both count the same in total: n / (2 n_class)."""
+    """Weight of each class so that both classes have the same total: n / (2 n_class)."""
     counts = np.bincount(labels, minlength=2)
     return np.asarray(len(labels) / (2 * counts), np.float32)
 
@@ -117,7 +117,7 @@ def order_of_epoch(
     """Indices of the films of each batch of one epoch.
 
     Args:
-        balanced: all films of the smaller class and as many of the larger one, chosen anew for
+        balanced: use all films of the smaller class and as many of the larger one, drawn again for
             each epoch; otherwise all films.
         seed: the run's seed and the epoch; the same pair gives the same batches.
     """
@@ -134,10 +134,10 @@ def order_of_epoch(
 def batches_of_epoch(
     recipe: Recipe, labels: Labels, strata: npt.NDArray[np.int64], epoch: int
 ) -> list[npt.NDArray[np.int64]]:
-    """Indices of the films of each batch of one epoch, as the recipe says.
+    """Indices of the films of each batch of one epoch, following the recipe.
 
-    All films of one source and view are drawn by :func:`order_of_epoch`; others, and some of the
-    films where the recipe limits an epoch, by
+    Uses :func:`order_of_epoch` if the recipe is not balanced, or if all films are of one source and
+    view and the recipe does not limit the epoch; otherwise
     :func:`screening.training.batches.draw_epoch`.
 
     Args:
@@ -155,7 +155,7 @@ def batches_of_epoch(
 
 
 def soft_targets(labels: Labels, confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The probability of each class, shape (n, 2): that of the label is its confidence."""
+    """The probability of each class, shape (n, 2); the label's class has its confidence."""
     one_hot = np.eye(len(CLASSES), dtype=np.float32)[labels]
     sure = confidence[:, np.newaxis].astype(np.float32)
     return np.asarray(one_hot * sure + (1 - one_hot) * (1 - sure), np.float32)
@@ -163,11 +163,11 @@ def soft_targets(labels: Labels, confidence: npt.NDArray[np.float32]) -> npt.NDA
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What views for training are made of.
+    """Input data of the augmentation.
 
     Attributes:
         films: shape (n, rows, columns), 0..255.
-        lungs: their lung fields, shape (n, rows, columns), 0 or 255; None if they are not known.
+        lungs: their lung fields, shape (n, rows, columns), 0 or 255; None if unknown.
         alphas: how much of each pixel belongs to the lungs, from
             :func:`screening.training.film_edits.soft_mask`, times 255; None without lungs.
         cells: rows and columns of the network's map; None without lungs, or without a map.
@@ -180,13 +180,13 @@ class Material:
 
 
 class Batch(NamedTuple):
-    """Films as a network is fitted on them.
+    """Augmented films, ready for a training step.
 
     Attributes:
-        indices: which films they are, shape (n,).
+        indices: indices of the films, shape (n,).
         tensors: shape (n, rows, columns, channels).
         coverage: share of each cell of the map that is lung, shape (n, r, c, 1), 0..1; 1 in all
-            cells of a film in which no lungs are known. None if the material has no cells.
+            cells of a film without known lungs. None if the material has no cells.
     """
 
     indices: npt.NDArray[np.int64]
@@ -202,13 +202,13 @@ def augmented_batches(
     epoch: int,
     pool: Executor,
 ) -> Iterator[Batch]:
-    """The films of each batch and their augmented tensors, a few batches ahead of use.
+    """The films of each batch and their augmented tensors, computed a few batches ahead.
 
     The donor of a film whose outside is exchanged is drawn from the films of the same epoch, so
-    donors are balanced as the films are.
+    donors are as balanced as the films.
 
     Args:
-        epoch: with the seed of the recipe it decides all changes.
+        epoch: determines all changes, together with the seed of the recipe.
     """
     seed = (recipe.seed, epoch)
     rng = np.random.default_rng((*seed, _DONORS))
@@ -221,11 +221,11 @@ def augmented_batches(
             for place, (i, donor) in enumerate(pairs)
         ]
 
-    coming = deque(begin(number) for number in range(min(_AHEAD, len(batches))))
+    pending = deque(begin(number) for number in range(min(_AHEAD, len(batches))))
     for number, indices in enumerate(batches):
-        views = [future.result() for future in coming.popleft()]
+        views = [future.result() for future in pending.popleft()]
         if number + _AHEAD < len(batches):
-            coming.append(begin(number + _AHEAD))
+            pending.append(begin(number + _AHEAD))
         greys = np.stack([film for film, _share in views]).astype(np.float32)
         covered = [share for _film, share in views if share is not None]
         yield Batch(
@@ -243,7 +243,7 @@ def _changed(
     film = films[index]
     lungs = None if material.lungs is None else material.lungs[index]
     if material.alphas is not None and rng.random() < recipe.exchange:
-        film = _exchanged(film, material.alphas[index], films[donor])
+        film = _with_outside_of(film, material.alphas[index], films[donor])
     only_moved = recipe.augmentation == GEOMETRY
     lender = None if only_moved else films[rng.integers(len(films))]
     light = 1.0 if only_moved else LIGHT
@@ -254,8 +254,8 @@ def _changed(
     return view, _coverage(moved_lungs, material.cells)
 
 
-def _exchanged(film: Bytes, alpha: Bytes, donor: Bytes) -> Bytes:
-    """The lungs of a film on the outside of another one; a film without lungs stays as it is."""
+def _with_outside_of(film: Bytes, alpha: Bytes, donor: Bytes) -> Bytes:
+    """Put the lungs of a film into another film's outside; a film without lungs is unchanged."""
     if alpha.min() == 255:
         return film
     return exchange_outside(film, alpha.astype(np.float32) / np.float32(255), donor)

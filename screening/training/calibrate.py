@@ -1,4 +1,4 @@
-"""Make scores honest probabilities, and choose the operating point, on validation films."""
+"""Calibrate scores to probabilities and choose the operating point on validation films."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -17,17 +17,17 @@ from screening.report.operating_points import (
 from screening.results import CLASSES
 from screening.training.data.dataset import Labels
 
-#: Rules that choose the operating point; the first two with a target.
+#: Rules that choose the operating point; the first two need a target.
 TARGET_SENSITIVITY: Final = "target-sensitivity"
 TARGET_SPECIFICITY: Final = "target-specificity"
 YOUDEN: Final = "youden"
 RULES: Final = (TARGET_SENSITIVITY, TARGET_SPECIFICITY, YOUDEN)
 
-#: What rule is used where none is given.
+#: Target used if none is given.
 DEFAULT_TARGET: Final = 0.95
 
-# Beyond these a calibration says more than validation films can: 20 times sharper or flatter, and
-# odds of 1 : 22,026 before anything was seen.
+# Bounds of the fit. Values beyond these claim more than validation films can show: 20 times sharper
+# or flatter, and prior odds of 1 : 22,026.
 _SHARPEST: Final = 20.0
 _BIAS: Final = 10.0
 
@@ -35,21 +35,21 @@ _BIAS: Final = 10.0
 def fit_calibration(
     scores: npt.NDArray[np.float32], labels: Labels, prevalence: float | None = None
 ) -> Calibration:
-    """Temperature and bias with the largest likelihood.
+    """Fit temperature and bias by maximum likelihood.
 
-    Platt ("Probabilistic outputs for support vector machines", 1999): without a penalty, and with
-    his targets a little inside 0 and 1, so that films which are perfectly told apart have a finite
-    answer. The temperature is from 1/20 to 20, the bias from -10 to 10.
+    Follows Platt ("Probabilistic outputs for support vector machines", 1999): no penalty, and
+    targets slightly inside 0 and 1, so that the fit is finite for perfectly separated films. The
+    temperature is from 1/20 to 20, the bias from -10 to 10.
 
     Args:
         scores: softmax of the network, shape (n, 2).
         labels: class indices, shape (n,).
-        prevalence: share of films with pneumonia for which the probabilities shall hold, above 0
-            and below 1: each class has this weight in the fit. None for that of these films, and
-            where they are of one class.
+        prevalence: share of films with pneumonia for which the probabilities should hold, above 0
+            and below 1; in the fit, each class gets this share of the weight. None for the
+            prevalence of these films, which is also used if they are all of one class.
 
     Raises:
-        TrainingDataError: if a score is no number.
+        TrainingDataError: if a score is not finite.
     """
     z = logits(scores)
     if not np.isfinite(z).all():
@@ -76,7 +76,7 @@ def fit_calibration(
         value = float(np.sum(weight * (np.logaddexp(0, x) - target * x)))
         return value, np.array([np.sum(too_high * z), np.sum(too_high)])
 
-    # Convex in the slope (1 / temperature) and the bias: there is one answer.
+    # The loss is convex in the slope (1 / temperature) and the bias, so the minimum is unique.
     fitted = minimize(
         loss,
         (1.0, 0.0),
@@ -95,20 +95,20 @@ def choose_threshold(
     target: float = DEFAULT_TARGET,
     rule: str = TARGET_SENSITIVITY,
 ) -> OperatingPoint:
-    """The operating point that the rule chooses on these films.
+    """Choose the operating point on these films by a rule.
 
-    The threshold lies half-way between the film that decides and its neighbour, so that a runtime
-    whose last decimal differs decides alike.
+    The threshold lies half-way between the deciding film and its neighbour, so that a runtime
+    whose last decimal differs makes the same decisions.
 
     Args:
         probabilities: calibrated, six decimals, shape (n,).
         labels: class indices, shape (n,).
-        target: sensitivity or specificity to reach, above 0, at most 1; Youden's rule has none.
+        target: sensitivity or specificity to reach, above 0, at most 1; unused by Youden's rule.
         rule: one of :data:`RULES`.
 
     Raises:
-        TrainingDataError: if the films lack the class that the rule is about.
-        ValueError: if there is no such rule or target.
+        TrainingDataError: if one of the classes has no film.
+        ValueError: if the rule is unknown or the target is out of range.
     """
     if rule not in RULES:
         raise ValueError(f"no rule is called {rule!r}; there are {', '.join(RULES)}")
@@ -129,7 +129,7 @@ def choose_threshold(
         threshold = threshold_for_sensitivity(probabilities, labels, target)
         what = f"highest threshold with sensitivity >= {target} on validation"
     if threshold is None:
-        # So many normal films have probability 1 that none is high enough.
+        # Too many normal films have probability 1 for any threshold to reach the target.
         return OperatingPoint(1.0, f"no threshold reaches specificity >= {target} on validation")
     return OperatingPoint(threshold, what)
 
@@ -137,16 +137,17 @@ def choose_threshold(
 def limit_normals(
     point: OperatingPoint, normals: Mapping[str, Floats], most: float
 ) -> OperatingPoint:
-    """The operating point, raised where it calls too many films of a group of normal films.
+    """Raise the operating point if it calls too many films of a group of normal films.
 
-    A threshold that is chosen on the films of one hospital may call many normal films of another,
+    A threshold chosen on the films of one hospital may call many normal films of another hospital,
     or of one view.
 
     Args:
-        point: as the films with both classes choose it.
+        point: operating point chosen on films with both classes.
         normals: probabilities of films without pneumonia, six decimals, by the name of their group.
-            A group of fewer than ``1 / most`` films is too small to say whether more are called.
-        most: share of a group that may be called, above 0, at most 1; 1 leaves the point as it is.
+            A group of fewer than ``1 / most`` films is too small to measure the share and is
+            ignored.
+        most: share of a group that may be called, above 0, at most 1; 1 never raises the point.
     """
     raised: list[tuple[float, str]] = []
     for name, probabilities in normals.items():

@@ -1,4 +1,4 @@
-"""Evaluate a fitted network: everything that its card says."""
+"""Evaluate a fitted network: compute everything that its card contains."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,18 +43,19 @@ def build_drift_baseline(
     probabilities: Floats,
     embeddings: npt.NDArray[np.floating],
 ) -> DriftBaseline | None:
-    """The drift reference from films that the model was not fitted on.
+    """Build the drift reference from films that the model was not fitted on.
 
-    A film counts as it would at night: what the gate of `card` refuses, and what has no valid
-    probability, is counted as refused and left out of all the rest.
+    Films count as in a screening run: films that the gate of `card` refuses, or that have no valid
+    probability, are counted as refused and left out of everything else.
 
     Args:
         card: with its gate and operating point.
-        greys: at the model's size, shape (n, rows, columns), 0..1.
+        greys: grey values at the model's size, shape (n, rows, columns), 0..1.
         probabilities: calibrated, shape (n,).
-        embeddings: of the same films, shape (n, d).
+        embeddings: embeddings of the same films, shape (n, d).
 
     Returns:
+        None if the card has no gate, or if no film has a valid probability.
         None without a gate, and if no film has a probability.
     """
     gate = card.gate
@@ -93,16 +94,16 @@ def _moments(
     return along.mean(axis=0).astype(np.float32), covariance.astype(np.float32)
 
 
-#: The worst AUROC over the simulated hospitals, of sources with both classes (the children).
+#: The lowest AUROC over the simulated hospitals, for sources with both classes (the children).
 SITES: Final = "worst_site"
 
-#: The AUROC with the outside of the lungs exchanged, of the same sources.
+#: The AUROC with the outside of the lungs exchanged, for the same sources.
 OUTSIDE: Final = "outside_exchanged"
 
 #: The share of films not called, among reliable normal films of one-class sources, by view.
 NORMALS: Final = {"AP": "normals_ap", "PA": "normals_pa"}
 
-#: The smallest of them.
+#: The smallest of these components.
 WORST: Final = "worst"
 
 Figures = Mapping[str, Any]
@@ -111,22 +112,23 @@ Figures = Mapping[str, Any]
 def selection(
     elsewhere: Mapping[str, Figures], reasons: Figures, subgroups: Figures
 ) -> dict[str, Any]:
-    """The components that a model is chosen by, and the worst of them.
+    """The components by which models are compared, and the lowest of them.
 
-    Weak labels never enter. A component that the films do not define is left out.
+    Weak labels are never used. A component that is undefined on these films is left out.
 
     Args:
         elsewhere: figures by simulated hospital, from
-            :func:`screening.training.simulated_sites.evaluate_at_sites`, of films with reliable labels from
-            sources with both classes; empty if there are none.
-        reasons: from :func:`screening.training.robustness.measure_reasons`, of the validation films.
+            :func:`screening.training.simulated_sites.evaluate_at_sites`, of films with reliable
+            labels from sources with both classes; empty if there are none.
+        reasons: from :func:`screening.training.robustness.measure_reasons`, of the validation
+            films.
         subgroups: from :func:`screening.training.subgroups.subgroups`, of the validation films.
 
     Returns:
         ``worst_site``, ``outside_exchanged``, ``normals_ap`` and ``normals_pa``, each
         ``{value, ci_low, ci_high, n, note, of}``, where `of` is the hospital or the source with the
-        worst value; ``worst`` is the smallest, with the component's name as `of`. Empty if nothing
-        is defined.
+        lowest value; ``worst`` is the smallest of them, with the component's name as `of`. Empty if
+        no component is defined.
     """
     outside = reasons.get("tests", {}).get(OUTSIDE, {}).get("auroc", {})
     components = {
@@ -150,7 +152,7 @@ def _lowest(figures: Iterable[tuple[Figures, str]]) -> dict[str, Any] | None:
 
 
 def _not_called(subgroups: Figures, view: str) -> list[tuple[Figures, str]]:
-    """One minus the share called in this view, of each source with reliable normal films alone."""
+    """One minus the share called in this view, for each source with only reliable normal films."""
     sources = {
         row["source"]
         for row in subgroups.get("source", ())
@@ -174,17 +176,17 @@ Greys = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """All that a network is fitted and judged on, at its size.
+    """All images that a network is fitted and evaluated on, at its size.
 
     Attributes:
-        training: 0..255.
-        validation: 0..1.
-        test: likewise; may have no films.
-        others: frontal films of other places for the gate, shape (n, rows, columns), 0..1.
+        training: training films, 0..255.
+        validation: validation films, 0..1.
+        test: test films, 0..1; may be empty.
+        others: frontal films from elsewhere for the gate, shape (n, rows, columns), 0..1.
         examples: pictures for the gate.
         validation_masks: lung fields of the validation films, shape (n, rows, columns); None if
-            they are not known, and then nothing says whether the model reads the lungs.
-        test_masks: the same for the test films.
+            unknown, and then the card does not say whether the model reads the lungs.
+        test_masks: lung fields of the test films, in the same form.
         left_out: films of sources that the training leaves out, 0..1; None if there are none.
     """
 
@@ -200,10 +202,10 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A card without its weights, and the sides it was made from.
+    """A card without its weights, and the sides that it was computed from.
 
     Attributes:
-        sides: training, validation and, where there is one, test.
+        sides: training, validation and, if there is one, test.
     """
 
     card: Card
@@ -219,15 +221,15 @@ def evaluate(
     provenance: dict[str, Any],
     prevalence: float | None,
 ) -> Evaluation:
-    """Everything that the card says about a finished network.
+    """Compute everything that the card contains for a finished network.
 
-    Calibration, threshold and gate see training and validation films alone; the test side is only
-    measured. Calibration, threshold, figures and simulated hospitals are of reliable films alone,
-    see :func:`screening.training.data.manifest.reliable`; reliable normal films of other sources
-    can raise the threshold.
+    Calibration, threshold and gate use training and validation films only; the test side is only
+    measured. Calibration, threshold, figures and simulated hospitals use reliable films only, see
+    :func:`screening.training.data.manifest.reliable`; reliable normal films of other sources can
+    raise the threshold.
 
     Args:
-        prevalence: share of pneumonia where the model will work, for the table of thresholds.
+        prevalence: share of pneumonia where the model will be used, for the table of thresholds.
     """
     look = partial(predict, network, preprocessing)
     scores = look(pictures.validation.greys, output="score")
@@ -245,10 +247,10 @@ def evaluate(
 
     validation = evaluated(VALIDATION, sides.validation, scores)
     own = look(pictures.training.greys, output="score")
-    judged = [evaluated(TRAINING, sides.training, own), validation]
+    scored = [evaluated(TRAINING, sides.training, own), validation]
     if sides.test:
-        judged.append(evaluated(TEST, sides.test, look(pictures.test.greys, output="score")))
-    measured = [side for each in judged if (side := each.at(reliable(each.films))).films]
+        scored.append(evaluated(TEST, sides.test, look(pictures.test.greys, output="score")))
+    measured = [side for each in scored if (side := each.at(reliable(each.films))).films]
     last = measured[-1]
     model = ModelUnderTest(
         partial(look, output="score"),
@@ -273,7 +275,7 @@ def evaluate(
         ),
         metrics=validation.at(sure).metrics(),
         test=last.metrics() if last.name == TEST else {},
-        **measure_generalisation(judged[1:], pictures, model, sides.left_out),
+        **measure_generalisation(scored[1:], pictures, model, sides.left_out),
         results={side.name: side.results() for side in measured},
         results_at_half={side.name: side.results_at_half() for side in measured},
         operating_points=[
@@ -285,7 +287,7 @@ def evaluate(
     reference = build_drift_baseline(
         card, pictures.validation.greys, validation.probabilities, embeddings
     )
-    return Evaluation(replace(card, reference=reference), tuple(judged))
+    return Evaluation(replace(card, reference=reference), tuple(scored))
 
 
 def _evidence(look: Callable[..., Greys], greys: Greys) -> Greys:
@@ -299,10 +301,10 @@ def measure_generalisation(
     model: ModelUnderTest,
     left_out: list[LabelledFilm],
 ) -> dict[str, Any]:
-    """What the card says about other hospitals, groups of patients and the reasons of the model.
+    """Measure the model on other hospitals and patient groups, and its reasons, for the card.
 
     Args:
-        held_out: validation and, where there is one, test.
+        held_out: validation and, if there is one, test.
         left_out: the films of `pictures.left_out`.
 
     Returns:
@@ -331,8 +333,8 @@ def _simulated_sites(
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Figures at the simulated hospitals, and whether models can be compared by them.
 
-    They are those of reliable labels in sources with both classes; without such sources those of
-    all films, which tell sources apart as well as classes.
+    The figures use reliable labels in sources with both classes. Without such sources they use all
+    films; they then separate sources as well as classes and models cannot be compared by them.
     """
     films = reliable(validation.films)
     comparable = len(films) > 0

@@ -1,8 +1,8 @@
-"""Films with lungs, surroundings or markers hidden, exchanged or added.
+"""Hide, exchange or add lungs, surroundings or markers of films.
 
-What lies outside the lungs (markers, collimation, arms, the way a patient is placed) tells the
-classes of most collections apart. A network that is trained on exchanged films cannot use it, and
-a network that has used it is found out by them.
+In most collections, what lies outside the lungs (markers, collimation, arms, patient positioning)
+separates the classes. A network trained on exchanged films cannot use it, and exchanged films
+reveal a network that does.
 """
 
 from typing import Final, TypeVar
@@ -16,25 +16,25 @@ from screening.training.augment import burn_in_letters
 
 Mask = npt.NDArray[np.bool_]
 
-#: How much of each pixel comes from the lungs' film, shape (rows, columns), float32, 0..1.
+#: Share of each pixel taken from the film with the lungs, shape (rows, columns), float32, 0..1.
 Alpha = npt.NDArray[np.float32]
 
 Film = TypeVar("Film", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 
-# Of the longer side: 4 and 2 pixels at 224. A mask is drawn inside the pleura, and a sharp edge
-# would be a sign of its own.
+# As shares of the longer side: 4 and 2 pixels at 224. Masks are drawn inside the pleura, and a
+# sharp edge would be a cue of its own.
 _DILATION: Final = 4 / 224
 _SOFTNESS: Final = 2 / 224
 
-# A film whose grey values spread less than this, of their range, has no contrast to change.
+# Below this spread of the grey values, as a share of their range, a film has no contrast to change.
 _LEAST_SPREAD: Final = 1e-3
 
 
 def dilate(mask: Mask) -> Mask:
-    """The mask enlarged on all sides by 1/56 of its longer side (4 pixels at 224).
+    """Enlarge the mask on all sides by 1/56 of its longer side (4 pixels at 224).
 
     Args:
-        mask: lung fields, shape (rows, columns); one without lungs stays so.
+        mask: lung fields, shape (rows, columns); a mask without lungs stays empty.
     """
     if not mask.any():
         return mask.copy()
@@ -43,16 +43,16 @@ def dilate(mask: Mask) -> Mask:
 
 
 def soft_mask(mask: Mask) -> Alpha:
-    """How much of each pixel belongs to the lungs: the mask dilated, its edge softened.
+    """How much of each pixel belongs to the lungs: the dilated mask with a soft edge.
 
-    It takes a few milliseconds and depends on the mask alone, so it is worth keeping.
+    This takes a few milliseconds and depends only on the mask, so callers should keep the result.
 
     Args:
         mask: lung fields, shape (rows, columns).
 
     Returns:
-        Shape (rows, columns), 0..1; 1 everywhere if the mask has no lungs, so that such a film
-        keeps its outside.
+        Shape (rows, columns), 0..1; 1 everywhere if the mask has no lungs, so that
+        :func:`exchange_outside` leaves such a film unchanged but for its contrast.
     """
     if not mask.any():
         return np.ones(mask.shape, np.float32)
@@ -62,14 +62,14 @@ def soft_mask(mask: Mask) -> Alpha:
 
 
 def exchange_outside(film: Film, alpha: Alpha, donor: Film) -> Film:
-    """The lungs of `film` on the outside of `donor`.
+    """Put the lungs of `film` into the outside of `donor`.
 
     The film is first brought to the mean and the deviation of the donor, so that exposure does not
-    tell where the lungs come from. Where the donor's lungs are larger, their rim stays visible.
+    reveal the origin of the lungs. If the donor's lungs are larger, their rim stays visible.
 
     Args:
         film: shape (rows, columns), uint8 0..255 or float32 0..1.
-        alpha: of the film, from :func:`soft_mask`; the same shape.
+        alpha: soft mask of the film, from :func:`soft_mask`; the same shape.
         donor: another film of the same shape and type.
 
     Returns:
@@ -80,8 +80,8 @@ def exchange_outside(film: Film, alpha: Alpha, donor: Film) -> Film:
     """
     if not film.shape == alpha.shape == donor.shape:
         raise ValueError(f"shapes {film.shape}, {alpha.shape} and {donor.shape} differ")
-    whole = film.dtype == np.uint8
-    white = 255.0 if whole else 1.0
+    is_bytes = film.dtype == np.uint8
+    white = 255.0 if is_bytes else 1.0
     own, other = np.asarray(film, np.float32), np.asarray(donor, np.float32)
     gain = float(other.std()) / max(float(own.std()), _LEAST_SPREAD * white)
     mixed = own * np.float32(gain)
@@ -90,18 +90,18 @@ def exchange_outside(film: Film, alpha: Alpha, donor: Film) -> Film:
     mixed *= alpha
     mixed += other
     np.clip(mixed, 0, white, out=mixed)
-    if whole:
+    if is_bytes:
         np.rint(mixed, out=mixed)
     return mixed.astype(film.dtype)
 
 
 def exchange_lungs(film: Film, donor: Film, donor_alpha: Alpha) -> Film:
-    """The lungs of `donor` on the outside of `film`: the reverse of :func:`exchange_outside`.
+    """Put the lungs of `donor` into the outside of `film`; the reverse of :func:`exchange_outside`.
 
     Args:
         film: shape (rows, columns), uint8 0..255 or float32 0..1.
         donor: another film of the same shape and type.
-        donor_alpha: of the donor, from :func:`soft_mask`.
+        donor_alpha: soft mask of the donor, from :func:`soft_mask`.
 
     Returns:
         A new film of the same shape and type.
@@ -116,22 +116,22 @@ def exchange_lungs(film: Film, donor: Film, donor_alpha: Alpha) -> Film:
 Grey = npt.NDArray[np.float32]
 
 
-# A lung's box is so much larger than the lung.
+# Factor from the size of a lung to the size of the box around it.
 _BOX: Final = 1.1
 
-# Of a film's side: the corners in which markers are removed, and a cell of the coarse film that
-# their surroundings are taken from, as medians over so many cells.
+# As shares of a film's side: the corners in which markers are removed, and a cell of the coarse
+# film that the replacement is computed from, as medians over `_MEDIAN` by `_MEDIAN` cells.
 _CORNER: Final = 1 / 4
 _CELL: Final = 1 / 56
 _MEDIAN: Final = 9
 
 
 def hide_lungs(film: Grey, mask: Mask) -> Grey:
-    """The film with the box around each lung, a tenth larger, filled with the film's mean.
+    """Fill a box around each lung, a tenth larger than the lung, with the film's mean.
 
     Args:
         film: shape (rows, columns), 0..1.
-        mask: its lung fields, of the same shape; its two largest connected parts are the lungs.
+        mask: its lung fields, of the same shape; the two largest connected parts are the lungs.
     """
     hidden = film.copy()
     parts, count = label(mask)
@@ -143,27 +143,28 @@ def hide_lungs(film: Grey, mask: Mask) -> Grey:
 
 
 def hide_outside(film: Grey, alpha: Alpha) -> Grey:
-    """The film with everything but the lungs filled with its mean.
+    """Fill everything but the lungs with the film's mean.
 
     Args:
         film: shape (rows, columns), 0..1.
-        alpha: from :func:`screening.training.film_edits.soft_mask`.
+        alpha: soft mask from :func:`screening.training.film_edits.soft_mask`.
     """
     return np.asarray(film.mean() + alpha * (film - film.mean()), np.float32)
 
 
 def paste_markers(film: Grey, rng: np.random.Generator) -> Grey:
-    """The film, shape (rows, columns), 0..1, with one or two letters burnt in near its edges."""
+    """Burn one or two letters into the film, shape (rows, columns), 0..1, near its edges."""
     image = Image.fromarray(np.rint(film * 255).astype(np.uint8))
     return np.asarray(burn_in_letters(image, rng), np.float32) / np.float32(255)
 
 
 def remove_markers(film: Grey, alpha: Alpha) -> Grey:
-    """The film with its four corners replaced by local medians, except in and near the lungs.
+    """Replace the four corners of the film by local medians, except in and near the lungs.
 
     Args:
         film: shape (rows, columns), 0..1.
-        alpha: from :func:`screening.training.film_edits.soft_mask`; above 0.5 the film is kept.
+        alpha: soft mask from :func:`screening.training.film_edits.soft_mask`; pixels above 0.5 stay
+            unchanged.
     """
     rows, columns = film.shape
     height, width = max(1, int(rows * _CORNER)), max(1, int(columns * _CORNER))

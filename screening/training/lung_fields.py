@@ -1,8 +1,8 @@
-"""Train the network that finds the lung fields of a film, and run it on training films.
+"""Train the network that segments the lung fields of a film, and run it on training films.
 
-The network is a small U-Net (Ronneberger et al., MICCAI 2015). It learns from films with masks that
-people drew, changed strongly so that it also holds on films of other hospitals, and from pictures
-without lungs, for which the answer is an empty mask.
+The network is a small U-Net (Ronneberger et al., MICCAI 2015). It is trained on films with manually
+drawn masks, augmented strongly so that it also works on films of other hospitals, and on pictures
+without lungs, whose target is an empty mask.
 """
 
 import hashlib
@@ -45,30 +45,30 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
 
-#: The lung network that comes with the package.
+#: The lung network shipped with the package.
 SHIPPED_LUNGS: Final = Path(__file__).parent / "lungs.keras"
 
-#: What a file with the figures of a lung network ends with.
+#: Suffix of the file with the figures of a lung network.
 _FIGURES: Final = ".json"
 
 #: Name of the network's output.
 LUNGS: Final = "lungs"
 
-#: Size at which films are changed; they become 128 pixels afterwards.
+#: Size at which films are augmented, before they are reduced to 128 pixels.
 _FULL: Final = Preprocessing(rows=224, columns=224)
 
-#: Pictures without lungs in every batch, as a share.
+#: Share of pictures without lungs in every batch.
 _NEGATIVES: Final = 0.125
 
-#: Share of the views that are only moved a little, so that films as they are get their due; and of
-#: those with gas below the diaphragm, which looks like lung.
+#: Share of films that are only moved a little, so that the network also sees nearly unchanged
+#: films; and probability of simulated gas below the diaphragm, which looks like lung.
 _LIGHT: Final = 0.25
 _BUBBLES: Final = 0.2
 
-#: Batches that are prepared while the network is busy with one.
+#: Number of batches that are prepared ahead of the network.
 _AHEAD: Final = 6
 
-#: Steps between two lines of progress.
+#: Steps between two progress lines.
 _REPORTED: Final = 100
 
 _CONVOLUTION: Final[dict[str, Any]] = {"padding": "same", "use_bias": False}
@@ -79,11 +79,11 @@ class LungRecipe:
     """Settings of one training of the lung network.
 
     Attributes:
-        steps: batches that are learnt from.
+        steps: number of training batches.
         batch: films and negative pictures in one step.
-        learning_rate: the highest one; it falls to zero as a half cosine.
-        averaging: decay of the moving average of the weights, a step.
-        held_out: share of the patients that the network is measured on.
+        learning_rate: peak value; it falls to zero as a half cosine.
+        averaging: decay per step of the moving average of the weights.
+        held_out: share of the patients that the network is evaluated on.
         seed: the same seed gives the same split and the same films in the same order.
     """
 
@@ -97,11 +97,11 @@ class LungRecipe:
 
 @dataclass(frozen=True, eq=False)
 class MaskedFilms:
-    """Films with the lung masks that people drew.
+    """Films with manually drawn lung masks.
 
     Attributes:
-        names: file names without their ending.
-        patients: films of one patient are held out together.
+        names: file names without their suffix.
+        patients: patient of each film; films of one patient are held out together.
         greys: shape (n, 224, 224), 0..255.
         masks: shape (n, 224, 224).
     """
@@ -112,7 +112,7 @@ class MaskedFilms:
     masks: Masks
 
     def chosen(self, indices: npt.NDArray[np.int64]) -> "MaskedFilms":
-        """Some of the films."""
+        """The films at these indices."""
         return MaskedFilms(
             [self.names[i] for i in indices],
             [self.patients[i] for i in indices],
@@ -121,7 +121,7 @@ class MaskedFilms:
         )
 
     def sha256(self) -> str:
-        """One value for all films and masks, whatever the files are called."""
+        """One hash of all films and masks, independent of the file names."""
         pairs = zip(self.greys, self.masks, strict=True)
         digests = sorted(hashlib.sha256(g.tobytes() + m.tobytes()).hexdigest() for g, m in pairs)
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -130,11 +130,11 @@ class MaskedFilms:
 def read_masked_films(
     films: Path, masks: Path, patient_pattern: str, pool: Executor
 ) -> MaskedFilms:
-    """Pair films and masks by their file names without the ending.
+    """Pair films and masks by their file names without the suffix.
 
     Args:
         films: folder of films, with or without sub-folders.
-        masks: folder of PNG masks; what is not black is lung.
+        masks: folder of PNG masks; lung is where a mask is not black.
         patient_pattern: a regular expression whose first group is the patient in a file name.
 
     Raises:
@@ -162,11 +162,11 @@ def read_masked_films(
 
 
 def lung_network() -> keras.Model:
-    """A U-Net with 16 to 64 channels on four levels, the highest of 64 pixels.
+    """Build a U-Net with 16 to 64 channels on four levels, the highest at 64 pixels.
 
-    Takes ``film``, shape (n, 128, 128, 1), from :func:`screening.model.lungs.lung_input`; gives
-    ``lungs``, shape (n, 128, 128, 1): the probability that a pixel is lung. At 128 pixels there is
-    only the last, transposed convolution: a level there would double the time.
+    The input is ``film``, shape (n, 128, 128, 1), from :func:`screening.model.lungs.lung_input`;
+    the output is ``lungs``, shape (n, 128, 128, 1): the probability that a pixel is lung. Only the
+    last, transposed convolution works at 128 pixels, because a level there would double the time.
     """
     inputs = layers.Input((SIDE, SIDE, 1), name="film")
     half = _conv(_conv(inputs, 16, 5, 2, "down1_1"), 16, 3, 1, "down1_2")
@@ -187,7 +187,7 @@ def train_lungs(
     """Train the lung network.
 
     Returns:
-        The network, ready to be deployed, and its figures on patients that it was not trained on.
+        The network, ready for deployment, and its figures on patients that it was not trained on.
 
     Raises:
         TrainingDataError: if there are too few patients to hold some out.
@@ -198,13 +198,13 @@ def train_lungs(
     say(f"training on {len(training.names)} films, measuring on {len(held_out.names)}")
     pictures = [example for example in read_examples(_FULL) if example.kind != FRONTAL]
     sources = sorted({example.source for example in pictures})
-    # Every fifth source of pictures without lungs is kept to measure on.
+    # Every fifth source of pictures without lungs is held out.
     kept = set(sources[::5])
     negatives = [_bytes(example.grey) for example in pictures if example.source not in kept]
     keras.utils.set_random_seed(recipe.seed)
     network = lung_network()
     _fit(network, training, np.stack(negatives), recipe, pool, say)
-    # A copy that knows nothing of its training: what is folded is not fitted any more.
+    # Fold a copy without training state: a folded network is not trained further.
     fitted = lung_network()
     fitted.set_weights(network.get_weights())
     network = fold(fitted)
@@ -220,7 +220,7 @@ def train_lungs(
 
 
 def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
-    """Dice and Jaccard of the cleaned answer against the drawn masks, over films; at 128 pixels."""
+    """Dice and Jaccard of the cleaned masks against the drawn ones, over films, at 128 pixels."""
     found = find_lungs(network, films.greys)
     drawn = _small_masks(films.masks)
     both = (found & drawn).sum(axis=(1, 2))
@@ -236,7 +236,7 @@ def measure_lungs(network: keras.Model, films: MaskedFilms) -> dict[str, Any]:
 
 
 def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
-    """The lung fields of films, cleaned as at night.
+    """The lung fields of films, cleaned as in a screening run.
 
     Args:
         greys: films, shape (n, rows, columns), 0..255 in bytes or 0..1 in float32.
@@ -256,7 +256,7 @@ def find_lungs(network: keras.Model, greys: Bytes | Floats) -> Masks:
 
 
 def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
-    """The lung fields of films at the films' own size, shape as `greys`, 0 or 255."""
+    """The lung fields at the films' own size, of the same shape as `greys`, 0 or 255."""
     size = (greys.shape[2], greys.shape[1])
     masks = np.empty(greys.shape, np.uint8)
     for start in range(0, len(greys), 256):
@@ -269,23 +269,25 @@ def lung_masks(network: keras.Model, greys: Bytes | Floats) -> Bytes:
 
 
 def save_lungs(network: keras.Model, figures: dict[str, Any], path: Path) -> None:
-    """Write the network as one file whose bytes follow from it alone, and its figures next to it."""
+    """Write the network as a reproducible file, and its figures next to it."""
     save_network(network, path)
     text = json.dumps(figures, indent=2)
     path.with_suffix(_FIGURES).write_text(text + "\n", encoding="utf-8")
 
 
 def lung_card(path: Path) -> LungCard:
-    """What a card says of the lung network in a file: its hash, and its figures if they are there.
+    """The card entry for the lung network in a file: its hash, and its figures if they exist.
 
     Raises:
         TrainingDataError: if the figures cannot be read.
     """
-    beside = path.with_suffix(_FIGURES)
+    figures_path = path.with_suffix(_FIGURES)
     try:
-        figures = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+        figures = (
+            json.loads(figures_path.read_text(encoding="utf-8")) if figures_path.exists() else {}
+        )
     except (OSError, ValueError) as error:
-        raise TrainingDataError(f"{beside} cannot be read: {error}") from error
+        raise TrainingDataError(f"{figures_path} cannot be read: {error}") from error
     return LungCard(sha256_of(path), figures=figures)
 
 
@@ -293,11 +295,11 @@ def load_lungs(path: Path) -> keras.Model:
     """Read a lung network.
 
     Raises:
-        TrainingDataError: if the file is none.
+        TrainingDataError: if the file is not a lung network.
     """
     try:
         network = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever the part that failed raises
+    except Exception as error:  # Keras raises many exception types
         raise TrainingDataError(f"{path} cannot be read as a lung network: {error}") from error
     if network.input_shape[1:] != (SIDE, SIDE, 1) or network.output_shape[1:] != (SIDE, SIDE, 1):
         raise TrainingDataError(
@@ -314,7 +316,7 @@ def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
 
 
 def _up(x: Any, skip: Any, filters: int, name: str) -> Any:
-    """Channels first: at the lower level the same convolution costs a quarter."""
+    """Reduce channels first: at the lower level the same convolution costs a quarter."""
     x = _conv(x, filters, 1, 1, f"{name}_squeeze")
     x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsample")(x)
     x = layers.Concatenate(name=f"{name}_concat")([x, skip])
@@ -322,7 +324,7 @@ def _up(x: Any, skip: Any, filters: int, name: str) -> Any:
 
 
 def _loss(drawn: Any, answer: Any) -> Any:
-    """Cross-entropy, and the Dice loss of Milletari et al. (3DV 2016) where there are lungs."""
+    """Cross-entropy, plus the Dice loss of Milletari et al. (3DV 2016) for films with lungs."""
     ops = keras.ops
     entropy = ops.mean(keras.losses.binary_crossentropy(drawn, answer))
     both = ops.sum(drawn * answer, axis=(1, 2, 3))
@@ -367,7 +369,7 @@ def _fit(
 def _batches(
     training: MaskedFilms, negatives: Bytes, recipe: LungRecipe, pool: Executor
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Changed films and masks, a few batches ahead of use."""
+    """Augmented films and masks, computed a few batches ahead."""
     empty = np.zeros(training.masks.shape[1:], bool)
     fewer = round(recipe.batch * _NEGATIVES)
 
@@ -383,18 +385,18 @@ def _batches(
             for place, (pair, lender) in enumerate(zip(pairs, lenders, strict=True))
         ]
 
-    coming = deque(begin(step) for step in range(min(_AHEAD, recipe.steps)))
+    pending = deque(begin(step) for step in range(min(_AHEAD, recipe.steps)))
     for step in range(recipe.steps):
-        views = [future.result() for future in coming.popleft()]
+        views = [future.result() for future in pending.popleft()]
         if step + _AHEAD < recipe.steps:
-            coming.append(begin(step + _AHEAD))
+            pending.append(begin(step + _AHEAD))
         yield np.stack([view[0] for view in views]), np.stack([view[1] for view in views])
 
 
 def _changed(
     film: Bytes, mask: Masks, lender: Bytes, seed: tuple[int, int, int]
 ) -> tuple[Floats, Floats]:
-    """A view of a film as the network is given it, and its mask, shape (128, 128, 1) each."""
+    """Augment a film and its mask; network input and target, shape (128, 128, 1) each."""
     rng = np.random.default_rng(seed)
     is_light = rng.random() < _LIGHT
     if not is_light:
@@ -414,7 +416,7 @@ def _changed(
 
 
 def _with_bubble(film: Bytes, mask: Masks, rng: np.random.Generator) -> Bytes:
-    """The film with gas, as dark as lung, below the diaphragm: in the stomach or the bowel."""
+    """Add gas, as dark as lung, below the diaphragm: in the stomach or the bowel."""
     below, across = np.nonzero(mask)
     width, height = rng.uniform(0.05, 0.16) * mask.shape[1], rng.uniform(0.03, 0.1) * mask.shape[0]
     x, y = rng.choice(across), below.max() + rng.uniform(-0.3, 1.2) * height
@@ -439,7 +441,7 @@ def _divided(films: MaskedFilms, recipe: LungRecipe) -> tuple[MaskedFilms, Maske
 
 
 def _empty_share(network: keras.Model, greys: Floats) -> str:
-    """Pictures of which less than a hundredth is taken for lung."""
+    """Number of pictures of which less than a hundredth is taken for lung."""
     found = find_lungs(network, greys).mean(axis=(1, 2))
     return f"{int((found < 0.01).sum())} of {len(found)}"
 

@@ -1,4 +1,4 @@
-"""Write a MODEL: card, weights, history, what was said of each film, figures and the page."""
+"""Write a model folder: card, weights, history, predictions for each film, figures and page."""
 
 import shutil
 from collections.abc import Sequence
@@ -43,20 +43,20 @@ def write_model(
     greys: Greys,
     lungs: Path,
 ) -> Card:
-    """Write the folder; the weights come last under their name, so they mark it as complete.
+    """Write the folder; the weights get their final name last, so they mark it as complete.
 
     Args:
-        sides: training, validation and, where there is one, test. Figures show films with reliable
-            labels, as the card does; the lists name all films, so that they are found again.
+        sides: training, validation and, if there is one, test. Figures show films with reliable
+            labels, as the card does; the CSV files list all films, so that each can be found.
         greys: films of the last side, shape (n, rows, columns), 0..1.
-        lungs: file of the lung network; the folder gets a copy of it.
+        lungs: file of the lung network; it is copied into the folder.
 
     Returns:
         The card with the hash of the weights.
     """
-    aside = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
-    save_network(network, aside)
-    card = card.with_weights(sha256_of(aside))
+    temporary = model / f".{WEIGHTS.removesuffix('.keras')}.aside.keras"
+    save_network(network, temporary)
+    card = card.with_weights(sha256_of(temporary))
     copy_lungs(lungs, model)
     card.write(model)
     pd.DataFrame(history).to_csv(model / HISTORY, index=False)
@@ -75,13 +75,13 @@ def write_model(
     sure = reliable(sides[-1].films)
     _draw_mistakes(figures, network, card, sides[-1].at(sure), greys[sure])
     write_page(model, card)
-    aside.rename(model / WEIGHTS)
+    temporary.rename(model / WEIGHTS)
     remove_checkpoints(model)
     return card
 
 
 def copy_lungs(lungs: Path, model: Path) -> None:
-    """Copy the lung network into the MODEL, unless it is there already."""
+    """Copy the lung network into the model folder, unless it is already there."""
     target = model / LUNG_WEIGHTS
     if not target.exists() or not lungs.samefile(target):
         shutil.copyfile(lungs, target)

@@ -1,13 +1,13 @@
-"""The networks, in backend-neutral Keras, and their optimiser.
+"""Network architectures in backend-neutral Keras, and their optimiser.
 
 Every network takes normalised tensors, shape (n, rows, columns, channels), and has the outputs
-``score`` (softmax, shape (n, 2)) and ``embedding``. One that ends in global pooling also has
-``map``, shape (n, rows', columns', 2): the logits of each cell, whose mean over the film is what the
-softmax is taken of. That is the class activation map of Zhou et al. (CVPR 2016), so a heat map
-needs no gradients.
+``score`` (softmax, shape (n, 2)) and ``embedding``. A network that ends in global pooling also has
+``map``, shape (n, rows', columns', 2): the logits of each cell. The softmax is taken of their mean
+over the film. The map is the class activation map of Zhou et al. (CVPR 2016), so a heat map needs
+no gradients.
 
-No preprocessing layer is part of a network: Keras's image layers call for training mode, and that
-leaks into BatchNorm when a model is exported.
+Networks contain no preprocessing layers: Keras's image layers ask for training mode, and that leaks
+into BatchNorm when a model is exported.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from screening.results import CLASSES
 DEFAULT: Final = "efficientnet-lite0"
 
 #: (repeats, kernel, stride, expansion, filters) of the seven stages of EfficientNet-B0
-#: (Tan and Le, ICML 2019, table 1); Lite0 keeps them and fixes stem and head.
+#: (Tan and Le, ICML 2019, table 1); Lite0 keeps them, with a fixed stem and head.
 _LITE0_STAGES: Final = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -36,28 +36,28 @@ _LITE0_STAGES: Final = (
 #: The stage whose first block halves the feature map for the last time.
 _LAST_STRIDE: Final = 6
 
-#: Pixels of the film for each cell of the default network's map.
+#: Pixels of the film per cell of the default network's map.
 MAP_STRIDE: Final = 16
 
-#: Stages that are the embedding: means over the film, and of the first one over its thirds. What a
-#: picture shows and where it may come from is seen here better than in the head, which was fitted
-#: to tell two classes apart; and which way up it is shows in what lies where.
+#: Stages that form the embedding: means over the film, and for the first stage over its thirds.
+#: These stages show the content and the origin of a picture better than the head, which was fitted
+#: to separate two classes. The means over thirds show the orientation.
 _EMBEDDED_STAGES: Final = (4, 5, 6, 7)
 
 #: (filters, convolutions) of the five stages of the small CNN; the first halves the film.
 _SMALL_STAGES: Final = ((16, 1), (32, 2), (64, 2), (96, 1), (128, 1))
 
-#: Its stages that are the embedding, likewise.
+#: Stages of the small CNN that form the embedding.
 _EMBEDDED_SMALL_STAGES: Final = (3, 4, 5)
 
 #: (convolutions, filters) of the five blocks of the reference CNN.
 _REFERENCE_BLOCKS: Final = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
-#: Its blocks that are the embedding, likewise.
+#: Blocks of the reference CNN that form the embedding.
 _EMBEDDED_BLOCKS: Final = (4, 5)
 
-#: Through sixteen layers without a norm a signal keeps its variance only if they begin with that
-#: which ReLU needs (He et al., ICCV 2015).
+#: In sixteen layers without a norm a signal keeps its variance only with the initial weights that
+#: ReLU needs (He et al., ICCV 2015).
 _RELU: Final[dict[str, Any]] = {"activation": "relu", "kernel_initializer": "he_normal"}
 
 
@@ -65,8 +65,8 @@ def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE
     """EfficientNet-Lite0: ReLU6 instead of swish and no squeeze-excite, made for quantisation.
 
     Args:
-        map_stride: pixels of the film for each cell of the map, 32 as published or 16. With 16 the
-            last stride is left out, so that the map has four times as many cells.
+        map_stride: pixels of the film per cell of the map, 32 as published or 16. With 16 the
+            last stride is omitted, so that the map has four times as many cells.
     """
     if map_stride not in {16, 32}:
         raise ValueError(f"the map has {map_stride} pixels a cell, expected 16 or 32")
@@ -75,7 +75,7 @@ def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE
     block, embedded = 0, []
     for stage, (repeats, kernel, stride, expansion, filters) in enumerate(_LITE0_STAGES, start=1):
         if stage == _LAST_STRIDE and map_stride == 16:
-            stride = 1  # noqa: PLW2901  # the published one is for the published map
+            stride = 1  # noqa: PLW2901  # the published stride belongs to the published map
         for repeat in range(repeats):
             x = _mbconv(x, kernel, stride if repeat == 0 else 1, expansion, filters, block)
             block += 1
@@ -86,7 +86,7 @@ def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE
 
 
 def small_cnn(shape: tuple[int, int, int]) -> keras.Model:
-    """A CNN to be trained from scratch in minutes: seven convolutions, 240,000 parameters."""
+    """A CNN to train from scratch in minutes: seven convolutions, 240,000 parameters."""
     inputs = layers.Input(shape, name="film")
     x: Any = inputs
     embedded = []
@@ -99,7 +99,7 @@ def small_cnn(shape: tuple[int, int, int]) -> keras.Model:
 
 
 def reference_cnn(shape: tuple[int, int, int]) -> keras.Model:
-    """The reference CNN: 13 convolutions, three dense layers; 21,154,050 parameters at 224x224x3."""
+    """The reference CNN: 13 convolutions, 3 dense layers; 21,154,050 parameters at 224x224x3."""
     inputs = layers.Input(shape, name="film")
     x: Any = inputs
     embedded = []
@@ -123,7 +123,7 @@ _BUILDERS: Final[dict[str, Callable[[tuple[int, int, int]], keras.Model]]] = {
     "reference": reference_cnn,
 }
 
-#: What each architecture wants to be fed. Lite0's ImageNet weights expect (v - 127) / 128 for
+#: Input that each architecture expects. Lite0's ImageNet weights expect (v - 127) / 128 for
 #: v in 0..255; the reference CNN was specified for v / 255 in three channels.
 PREPROCESSING: Final = {
     DEFAULT: Preprocessing(channels=1, scale=255 / 128, offset=-127 / 128),
@@ -135,21 +135,21 @@ ARCHITECTURES: Final = tuple(_BUILDERS)
 
 
 def build(architecture: str, shape: tuple[int, int, int]) -> keras.Model:
-    """A network with random weights for tensors of `shape`."""
+    """Build a network with random weights for tensors of `shape`."""
     return _BUILDERS[architecture](shape)
 
 
 def _mapped(x: Any) -> dict[str, Any]:
-    """Score and map of the last feature map.
+    """Score and map from the last feature map.
 
-    Dropping a whole channel is dropping its mean, and the mean of a linear map is that of its
-    cells: this is pooling, dropout and a dense layer, in another order.
+    This is pooling, dropout and a dense layer in another order: dropping a whole channel drops its
+    mean, and the mean of a linear map is the mean of its cells.
     """
     x = layers.SpatialDropout2D(0.2, name="dropout")(x)
     cells = layers.Conv2D(len(CLASSES), 1, name="logits")(x)
-    # In full precision even where the network is fitted in half: small losses come of it.
+    # Full precision even if the network is fitted in half precision: the losses depend on it.
     pooled = layers.GlobalAveragePooling2D(name="logits_pool", dtype="float32")(cells)
-    # An ONNX output is called like its layer.
+    # ONNX outputs are named after their layers.
     return {
         "score": layers.Softmax(name="score", dtype="float32")(pooled),
         "map": layers.Identity(name="map")(cells),
@@ -157,7 +157,7 @@ def _mapped(x: Any) -> dict[str, Any]:
 
 
 def _embedding(maps: list[Any]) -> dict[str, Any]:
-    """Means of feature maps over the film, of the first one over its thirds."""
+    """Means of feature maps over the film, of the first map over its thirds."""
     first, *others = maps
     parts = [layers.Flatten(name="embedding_thirds")(_thirds(first))]
     for number, x in enumerate(others, start=2):
@@ -166,7 +166,7 @@ def _embedding(maps: list[Any]) -> dict[str, Any]:
 
 
 def _thirds(x: Any) -> Any:
-    """Means over three by three parts of the film, which overlap where its side needs it."""
+    """Means over three by three parts of the film, which overlap if its side requires it."""
     sides = x.shape[1:3]
     strides = [max(1, side // 3) for side in sides]
     sizes = [max(1, side - 2 * stride) for side, stride in zip(sides, strides, strict=True)]
@@ -203,19 +203,19 @@ def _relu6(x: Any, name: str) -> Any:
 
 
 def factor_of(multipliers: Mapping[str, float], name: str) -> float:
-    """Factor of a layer, or of a variable by its path: that of the first prefix, or else 1."""
+    """Factor of the first prefix that matches a layer name or a variable path, else 1."""
     return next((factor for prefix, factor in multipliers.items() if name.startswith(prefix)), 1.0)
 
 
 @keras.saving.register_keras_serializable("screening")
 class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras has no types
-    """AdamW (Loshchilov and Hutter, ICLR 2019) whose step is scaled by layer.
+    """AdamW (Loshchilov and Hutter, ICLR 2019) with a step size scaled by layer.
 
     Early layers of a pretrained network are nearly right and move little; the new classifier is
     random and moves most.
 
     Args:
-        multipliers: layer-name prefix to factor; the first that matches counts, others get 1.
+        multipliers: factor by layer-name prefix; the first match counts, other layers get 1.
     """
 
     def __init__(self, multipliers: dict[str, float] | None = None, **options: Any) -> None:
@@ -227,10 +227,10 @@ class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras has
         super().update_step(gradient, variable, learning_rate * self._factor(variable))
 
     def get_config(self) -> dict[str, Any]:
-        """What is needed to build the same optimiser again."""
+        """The arguments needed to build the same optimiser."""
         return {**super().get_config(), "multipliers": self.multipliers}
 
     def _factor(self, variable: Any) -> float:
-        # TensorFlow hands over its own variable; the index leads back to the one with a path.
+        # TensorFlow passes its own variable; the index leads back to the one with a path.
         path = self._trainable_variables[self._get_variable_index(variable)].path
         return factor_of(self.multipliers, path)

@@ -1,4 +1,4 @@
-"""Make a fitted network ready to be deployed: no BatchNorm, and weights that half precision holds."""
+"""Prepare a fitted network for deployment: fold BatchNorm and round weights to float16."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import numpy as np
 
 
 def fold(network: keras.Model) -> keras.Model:
-    """The same network with every BatchNorm folded into its convolution, rounded to float16.
+    """Fold every BatchNorm into its convolution and round the weights to float16.
 
-    In use a BatchNorm is a scale and a shift of the convolution before it (Jacob et al., CVPR 2018,
-    section 3.2), so the answers stay the same. Rounding afterwards changes them a little, once and
-    before calibration, threshold and metrics are taken; from then on the float16 conversion loses
-    nothing. Without it single films near the threshold moved by 0.01.
+    At inference a BatchNorm is a scale and a shift of the convolution before it (Jacob et al., CVPR
+    2018, section 3.2), so folding does not change the output. Rounding changes it slightly, once,
+    before calibration, threshold and metrics are computed; the later float16 conversion then loses
+    nothing. Without this rounding, single films near the threshold moved by 0.01.
 
     Args:
-        network: its convolutions are called ``NAME_conv``, and their norms ``NAME_bn``.
+        network: its convolutions are named ``NAME_conv``, and their norms ``NAME_bn``.
     """
     norms = {
         layer.name.removesuffix("_bn"): layer
@@ -25,7 +25,7 @@ def fold(network: keras.Model) -> keras.Model:
     folded = keras.models.clone_model(
         network,
         clone_function=lambda layer: _clone(layer, norms),
-        # BatchNorm was called with a mask, which the layer in its place does not take.
+        # BatchNorm is called with a mask, which the layer that replaces it does not take.
         call_function=lambda layer, *inputs, **_mask: layer(*inputs),
     )
     for layer in network.layers:

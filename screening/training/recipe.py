@@ -1,4 +1,4 @@
-"""How a network is fitted: every number that changes the result, in one record."""
+"""Training settings: every number that changes the result, in one record."""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from screening.model.preprocess import Preprocessing
 from screening.training.networks import DEFAULT, PREPROCESSING
 
-#: How films are changed before they are learnt from: as other hospitals would have them, for a
-#: network that is to travel; or only moved, for one that is to be compared on its own films.
+#: Augmentations: ``hospitals`` and ``contrast`` imitate films of other hospitals, for a network to
+#: be used elsewhere; ``geometry`` only moves films, for a network compared on its own films.
 HOSPITALS: Final = "hospitals"
 CONTRAST: Final = "contrast"
 GEOMETRY: Final = "geometry"
 
-#: What layers may compute in.
+#: Precisions that layers may compute in.
 FLOAT32: Final = "float32"
 BFLOAT16: Final = "bfloat16"
 
@@ -23,35 +23,37 @@ class Recipe:
 
     Attributes:
         architecture: one of :data:`screening.training.networks.ARCHITECTURES`.
-        epochs: passes over the training films; the last one's averaged weights are the model.
-        balanced: a pass has all films of the smaller class and as many of the larger one, chosen
-            anew each time; with several sources or views these count the same, too. Otherwise it
-            has all films, weighted so that both classes count the same.
+        epochs: passes over the training films; the averaged weights after the last one are the
+            model.
+        balanced: a pass has all films of the smaller class and as many of the larger one, drawn
+            again for each pass; if there are several sources or views, each of these counts the
+            same, too. Otherwise a pass has all films, weighted so that both classes count the same.
         size: rows and columns of the network's input, in pixels.
-        films_per_epoch: most films of a balanced pass, which has at most twice those of the smaller
-            class; 0 for no other limit.
-        most_repeats: how often a film of a rare source and view is drawn in one pass, on average,
-            at most.
+        films_per_epoch: maximum number of films in a balanced pass, which has at most twice those
+            of the smaller class; 0 for no other limit.
+        most_repeats: maximum number of times that a film of a rare source and view is drawn in one
+            pass, on average.
         augmentation: ``hospitals``, ``contrast`` or ``geometry``.
-        flip: share of the views that are mirrored.
-        exchange: share of the views in which everything outside the lungs is that of another film.
+        flip: share of the augmented films that are mirrored.
+        exchange: share of the augmented films in which everything outside the lungs is replaced by
+            that of another film.
         outside_evidence: weight of the penalty on evidence, for or against pneumonia, in cells of
             the map that lie outside the lungs; 0 for none.
-        learning_rate: at its highest, after the first epoch; it falls to zero as a half cosine.
-        multipliers: factor on the learning rate by layer-name prefix; layers with 0 stay as they
-            are, which halves the time of a step where these are the first ones.
-        averaging: decay of the exponential moving average of the weights, a batch.
+        learning_rate: peak value, reached after the first epoch; it falls to zero as a half cosine.
+        multipliers: factor on the learning rate by layer-name prefix. Layers with 0 are frozen,
+            which halves the time of a step if these are the first layers.
+        averaging: decay per batch of the exponential moving average of the weights.
         precision: what layers compute in while training. bfloat16 halves the time of large
-            convolutions on processors that have it; the finished network is float32.
+            convolutions on processors that support it; the finished network is float32.
         protocol: how films are divided, see :mod:`screening.training.data.split`.
-        test_share: share of the films that nothing but the final figures is taken from.
+        test_share: share of the films that is used for the final figures only.
         validation_share: share of the films for calibration and the operating point.
         rule: chooses the threshold, see :mod:`screening.training.calibrate`.
         target: sensitivity or specificity that the rule reaches on validation.
-        normals_called: share called, at most, of the reliable normal films of sources without
-            pneumonia, in each view: the threshold is raised for it.
-        calibrated_prevalence: share of pneumonia for which calibrated probabilities hold, above 0 and below
-            1; None for that of the validation films.
+        normals_called: maximum share of the reliable normal films that may be called pneumonia, in
+            each view of the sources without pneumonia; the threshold is raised to meet it.
+        calibrated_prevalence: share of pneumonia for which calibrated probabilities hold, above 0
+            and below 1; None for that of the validation films.
     """
 
     architecture: str = DEFAULT
@@ -83,17 +85,17 @@ class Recipe:
 
     @property
     def needs_lungs(self) -> bool:
-        """True if the lung fields of the training films are used."""
+        """True if the training needs the lung fields of its films."""
         return self.exchange > 0 or self.outside_evidence > 0
 
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
-    """How films are brought to the size and the number range that the recipe's network takes."""
+    """The preprocessing that the recipe's network expects, at the recipe's size."""
     own = PREPROCESSING[recipe.architecture]
     return replace(own, rows=recipe.size, columns=recipe.size)
 
 
-#: Early layers are nearly right and move little.
+#: Early layers are nearly right after pretraining and need small steps.
 _LITE0_MULTIPLIERS: Final = (
     {"stem": 0.1}
     | {f"block{index}_": 0.1 for index in range(5)}
@@ -103,7 +105,7 @@ _LITE0_MULTIPLIERS: Final = (
 
 
 def default_recipe(architecture: str) -> Recipe:
-    """The settings that are used unless the user asks for others."""
+    """The default settings of an architecture."""
     if architecture == DEFAULT:
         return Recipe(
             epochs=24,

@@ -1,9 +1,9 @@
-"""Does a model read the lungs? Films with the lungs, the outside or the markers changed.
+"""Test whether a model reads the lungs: films with lungs, outside or markers changed.
 
-A model can be right for the wrong reasons: markers, collimation and view tell the classes of most
-collections apart (Zech et al., PLOS Medicine 15, 2018; DeGrave, Janizek and Lee, Nature Machine
-Intelligence 3, 2021). Each test changes what must not count, or takes away what must, and looks at
-the AUROC and at the share of decisions that change.
+A model can be right for the wrong reasons: in most collections markers, collimation and view
+separate the classes (Zech et al., PLOS Medicine 15, 2018; DeGrave, Janizek and Lee, Nature Machine
+Intelligence 3, 2021). Each test changes something that must not matter, or removes something that
+must, and measures the AUROC and the share of decisions that change.
 """
 
 from collections.abc import Callable
@@ -41,25 +41,25 @@ Greys = npt.NDArray[np.float32]
 
 Mask = npt.NDArray[np.bool_]
 
-#: What the films are in the result besides the tests.
+#: Name of the unchanged films in the result.
 ORIGINAL: Final = "original"
 
-# Films of sources with both classes, if there are others, and films of these others.
+# Maximum number of films in all, and of those among them that are not used for the AUROC.
 _MOST: Final = 600
 _MOST_OF_OTHERS: Final = 200
 
-# A mask that covers less of the film has missed the lungs.
+# A mask with a smaller share of the film has missed the lungs.
 _LEAST_LUNGS: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class ModelUnderTest:
-    """A model as these tests ask it.
+    """The model functions that the tests need.
 
     Attributes:
         scores: softmax scores, shape (n, 2), of films, shape (n, rows, columns), 0..1.
-        calibration: how a score becomes a probability.
-        point: how a probability becomes a decision.
+        calibration: turns scores into probabilities.
+        point: turns probabilities into decisions.
         evidence: logits for pneumonia of each cell, shape (n, rows', columns'), of such films;
             None if the model has no map.
     """
@@ -75,12 +75,12 @@ class _Films:
     """The films of a test.
 
     Attributes:
-        side: the films with the model's answers to them as they are.
-        greys: of these films.
+        side: the films with the model's predictions for the unchanged films.
+        greys: grey values of these films.
         masks: their lungs, shape (n, rows, columns).
         alphas: their soft masks, of the same shape.
-        donors: for each film the index of one of another class, shape (n,).
-        measured: True for films of which an AUROC says something, shape (n,).
+        donors: for each film, the index of a film of the other class, shape (n,).
+        measured: True for films that are used for the AUROC, shape (n,).
     """
 
     side: ScoredSplit
@@ -93,7 +93,7 @@ class _Films:
 
 Change = Callable[[_Films, int, np.random.Generator], Grey]
 
-#: The tests by name: what is made of a film.
+#: The tests by name, with the change that each makes to a film.
 TESTS: Final[dict[str, Change]] = {
     "outside_exchanged": lambda films, k, _rng: exchange_outside(
         films.greys[k], films.alphas[k], films.greys[films.donors[k]]
@@ -111,16 +111,16 @@ TESTS: Final[dict[str, Change]] = {
 def measure_reasons(
     side: ScoredSplit, greys: Greys, masks: Mask | None, model: ModelUnderTest
 ) -> dict[str, Any]:
-    """All tests of one side, on some 600 of its films.
+    """Run all tests on one side, on about 600 of its films.
 
-    AUROCs are those of reliable labels in sources with both classes; other sources have the share
-    of their decisions that change, and the share that is called. A film's donor is of the other
-    class and, where there is one, of the same source, or else an adult for an adult.
+    AUROCs use reliable labels in sources with both classes; for other sources only the share of
+    decisions that change and the share called are given. The donor of a film is of the other class
+    and, if possible, of the same source; otherwise the donor of an adult is an adult.
 
     Args:
-        side: films that the model was not fitted on, with its answers.
-        greys: of these films, shape (n, rows, columns), 0..1.
-        masks: their lung fields, of the same shape; None if they are not known.
+        side: films that the model was not fitted on, with its predictions.
+        greys: grey values of these films, shape (n, rows, columns), 0..1.
+        masks: their lung fields, of the same shape; None if unknown.
 
     Returns:
         ``n`` and ``without_lungs`` (films that could not be tested), ``tests`` (by name, first
@@ -157,14 +157,14 @@ def measure_reasons(
 
 
 def view_of_normals(side: ScoredSplit) -> dict[str, Any]:
-    """How well the probability tells AP from PA among normal films of adults, by source.
+    """How well the probability separates AP from PA among normal films of adults, by source.
 
-    Within one class it should not: 0.5 is best. Sicker patients are imaged AP, so a model that has
-    learnt the view calls normal AP films.
+    Within one class it should not; 0.5 is best. Sicker patients are imaged AP, so a model that has
+    learnt the view calls normal AP films pneumonia.
 
     Returns:
-        By source with normal films of adults in both views: ``auroc``, ``ap`` and ``pa`` (films)
-        and ``weak`` (True if a label is weak).
+        By source with normal films of adults in both views: ``auroc``, ``ap`` and ``pa`` (numbers
+        of films) and ``weak`` (True if any label is weak).
     """
     sources: dict[str, list[int]] = {}
     for index, film in enumerate(side.films):
@@ -187,7 +187,7 @@ def view_of_normals(side: ScoredSplit) -> dict[str, Any]:
 
 
 def _sample(side: ScoredSplit) -> npt.NDArray[np.int64]:
-    """Indices of enough films: mostly those of sources with both classes, some of the others."""
+    """Indices of a sample: mostly films of sources with both classes, some of the others."""
     measured = reliable(side.films)
     others = np.setdiff1d(np.arange(len(side.films)), measured)
     few = others[sample_films(side.at(others), min(_MOST_OF_OTHERS, len(others)))]
@@ -206,9 +206,9 @@ def _prepare(side: ScoredSplit, greys: Greys, masks: Mask) -> _Films | None:
 
 
 def _donors(side: ScoredSplit) -> npt.NDArray[np.int64] | None:
-    """For each film one of the other class; None if there is only one class.
+    """For each film the index of one of the other class; None if there is only one class.
 
-    It is of the same source if it can be, or else of an adult for an adult.
+    The donor is of the same source if possible; otherwise the donor of an adult is an adult.
     """
     rng = np.random.default_rng(0)
     sources = np.array([film.source for film in side.films], object)
@@ -271,11 +271,11 @@ def _occlusion(
 ) -> dict[str, Any]:
     """How far the log odds of called films fall if the outside, or the lungs, are hidden.
 
-    No way of pooling a map can flatter this.
+    The way a map is pooled cannot improve this result.
 
     Returns:
         ``outside_hidden`` and ``lungs_hidden`` (:func:`spread`), and ``lungs_count_more``, the
-        share of films whose log odds fall further without the lungs. Empty if none is called.
+        share of films whose log odds fall further without the lungs. Empty if no film is called.
     """
     called = np.flatnonzero(films.side.called)
     if not len(called):
@@ -292,16 +292,17 @@ def _occlusion(
 
 
 def _evidence(films: _Films, model: ModelUnderTest) -> list[dict[str, Any]]:
-    """The share of evidence that lies in the lungs of called films, for all and by source and label.
+    """The share of evidence inside the lungs of called films, overall and by source and label.
 
     Returns:
-        Rows with ``source`` and ``label`` (both empty for all films) and what :func:`spread` gives.
+        Rows with ``source`` and ``label`` (both empty for all films) and the keys of
+        :func:`spread`.
     """
     called = np.flatnonzero(films.side.called)
     if model.evidence is None or not len(called):
         return []
     maps = model.evidence(films.greys[called])
-    # A film without evidence for pneumonia has no share.
+    # The share is undefined for a film without evidence for pneumonia.
     shares = np.array(list(map(lung_evidence, maps, films.masks[called])), np.float64)
     seen = np.flatnonzero(np.isfinite(shares))
     side, shares = films.side.at(called[seen]), shares[seen]
@@ -316,11 +317,11 @@ def _evidence(films: _Films, model: ModelUnderTest) -> list[dict[str, Any]]:
 
 
 def spread(values: Floats, side: ScoredSplit) -> dict[str, Any]:
-    """The median of a value of films, with its 95 % interval by patient, and the quartiles.
+    """The median of a value over films, with its 95 % interval by patient, and the quartiles.
 
     Args:
         values: at least one, shape (n,).
-        side: these films.
+        side: the films of these values.
 
     Returns:
         ``{value, ci_low, ci_high, n, note, q1, q3}``.

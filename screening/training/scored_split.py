@@ -1,4 +1,4 @@
-"""A side of the split, scored: what metrics, figures and the CSV files are made from."""
+"""A scored side of the split: the source of metrics, figures and CSV files."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -13,13 +13,13 @@ from screening.results import CLASSES, POSITIVE
 from screening.training.data.dataset import Labels, labels_of
 from screening.training.data.manifest import LabelledFilm
 
-#: The sides' names, in the order in which pages show them.
+#: Names of the sides, in the order in which pages show them.
 TRAINING, VALIDATION, TEST = SIDES = ("training", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredSplit:
-    """The films of one side with what the model says of them.
+    """The films of one side with the model's predictions.
 
     Attributes:
         name: one of :data:`SIDES`.
@@ -47,16 +47,16 @@ class ScoredSplit:
         calibration: Calibration,
         point: OperatingPoint,
     ) -> Self:
-        """The side as a card with this calibration and operating point decides.
+        """Apply a card's calibration and operating point to the scores of one side.
 
         Args:
-            scores: softmax scores as the network gives them, shape (n, 2).
+            scores: softmax scores of the network, shape (n, 2).
         """
         probabilities = calibration.probabilities(scores)
         return cls(name, films, probabilities, point.positive(probabilities))
 
     def at(self, indices: npt.NDArray[np.int64]) -> Self:
-        """The side with these films alone, in this order."""
+        """The side restricted to these films, in this order."""
         films = [self.films[index] for index in indices]
         return replace(
             self,
@@ -82,33 +82,33 @@ class ScoredSplit:
 
     @property
     def loss(self) -> float | None:
-        """Log loss of the calibrated probabilities: what a user of the model gets.
+        """Log loss of the calibrated probabilities, which are what a user of the model sees.
 
-        The history's cross-entropy is that of the scores before calibration.
+        The cross-entropy in the history is that of the scores before calibration.
         """
         return log_loss(self.positive, self.probabilities)
 
     def results(self) -> dict[str, Any]:
-        """Loss, accuracy, precision, recall and F1 by class, confusion; as the card keeps them."""
+        """Loss, accuracy, precision, recall and F1 by class, confusion; in the card's format."""
         return results_table(self.labels, self.probabilities, self.called)
 
     def results_at_half(self) -> dict[str, Any]:
-        """The same if each film is given the likelier class, as most papers report it."""
+        """The same with each film assigned its likelier class, as most papers report it."""
         return results_table(self.labels, self.probabilities, self.probabilities >= 0.5)
 
     def metrics(self) -> dict[str, Any]:
-        """All metrics with their intervals, as the card keeps them."""
+        """All metrics with their intervals, in the format of the card."""
         scored = self.scored()
         figures = {name: asdict(figure) for name, figure in performance(scored).items()}
         return {"set": self.name, "confusion": confusion(scored), **figures}
 
     def scored(self) -> Scored:
-        """The side as the metrics of a report take it, patients as integers."""
+        """The side in the form that the report metrics take, with patients as integers."""
         _patients, patient = np.unique(self.patients, return_inverse=True)
         return Scored(self.positive, self.probabilities, self.called, patient.astype(np.int64))
 
     def columns(self) -> dict[str, list[str] | Floats]:
-        """The side as the columns of its CSV: film, label, patient, probability, prediction."""
+        """The columns of the side's CSV file: film, label, patient, probability, prediction."""
         return {
             "film": [film.name for film in self.films],
             "label": [CLASSES[film.label] for film in self.films],
@@ -119,6 +119,6 @@ class ScoredSplit:
 
 
 def number(metric: Any) -> float | None:
-    """The value of a card's metric: a number itself, ``{value, …}``, or None where undefined."""
+    """The value of a card's metric: a plain number, ``{value, …}``, or None if undefined."""
     value = metric.get("value") if isinstance(metric, dict) else metric
     return None if value is None else float(value)

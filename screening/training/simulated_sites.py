@@ -1,9 +1,9 @@
-"""Films as other hospitals would have delivered them, and how a model performs on them.
+"""Simulate films of other hospitals and measure a model on them.
 
-Validation films come from where the training films come from, so their figures say little about
-another hospital: models that tell the site's own films apart almost perfectly call many normals of
-another place pneumonia, because these look different. Here each made-up hospital frames, exposes,
-processes, degrades and stores all films in its own way, mostly beyond what augmentation does.
+Validation films come from the same places as the training films, so their figures say little about
+another hospital: models that separate the site's own films almost perfectly call many normal films
+of another site pneumonia, because these look different. Here each simulated hospital frames,
+exposes, processes, degrades and stores all films in its own way, mostly beyond the augmentation.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,12 +33,12 @@ _SEED: Final = 1000
 
 @dataclass(frozen=True)
 class SimulatedSite:
-    """One way in which films are taken, processed and stored.
+    """One way of taking, processing and storing films.
 
     Attributes:
-        zoom: of the film in the picture; below 1 it has a border.
-        aspect: how much wider than high it is squashed.
-        shift: of the film's middle, as shares of the picture's sides.
+        zoom: scale of the film in the picture; below 1 it has a border.
+        aspect: factor on the film's width; the height gets its inverse.
+        shift: displacement of the film's centre, as shares of the picture's sides.
         border: grey value around the film, 0..255.
         processing: one of :data:`PROCESSING`.
         gamma: exponent of the grey values.
@@ -46,8 +46,8 @@ class SimulatedSite:
         vignette: how much darker the corners are, 0..1.
         blur: standard deviation in pixels at 224.
         noise: standard deviation, 0..1.
-        halved: stored at half the size.
-        quality: of the JPEG; 0 for none.
+        halved: True if stored at half the size.
+        quality: JPEG quality; 0 for no compression.
     """
 
     zoom: float = 1.0
@@ -64,7 +64,7 @@ class SimulatedSite:
     quality: int = 0
 
     def deliver(self, film: Grey, rng: np.random.Generator) -> Grey:
-        """A film, shape (rows, columns), 0..1, as this hospital would have delivered it."""
+        """Change a film, shape (rows, columns), 0..1, the way this hospital would deliver it."""
         grey: Floats = _framed(film, self, rng) * _vignette(film.shape, self.vignette)
         grey = PROCESSING[self.processing](grey)
         if self.blur:
@@ -77,7 +77,7 @@ class SimulatedSite:
 
 
 def simulated_sites() -> dict[str, SimulatedSite]:
-    """The made-up hospitals by name; always the same ones."""
+    """The simulated hospitals by name; always the same ones."""
     named = {
         "close collimation": SimulatedSite(zoom=1.25),
         "wide border": SimulatedSite(zoom=0.72, aspect=1.15),
@@ -90,7 +90,7 @@ def simulated_sites() -> dict[str, SimulatedSite]:
 def deliver_all(
     hospital: SimulatedSite, films: npt.NDArray[np.float32], seed: int = 0
 ) -> npt.NDArray[np.float32]:
-    """All films, shape (n, rows, columns), 0..1, with this hospital's spread from film to film."""
+    """Change films, shape (n, rows, columns), 0..1, with a hospital's variation between films."""
     rng = np.random.default_rng(seed)
     return np.stack([hospital.deliver(film, rng) for film in films])
 
@@ -98,7 +98,7 @@ def deliver_all(
 def exchange_exposure(
     films: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], seed: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Every film with the histogram of a film of the other class: what exposure says is reversed."""
+    """Give each film the histogram of one of the other class: exposure suggests the wrong class."""
     rng = np.random.default_rng(seed)
     others = {label: np.flatnonzero(labels != label) for label in np.unique(labels)}
     ordered = np.sort(films.reshape(len(films), -1), axis=1)
@@ -130,7 +130,7 @@ def _drawn(index: int) -> SimulatedSite:
 
 
 def _framed(film: Grey, hospital: SimulatedSite, rng: np.random.Generator) -> Grey:
-    """The film zoomed, squashed and shifted; nobody collimates twice in exactly the same way."""
+    """Zoom, squash and shift the film, with a small random deviation for each film."""
     rows, columns = film.shape
     zoom = hospital.zoom * np.exp(rng.normal(0, 0.03))
     across, down = 1 / (zoom * hospital.aspect), hospital.aspect / zoom
@@ -165,7 +165,7 @@ def _stored(grey: Floats, hospital: SimulatedSite) -> Grey:
 
 
 def _multi_frequency(grey: Floats) -> Floats:
-    """Coarse contrast flattened and fine detail lifted, as many scanners do."""
+    """Reduce coarse contrast and enhance fine detail, as many scanners do."""
     coarse = gaussian_filter(grey, len(grey) / 14)
     fine = grey - gaussian_filter(grey, len(grey) / 224)
     return np.asarray(0.5 + 0.45 * (coarse - 0.5) + 1.6 * (grey - coarse) + 0.8 * fine)
@@ -179,7 +179,7 @@ def _filtered(image_filter: ImageFilter.Filter) -> Change:
     return lambda grey: _grey(_image(grey).filter(image_filter))
 
 
-#: What a scanner or a workstation makes of a film.
+#: Processing by a scanner or a workstation.
 PROCESSING: Final[dict[str, Change]] = {
     "none": lambda grey: grey,
     "multi-frequency": _multi_frequency,
@@ -201,13 +201,13 @@ def _grey(image: Image.Image) -> Grey:
 
 Greys = npt.NDArray[np.float32]
 
-#: Scores, shape (n, 2), of films at the model's size, shape (n, rows, columns), 0..1.
+#: Computes scores, shape (n, 2), of films at the model's size, shape (n, rows, columns), 0..1.
 Predict = Callable[[Greys], npt.NDArray[np.float32]]
 
-#: More films cost time only.
+#: Maximum number of films. More only cost time.
 _MOST: Final = 600
 
-#: What is measured at each hospital.
+#: Metrics measured at each hospital.
 METRICS: Final = (
     "auroc",
     "accuracy",
@@ -218,7 +218,7 @@ METRICS: Final = (
     "calibration_error",
 )
 
-#: The name of the hospital whose films have the exposure of the other class.
+#: Name of the simulated hospital whose films have the exposure of the other class.
 EXCHANGED: Final = "exposure exchanged"
 
 
@@ -229,15 +229,16 @@ def evaluate_at_sites(
     calibration: Calibration,
     point: OperatingPoint,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of a model on films as other hospitals would have delivered them.
+    """Measure a model on films as other hospitals would have delivered them.
 
     Args:
         side: films that the model was not fitted on.
-        greys: of these films, shape (n, rows, columns), 0..1.
+        greys: grey values of these films, shape (n, rows, columns), 0..1.
 
     Returns:
-        By hospital: metrics with their intervals at the threshold in use; `auroc_normals` is that of
-        normal films from there among pneumonias from here, the usual way to fail.
+        By hospital: metrics with their intervals at the threshold in use. `auroc_normals` compares
+        the hospital's normal films with the unchanged pneumonia films, which is where models
+        usually fail.
     """
     chosen = sample_films(side)
     greys = greys[chosen]
@@ -256,7 +257,7 @@ def evaluate_at_sites(
 
 
 def sample_films(side: ScoredSplit, most: int = _MOST) -> npt.NDArray[np.int64]:
-    """Indices of at most `most` films, of both classes as equally as possible, in their order."""
+    """Indices of at most `most` films, as equally of both classes as possible, ascending."""
     rng = np.random.default_rng(0)
     by_class = [rng.permutation(np.flatnonzero(side.positive == is_one)) for is_one in (0, 1)]
     fewer, more = sorted(by_class, key=len)

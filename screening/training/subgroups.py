@@ -1,7 +1,7 @@
-"""A model's figures by source, view and age, and what weak labels say about sensitivity.
+"""Metrics by source, view and age, and an estimate of sensitivity from weak labels.
 
-One figure for all films hides where a model fails. A source whose films are of one class only has
-no AUROC; only its share of films that are called pneumonia means anything.
+One figure for all films hides where a model fails. A source whose films are all of one class has
+no AUROC; for it, only the share of films called pneumonia is meaningful.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from screening.training.scored_split import ScoredSplit
 #: Age from which a patient is an adult, in years.
 ADULT: Final = 18
 
-#: Views that figures are given for.
+#: Views with figures of their own.
 VIEWS: Final = ("AP", "PA")
 
-#: Ages above this are mistakes.
+#: Ages above this limit, in years, are treated as mistakes.
 _OLDEST: Final = 150
 
-#: What the pooled estimate over all views has as its view.
+#: View of the pooled estimate over all views.
 ALL_VIEWS: Final = "all"
 
 _METRICS: Final = {"auroc": "auroc", "sensitivity": "recall", "specificity": "specificity"}
@@ -34,14 +34,14 @@ _METRICS: Final = {"auroc": "auroc", "sensitivity": "recall", "specificity": "sp
 
 @dataclass(frozen=True)
 class Mixture:
-    """What films with a positive weak label really show, as radiologists read a sample of them.
+    """What films with a positive weak label really show, as read by radiologists on a sample.
 
     Attributes:
         opacity: share with lung opacity, 0..1.
         normal: share that is normal, 0..1.
-        other: share with another finding, 0..1; the three sum to 1.
-        films: how many films the shares were counted on.
-        origin: where the shares come from.
+        other: share with another finding, 0..1; the three shares sum to 1.
+        films: number of films that the shares were counted on.
+        origin: source of the shares.
     """
 
     opacity: float
@@ -56,7 +56,7 @@ class Mixture:
             raise ValueError(f"shares {shares} of {self.films} films are no mixture with opacity")
 
 
-#: Films whose report was text-mined as pneumonia.
+#: Films labelled as pneumonia by text mining of the report.
 NIH_PNEUMONIA: Final = Mixture(
     opacity=0.43,
     normal=0.25,
@@ -68,21 +68,21 @@ NIH_PNEUMONIA: Final = Mixture(
 
 
 def subgroups(side: ScoredSplit, mixture: Mixture = NIH_PNEUMONIA) -> dict[str, Any]:
-    """The figures of one side by source, source and view, source and age band.
+    """Compute the figures of one side by source, source and view, and source and age band.
 
     Args:
-        side: films with their answers; there may be none.
-        mixture: what positive weak labels stand for.
+        side: films with their predictions; may be empty.
+        mixture: what films with a positive weak label really show.
 
     Returns:
         ``source``, ``source_view`` and ``source_age``: lists of rows with ``source``, ``view`` or
-        ``age`` (empty if it is not known), ``n``, ``positives``, ``weak`` (True if a label of the
-        group is weak) and ``share_called``; groups with both classes also have ``auroc``,
+        ``age`` (empty if unknown), ``n``, ``positives``, ``weak`` (True if any label of the group
+        is weak) and ``share_called``; groups with both classes also have ``auroc``,
         ``sensitivity`` and ``specificity``. Figures are ``{value, ci_low, ci_high, n, note}``,
-        intervals by patient. Where no film of a source has a view or an age, it has no such rows.
-        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. ``infants``: films of patients
-        under one year. ``adults_with_opacity``: films of adults with a reliable label PNEUMONIA.
-        Empty if there are no films.
+        intervals by patient. A source in which no film has a view (or an age) has no such rows.
+        ``adult_sensitivity``: rows of :func:`adult_sensitivity`. ``infants``: number of films of
+        patients under one year. ``adults_with_opacity``: number of films of adults with a reliable
+        label PNEUMONIA. Empty if there are no films.
     """
     if not side.films:
         return {}
@@ -109,32 +109,34 @@ def is_adult(film: LabelledFilm) -> bool:
 
 
 def is_weak(film: LabelledFilm) -> bool:
-    """True if the label is less certain than :data:`screening.training.data.manifest.RELIABLE`."""
+    """True if the label's confidence is below :data:`screening.training.data.manifest.RELIABLE`."""
     return film.confidence < RELIABLE
 
 
 def adult_sensitivity(side: ScoredSplit, mixture: Mixture) -> list[dict[str, Any]]:
-    """The sensitivity for lung opacity in adults, estimated from weak labels.
+    """Estimate the sensitivity for lung opacity in adults from weak labels.
 
-    Films with a weak label of pneumonia are taken for a mixture: of the share c of them that is
-    called, ``c = opacity * s + normal * f + other * o``. The sensitivity s is what is asked for; f
-    is the share called among adults with a reliable label NORMAL and the same view; o, the share
-    called among films with another finding, is not known. The estimate assumes ``o = (f + s) / 2``;
-    its bounds are those for ``o = s`` and ``o = f``. It also assumes that the mixture's shares hold
-    for these films and both views, and that normal films among the weak positives are called as
-    often as other normal films.
+    Films with a weak label of pneumonia are modelled as a mixture: for the share c of them that is
+    called, ``c = opacity * s + normal * f + other * o``. The sensitivity s is the unknown to
+    estimate; f is the share called among adults with a reliable label NORMAL and the same view; o,
+    the share called among films with another finding, is not known. The estimate assumes
+    ``o = (f + s) / 2``; its bounds are those for ``o = s`` and ``o = f``. It also assumes that the
+    mixture's shares hold for these films and both views, and that normal films among the weak
+    positives are called as often as other normal films.
 
     Args:
         side: adults are films of patients with a known age from 18 years.
-        mixture: its shares; that they were counted on few films is part of the interval.
+        mixture: shares of the mixture; the interval accounts for the small number of films that
+            they were counted on.
 
     Returns:
-        A row for each view with such films of both kinds, and one with the view ``all`` if there
-        are two: ``view``, ``n`` (weak positives), ``normals``, ``called`` and ``called_normals``
-        (the shares c and f), ``sensitivity`` (``{value, ci_low, ci_high, n, note}``; 95 % interval
-        from resampling patients and the mixture), ``if_other_as_opacity`` and
-        ``if_other_as_normal`` (the bounds). Values are limited to 0..1; ``consistent`` is False if
-        the estimate was outside, so that the films cannot be such a mixture.
+        A row for each view that has both weak positives and reliable normals, and one with the view
+        ``all`` if there are two such views: ``view``, ``n`` (weak positives), ``normals``,
+        ``called`` and ``called_normals`` (the shares c and f), ``sensitivity``
+        (``{value, ci_low, ci_high, n, note}``; 95 % interval from resampling patients and the
+        mixture), ``if_other_as_opacity`` and ``if_other_as_normal`` (the bounds). Values are clipped
+        to 0..1; ``consistent`` is False if the estimate was outside this range, so that the films
+        cannot be such a mixture.
     """
     positive = np.array([_weak_positive(film) for film in side.films], bool)
     normal = np.array([_reliable_normal(film) for film in side.films], bool)
@@ -159,15 +161,15 @@ def _reliable_normal(film: LabelledFilm) -> bool:
 def _estimate(
     side: ScoredSplit, groups: Sequence[tuple[Booleans, Booleans]], mixture: Mixture
 ) -> dict[str, Any]:
-    """The estimate over views, each with its own normal films.
+    """Compute the estimate over views, each with its own normal films.
 
     Args:
-        groups: for each view, True for weak positives, and for reliable normals, shape (n,).
+        groups: two masks for each view, weak positives and reliable normals, shape (n,).
     """
     used = np.any([each for pair in groups for each in pair], axis=0)
     _patients, patient = np.unique(np.array(side.patients)[used], return_inverse=True)
     called = side.called[used]
-    # Of each patient for each view: weak positives, those called, normals, those called.
+    # For each patient and view: weak positives, those called, normals, those called.
     sums = np.stack(
         [
             np.bincount(patient[which[used]], weights, int(patient.max()) + 1)
@@ -204,7 +206,8 @@ def _shares_called(sums: Floats) -> tuple[Floats, Floats]:
     """Shares called among weak positives and among normals of the same views, each (draws,).
 
     Args:
-        sums: for each view weak positives, those called, normals, those called: (draws, 4 views).
+        sums: for each view: weak positives, those called, normals, those called; shape
+            (draws, 4 views).
     """
     weak, weak_called, normals, normals_called = (sums[:, k::4] for k in range(4))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -214,7 +217,7 @@ def _shares_called(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def _sensitivities(c: Floats, f: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
-    """The sensitivity s for o half-way between f and s, for o = s and for o = f, of any size."""
+    """The sensitivity s for o half-way between f and s, for o = s and for o = f; not clipped."""
     opacity, normal, other = shares.T
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = (c - (normal + other / 2) * f) / (opacity + other / 2)
@@ -227,8 +230,8 @@ def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:
     """A figure with the percentile interval of its values on resampled patients.
 
     Args:
-        drawn: values on the draws, NaN where it is undefined, shape (draws,).
-        patients: how many were drawn from; fewer than two have no interval.
+        drawn: values on the draws, NaN where undefined, shape (draws,).
+        patients: number of patients resampled; with fewer than two there is no interval.
     """
     defined = drawn[np.isfinite(drawn)]
     if patients < 2 or not len(defined):
@@ -240,7 +243,7 @@ def percentiles(value: float, drawn: Floats, patients: int, n: int) -> Figure:
 def _rows(
     side: ScoredSplit, key: str = "", of: Callable[[LabelledFilm], str] = lambda _film: ""
 ) -> list[dict[str, Any]]:
-    """A row for each source, or for each source and value of `of`, sorted."""
+    """One row for each source, or for each source and value of `of`, sorted."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, film in enumerate(side.films):
         groups.setdefault((film.source, of(film)), []).append(index)

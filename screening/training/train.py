@@ -1,4 +1,4 @@
-"""From folders of labelled films to a MODEL: read, describe, divide, fit, judge, write."""
+"""Train a model from labelled films: read, describe, split, fit, evaluate, write."""
 
 import hashlib
 import os
@@ -55,20 +55,21 @@ from screening.training.recipe import Recipe, preprocessing_of
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What the user asked for, beside the recipe.
+    """The user's options apart from the recipe.
 
     Attributes:
-        data: one or several of class folders and CSV manifests.
-        model: folder to write; must not hold a finished model.
-        patient_pattern: where the patient is in a file name.
-        command: how the user asked, for the card.
-        frontal: frontal chest films of other places, which need no labels: they widen what the
-            gate takes for one.
-        prevalence: share of pneumonia where the model will work, for the table of thresholds.
-        lungs: lung network to use; by default the one that comes with the package.
-        leave_out: sources that nothing is learnt from.
-        confidence: how likely labels are right, 0.5 to 1, by ``SOURCE`` or ``SOURCE/CLASS``.
-        ages: of the youngest and the oldest patient, in years, by source whose films do not say.
+        data: one or several class folders and CSV manifests.
+        model: folder to write; must not contain a finished model.
+        patient_pattern: regular expression for the patient in a file name.
+        command: the command line of the user, for the card.
+        frontal: frontal chest films from elsewhere, without labels; they widen what the gate
+            accepts as a frontal chest film.
+        prevalence: share of pneumonia where the model will be used, for the table of thresholds.
+        lungs: lung network to use; by default the one shipped with the package.
+        leave_out: sources that are not used for training.
+        confidence: probability that labels are right, 0.5 to 1, by ``SOURCE`` or ``SOURCE/CLASS``.
+        ages: ages of the youngest and the oldest patient, in years, by source whose films have no
+            ages.
     """
 
     data: Sequence[Path]
@@ -84,12 +85,12 @@ class TrainingRequest:
 
 
 def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
-    """Train and write the MODEL folder.
+    """Train and write the model folder.
 
-    An interrupted call leaves a checkpoint in the folder; the same call goes on from there.
+    An interrupted call leaves a checkpoint in the folder; the same call resumes from it.
 
     Raises:
-        TrainingDataError: if the films cannot be used, or the folder holds a model already.
+        TrainingDataError: if the films cannot be used, or the folder already contains a model.
     """
     if (request.model / WEIGHTS).exists():
         raise TrainingDataError(f"{request.model} already holds a model; choose another --out")
@@ -98,28 +99,30 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
     refuse_unknown(films, request.ages, "--ages")
     films = with_confidence(films, request.confidence)
     preprocessing = preprocessing_of(recipe)
-    # Before the lung network uses TensorFlow: later it is too late.
+    # Must come before the lung network uses TensorFlow.
     compute_in_order()
     lungs = load_lungs(request.lungs)
     request.model.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # What is wrong with these is said before hours of fitting.
+        # Read these first, so that errors are reported before hours of fitting.
         others = read_folder(request.frontal, preprocessing, pool)
         collection, sides = _divided(films, preprocessing, recipe, request, pool, progress)
         data = _fingerprint(collection, sides)
-        validation = _as_at_night(sides.validation, preprocessing, pool)
-        test = _as_at_night(sides.test, preprocessing, pool)
+        validation = _read_film_set(sides.validation, preprocessing, pool)
+        test = _read_film_set(sides.test, preprocessing, pool)
         pictures = Pictures(
-            _to_learn_from(collection, sides, recipe, lungs),
+            _training_set(collection, sides, recipe, lungs),
             validation,
             test,
             others,
             read_examples(preprocessing),
             validation_masks=lung_masks(lungs, validation.greys) > 0,
             test_masks=lung_masks(lungs, test.greys) > 0,
-            left_out=_as_at_night(sides.left_out, preprocessing, pool) if sides.left_out else None,
+            left_out=_read_film_set(sides.left_out, preprocessing, pool)
+            if sides.left_out
+            else None,
         )
-        # Weak labels do not say how good a model is, so no figure of an epoch is taken from them.
+        # Weak labels cannot measure a model, so the figures of an epoch do not use them.
         measured = validation.only(reliable(sides.validation))
         network, history = fit(
             recipe,
@@ -134,17 +137,17 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
     network = fold(network)
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
-    judged = evaluate(
+    evaluation = evaluate(
         network, preprocessing, recipe, sides, pictures, provenance, request.prevalence
     )
     card = replace(
-        judged.card,
+        evaluation.card,
         lungs=lung_card(request.lungs),
         ages=range_of_ages(sides.training, request.ages),
     )
     last = test if sides.test else validation
     return write_model(
-        request.model, network, card, history, judged.sides, last.greys, request.lungs
+        request.model, network, card, history, evaluation.sides, last.greys, request.lungs
     )
 
 
@@ -156,10 +159,11 @@ def _divided(
     pool: Executor,
     progress: Progress,
 ) -> tuple[Collection, Sides]:
-    """Read all films, divide them so that no copy is on two sides, and write what they are like.
+    """Read all films, split them so that no copy is on two sides, and write the data report.
 
     Raises:
-        TrainingDataError: if the films cannot be used, or no validation film can choose a threshold.
+        TrainingDataError: if the films cannot be used, or no validation film can choose a
+            threshold.
     """
     collection = read_collection(films, preprocessing, pool)
     sides, duplicates = divide(
@@ -188,27 +192,27 @@ def _divided(
 
 
 def _named(sides: Sides) -> dict[str, list[LabelledFilm]]:
-    """All sides, and the films that were left out if there are any."""
+    """All sides, and the left-out films if there are any."""
     return dict(sides.items()) | ({LEFT_OUT: sides.left_out} if sides.left_out else {})
 
 
 def _fingerprint(collection: Collection, sides: Sides) -> str:
-    """Of the films on any side; a checkpoint must not go on with films that were left out."""
+    """Fingerprint of the films on all sides; it changes with the sources that are left out."""
     films = [film for _name, side in sides.items() for film in side]
     return fingerprint(films, [collection.sha256[index] for index in collection.indices(films)])
 
 
 def made_with(films: str, recipe: Recipe, lungs: Path) -> str:
-    """What a checkpoint was made with, and must go on with.
+    """The inputs of a checkpoint; a training resumes only from a checkpoint with the same value.
 
     Args:
-        films: their fingerprint.
-        lungs: file of the lung network; it counts if lungs of training films are used.
+        films: fingerprint of the films.
+        lungs: file of the lung network; included if lungs of training films are used.
     """
     return f"{films} {sha256_of(lungs)}" if recipe.needs_lungs else films
 
 
-def _to_learn_from(
+def _training_set(
     collection: Collection, sides: Sides, recipe: Recipe, lungs: keras.Model
 ) -> FilmSet[Bytes]:
     films = sides.training
@@ -222,7 +226,7 @@ def _to_learn_from(
     )
 
 
-def _as_at_night(
+def _read_film_set(
     films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor
 ) -> FilmSet[npt.NDArray[np.float32]]:
     return FilmSet(read_films(films, preprocessing, pool), labels_of(films))
@@ -251,12 +255,12 @@ def _provenance(
 
 
 def _software() -> dict[str, str]:
-    """The versions of what a figure may depend on."""
+    """Versions of the packages that figures may depend on."""
     backend = keras.backend.backend()
     packages = ("keras", "numpy", "pillow", "pydicom", "scikit-learn", "scipy")
     return {
         "screening": __version__,
-        # There are several packages of one backend.
+        # The module's version, because one backend is distributed in several packages.
         backend: import_module(backend).__version__,
         **{name: version(name) for name in packages},
     }

@@ -1,4 +1,4 @@
-"""The installed command, as a user would start it."""
+"""Fixtures that run the installed command as a user would."""
 
 import os
 import subprocess
@@ -15,17 +15,17 @@ Screening = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """An environment whose queue and key are nobody else's."""
+    """An environment with its own queue and key."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCREENING")}
-    # The films were written just now, and nobody writes more.
+    # No other program is writing the films, so there is nothing to wait for.
     settled = {"SCREENING_RUN_SETTLE": "0", "SCREENING_SUBMIT_SETTLE": "0"}
     return kept | settled | {"HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
 
 
 @pytest.fixture(scope="session")
 def screening(environment) -> Screening:
-    """Run `screening` with these arguments and return what came of it."""
+    """Run `screening` with these arguments and return the result."""
 
     def run(*arguments: object, code: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
@@ -45,5 +45,5 @@ def screening(environment) -> Screening:
 
 @pytest.fixture(scope="session")
 def bright_bundle(tmp_path_factory) -> Path:
-    """A bundle that calls bright films pneumonia, and recognises nothing."""
+    """A bundle that predicts pneumonia for bright films and has no image gate."""
     return write_bundle(tmp_path_factory.mktemp("bright") / "bundle").path

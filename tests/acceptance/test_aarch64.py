@@ -1,6 +1,7 @@
-"""The shipped bundle on 64-bit Arm, emulated, beside the same program on this machine.
+"""Test the shipped bundle on emulated 64-bit Arm against the same program on this machine.
 
-``make emulate`` also screens films in floats there, and 200 real ones: see CONTRIBUTING.
+``make emulate`` also screens films with the floating-point models there, and 200 real films: see
+CONTRIBUTING.
 """
 
 import shutil
@@ -18,13 +19,13 @@ from exports.documents import PROGRAM
 from exports.selftest import targets_of
 from exports.targets import FLIPS
 
-GOLDEN = Path(__file__).parents[1] / "screening" / "pixels" / "golden"
+GOLDEN = Path(__file__).parents[1] / "screening" / "imaging" / "golden"
 SUFFIXES = {".bmp", ".dcm", ".jpg", ".png", ".tif"}
 
-#: The irreversible wavelet is computed in floats, which each architecture rounds in its own way.
+#: The irreversible wavelet is computed in floats, which each architecture rounds differently.
 ROUNDED = {"ht203-g12.dcm", "j2k-ict-rgb.dcm", "j2k-lossy-g12.dcm"}
 
-# Grey values and tensor of each film, by the packed program.
+# Grey values and tensor of each film, computed by the packed program.
 DECODE = """
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def films(tmp_path_factory):
 
 
 def compare(target, rows, others):
-    """The same statuses and reasons, and probabilities as near as the target is exact."""
+    """Check equal statuses and reasons, and probabilities within the tolerance of the target."""
     assert rows.keys() == others.keys()
     pairs = [(row, others[film]) for film, row in rows.items()]
     for row, other in pairs:
@@ -78,19 +79,19 @@ def compare(target, rows, others):
         f"{target.name}: {len(scored)} films scored, largest difference {largest:.2g}, "
         f"{flips} decisions differ, {equal} tensors are equal bit for bit"
     )
-    # Integers round to the next step where floats round to the next bit.
+    # Integers round to the next step, floats to the next bit.
     assert largest <= target.drift
     assert flips <= FLIPS * len(scored)
 
 
-def test_the_selftest_is_right_in_every_runtime_of_an_early_processor(arm):
-    # Without a name QEMU has all that later ones have learned; so it screens the films below.
-    said = arm.run(SHIPPED / PROGRAM, "selftest", QEMU_CPU="cortex-a53")
+def test_selftest_passes_in_every_runtime_on_an_early_processor(arm):
+    # By default QEMU has all later processor features; the films below are screened with those.
+    output = arm.run(SHIPPED / PROGRAM, "selftest", QEMU_CPU="cortex-a53")
     for target in targets_of(SHIPPED):
-        assert f"{target.name}: right, largest difference" in said
+        assert f"{target.name}: right, largest difference" in output
 
 
-def test_tensorflow_cannot_be_imported_there(arm):
+def test_tensorflow_is_not_installed_on_arm(arm):
     find = "from importlib.util import find_spec; print(find_spec(%r) is not None)"
     found = {name: arm.run("-c", find % name).strip() for name in ("numpy", "tensorflow")}
     assert found == {"numpy": "True", "tensorflow": "False"}
@@ -98,7 +99,7 @@ def test_tensorflow_cannot_be_imported_there(arm):
 
 @pytest.fixture(scope="module")
 def decoded(arm, here):
-    """What the packed program makes of every golden film there and here: grey values, tensors."""
+    """Decode all golden films on both machines with the packed program: grey values, tensors."""
     paths = [path for path in sorted(GOLDEN.iterdir()) if path.suffix in SUFFIXES]
     assert len(paths) > 100
     for machine in (arm, here):
@@ -106,23 +107,23 @@ def decoded(arm, here):
     return [path.name for path in paths]
 
 
-def test_every_golden_film_decodes_to_the_same_grey_values(arm, here, decoded):
+def test_golden_films_decode_to_the_same_grey_values(arm, here, decoded):
     with np.load(arm.home / "grey.npz") as there, np.load(here.home / "grey.npz") as expected:
         for film in decoded:
-            # At most one step of eight bits.
+            # At most one step of 8-bit values.
             most = 1 / 255 if film in ROUNDED else 0
             np.testing.assert_allclose(there[film], expected[film], 0, most, err_msg=film)
 
 
-def test_every_tensor_is_the_same_but_for_the_last_bit(arm, here, decoded):
-    """Arm multiplies and adds in one rounding, and so resamples to the last bit but one."""
+def test_tensors_agree_up_to_rounding(arm, here, decoded):
+    """Arm multiplies and adds with a single rounding, so resampling differs in the last bits."""
     with np.load(arm.home / "tensors.npz") as there, np.load(here.home / "tensors.npz") as expected:
         for film in set(decoded) - ROUNDED:
             np.testing.assert_allclose(there[film], expected[film], 0, 5e-7, err_msg=film)
 
 
-# QEMU computes floats one by one, for minutes, and takes half a minute for the other integers; of the
-# selftest there are four films.
+# QEMU emulates floats one by one, which takes minutes. The other integer models take half a minute.
+# The selftest covers four films for each of them.
 QUICKEST = "onnx-int8"
 
 # Half precision is slowest; a processor without it computes in float32.
@@ -130,7 +131,7 @@ HALF = {"tflite-float16": {"QEMU_CPU": "cortex-a72"}}
 
 
 @EVERY_TARGET
-def test_films_are_screened_there_as_here(request, arm, here, films, target):
+def test_films_are_screened_alike_on_arm(request, arm, here, films, target):
     if target.name != QUICKEST and not request.config.getoption("--long"):
         pytest.skip("takes minutes: make emulate")
     rows = arm.screen(films, target, **HALF.get(target.name, {}))
@@ -142,7 +143,7 @@ def test_films_are_screened_there_as_here(request, arm, here, films, target):
 
 @pytest.fixture(scope="module")
 def many(real_films, request, tmp_path_factory):
-    """A folder with 100 real films of each class, evenly spread."""
+    """A folder with 100 real films of each class, evenly spaced in the collection."""
     if not request.config.getoption("--long"):
         pytest.skip("takes minutes: make emulate")
     folder = tmp_path_factory.mktemp("many")
@@ -154,7 +155,7 @@ def many(real_films, request, tmp_path_factory):
 
 
 @EVERY_TARGET
-def test_real_films_are_screened_there_as_here(arm, here, many, target):
+def test_real_films_are_screened_alike_on_arm(arm, here, many, target):
     rows = arm.screen(many, target)
     assert len(rows) == 200
     compare(target, rows, here.screen(many, target))

@@ -1,4 +1,4 @@
-"""The files in docker/cluster say what Dask, SLURM and Kubernetes take, and what this project needs."""
+"""Test the files in docker/cluster against Dask, SLURM, Kubernetes and this project's options."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ DASK, RUNNER = yaml.safe_load_all((CLUSTER / "kubernetes.yaml").read_text(encodi
 
 
 def leaves(values, path=()):
-    """Settings, each with its path."""
+    """Yield each setting with its path."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from leaves(value, (*path, name))
@@ -34,7 +34,7 @@ def containers():
     ]
 
 
-def test_dask_knows_every_setting():
+def test_dask_settings_exist_and_differ_from_defaults():
     known = yaml.safe_load(
         (Path(distributed.__file__).parent / "distributed.yaml").read_text(encoding="utf-8")
     )
@@ -43,13 +43,13 @@ def test_dask_knows_every_setting():
         assert value != before, f"{name} is {value} anyway"
 
 
-def test_answers_are_not_written_to_a_disk():
+def test_results_are_not_spilled_to_disk():
     memory = CONFIG["distributed"]["worker"]["memory"]
     assert memory["target"] is False
     assert memory["spill"] is False
 
 
-def test_every_container_knows_where_its_certificates_and_its_settings_are():
+def test_containers_mount_certificates_and_settings():
     for container in containers():
         mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
         named = re.findall(r"(/(?:tls|config))/\S+", str(container))
@@ -57,7 +57,7 @@ def test_every_container_knows_where_its_certificates_and_its_settings_are():
         assert {*named} <= mounts
 
 
-def test_every_volume_that_is_mounted_is_there():
+def test_every_mounted_volume_is_defined():
     for owner in (DASK["spec"]["scheduler"]["spec"], DASK["spec"]["worker"]["spec"]):
         volumes = {volume["name"] for volume in owner["volumes"]}
         assert {mount["name"] for mount in owner["containers"][0]["volumeMounts"]} == volumes
@@ -66,14 +66,14 @@ def test_every_volume_that_is_mounted_is_there():
     assert {mount["name"] for mount in runner["containers"][0]["volumeMounts"]} == volumes
 
 
-def test_workers_and_runner_call_the_scheduler_by_the_name_of_its_service():
+def test_workers_and_runner_use_the_scheduler_service_name():
     address = f"tls://{DASK['metadata']['name']}-scheduler:8786"
     _scheduler, worker, runner = containers()
     assert address in worker["args"]
     assert {"name": "SCREENING_SCHEDULER", "value": address} in runner["env"]
 
 
-def test_the_runner_is_told_only_what_its_command_understands():
+def test_runner_variables_are_options_of_its_command():
     _scheduler, _worker, runner = containers()
     command = cli.commands[runner["args"][0]]
     known = {option.envvar for option in command.params}
@@ -90,14 +90,14 @@ def test_each_core_has_a_process_with_one_thread():
 @pytest.fixture
 def slurm(monkeypatch):
     monkeypatch.syspath_prepend(CLUSTER)
-    # The script reads Dask's settings once, when it imports Dask; here that is long past.
+    # The script reads Dask's settings once, when it imports Dask; here Dask is imported already.
     monkeypatch.setenv("DASK_CONFIG", "/shared/dask.yaml")
     import slurm
 
     return slurm
 
 
-def test_slurm_is_asked_for_processes_with_one_thread_and_certificates(slurm, certificates):
+def test_slurm_jobs_have_one_thread_per_process_and_certificates(slurm, certificates):
     asked = ["--jobs", "8", "--cores", "16", "--memory", "32GB", "--tls", str(certificates)]
     arguments, words = slurm.arguments_of([*asked, "--", "run", "/films", "--out", "/report"])
     with slurm.cluster_of(arguments) as cluster:
@@ -117,7 +117,7 @@ def test_slurm_is_asked_for_processes_with_one_thread_and_certificates(slurm, ce
     assert re.fullmatch(r"tls://[\d.]+:\d+", options[3])
 
 
-def test_the_page_names_only_options_that_there_are():
+def test_manual_page_names_only_existing_options():
     page = (ROOT / "docs" / "many-machines.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^    screening (\w+)(.*)$", page, re.MULTILINE)
     assert {name for name, _words in commands} == {"run", "submit", "worker"}

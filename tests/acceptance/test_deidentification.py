@@ -1,4 +1,4 @@
-"""Promise: nothing that names a person leaves a film; what is needed leaves it as a keyed hash."""
+"""Promise: identifying data never leave a film, except as the keyed hashes that are needed."""
 
 import csv
 import re
@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence
 from makers import dicom_bytes, dicom_film, grey_film, write_film
 from screening.results import Row, Status, read_rows
 
-#: What is planted: no word, number, date or UID of this project begins like one of these.
+#: Planted values: no word, number, date or UID of this project starts like one of these.
 NAME = "ZWIEBEL"
 DATE = "17230417"
 TIME = "043317.172304"
@@ -25,7 +25,7 @@ UID_ROOT = "1.2.826.0.1.3680043.10.99999"
 
 PLANTED = re.compile(rf"{NAME}|{DATE}|1723-04-17|{TIME}|{UID_ROOT}".encode(), re.IGNORECASE)
 
-#: What the report shows by design.
+#: Attributes that the report shows by design.
 SHOWN = {
     "Modality",
     "BodyPartExamined",
@@ -35,7 +35,7 @@ SHOWN = {
     "Manufacturer",
 }
 
-#: What a film cannot be read without.
+#: Attributes without which a film cannot be read.
 NEEDED = {"SpecificCharacterSet", "SOPClassUID", "PresentationLUTShape"}
 
 # File sets and commands, File Meta, pixel description, functional groups, pixels, delimiters.
@@ -46,7 +46,7 @@ _BYTES = {"OB", "OW", "UN"}
 
 
 def value_of(vr: str, number: int) -> object:
-    """Something to recognise, of this value representation (PS3.5 6.2); None if it holds none."""
+    """Return a recognisable value of this representation (PS3.5 6.2); None if it can hold none."""
     values = {"DA": DATE, "TM": TIME, "DT": DATE + TIME, "UI": f"{UID_ROOT}.{number}"}
     if vr in _TEXT:
         return f"{NAME}{number}"
@@ -67,9 +67,9 @@ def value_of(vr: str, number: int) -> object:
 
 
 def planted_film(seed: int, **attributes: object) -> FileDataset:
-    """A film with something to recognise in every attribute of the dictionary that can hold it.
+    """Make a film with a recognisable value in every attribute of the dictionary that can hold one.
 
-    The attributes of PS3.15 table E.1-1, which identify people, are among them.
+    This includes the attributes of PS3.15 table E.1-1, which identify people.
     """
     dataset = dicom_film(grey_film(seed, 0.4))
     for number, (tag, (vr, _vm, _name, _retired, keyword)) in enumerate(DicomDictionary.items()):
@@ -93,7 +93,7 @@ def planted_film(seed: int, **attributes: object) -> FileDataset:
 
 
 def damaged(data: bytes) -> dict[str, bytes]:
-    """The same film, broken in many ways."""
+    """Return copies of the film that are damaged in many ways."""
     rng = np.random.default_rng(1)
     pixels = data.rindex(b"\xe0\x7f\x10\x00")
     films = {f"cut {end}.dcm": data[:end] for end in (*range(400, pixels, pixels // 12), pixels)}
@@ -106,7 +106,7 @@ def damaged(data: bytes) -> dict[str, bytes]:
 
 
 def raster(kind: str) -> bytes:
-    """A PNG or JPEG with something to recognise wherever such a file can hold it."""
+    """Make a PNG or JPEG with recognisable values wherever such a file can hold them."""
     film, buffer = Image.fromarray(grey_film(90, 0.4)), BytesIO()
     exif = Image.Exif()
     for tag in (0x010E, 0x010F, 0x013B, 0x8298, 0x9C9D):  # title, maker, artist, copyright, author
@@ -124,7 +124,7 @@ def raster(kind: str) -> bytes:
 
 def write_planted_films(folder: Path) -> None:
     folder.mkdir(parents=True)
-    # The values are not all proper: what matters is that they are there.
+    # Some values are invalid; it only matters that they are present.
     with config.disable_value_validation():
         scored = dicom_bytes(planted_film(1))
         odd = {keyword: f"{NAME}^{keyword}" for keyword in SHOWN - {"Manufacturer"}}
@@ -179,7 +179,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def night(place, screening, bright_bundle):
-    """What was printed while films full of names were screened and looked at."""
+    """The output of screening films full of planted values and of listing and showing the job."""
     write_planted_films(place / "films")
     labels = write_labels(place / "labels.csv", LABELS)
     queue = ["--queue", place / "queue.sqlite"]
@@ -189,8 +189,8 @@ def night(place, screening, bright_bundle):
         code=3,
     )
     (name,) = re.findall(r"^Job (\S+),", done.stdout)
-    looks = [screening("jobs", "list", *queue), screening("jobs", "show", name, *queue)]
-    return "".join(result.stdout + result.stderr for result in (done, *looks))
+    views = [screening("jobs", "list", *queue), screening("jobs", "show", name, *queue)]
+    return "".join(result.stdout + result.stderr for result in (done, *views))
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +199,13 @@ def rows(night, place) -> dict[str, Row]:
 
 
 def planted_in(place: Path) -> dict[str, set[bytes]]:
-    """What is found of the planted in the files of a folder."""
+    """Return the planted values found in the files of a folder."""
     files = [path for path in place.rglob("*") if path.is_file()]
     found = {path.name: set(PLANTED.findall(path.read_bytes())) for path in files}
     return {name: hits for name, hits in found.items() if hits}
 
 
-def test_the_planted_films_take_every_way_through_the_program(rows):
+def test_planted_films_reach_every_status(rows):
     assert {row.status for row in rows.values()} == set(Status)
     assert rows["scored.dcm"].status is Status.DUPLICATE
     assert rows["scored again.dcm"].label == rows["film.png"].label == "PNEUMONIA"
@@ -216,29 +216,29 @@ def test_the_planted_films_take_every_way_through_the_program(rows):
     assert all(row.patient for name, row in rows.items() if name.startswith("scored"))
 
 
-def test_every_film_was_full_of_what_is_looked_for(night, place):
+def test_every_film_contains_planted_values(night, place):
     films = planted_in(place / "films")
     assert films.keys() == {path.name for path in (place / "films").iterdir()}
     assert len(re.findall(NAME.encode(), (place / "films" / "scored.dcm").read_bytes())) > 2000
 
 
-def test_nothing_planted_is_printed(night):
+def test_planted_values_are_not_printed(night):
     assert PLANTED.findall(night.encode()) == []
 
 
-def test_nothing_planted_is_in_the_report(night, place):
+def test_planted_values_are_not_in_the_report(night, place):
     assert {path.name for path in (place / "report").iterdir()} >= {"predictions.csv", "audit.csv"}
     assert planted_in(place / "report") == {}
 
 
-def test_nothing_planted_is_in_the_queue(night, place):
+def test_planted_values_are_not_in_the_queue(night, place):
     queues = [path for path in place.iterdir() if path.name.startswith("queue.sqlite")]
     assert queues
     for path in queues:
         assert PLANTED.findall(path.read_bytes()) == []
 
 
-def test_the_key_is_its_owners_alone(night, place):
+def test_key_is_readable_only_by_its_owner(night, place):
     assert stat.S_IMODE((place / "patient.key").stat().st_mode) == 0o600
 
 
@@ -250,16 +250,14 @@ def hashes(report: Path) -> dict[str, tuple[str, ...]]:
     return {row.film: tuple(getattr(row, column) for column in HASHED) for row in rows}
 
 
-def test_the_same_key_gives_the_same_hashes_and_another_key_others(
-    night, place, screening, bright_bundle, tmp_path
-):
+def test_hashes_depend_on_the_key_alone(night, place, screening, bright_bundle, tmp_path):
     folder = tmp_path / "films"
     folder.mkdir()
     for name in ("scored.dcm", "scored, too.dcm", "refused.dcm"):
         (folder / name).write_bytes((place / "films" / name).read_bytes())
     given = [folder, "--model", bright_bundle, "--hash-names"]
     for report, key in (("a", place / "patient.key"), ("b", place / "patient.key"), ("c", "key")):
-        # A queue keeps to one key.
+        # A queue can only be used with one key.
         own = ("--queue", tmp_path / f"{report}.sqlite", "--key", tmp_path / key)
         screening("run", *given, *own, "--out", tmp_path / report)
     a, b, c = (hashes(tmp_path / report) for report in "abc")
@@ -274,7 +272,7 @@ def test_the_same_key_gives_the_same_hashes_and_another_key_others(
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory):
-    """Films whose names and folders name people."""
+    """Films whose file and folder names identify people."""
     place = tmp_path_factory.mktemp("named")
     folder = place / "films" / f"{NAME}^ERIKA" / f"study {DATE}"
     for seed in range(3):
@@ -289,7 +287,7 @@ def named(tmp_path_factory):
     return place
 
 
-def test_with_hashed_names_no_name_is_printed_or_reported(named, screening, bright_bundle):
+def test_hash_names_hides_names_in_output_and_report(named, screening, bright_bundle):
     lines = [("film", "label"), (f"{NAME}_1.png", "NORMAL"), (f"film.{NAME}", "PNEUMONIA")]
     labels = write_labels(named / f"{NAME}.csv", lines)
     done = screening(
@@ -322,7 +320,9 @@ def test_with_hashed_names_no_name_is_printed_or_reported(named, screening, brig
     ],
     ids=["contradiction", "no label"],
 )
-def test_wrong_labels_are_named_by_their_line(named, screening, bright_bundle, lines, tmp_path):
+def test_invalid_labels_are_reported_by_line_without_names(
+    named, screening, bright_bundle, lines, tmp_path
+):
     labels = write_labels(tmp_path / "labels.csv", [("film", "label"), *lines])
     done = screening(
         *("run", named / "films", "--model", bright_bundle, "--out", tmp_path / "report"),
@@ -334,7 +334,7 @@ def test_wrong_labels_are_named_by_their_line(named, screening, bright_bundle, l
     assert PLANTED.findall((done.stdout + done.stderr).encode()) == []
 
 
-def test_with_hashed_names_the_queue_does_not_show_the_folder(screening, bright_bundle, tmp_path):
+def test_hash_names_hides_the_folder_in_the_queue(screening, bright_bundle, tmp_path):
     write_film(tmp_path / NAME / "a.png", 1)
     given = ["--model", bright_bundle, "--out", tmp_path / "report", "--hash-names"]
     done = screening("run", tmp_path / NAME, *given)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 
 
-def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(screening, tmp_path):
+def test_demo_scores_three_encodings_alike_and_refuses_a_leg(screening, tmp_path):
     result = screening("demo", "--out", tmp_path / "demo")
     (path,) = (tmp_path / "demo").glob("*/predictions.csv")
     rows = pd.read_csv(path, index_col="film", keep_default_na=False)
@@ -17,14 +17,14 @@ def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(scr
     p = rows.probability.replace("", None).astype(float)
     assert abs(p["RG1_J2KR.dcm"] - p["RG1_UNCR.dcm"]) <= 0.002
     assert abs(p["RG1_J2KI.dcm"] - p["RG1_UNCR.dcm"]) <= 0.02
-    # Each is brought down in the way that costs least for its encoding.
+    # Each film is downscaled in the way that is cheapest for its encoding.
     assert dict(rows.decoding) == {
         "RG1_J2KI.dcm": "mean/2",
         "RG1_J2KR.dcm": "jpeg2000/4",
         "RG1_UNCR.dcm": "mean/2",
         "RG3_UNCR.dcm": "",
     }
-    # An adult's film may be unlike those of the children that the model was trained on.
+    # An adult's film can be out of domain for a model that was trained on children.
     warnings = set(rows.warnings["RG1_UNCR.dcm"].split("; "))
     assert {warning.partition(":")[0] for warning in warnings} <= {"", "out_of_domain"}
     assert str(path) in result.stdout
@@ -34,7 +34,7 @@ def test_the_demo_scores_one_film_in_three_encodings_alike_and_refuses_a_leg(scr
     assert all(f"    {line}\n" in readme for line in verdicts)
 
 
-def test_nothing_in_the_demo_report_names_the_patient(screening, tmp_path):
+def test_demo_report_does_not_identify_the_patient(screening, tmp_path):
     screening("demo", "--out", tmp_path / "demo")
     (report,) = {path.parent for path in (tmp_path / "demo").glob("*/predictions.csv")}
     text = b"".join(path.read_bytes() for path in report.rglob("*") if path.is_file())

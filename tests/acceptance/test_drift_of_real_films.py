@@ -1,4 +1,4 @@
-"""Streams of real films: a change is noticed soon, and without one there is no alarm."""
+"""Test drift alarms on streams of real films: changes are detected soon, with few false alarms."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def pools(bundle, real_films):
-    """Rows of some films of each class, as they are and changed, and of other pictures."""
+    """Rows of some films of each class, unchanged and changed, and of other images."""
     pools = {}
     for finding in CLASSES:
         paths = sorted((real_films / finding).iterdir())
@@ -43,7 +43,7 @@ def pools(bundle, real_films):
     return pools
 
 
-def test_an_unchanged_stream_raises_one_alarm_at_most(pools, bundle):
+def test_unchanged_stream_raises_at_most_one_alarm(pools, bundle):
     numbers = [
         sum(map(bool, alarms(pools, bundle.card.reference, Stream(), seed))) for seed in SEEDS
     ]
@@ -51,8 +51,8 @@ def test_an_unchanged_stream_raises_one_alarm_at_most(pools, bundle):
 
 
 @pytest.mark.parametrize("name", [*CHANGED, "prevalence 10 -> 20 %", "a tenth no chest films"])
-def test_a_change_is_noticed_within_three_nights(pools, bundle, name):
+def test_change_is_detected_within_three_nights(pools, bundle, name):
     runs = [found(pools, bundle.card.reference, STREAMS[name], seed) for seed in SEEDS]
     assert all(len(nights) == SOON for nights in runs)
-    # Of three nights with twice as much pneumonia, one in forty is not told from chance.
+    # In one of forty runs, three nights with twice as much pneumonia cannot be told from chance.
     assert sum(any(nights) for nights in runs) >= len(runs) - ("prevalence" in name)

@@ -1,4 +1,4 @@
-"""The program in the shipped bundle, whose device loses its power, its disk or its patience."""
+"""Test the shipped program on a device that loses power, fills its disk or is stopped."""
 
 import json
 import os
@@ -47,8 +47,8 @@ def program(environment, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(films, environment, tmp_path_factory):
-    """The rows of a night in which nothing happened."""
+def uninterrupted(films, environment, tmp_path_factory):
+    """The rows of a run without interruptions."""
     out = tmp_path_factory.mktemp("undisturbed") / "report"
     command = [sys.executable, SHIPPED / "screen.pyz", films, "--out", out]
     subprocess.run([*map(str, command)], env=environment, check=True, capture_output=True)
@@ -56,7 +56,7 @@ def undisturbed(films, environment, tmp_path_factory):
 
 
 def journaled(out: Path) -> int:
-    """How many rows the journal of `out` has."""
+    """Return the number of rows in the journal of `out`."""
     journal = out.parent / f".{out.name}.journal"
     if not journal.exists():
         return 0
@@ -65,7 +65,7 @@ def journaled(out: Path) -> int:
 
 
 def wait_for(process, out, rows):
-    """Until the journal has so many rows."""
+    """Wait until the journal has this many rows."""
     while journaled(out) < rows:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -73,7 +73,7 @@ def wait_for(process, out, rows):
 
 def same(rows, others):
     times = ("screened_at", "seconds")
-    # A film may be in another batch, and its last digit another one then.
+    # A film can be in another batch, which can change the last digits of its results.
     for row, other in zip(rows, others, strict=True):
         one, two = row.as_dict(), other.as_dict()
         for name in ("probability", "frontal", "domain_distance"):
@@ -82,8 +82,8 @@ def same(rows, others):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_program_that_is_ended_goes_on_from_its_last_film(
-    program, films, tmp_path, undisturbed, how
+def test_stopped_program_continues_after_its_last_film(
+    program, films, tmp_path, uninterrupted, how
 ):
     out = tmp_path / "report"
     for _time in range(2):
@@ -104,17 +104,17 @@ def test_a_program_that_is_ended_goes_on_from_its_last_film(
     assert f"{FILMS} files, 0 failed" in stdout
     rows = read_rows(out / "predictions.csv")
     assert len({row.film for row in rows}) == len(rows) == FILMS
-    same(rows, undisturbed)
+    same(rows, uninterrupted)
     assert verify(out) == []
     audit = (out / "audit.csv").read_text()
     assert (audit.count(",resumed,"), audit.count(",scored,")) == (2, FILMS)
 
 
-def test_a_full_disk_is_one_sentence_and_loses_nothing(program, films, tmp_path, undisturbed):
+def test_full_disk_prints_one_line_and_loses_nothing(program, films, tmp_path, uninterrupted):
     out = tmp_path / "report"
 
     def small_disk():
-        # No file may grow beyond this: the journal fills up in the middle of the night.
+        # No file can grow beyond this, so the journal fills up in the middle of the run.
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
     process = program(films, "--out", out, preexec_fn=small_disk)
@@ -127,10 +127,10 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(program, films, tmp_path,
     assert 0 < before < FILMS
     process = program(films, "--out", out)
     assert process.wait() == 0
-    same(read_rows(out / "predictions.csv"), undisturbed)
+    same(read_rows(out / "predictions.csv"), uninterrupted)
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(program, films, tmp_path):
+def test_unwritable_location_prints_one_line(program, films, tmp_path):
     (tmp_path / "card").touch()
     process = program(films, "--out", tmp_path / "card" / "report")
     _stdout, stderr = process.communicate()
@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(program, films, tmp_path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a read-only file system")
-def test_a_read_only_card_is_one_sentence(environment, films, tmp_path):
+def test_read_only_card_prints_one_line(environment, films, tmp_path):
     place = tmp_path / "card"
     place.mkdir()
     mount = f"mount -t tmpfs -o ro none {place} && exec"
@@ -155,7 +155,7 @@ def test_a_read_only_card_is_one_sentence(environment, films, tmp_path):
     assert "cannot be written: Read-only file system" in done.stderr
 
 
-def test_a_watched_folder_ends_with_its_report(program, films, tmp_path):
+def test_watching_a_folder_ends_with_a_report(program, films, tmp_path):
     folder, out = tmp_path / "arriving", tmp_path / "report"
     folder.mkdir()
     process = program(folder, "--out", out, "--watch", "--settle", "0.2")
@@ -168,10 +168,10 @@ def test_a_watched_folder_ends_with_its_report(program, films, tmp_path):
     assert [row.film for row in read_rows(out / "predictions.csv")] == ["0.png", "1.png", "2.png"]
 
 
-def test_one_film_is_printed_as_json(program, films, undisturbed):
+def test_single_film_is_printed_as_json(program, films, uninterrupted):
     process = program(films / "007.png")
     stdout, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, "")
     row = json.loads(stdout)
     assert row["film"] == "007.png"
-    assert row["probability"] == pytest.approx(undisturbed[7].probability, abs=1e-4)
+    assert row["probability"] == pytest.approx(uninterrupted[7].probability, abs=1e-4)

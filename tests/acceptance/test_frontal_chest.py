@@ -1,7 +1,7 @@
-"""Promise: what is no frontal chest film is refused, and a turned or inverted one is named.
+"""Promise: only frontal chest films are scored; turned and inverted ones get a warning.
 
-All without a word from a header, in both runtimes and on the edge. Some of these pictures taught
-the gate; how it does on others is in the card, measured with pictures held out by source.
+This needs no header information and holds in both runtimes and on the edge. Some of these images
+trained the gate; the card has its results on others, measured with images held out by source.
 """
 
 import csv
@@ -29,7 +29,7 @@ data_store = pytest.importorskip("data_store", reason="could not import data_sto
 PICTURES = Path(package.__file__).parent / "training" / "gate_pictures"
 RG1 = Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
 
-#: Of each kind; there are about fifteen.
+#: Images of each kind; there are about fifteen kinds.
 EACH = 3
 
 TURNED = {
@@ -41,8 +41,8 @@ TURNED = {
 }
 
 
-def no_films() -> list[Path]:
-    """Pictures of every kind but blank ones, which are refused earlier."""
+def non_film_pictures() -> list[Path]:
+    """Return images of every kind except blank ones, which are refused earlier."""
     with (PICTURES / "SOURCES.csv").open(newline="", encoding="utf-8") as file:
         lines = sorted(csv.DictReader(file), key=lambda line: (line["kind"], line["file"]))
     chosen = []
@@ -54,8 +54,8 @@ def no_films() -> list[Path]:
 
 
 def write_pictures(folder: Path) -> None:
-    """By turns as PNG, as the JPEG that they are, and as a DICOM capture that says nothing."""
-    for index, path in enumerate(no_films()):
+    """Write them in turn as PNG, original JPEG, and DICOM capture without information."""
+    for index, path in enumerate(non_film_pictures()):
         grey = np.asarray(Image.open(path))
         name = folder / path.stem
         if index % 3 == 0:
@@ -68,7 +68,7 @@ def write_pictures(folder: Path) -> None:
 
 
 def write_turned(folder: Path) -> None:
-    """RG1 in DICOM, and as PNG in each orientation, where no header can help."""
+    """Write RG1 as DICOM, and in each orientation as PNG, where no header can help."""
     from screening.imaging.readers import open_film
 
     (folder / "rg1.dcm").write_bytes(RG1.read_bytes())
@@ -117,7 +117,7 @@ def edge_rows(place, environment):
     return rows_of(place / "edge")
 
 
-def test_pictures_of_every_kind_are_refused_in_every_format(rows):
+def test_all_kinds_of_images_are_refused_in_every_format(rows):
     pictures = {name: row for name, row in rows.items() if not name.startswith("rg1")}
     assert len(pictures) >= 40
     assert {Path(name).suffix for name in pictures} == {".png", ".jpg", ".dcm"}
@@ -130,7 +130,7 @@ def test_pictures_of_every_kind_are_refused_in_every_format(rows):
 
 
 @pytest.mark.parametrize("name", ["rg1.dcm", *TURNED])
-def test_a_film_is_read_whichever_way_up_it_is_and_the_way_is_named(rows, name):
+def test_film_is_scored_in_any_orientation_with_a_warning(rows, name):
     row = rows[name]
     assert (row.status, row.reason) == (Status.SCORED, "")
     expected = TURNED.get(name, "")
@@ -141,7 +141,7 @@ def test_a_film_is_read_whichever_way_up_it_is_and_the_way_is_named(rows, name):
     assert expected in warning
 
 
-def test_every_row_says_how_the_gate_came_to_its_answer(rows):
+def test_every_row_has_the_measurements_of_the_gate(rows):
     gate = Card.read(SHIPPED).gate
     assert gate is not None
     for row in rows.values():
@@ -155,7 +155,7 @@ def test_every_row_says_how_the_gate_came_to_its_answer(rows):
 
 
 @pytest.mark.parametrize("other", ["litert_rows", "edge_rows"])
-def test_the_other_runtime_and_the_edge_give_the_same_answers(rows, other, request):
+def test_other_runtime_and_edge_give_the_same_results(rows, other, request):
     others = request.getfixturevalue(other)
     assert list(others) == list(rows)
     for name, row in rows.items():
@@ -173,7 +173,7 @@ def _codes(text: str) -> list[str]:
     return [one.partition(":")[0] for one in text.split("; ")]
 
 
-def test_hardly_a_real_film_is_refused_or_found_strange(real_films, tmp_path, screening):
+def test_few_real_films_are_refused_or_out_of_domain(real_films, tmp_path, screening):
     films = sorted(path for path in real_films.rglob("*") if path.is_file())
     (tmp_path / "films").mkdir()
     chosen = random.Random(0).sample(films, 300)

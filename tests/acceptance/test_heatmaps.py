@@ -1,4 +1,4 @@
-"""Promise: `--heatmaps` shows on each scored film where the model sees pneumonia; all or none."""
+"""Promise: with `--heatmaps`, every scored film gets a heat map of the evidence; all or none."""
 
 import csv
 import hashlib
@@ -23,7 +23,7 @@ from tiny_model import WITH_MAP, write_bundle
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """A bundle whose model gives maps, with its program."""
+    """A bundle with its program, whose model returns class activation maps."""
     bundle = write_bundle(tmp_path_factory.mktemp("mapping") / "bundle", outputs=WITH_MAP)
     write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
     seal(bundle.path)
@@ -32,7 +32,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def films(tmp_path):
-    """Of every kind: a bright and a dark one, DICOM, a copy, one that names somebody, and others."""
+    """Films of every kind: bright, dark, DICOM, a copy, burned-in text, and files to reject."""
     folder = tmp_path / "films"
     write_film(folder / "bright.png", 1, 0.9)
     write_film(folder / "copy.png", 1, 0.9)
@@ -48,7 +48,7 @@ def films(tmp_path):
 
 
 def tinted(path):
-    """Share of the pixels of a heat map, without its scale, that are not grey."""
+    """Return the share of coloured pixels of a heat map, without its scale."""
     with Image.open(path) as picture:
         channels = np.asarray(picture.convert("RGB")).astype(int)[:-26]
     return float((channels.max(axis=2) > channels.min(axis=2)).mean())
@@ -63,7 +63,7 @@ def hidden(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_every_scored_film_has_a_heat_map_in_the_report(films, bundle, tmp_path, screening):
+def test_every_scored_film_has_a_heat_map(films, bundle, tmp_path, screening):
     report = tmp_path / "report"
     queue = tmp_path / "queue.sqlite"
     words = ["--model", bundle, "--out", report, "--queue", queue, "--heatmaps"]
@@ -75,7 +75,7 @@ def test_every_scored_film_has_a_heat_map_in_the_report(films, bundle, tmp_path,
         "damaged.png": Status.FAILED,
     }
     drawn = {name: report / row.heatmap for name, row in rows.items() if row.heatmap}
-    # The pixels of one film hold text that names somebody.
+    # One film has no heat map because its pixels contain text that can identify a person.
     assert set(drawn) == {"bright.png", "dark.jpg", "wide.dcm"}
     for name, path in drawn.items():
         sha256 = hashlib.sha256((films / name).read_bytes()).hexdigest()
@@ -89,7 +89,7 @@ def test_every_scored_film_has_a_heat_map_in_the_report(films, bundle, tmp_path,
     assert hidden(tmp_path) == []
 
 
-def test_the_audit_names_every_heat_map_with_its_hash(films, bundle, tmp_path, screening):
+def test_audit_has_the_hash_of_every_heat_map(films, bundle, tmp_path, screening):
     report = tmp_path / "report"
     words = ["--model", bundle, "--out", report, "--queue", tmp_path / "queue.sqlite"]
     screening("run", films, *words, "--heatmaps", code=3)
@@ -101,7 +101,7 @@ def test_the_audit_names_every_heat_map_with_its_hash(films, bundle, tmp_path, s
         assert line["sha256"] == hashlib.sha256((report / subject).read_bytes()).hexdigest()
 
 
-def test_without_the_option_there_is_none(films, bundle, tmp_path, screening):
+def test_no_heat_maps_without_the_option(films, bundle, tmp_path, screening):
     report = tmp_path / "report"
     screening(
         "run", films, "--model", bundle, "--out", report, "--queue", tmp_path / "q.sqlite", code=3
@@ -119,7 +119,7 @@ def test_without_the_option_there_is_none(films, bundle, tmp_path, screening):
 
 
 @pytest.mark.parametrize("command", ["run", "submit"])
-def test_a_model_without_a_map_is_an_error_at_once(
+def test_model_without_activation_map_is_an_immediate_error(
     films, bright_bundle, tmp_path, screening, command
 ):
     queue = tmp_path / "queue.sqlite"
@@ -131,7 +131,7 @@ def test_a_model_without_a_map_is_an_error_at_once(
     assert not (tmp_path / "report").exists()
 
 
-def test_a_place_that_cannot_hold_heat_maps_fails_the_job(films, bundle, tmp_path, screening):
+def test_unwritable_heat_maps_fail_the_job(films, bundle, tmp_path, screening):
     queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
     words = [films, "--model", bundle, "--out", report, "--queue", queue, "--heatmaps"]
     name = screening("submit", *words, "--retries", "0").stdout.strip()
@@ -149,7 +149,7 @@ def committed(queue):
         connection.close()
 
 
-def test_a_killed_worker_costs_no_heat_map(bundle, tmp_path, screening, environment):
+def test_killed_worker_loses_no_heat_map(bundle, tmp_path, screening, environment):
     films, report, queue = (tmp_path / name for name in ("films", "report", "queue.sqlite"))
     for seed in range(200):
         write_film(films / f"{seed:03}.png", seed, 0.3 + 0.4 * (seed % 2))
@@ -179,7 +179,7 @@ def test_a_killed_worker_costs_no_heat_map(bundle, tmp_path, screening, environm
     assert hidden(tmp_path) == []
 
 
-def test_names_are_hidden_where_heat_maps_are_drawn(films, bundle, tmp_path, screening):
+def test_heat_maps_respect_hash_names(films, bundle, tmp_path, screening):
     report = tmp_path / "report"
     words = ["--model", bundle, "--out", report, "--queue", tmp_path / "q.sqlite"]
     screening("run", films, *words, "--heatmaps", "--hash-names", code=3)
@@ -189,9 +189,7 @@ def test_names_are_hidden_where_heat_maps_are_drawn(films, bundle, tmp_path, scr
     assert not [name for name in names for film in films.iterdir() if film.stem in name]
 
 
-def test_the_edge_draws_the_same_pictures_as_the_night(
-    films, bundle, tmp_path, screening, environment
-):
+def test_edge_draws_the_same_heat_maps(films, bundle, tmp_path, screening, environment):
     night, edge = tmp_path / "night", tmp_path / "edge"
     words = ["--model", bundle, "--out", night, "--queue", tmp_path / "queue.sqlite"]
     screening("run", films, *words, "--heatmaps", code=3)

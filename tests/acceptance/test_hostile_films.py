@@ -1,4 +1,4 @@
-"""Promise: one bad film never costs the night, whatever it does to its decoder."""
+"""Promise: a bad film never stops the run, whatever it does to its decoder."""
 
 import hashlib
 import io
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 
 
 def decoders(mark: str) -> list[int]:
-    """Processes, decoders among them, whose environment holds `mark`; proc(5)."""
+    """Return processes, including decoders, whose environment contains `mark`; see proc(5)."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -44,7 +44,7 @@ def decoders(mark: str) -> list[int]:
 
 
 def write_good_films(folder: Path, number: int) -> None:
-    """Half of them raw, half in JPEG-LS."""
+    """Write good films, half of them raw, half in JPEG-LS."""
     folder.mkdir(parents=True)
     for seed in range(number):
         film = grey_film(seed, 0.4, side=256)
@@ -52,7 +52,7 @@ def write_good_films(folder: Path, number: int) -> None:
         (folder / f"good {seed:02}.dcm").write_bytes(data)
 
 
-EVIL = {
+MALICIOUS = {
     "good 07 hangs.dcm": ("hang", "decode_timeout"),
     "good 21 aborts.dcm": ("abort", "decoder_crashed"),
     "good 33 eats.dcm": ("memory", "out_of_memory"),
@@ -64,7 +64,7 @@ def night(screening, bright_bundle, tmp_path_factory):
     """50 good films and three whose decoders misbehave."""
     place = tmp_path_factory.mktemp("hostile")
     write_good_films(place / "films", 50)
-    for seed, (name, (what, _code)) in enumerate(EVIL.items(), start=100):
+    for seed, (name, (what, _code)) in enumerate(MALICIOUS.items(), start=100):
         (place / "films" / name).write_bytes(jpeg_ls_film(grey_film(seed), what))
     result = screening(
         *("run", place / "films", "--model", bright_bundle, "--out", place / "report"),
@@ -75,7 +75,7 @@ def night(screening, bright_bundle, tmp_path_factory):
     return place, result
 
 
-def test_three_films_that_sabotage_their_decoders_cost_three_films(night):
+def test_three_films_that_sabotage_decoders_fail_only_themselves(night):
     place, result = night
     rows = {row.film: row for row in read_rows(place / "report" / "predictions.csv")}
     assert len(rows) == 53
@@ -84,12 +84,12 @@ def test_three_films_that_sabotage_their_decoders_cost_three_films(night):
         for name, row in rows.items()
         if row.status is Status.FAILED
     }
-    assert failed == {name: code for name, (_what, code) in EVIL.items()}
+    assert failed == {name: code for name, (_what, code) in MALICIOUS.items()}
     assert sum(row.status is Status.SCORED for row in rows.values()) == 50
     assert "53 files: 50 scored, 0 refused, 3 failed" in result.stderr
 
 
-def test_a_film_that_failed_is_still_known_by_its_hash(night):
+def test_failed_film_still_has_its_hash(night):
     place, _result = night
     for row in read_rows(place / "report" / "predictions.csv"):
         assert row.sha256 == hashlib.sha256((place / "films" / row.film).read_bytes()).hexdigest()
@@ -100,9 +100,7 @@ def test_no_decoder_outlives_its_command(night):
     assert decoders(str(place / "sabotage")) == []
 
 
-def test_a_second_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
-    bright_bundle, environment, tmp_path
-):
+def test_second_ctrl_c_does_not_wait_for_a_hanging_decoder(bright_bundle, environment, tmp_path):
     write_good_films(tmp_path / "films", 4)
     (tmp_path / "films" / "a.dcm").write_bytes(jpeg_ls_film(grey_film(9), "hang"))
     sabotage = saboteur(tmp_path / "sabotage")
@@ -120,7 +118,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
     try:
         while not (tmp_path / "sabotage" / "began hang").exists() and process.poll() is None:
             time.sleep(0.02)
-        # The first lets the films in hand be finished.
+        # The first one lets the films in progress finish.
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(1)
         assert process.poll() is None
@@ -134,9 +132,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
     assert decoders(sabotage) == []
 
 
-def test_decoders_that_cannot_begin_fail_the_job_and_say_how_to_find_out(
-    screening, bright_bundle, tmp_path
-):
+def test_decoders_that_cannot_start_fail_the_job(screening, bright_bundle, tmp_path):
     write_good_films(tmp_path / "films", 2)
     result = screening(
         *("run", tmp_path / "films", "--model", bright_bundle, "--out", tmp_path / "report"),
@@ -147,9 +143,7 @@ def test_decoders_that_cannot_begin_fail_the_job_and_say_how_to_find_out(
     assert not (tmp_path / "report").exists()
 
 
-def test_a_job_in_which_most_films_fail_is_given_up_and_says_why(
-    screening, bright_bundle, tmp_path
-):
+def test_job_is_given_up_with_a_reason_if_most_films_fail(screening, bright_bundle, tmp_path):
     write_good_films(tmp_path / "films", 20)
     for number in range(30):
         (tmp_path / "films" / f"bad {number:02}.png").write_bytes(b"no picture %d" % number)
@@ -161,17 +155,17 @@ def test_a_job_in_which_most_films_fail_is_given_up_and_says_why(
     assert sum(row.reason.startswith("not_screened: ") for row in rows) == 26
 
 
-# Films that need no sabotage.
+# The following films need no sabotage.
 
 
 def scans(jpeg: bytes) -> tuple[bytes, list[bytes]]:
-    """What stands before the first scan of a JPEG, and each scan with its tables."""
+    """Return everything before the first scan of a JPEG, and each scan with its tables."""
     first, *rest = jpeg.removesuffix(b"\xff\xd9").split(b"\xff\xda")
     return first, [b"\xff\xda" + scan for scan in rest]
 
 
 def jpeg_of_many_scans(*, progressive: bool) -> bytes:
-    """A film of 16 million pixels, of which each of 100,000 scans goes over every block."""
+    """Make a film of 16 million pixels with 100,000 scans, each of which visits every block."""
     film = Image.fromarray(np.full((4000, 4000), 90, np.uint8))
     buffer = io.BytesIO()
     if progressive:
@@ -180,15 +174,15 @@ def jpeg_of_many_scans(*, progressive: bool) -> bytes:
         return before + b"".join(parts) + parts[-1] * 100_000 + b"\xff\xd9"
     film.convert("RGB").save(buffer, "JPEG", subsampling="4:4:4")
     before, _parts = scans(buffer.getvalue())
-    # One component a scan, and no data: a decoder makes them up and goes on.
+    # One component per scan and no data: decoders substitute data and continue.
     empty = [b"\xff\xda\0\x08\x01" + bytes((number, 0)) + b"\0\x3f\0" for number in (1, 2, 3)]
     return before + b"".join(empty) * 33_333 + b"\xff\xd9"
 
 
 def hidden_progressive() -> bytes:
-    """The same behind a marker that has no length, and a comment with the header of a small film.
+    """Hide the same scans behind a marker without length and a comment with a small header.
 
-    A reader that gives every marker a length goes from the first to that header.
+    A reader that assumes a length for every marker jumps from the first marker to that header, which is the header of a small film.
     """
     data = jpeg_of_many_scans(progressive=True)
     jfif, rest = data[2:20], data[20:]
@@ -199,7 +193,7 @@ def hidden_progressive() -> bytes:
 
 
 def deflated(size: int) -> bytes:
-    """A DICOM film whose data set inflates to `size` bytes of zeros and a little more."""
+    """Make a DICOM film whose data set inflates to `size` bytes of zeros and a little more."""
     whole = dicom_bytes(dicom_film(grey_film(1, side=128)))
     start = 132 + 12 + int.from_bytes(whole[140:144], "little")
     small = dicom_bytes(dicom_film(grey_film(1, side=128), DeflatedExplicitVRLittleEndian))
@@ -208,7 +202,7 @@ def deflated(size: int) -> bytes:
     body += b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", size)
     packer = zlib.compressobj(9, wbits=-15)
     begin = packer.compress(body) + packer.flush(zlib.Z_FULL_FLUSH)
-    # After a full flush every piece is coded alike.
+    # After a full flush, equal pieces have equal codes.
     packer.compress(bytes(1 << 20))
     packer.flush(zlib.Z_FULL_FLUSH)
     piece = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -275,7 +269,7 @@ BOMBS = {
 
 @pytest.fixture(scope="module")
 def bombed(screening, bright_bundle, tmp_path_factory):
-    """Endless bombs have seconds; what ends by itself has as long as a busy machine needs."""
+    """Screen endless bombs with a short timeout, others with enough time for a busy machine."""
     place = tmp_path_factory.mktemp("bombs")
     write_good_films(place / "ending", 4)
     (place / "endless").mkdir()
@@ -298,19 +292,19 @@ def bombed(screening, bright_bundle, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_a_failed_film(bombed, name):
+def test_bomb_is_a_failed_film(bombed, name):
     row = bombed[name]
     assert row.status is Status.FAILED
     assert row.reason.partition(":")[0] in BOMBS[name][1]
     assert len(row.sha256) == 64
 
 
-def test_a_file_larger_than_any_film_is_not_read(bombed):
+def test_file_larger_than_any_film_is_not_read(bombed):
     row = bombed["sparse.dcm"]
     assert (row.reason.partition(":")[0], row.sha256) == ("too_large", "")
 
 
-def test_films_beside_bombs_are_scored(bombed):
+def test_good_films_are_scored_despite_bombs(bombed):
     good = [row.status for name, row in bombed.items() if name.startswith("good")]
     assert good == [Status.SCORED] * 4
     assert len(bombed) == len(BOMBS) + 5

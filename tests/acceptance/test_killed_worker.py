@@ -1,4 +1,4 @@
-"""Promise 2: a committed row is never lost and never doubled, whatever dies."""
+"""Promise 2: a committed row is never lost and never duplicated, whatever process dies."""
 
 import signal
 import sqlite3
@@ -37,9 +37,7 @@ def start_worker(queue, environment) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "kill"])
-def test_a_killed_worker_costs_no_film_and_doubles_none(
-    how, films, tmp_path, screening, environment
-):
+def test_killed_worker_loses_and_duplicates_no_film(how, films, tmp_path, screening, environment):
     queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
     name = screening(
         "submit", films, "--queue", queue, "--out", report, "--batch", "2"

@@ -1,4 +1,4 @@
-"""Precision and recall against labels, with their intervals and denominators."""
+"""Test precision and recall against labels, with their intervals and denominators."""
 
 import csv
 
@@ -23,7 +23,7 @@ def report(screening, tmp_path_factory):
         csv.writer(file).writerows([("film", "label"), *lines])
     screening("run", place / "films", "--out", place / "first", code=3)
     rows = pd.read_csv(place / "first" / "predictions.csv")
-    # Made-up films may all lie on one side of the shipped threshold.
+    # Synthetic films could all lie on one side of the shipped threshold.
     model = with_threshold(SHIPPED, rows.probability.median(), place / "bundle")
     given = ["--labels", place / "labels.csv", "--model", model]
     screening("run", place / "films", *given, "--out", place / "report", code=3)
@@ -32,17 +32,17 @@ def report(screening, tmp_path_factory):
 
 def test_outcomes_follow_from_labels_and_predictions(report):
     rows = pd.read_csv(report / "predictions.csv", keep_default_na=False, index_col="film")
-    judged = rows[rows.outcome != ""]
-    assert len(judged) == 11
-    right = judged.label == judged.prediction
-    positive = judged.prediction == "PNEUMONIA"
+    labelled = rows[rows.outcome != ""]
+    assert len(labelled) == 11
+    right = labelled.label == labelled.prediction
+    positive = labelled.prediction == "PNEUMONIA"
     expected = right.map({True: "T", False: "F"}) + positive.map({True: "P", False: "N"})
-    assert list(judged.outcome) == list(expected)
+    assert list(labelled.outcome) == list(expected)
     assert rows.label["broken.png"] == "PNEUMONIA"
     assert rows.outcome["broken.png"] == ""
 
 
-def test_precision_and_recall_are_shares_of_counted_films_with_wilson_intervals(report):
+def test_precision_and_recall_have_wilson_intervals(report):
     rows = pd.read_csv(report / "predictions.csv", keep_default_na=False)
     summary = pd.read_csv(report / "summary.csv")
     figures = summary[summary.subset == "all"].set_index("metric")
@@ -58,7 +58,7 @@ def test_precision_and_recall_are_shares_of_counted_films_with_wilson_intervals(
         assert figure.ci_high == pytest.approx(interval.high, abs=1e-6)
 
 
-def test_labels_without_a_film_and_films_without_a_label_are_counted(report):
+def test_labels_without_film_and_labelled_films_are_counted(report):
     summary = pd.read_csv(report / "summary.csv")
     values = summary[summary.subset == "all"].set_index("metric").value
     assert values["labels_without_film"] == 1

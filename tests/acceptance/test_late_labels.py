@@ -1,4 +1,4 @@
-"""Labels that come weeks later, when the films are gone."""
+"""Test the evaluation against labels that arrive weeks later, when the films are gone."""
 
 import csv
 import shutil
@@ -11,7 +11,7 @@ from screening.report.verification import verify
 
 @pytest.fixture(scope="module")
 def place(screening, bright_bundle, tmp_path_factory):
-    """A report without labels, one of the same films with them, and the labels; no film is left."""
+    """A report without labels, one of the same films with labels, and the labels; no films."""
     place = tmp_path_factory.mktemp("late")
     films = place / "films"
     for seed in range(12):
@@ -22,7 +22,7 @@ def place(screening, bright_bundle, tmp_path_factory):
     with (place / "labels.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=";").writerows([("film", "label", "patient"), *lines])
     run = ["run", films, "--model", bright_bundle, "--prevalence", "0.05"]
-    # Each is the first night of its queue.
+    # Separate queues make each report the first of its queue.
     screening(*run, "--queue", place / "a", "--out", place / "report", code=3)
     run += ["--queue", place / "b", "--labels", place / "labels.csv"]
     screening(*run, "--out", place / "at once", code=3)
@@ -34,11 +34,11 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_evaluation_says_the_same_as_a_report_to_the_last_digit(screening, place):
+def test_evaluation_equals_a_report_with_labels_exactly(screening, place):
     before = contents(place / "report")
     labels = ["--labels", place / "labels.csv", "--prevalence", "0.05"]
-    said = screening("evaluate", place / "report", *labels)
-    assert "recall with unscored" in said.stdout
+    result = screening("evaluate", place / "report", *labels)
+    assert "recall with unscored" in result.stdout
     assert contents(place / "report") == before
     later = place / "report-evaluation"
     for name in ("summary.csv", "operating_points.csv", "labels.csv", "drift.csv"):
@@ -46,7 +46,7 @@ def test_an_evaluation_says_the_same_as_a_report_to_the_last_digit(screening, pl
     assert verify(later) == []
 
 
-def test_an_evaluation_that_is_there_is_left_alone(screening, place):
+def test_existing_evaluation_is_not_overwritten(screening, place):
     labels = ["--labels", place / "labels.csv", "--out", place / "once"]
     screening("evaluate", place / "report", *labels)
     before = contents(place / "once")
@@ -55,7 +55,7 @@ def test_an_evaluation_that_is_there_is_left_alone(screening, place):
     assert contents(place / "once") == before
 
 
-def test_a_report_that_was_changed_is_not_evaluated(screening, place):
+def test_changed_report_is_not_evaluated(screening, place):
     shutil.copytree(place / "report", place / "changed")
     with (place / "changed" / "predictions.csv").open("a") as file:
         file.write("\n")
@@ -68,7 +68,7 @@ def test_a_report_that_was_changed_is_not_evaluated(screening, place):
     ("line", "problem"),
     [("0.png;perhaps", "unknown_label"), ("0.png;1", "conflicting"), ("0.png;0", "duplicate")],
 )
-def test_labels_that_cannot_be_used_are_errors_or_listed(screening, place, line, problem):
+def test_unusable_labels_are_errors_or_listed(screening, place, line, problem):
     (place / "odd.csv").write_text(f"film;label\n0.png;0\n{line}\n")
     out = place / problem
     arguments = ["evaluate", place / "report", "--labels", place / "odd.csv", "--out", out]

@@ -1,4 +1,4 @@
-"""Promise: lungs that are not as they should be are named, or refused; the edge says the same."""
+"""Promise: films with abnormal lung fields get a warning or are refused, on the edge too."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """A good film, one with small lungs, one with a single lung, and one without."""
+    """A good film, one with small lungs, one with a single lung, and one without lungs."""
     folder = tmp_path_factory.mktemp("site") / "films"
     folder.mkdir()
     for name, mask in {
@@ -50,7 +50,7 @@ def codes(row):
     return {one.partition(":")[0] for one in row.warnings.split("; ") if one}
 
 
-def test_a_night_names_what_is_wrong_with_the_lungs(screening, bundle, films, tmp_path):
+def test_run_warns_of_abnormal_lung_fields(screening, bundle, films, tmp_path):
     report = tmp_path / "report"
     words = ["--model", bundle, "--out", report, "--heatmaps", "--profile"]
     done = screening("run", films, *words)
@@ -69,7 +69,7 @@ def test_a_night_names_what_is_wrong_with_the_lungs(screening, bundle, films, tm
     screening("verify", report, "--films", films, "--model", bundle)
 
 
-def test_flaws_are_refused_on_request_and_so_again(screening, bundle, films, tmp_path):
+def test_refuse_option_refuses_flaws_and_verify_repeats_it(screening, bundle, films, tmp_path):
     report = tmp_path / "report"
     refuse = ["--refuse", "lungs_small", "--refuse", "lungs_not_found"]
     screening("run", films, "--model", bundle, "--out", report, *refuse)
@@ -80,7 +80,7 @@ def test_flaws_are_refused_on_request_and_so_again(screening, bundle, films, tmp
     screening("verify", report, "--films", films, "--model", bundle)
 
 
-def test_the_option_is_frozen_with_the_job(screening, bundle, films, tmp_path):
+def test_refuse_option_is_stored_with_the_job(screening, bundle, films, tmp_path):
     report = tmp_path / "report"
     queue = ["--queue", tmp_path / "queue.sqlite"]
     config = tmp_path / "night.toml"
@@ -95,17 +95,17 @@ def test_the_option_is_frozen_with_the_job(screening, bundle, films, tmp_path):
     assert refused == {"small.png", "one.png"}
 
 
-def test_a_schedule_takes_the_option(screening, bundle, films, tmp_path):
+def test_schedule_accepts_the_refuse_option(screening, bundle, films, tmp_path):
     words = ["--cron", "30 2 * * *", "--tz", "UTC", "--model", bundle, "--refuse", "lungs_small"]
     queue = ["--queue", tmp_path / "queue.sqlite"]
     screening("schedule", "add", films, *words, "--name", "night", *queue)
 
 
-def test_another_code_is_wrong_usage(screening, bundle, films):
+def test_unknown_code_is_a_usage_error(screening, bundle, films):
     screening("run", films, "--model", bundle, "--refuse", "out_of_domain", code=2)
 
 
-def test_a_bundle_without_a_lung_network_refuses_nothing(screening, bright_bundle, films, tmp_path):
+def test_refuse_option_needs_a_lung_network(screening, bright_bundle, films, tmp_path):
     words = ["--model", bright_bundle, "--out", tmp_path / "report"]
     done = screening("run", films, *words, "--refuse", "lungs_small", code=1)
     assert "has no lung network" in done.stderr
@@ -115,7 +115,7 @@ def test_a_bundle_without_a_lung_network_refuses_nothing(screening, bright_bundl
 
 
 @pytest.mark.parametrize("refuse", [[], ["--refuse", "lungs_small"]], ids=["warn", "refuse"])
-def test_the_edge_says_of_lungs_what_the_night_says(screening, bundle, films, tmp_path, refuse):
+def test_edge_gives_the_same_lung_results(screening, bundle, films, tmp_path, refuse):
     screening("run", films, "--model", bundle, "--out", tmp_path / "night", *refuse)
     program = [sys.executable, str(bundle / "screen.pyz")]
     words = [str(films), "--out", str(tmp_path / "edge"), "--key", str(tmp_path / "key")]
@@ -132,7 +132,7 @@ def test_the_edge_says_of_lungs_what_the_night_says(screening, bundle, films, tm
     assert len({row.status for row in edge.values()}) == 1 + bool(refuse)
 
 
-def test_the_selftest_of_a_bundle_looks_at_lungs(bundle, tmp_path):
+def test_selftest_of_a_bundle_covers_lungs(bundle, tmp_path):
     answers = json.loads((bundle / "selftest" / "answers.json").read_text())["onnx"]
     assert {"lung_area", "lung_evidence"} <= answers.keys()
     program = [sys.executable, str(bundle / "screen.pyz"), "selftest"]

@@ -1,4 +1,4 @@
-"""Promises 1 and 3: a row for every file, and no file can cost the night."""
+"""Promises 1 and 3: every file gets a row, and no file can stop the run."""
 
 import numpy as np
 import pandas as pd
@@ -55,13 +55,13 @@ def report(screening, tmp_path_factory):
     return place / "report"
 
 
-def test_every_file_is_one_row_with_its_status_and_reason(report):
+def test_every_file_has_one_row_with_status_and_reason(report):
     films = pd.read_csv(report / "predictions.csv", keep_default_na=False)
     found = {
         row.film.removeprefix("'"): (row.status, row.reason.partition(":")[0])
         for row in films.itertuples()
     }
-    # "copy of good.png" comes first by path, so it is the film and "good.png" the copy.
+    # "copy of good.png" comes first by path, so it counts as the film and "good.png" as the copy.
     expected = EXPECTED | {
         "copy of good.png": ("scored", ""),
         "good.png": ("duplicate", "same_bytes"),
@@ -70,14 +70,14 @@ def test_every_file_is_one_row_with_its_status_and_reason(report):
     assert len(films) == len(expected)
 
 
-def test_no_cell_of_the_report_would_run_as_a_formula(report):
+def test_no_cell_of_the_report_is_a_formula(report):
     for name in ("predictions.csv", "summary.csv", "audit.csv"):
         cells = pd.read_csv(report / name, dtype=str, keep_default_na=False)
         dangerous = cells.map(lambda cell: cell.startswith(("=", "+", "-", "@", "\t", "\r")))
         assert not dangerous.any(axis=None)
 
 
-def test_the_summary_counts_add_up_to_the_files(report):
+def test_summary_counts_add_up_to_the_number_of_files(report):
     summary = pd.read_csv(report / "summary.csv")
     values = summary[summary.subset == "all"].set_index("metric").value
     parts = values[["scored", "refused", "failed", "duplicate"]]

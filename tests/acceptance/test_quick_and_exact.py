@@ -1,4 +1,4 @@
-"""`--runtime`, `--precision`, `--exact` and `--profile`: what is chosen holds for the whole job."""
+"""Test `--runtime`, `--precision`, `--exact` and `--profile`, which apply to the whole job."""
 
 import csv
 import shutil
@@ -19,7 +19,7 @@ from screening.results import read_rows
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Two of 224 pixels, and one that is five times as large."""
+    """Two films of 224 pixels and one that is five times as large."""
     folder = tmp_path_factory.mktemp("films")
     for number in (1, 2):
         Image.fromarray(chest_film(number)).save(folder / f"{number}.png")
@@ -37,7 +37,7 @@ def audited(report, event):
         return [line for line in csv.DictReader(file) if line["event"] == event]
 
 
-def test_the_report_says_how_each_film_was_decoded(screening, films, tmp_path):
+def test_report_has_the_decoding_of_each_film(screening, films, tmp_path):
     screening("run", films, "--out", tmp_path / "quick")
     screening("run", films, "--out", tmp_path / "exact", "--exact")
     quick, exact = rows_of(tmp_path / "quick"), rows_of(tmp_path / "exact")
@@ -46,12 +46,12 @@ def test_the_report_says_how_each_film_was_decoded(screening, films, tmp_path):
     for name, row in quick.items():
         assert row.status == exact[name].status
         assert row.probability == pytest.approx(exact[name].probability, abs=0.02)
-    # Both replay as they were made.
+    # Both can be verified, each with its own decoding.
     for report in ("quick", "exact"):
         screening("verify", tmp_path / report, "--films", films, "--model", SHIPPED)
 
 
-def test_a_device_decodes_as_the_night_does(films, tmp_path):
+def test_edge_program_decodes_like_a_run(films, tmp_path):
     place = tmp_path / "bundle"
     shutil.copytree(SHIPPED, place)
     program = [sys.executable, place / "screen.pyz", films, "--runtime", "onnx"]
@@ -62,23 +62,21 @@ def test_a_device_decodes_as_the_night_does(films, tmp_path):
     assert {row.decoding for row in rows_of(tmp_path / "exact").values()} == {"full"}
 
 
-def test_the_model_is_the_one_asked_for_and_a_profile_says_where_the_time_went(
-    screening, films, tmp_path
-):
+def test_requested_model_is_used_and_profile_lists_stages(screening, films, tmp_path):
     words = ("--precision", "int8", "--runtime", "litert", "--profile")
-    said = screening("run", films, "--out", tmp_path / "report", *words).stderr
+    output = screening("run", films, "--out", tmp_path / "report", *words).stderr
     used = {row.runtime.split()[0] for row in rows_of(tmp_path / "report").values()}
     assert used == {"tflite-int8/ai-edge-litert"}
     assert audited(tmp_path / "report", "chosen") == []
-    stages = {line[:18].strip(): line[18:].split() for line in said.splitlines()}
+    stages = {line[:18].strip(): line[18:].split() for line in output.splitlines()}
     for stage in ("reading and hash", "decoding", "preparing", "inference", "answering", "rows"):
         assert float(stages[stage][0]) > 0, stage
-    assert "3 films in " in said
-    assert f"{cores()} cores could do " in said
-    assert "start-up " in said
+    assert "3 films in " in output
+    assert f"{cores()} cores could do " in output
+    assert "start-up " in output
 
 
-def test_auto_measures_once_and_the_report_says_what(screening, films, tmp_path):
+def test_auto_measures_once_and_records_the_result(screening, films, tmp_path):
     words = ("--runtime", "auto", "--precision", "int8")
     screening("run", films, "--out", tmp_path / "report", *words)
     (chosen,) = audited(tmp_path / "report", "chosen")
@@ -89,15 +87,15 @@ def test_auto_measures_once_and_the_report_says_what(screening, films, tmp_path)
     assert used == {chosen["subject"]}
 
 
-def test_a_bundle_without_the_model_asked_for_is_found_before_anything_is_queued(
+def test_missing_model_is_detected_before_anything_is_queued(
     screening, films, bright_bundle, tmp_path
 ):
     words = ("--model", bright_bundle, "--precision", "int8", "--out", tmp_path / "report")
-    said = screening("submit", films, *words, code=1).stderr
-    assert "has no model for the runtime onnx in int8; it has onnx" in said
+    output = screening("submit", films, *words, code=1).stderr
+    assert "has no model for the runtime onnx in int8; it has onnx" in output
 
 
-def test_a_worker_that_takes_over_runs_the_model_that_was_chosen(environment, tmp_path):
+def test_takeover_uses_the_model_chosen_by_the_first_worker(environment, tmp_path):
     films, queue = tmp_path / "films", tmp_path / "queue.sqlite"
     films.mkdir()
     for number in range(300):
@@ -115,7 +113,7 @@ def test_a_worker_that_takes_over_runs_the_model_that_was_chosen(environment, tm
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert 0 < _committed(queue) < 300
-    # As if the other one had been chosen on the first worker's machine.
+    # Pretend that the other one was chosen on the first worker's machine.
     with sqlite3.connect(queue) as ledger:
         (chosen,) = ledger.execute("SELECT subject FROM events WHERE event = 'chosen'").fetchone()
         other = {"onnx-int8": "tflite-int8", "tflite-int8": "onnx-int8"}[chosen]

@@ -1,4 +1,4 @@
-"""What README and manual tell a reader to type exists, and what they say of the shipped model."""
+"""Test the commands in the README and the manual, and the figures of the shipped model."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands(page):
-    """Every line of a code block that starts this project's command, without the `--config FILE`."""
+    """Yield all code lines that run this project's command, without `--config FILE`."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.splitlines():
         if line.startswith("    screening "):
@@ -29,7 +29,7 @@ COMMANDS = [
 ]
 
 
-def test_readme_shows_the_way_from_training_to_a_report():
+def test_readme_covers_the_way_from_training_to_a_report():
     shown = {words[1] for words in commands(ROOT / "README.md")}
     assert shown >= {"train", "export", "submit", "worker", "run"}
 
@@ -57,7 +57,7 @@ def test_linked_files_exist(page):
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
-def test_two_commands_of_the_readme_are_targets_of_the_makefile(target):
+def test_make_commands_of_the_readme_exist(target):
     assert f"    make {target} " in README
     assert f"\n{target}: " in (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -65,7 +65,7 @@ def test_two_commands_of_the_readme_are_targets_of_the_makefile(target):
 @pytest.mark.parametrize(
     "figure", ["auroc", "recall", "specificity", "precision", "calibration_error"]
 )
-def test_figures_of_the_shipped_model_are_those_of_its_card(figure):
+def test_figures_of_the_shipped_model_match_its_card(figure):
     from exports.bundle import SHIPPED
     from screening.model.card import Card
 

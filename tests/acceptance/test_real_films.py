@@ -1,4 +1,4 @@
-"""The shipped model on real films; see CONTRIBUTING for SCREENING_FILMS."""
+"""Test the shipped model on real films; see CONTRIBUTING for SCREENING_FILMS."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from screening.model.card import Card
 
 @pytest.fixture(scope="module")
 def fold(real_films, tmp_path_factory):
-    """A folder with the test side of the shipped model, and its labels."""
+    """A folder with the test films of the shipped model, and their labels."""
     from screening.training.data.manifest import fingerprint, read_manifest
     from screening.training.data.split import split
 
@@ -43,7 +43,7 @@ def report(fold, screening):
     return fold / "report"
 
 
-def test_the_test_side_is_told_apart(report, fold):
+def test_classes_of_the_test_films_are_separated(report, fold):
     rows = pd.read_csv(report / "predictions.csv", keep_default_na=False)
     summary = pd.read_csv(report / "summary.csv")
     figures = summary[summary.subset == "all"].set_index("metric")
@@ -62,7 +62,7 @@ def test_litert_agrees_with_onnx_runtime_on_every_film(report, fold, screening):
     np.testing.assert_allclose(columns[0], columns[1], rtol=0, atol=1e-4)
 
 
-def test_the_night_repeats_what_training_measured(report):
+def test_run_reproduces_the_figures_of_the_training(report):
     card = json.loads((SHIPPED / "card.json").read_text())
     summary = pd.read_csv(report / "summary.csv")
     figures = summary[summary.subset == "all"].set_index("metric")

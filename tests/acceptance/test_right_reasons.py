@@ -1,4 +1,4 @@
-"""The shipped model reads the lungs of real films; see CONTRIBUTING for SCREENING_FILMS."""
+"""Test that the shipped model reads the lungs of real films; CONTRIBUTING: SCREENING_FILMS."""
 
 import numpy as np
 import pytest
@@ -44,15 +44,15 @@ def reasons(real_films):
     return measure_reasons(side, greys, np.stack([lungs(film) for film in films]), model)["tests"]
 
 
-def test_another_outside_changes_few_decisions(reasons):
+def test_exchanging_the_outside_changes_few_decisions(reasons):
     assert reasons["outside_exchanged"]["auroc"]["value"] >= 0.85
     assert reasons["outside_exchanged"]["flipped"]["value"] <= 0.2
 
 
-def test_other_lungs_change_the_answer(reasons):
+def test_exchanging_the_lungs_changes_the_result(reasons):
     assert reasons["lungs_exchanged"]["auroc"]["value"] < 0.5
 
 
-def test_other_markers_change_few_decisions(reasons):
+def test_changing_markers_changes_few_decisions(reasons):
     for test in ("markers_pasted", "markers_removed"):
         assert reasons[test]["flipped"]["value"] <= 0.1

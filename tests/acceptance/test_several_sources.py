@@ -1,4 +1,4 @@
-"""Training on several sources, one of them with weak labels and one left out."""
+"""Test training on several sources, one with weak labels and one left out."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from screening.model.card import Card
 
 
 def write_manifest(folder, films):
-    """Films given as label, brightness and the rest of their line."""
+    """Write films given as label, brightness and the rest of their line."""
     lines = ["film,label,patient,view,age,sex"]
     for number, (label, brightness, rest) in enumerate(films):
         write_film(folder / f"{number:03}.png", 1000 * len(folder.name) + number, brightness)
@@ -22,7 +22,7 @@ def write_manifest(folder, films):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Children with good labels; adults with weak ones; and normal adults of another hospital."""
+    """Children with good labels, adults with weak ones, and normal adults of another hospital."""
     place = tmp_path_factory.mktemp("sources")
     for seed in range(80):
         finding = ("NORMAL", "PNEUMONIA")[seed % 2]
@@ -53,7 +53,7 @@ def model(command, place, screening):
     return place / "model"
 
 
-def test_the_card_says_what_the_model_was_made_from(model, place):
+def test_card_describes_the_training_data(model, place):
     training = Card.read(model).training
     places = [place / "children", place / "adults", place / "clinic" / "films.csv"]
     assert training["data"] == [str(path.resolve()) for path in places]
@@ -64,7 +64,7 @@ def test_the_card_says_what_the_model_was_made_from(model, place):
     assert training["recipe"]["most_repeats"] == 6
 
 
-def test_the_command_in_the_card_makes_the_model_again(model, command):
+def test_command_in_the_card_reproduces_the_model(model, command):
     words = shlex.split(Card.read(model).training["command"])
     assert words[:7] == [
         *("screening", "train", "children", "adults", "clinic/films.csv"),
@@ -74,7 +74,7 @@ def test_the_command_in_the_card_makes_the_model_again(model, command):
     assert words.count("--confidence") == 2
 
 
-def test_each_source_is_on_each_side_with_its_own_patients(model):
+def test_every_source_is_in_every_split_with_its_own_patients(model):
     for name, share in (("validation", 0.3), ("test", 0.15)):
         side = pd.read_csv(model / f"{name}.csv")
         source = side.film.str.partition("/")[0]
@@ -83,7 +83,7 @@ def test_each_source_is_on_each_side_with_its_own_patients(model):
         assert list(side.patient.str.partition("/")[0]) == list(source)
 
 
-def test_weak_labels_choose_nothing_and_are_no_figure(model):
+def test_weak_labels_affect_no_threshold_and_no_figure(model):
     card = Card.read(model)
     for name, figures in (("validation", card.metrics), ("test", card.test)):
         side = pd.read_csv(model / f"{name}.csv")
@@ -94,7 +94,7 @@ def test_weak_labels_choose_nothing_and_are_no_figure(model):
     assert (sick.probability >= card.operating_point.threshold).mean() >= 0.95
 
 
-def test_a_left_out_source_is_evaluated_whole(model):
+def test_left_out_source_is_evaluated_completely(model):
     card = Card.read(model)
     (row,) = card.left_out["source"]
     assert (row["source"], row["n"], row["positives"]) == ("clinic", 12, 0)
@@ -104,7 +104,7 @@ def test_a_left_out_source_is_evaluated_whole(model):
     assert {name: row["weak"] for name, row in rows.items()} == {"adults": True, "children": False}
 
 
-def test_the_data_report_counts_sources_and_views(model):
+def test_data_report_counts_sources_and_views(model):
     data = json.loads((model / "data.json").read_text())
     counted = {(row["source"], row["view"]): row for row in data["strata"]}
     assert {*counted} == {("adults", "AP"), ("adults", "PA"), ("children", ""), ("clinic", "PA")}
@@ -113,7 +113,7 @@ def test_the_data_report_counts_sources_and_views(model):
     assert "<h2>Sources</h2>" in (model / "data.html").read_text()
 
 
-def test_few_normal_films_of_a_source_without_pneumonia_are_called(place, tmp_path, screening):
+def test_few_films_of_a_normal_only_source_are_positive(place, tmp_path, screening):
     # As bright as pneumonia in children.
     lines = [(0, 0.6, f"person{n},{('AP', 'PA')[n % 2]},60,M") for n in range(80)]
     ward = write_manifest(tmp_path / "ward", lines)
@@ -136,18 +136,18 @@ def test_few_normal_films_of_a_source_without_pneumonia_are_called(place, tmp_pa
     assert raised in page
 
 
-def test_an_unknown_source_cannot_be_left_out(command, tmp_path, screening):
+def test_unknown_source_cannot_be_left_out(command, tmp_path, screening):
     result = screening(*command, "--leave-out", "ward", "--out", tmp_path / "model", code=1)
     assert "there is no source ward; the sources are adults, children, clinic" in result.stderr
     assert not (tmp_path / "model").exists()
 
 
-def test_a_source_of_one_class_alone_is_no_training(place, tmp_path, screening):
+def test_training_on_a_single_class_is_an_error(place, tmp_path, screening):
     result = screening("train", place / "clinic", "--out", tmp_path / "model", code=1)
     assert "clinic has no film labelled PNEUMONIA" in result.stderr
 
 
-def test_weak_labels_alone_choose_no_threshold(place, tmp_path, screening):
+def test_weak_labels_alone_cannot_set_a_threshold(place, tmp_path, screening):
     command = ["train", place / "adults", "--out", tmp_path / "model", "--confidence", "adults=0.8"]
     result = screening(*command, code=1)
     assert "no threshold can be chosen" in result.stderr
@@ -155,6 +155,6 @@ def test_weak_labels_alone_choose_no_threshold(place, tmp_path, screening):
 
 
 @pytest.mark.parametrize("value", ["adults", "adults=0.4", "=0.9", "adults=high", "adults=nan"])
-def test_a_confidence_that_is_none_is_wrong_usage(place, tmp_path, screening, value):
+def test_invalid_confidence_is_a_usage_error(place, tmp_path, screening, value):
     command = ["train", place / "adults", "--out", tmp_path / "model", "--confidence", value]
     assert "expected SOURCE=C or SOURCE/CLASS=C" in screening(*command, code=2).stderr

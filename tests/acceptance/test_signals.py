@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C finish the films in hand and give the job back; a second one stops at once."""
+"""Test signals: the first finishes films in progress and requeues the job; the second stops."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def films(tmp_path_factory):
 
 @pytest.fixture
 def signalled(films, tmp_path, screening, environment):
-    """A worker that is sent these signals after its first rows; rows before and after, and its code."""
+    """Signal a worker after its first rows; return rows before and after, and its exit code."""
 
     def sent(batch, *signals):
         queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
@@ -48,28 +48,28 @@ def signalled(films, tmp_path, screening, environment):
             stderr=subprocess.PIPE,
             text=True,
         ) as worker:
-            # One core, one thread: batches are read one after the other.
+            # With one core and one thread, batches are read one after the other.
             os.sched_setaffinity(worker.pid, {min(os.sched_getaffinity(0))})
             while not (before := committed(queue)) and worker.poll() is None:
                 time.sleep(0.02)
             for number in signals:
                 worker.send_signal(number)
-            _out, told = worker.communicate(timeout=300)
-        assert "Traceback" not in told
-        assert "Interrupted." in told
+            _out, stderr = worker.communicate(timeout=300)
+        assert "Traceback" not in stderr
+        assert "Interrupted." in stderr
         return before, committed(queue), worker.returncode
 
     return sent
 
 
-def in_hand_and_suspected(queue):
+def in_progress_and_suspected(queue):
     return ask(queue, "SELECT sum(in_hand AND row IS NULL), sum(deaths) FROM films")
 
 
-def goes_on(tmp_path, screening):
+def check_continuation(tmp_path, screening):
     queue, report = tmp_path / "queue.sqlite", tmp_path / "report"
     assert ask(queue, "SELECT state, worker FROM jobs") == ("queued", "")
-    assert in_hand_and_suspected(queue) == (0, 0)
+    assert in_progress_and_suspected(queue) == (0, 0)
     assert not report.exists()
     screening("worker", "--drain", "--queue", queue)
     rows = read_rows(report / "predictions.csv")
@@ -79,18 +79,18 @@ def goes_on(tmp_path, screening):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_films_in_hand_be_finished(number, signalled, tmp_path, screening):
+def test_signal_lets_the_films_in_progress_finish(number, signalled, tmp_path, screening):
     before, after, code = signalled(8, number)
     assert code == 130
-    # At least a batch was being read ahead.
+    # At least one batch was being read ahead.
     assert before + 8 <= after < FILMS
-    goes_on(tmp_path, screening)
+    check_continuation(tmp_path, screening)
 
 
-def test_a_second_signal_stops_at_once(signalled, tmp_path, screening):
+def test_second_signal_stops_at_once(signalled, tmp_path, screening):
     before, after, code = signalled(40, signal.SIGTERM, signal.SIGINT)
     assert code == 130
-    # Those in hand would have been another forty.
+    # The films in progress would have been another forty.
     assert after == before
     assert after + 40 <= FILMS
-    goes_on(tmp_path, screening)
+    check_continuation(tmp_path, screening)

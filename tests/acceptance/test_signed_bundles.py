@@ -1,4 +1,4 @@
-"""A site that takes only bundles which it has signed itself."""
+"""Test a site that accepts only bundles that it has signed itself."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from screening.results import read_rows
 
 @pytest.fixture
 def place(tmp_path):
-    """A bundle, a key of one's own and a film."""
+    """A bundle, a key pair and a film."""
     if not shutil.which("openssl"):
         pytest.skip("this system has no openssl")
     shutil.copytree(SHIPPED, tmp_path / "bundle")
@@ -26,7 +26,7 @@ def place(tmp_path):
     return tmp_path
 
 
-def test_a_bundle_is_taken_when_it_is_signed_and_no_longer_when_it_is_altered(place, screening):
+def test_signed_bundle_is_accepted_until_it_is_altered(place, screening):
     def run(out, code):
         words = ["run", place / "films", "--model", place / "bundle", "--out", place / out]
         words += ["--queue", place / "queue.sqlite"]
@@ -43,7 +43,7 @@ def test_a_bundle_is_taken_when_it_is_signed_and_no_longer_when_it_is_altered(pl
     assert "README.md does not have the hash" in run("altered", 1).stderr
 
 
-def test_a_worker_asks_for_the_signature_whoever_queued_the_job(place, screening):
+def test_worker_checks_the_signature_whoever_queued_the_job(place, screening):
     queue = ["--queue", place / "queue.sqlite"]
     words = ["--model", place / "bundle", "--out", place / "report"]
     screening("submit", place / "films", *words, *queue)
@@ -55,7 +55,7 @@ def test_a_worker_asks_for_the_signature_whoever_queued_the_job(place, screening
     assert not (place / "report").exists()
 
 
-def test_an_altered_bundle_cannot_be_signed(place, screening):
+def test_altered_bundle_cannot_be_signed(place, screening):
     (place / "bundle" / "new").touch()
     result = screening("sign", place / "bundle", "--key", place / "private.pem", code=1)
     assert "altered: new is not in SHA256SUMS" in result.stderr

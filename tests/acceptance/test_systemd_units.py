@@ -1,4 +1,7 @@
-"""What can be said of the systemd units without a systemd that runs: they fit it, and the command."""
+"""Test the systemd units with systemd-analyze and this project's commands.
+
+systemd itself does not have to run.
+"""
 
 import configparser
 import os
@@ -27,7 +30,7 @@ SERVICES = sorted(UNITS.glob("*.service"))
 TIMER = UNITS / "screening-night.timer"
 FENCE = UNITS / "screening-.service.d" / "fence.conf"
 
-#: Where the units expect the command; systemd wants it to be there.
+#: Path of the command in the units; systemd requires it to exist.
 PROGRAM = "/opt/screening/bin/screening"
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -37,7 +40,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def settings(unit: Path) -> dict[str, str]:
-    """What a unit says, by name; none of those that are looked at here is said twice."""
+    """Return the settings of a unit by name; none of those tested here is repeated."""
     parser = configparser.RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
     parser.optionxform = str
     parser.read_string(unit.read_text(encoding="utf-8"))
@@ -45,7 +48,7 @@ def settings(unit: Path) -> dict[str, str]:
 
 
 def words(unit: Path) -> list[str]:
-    """What the unit starts, after the program."""
+    """Return the arguments with which the unit starts the program."""
     program, *rest = shlex.split(settings(unit)["ExecStart"])
     assert program.removeprefix(":") == PROGRAM
     return rest
@@ -56,7 +59,7 @@ def codes(unit: Path, setting: str) -> set[int]:
 
 
 def analyze(*arguments: object, **environment: str) -> str:
-    """What `systemd-analyze` has to say, if it is content."""
+    """Run `systemd-analyze`, require success, and return its output."""
     result = subprocess.run(
         [ANALYZE, *map(str, arguments)],
         env=os.environ | {"LC_ALL": "C"} | environment,
@@ -71,7 +74,7 @@ def analyze(*arguments: object, **environment: str) -> str:
 
 @pytest.fixture
 def installed(tmp_path) -> Path:
-    """The units, where the program is the one that is tested."""
+    """The units, with the tested command as their program."""
     folder = tmp_path / "units"
     shutil.copytree(UNITS, folder)
     for unit in folder.glob("*.service"):
@@ -82,12 +85,12 @@ def installed(tmp_path) -> Path:
 
 @needs_systemd
 @pytest.mark.parametrize("unit", [*SERVICES, TIMER], ids=lambda unit: unit.name)
-def test_systemd_has_nothing_to_say_against_a_unit(unit, installed):
+def test_systemd_accepts_every_unit(unit, installed):
     assert analyze("verify", "--man=no", "--generators=no", installed / unit.name) == ""
 
 
 @needs_systemd
-def test_systemd_would_say_what_is_wrong_with_a_unit(installed):
+def test_systemd_reports_an_unknown_setting(installed):
     fence = installed / FENCE.relative_to(UNITS)
     fence.write_text("[Service]\nProtectSistem=strict\n", encoding="utf-8")
     said = analyze("verify", "--man=no", "--generators=no", installed / SERVICES[0].name)
@@ -96,20 +99,20 @@ def test_systemd_would_say_what_is_wrong_with_a_unit(installed):
 
 @needs_systemd
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_the_fence_leaves_little_open(unit, installed):
-    # From 0, a locked box, to 10: 1.1 was measured; without the fence it is 9.2.
+def test_units_have_a_low_exposure_level(unit, installed):
+    # The scale goes from 0 (most restricted) to 10. 1.1 was measured; without the fence it is 9.2.
     analyze("security", "--offline=true", "--threshold=15", installed / unit.name)
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_unit_starts_a_command_that_exists_with_options_that_exist(unit):
+def test_unit_starts_an_existing_command_and_options(unit):
     name, *rest = words(unit)
     command = cli.commands[name]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in rest if word.startswith("--")} <= options
 
 
-def test_a_comment_shows_a_command_that_exists_with_options_that_exist():
+def test_comment_shows_an_existing_command_and_options():
     text = (UNITS / "screening-worker.service").read_text(encoding="utf-8")
     [shown] = re.findall(rf"{PROGRAM} (schedule .*?)\n#\n", text, re.DOTALL)
     _group, name, *rest = shlex.split(shown.replace("\\\n#", " "))
@@ -119,7 +122,7 @@ def test_a_comment_shows_a_command_that_exists_with_options_that_exist():
 
 
 def variables(command: click.Command, prefix: str) -> set[str]:
-    """The environment variables that are options of a command, or of one below it."""
+    """Return the environment variables of the options of a command and its sub-commands."""
     if isinstance(command, click.Group):
         below = [
             variables(one, f"{prefix}_{name.upper()}") for name, one in command.commands.items()
@@ -130,14 +133,14 @@ def variables(command: click.Command, prefix: str) -> set[str]:
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_every_variable_that_a_unit_names_is_an_option(unit):
+def test_every_variable_in_a_unit_is_an_option(unit):
     named = set(re.findall(r"SCREENING_[A-Z_]+", unit.read_text(encoding="utf-8")))
     assert named <= variables(cli, "SCREENING")
     assert f"SCREENING_{words(unit)[0].upper()}_LOG" in named
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_unit_that_was_stopped_has_not_failed_and_stays_stopped(unit):
+def test_stopped_unit_has_not_failed_and_stays_stopped(unit):
     assert exit_codes.INTERRUPTED in codes(unit, "SuccessExitStatus")
     if settings(unit)["Restart"] == "always":
         assert exit_codes.INTERRUPTED in codes(unit, "RestartPreventExitStatus")
@@ -146,7 +149,7 @@ def test_a_unit_that_was_stopped_has_not_failed_and_stays_stopped(unit):
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_an_error_and_a_systemic_failure_leave_a_unit_failed(unit):
+def test_errors_and_systemic_failures_leave_a_unit_failed(unit):
     known = {code for name, code in vars(exit_codes).items() if name.isupper()}
     assert codes(unit, "SuccessExitStatus") | codes(unit, "RestartPreventExitStatus") <= known
     bad = {exit_codes.ERROR, exit_codes.USAGE, exit_codes.SYSTEMIC_FAILURE}
@@ -154,16 +157,16 @@ def test_an_error_and_a_systemic_failure_leave_a_unit_failed(unit):
     assert exit_codes.ERROR not in codes(unit, "RestartPreventExitStatus")
 
 
-def test_some_failed_films_are_a_matter_of_the_report():
+def test_some_failed_films_do_not_fail_the_unit():
     assert exit_codes.SOME_FAILED in codes(UNITS / "screening-night.service", "SuccessExitStatus")
 
 
-def test_there_is_time_to_finish_the_films_in_hand():
+def test_stop_timeout_is_long_enough_for_films_in_progress():
     from jobs.queue.jobs import Options
 
     most = 0.0
     for cores in range(1, 257):
-        # What LocalEngine reads ahead, if every film hangs its decoder.
+        # Films that LocalEngine reads ahead; in the worst case, each of them hangs its decoder.
         films = Options.batch + 2 * cores
         most = max(most, -(-films // cores) * Options(key=Path()).limits.seconds)
     for unit in SERVICES:
@@ -172,7 +175,7 @@ def test_there_is_time_to_finish_the_films_in_hand():
 
 
 def next_times(spec: str, zone: str, day: date, number: int) -> list[datetime]:
-    """When systemd would ring after noon of `day`, in that zone."""
+    """Return when systemd would start the timer after noon of `day`, in that time zone."""
     said = analyze("calendar", f"--base-time={day} 12:00", f"--iterations={number}", spec, TZ=zone)
     times = re.findall(r"\(in UTC\): \w+ (\S+ \S+) UTC", said)
     utc = [datetime.fromisoformat(at).replace(tzinfo=UTC) for at in times]
@@ -191,25 +194,25 @@ def next_times(spec: str, zone: str, day: date, number: int) -> list[datetime]:
         ("Europe/London", date(2028, 2, 28)),
     ],
 )
-def test_the_timer_rings_once_in_the_night_in_which_the_clocks_change(zone, eve):
-    rings = next_times(settings(TIMER)["OnCalendar"], zone, eve, 3)
-    morning = datetime(eve.year, eve.month, eve.day, 4, 30)  # noqa: DTZ001  # a clock on the wall
-    assert rings == [morning + timedelta(days) for days in (1, 2, 3)]
+def test_timer_fires_once_in_nights_with_a_clock_change(zone, eve):
+    times = next_times(settings(TIMER)["OnCalendar"], zone, eve, 3)
+    morning = datetime(eve.year, eve.month, eve.day, 4, 30)  # noqa: DTZ001  # local time
+    assert times == [morning + timedelta(days) for days in (1, 2, 3)]
 
 
 @needs_systemd
-def test_systemd_leaves_out_a_time_that_the_clocks_skip_and_takes_one_of_two():
+def test_systemd_omits_a_skipped_time_and_fires_once_for_a_repeated_one():
     spring, autumn = date(2026, 3, 28), date(2026, 10, 24)
     assert [at.day for at in next_times("*-*-* 02:30", "Europe/Berlin", spring, 2)] == [30, 31]
     assert [at.day for at in next_times("*-*-* 02:30", "Europe/Berlin", autumn, 2)] == [25, 26]
 
 
-def test_the_time_of_the_timer_comes_exactly_once_a_day_in_every_time_zone():
+def test_timer_time_exists_once_a_day_in_every_time_zone():
     hour, minute = map(int, settings(TIMER)["OnCalendar"].split()[1].split(":"))
     nights = [datetime(2027, 1, 1, hour, minute) + timedelta(days) for days in range(365)]  # noqa: DTZ001
     for name in available_timezones():
         zone = ZoneInfo(name)
-        # PEP 495: these differ for a time that is skipped, and for one that comes twice.
+        # By PEP 495, these differ for skipped and for repeated times.
         assert all(
             zone.utcoffset(night) == zone.utcoffset(night.replace(fold=1)) for night in nights
         ), name
@@ -217,7 +220,7 @@ def test_the_time_of_the_timer_comes_exactly_once_a_day_in_every_time_zone():
 
 @pytest.fixture
 def service(tmp_path):
-    """The environment of screening-worker.service, its state folder and its mask."""
+    """The environment, state folder and umask of screening-worker.service."""
     said = settings(UNITS / "screening-worker.service")
     home = tmp_path / "var" / "lib"
     state = home / said["StateDirectory"]
@@ -236,7 +239,7 @@ def rows_in(state: Path) -> int:
         connection.close()
 
 
-def test_one_sigterm_to_the_first_process_stops_all_and_the_next_start_goes_on(service, tmp_path):
+def test_sigterm_to_main_process_stops_all_and_next_start_continues(service, tmp_path):
     unit, state = UNITS / "screening-worker.service", tmp_path / "var" / "lib" / "screening"
     number = 60
     for job in "ab":

@@ -1,4 +1,4 @@
-"""From films with drawn masks to a lung network."""
+"""Test the way from films with drawn masks to a lung network."""
 
 import json
 
@@ -11,7 +11,7 @@ from makers import encoded
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """80 made films of 40 patients by class, and masks of the first 24."""
+    """80 synthetic films of 40 patients, in folders by class, and masks of the first 24."""
     place = tmp_path_factory.mktemp("lungs")
     labels = np.arange(80) % 2
     greys, masks = made_films(labels, side=128)
@@ -58,12 +58,12 @@ def test_train_lungs_overwrites_nothing(command, tmp_path, screening, there):
     assert (tmp_path / there).read_text() == "kept"
 
 
-def test_train_lungs_refuses_another_ending(command, tmp_path, screening):
+def test_train_lungs_requires_the_suffix_keras(command, tmp_path, screening):
     result = screening(*command, tmp_path / "lungs.json", code=2)
     assert "does not end in .keras" in result.stderr
 
 
-def test_train_lungs_names_a_mask_without_film(place, tmp_path, screening):
+def test_train_lungs_reports_a_mask_without_film(place, tmp_path, screening):
     (tmp_path / "nobody.png").write_bytes((place / "masks" / "person0_0.png").read_bytes())
     result = screening(
         "train-lungs", place / "films", tmp_path, "--out", tmp_path / "lungs.keras", code=1
@@ -71,7 +71,7 @@ def test_train_lungs_names_a_mask_without_film(place, tmp_path, screening):
     assert f"{tmp_path / 'nobody.png'}: 0 films below" in result.stderr
 
 
-def test_training_refuses_another_file_as_lung_network(place, tmp_path, screening):
+def test_training_rejects_an_invalid_lung_network(place, tmp_path, screening):
     other = tmp_path / "other.keras"
     other.write_bytes(b"no network")
     command = ["train", place / "films", "--out", tmp_path / "model", "--lungs", other]

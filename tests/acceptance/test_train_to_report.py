@@ -1,4 +1,4 @@
-"""The way of the data scientist: train, interrupt, go on, export, queue, screen."""
+"""Test the workflow of a data scientist: train, interrupt, continue, export, queue, screen."""
 
 import csv
 import hashlib
@@ -19,19 +19,19 @@ from screening.results import read_rows
 PICTURES = Path(package.__file__).parent / "training" / "gate_pictures"
 
 
-# How many features of a film the gate of each looks at.
+# Number of features that the gate of each architecture uses.
 FEATURES = {"small": 9 * 64 + 96 + 128, "efficientnet-lite0": 9 * 80 + 112 + 192 + 320}
 
 
 @pytest.fixture(scope="module")
 def architecture(request):
-    """The default one takes minutes longer: it is trained with --long."""
+    """The default architecture takes minutes longer; it is trained with --long."""
     return "efficientnet-lite0" if request.config.getoption("--long") else "small"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """240 films of 80 patients; bright ones are called pneumonia."""
+    """240 films of 80 patients; bright ones are labelled as pneumonia."""
     place = tmp_path_factory.mktemp("site")
     for seed in range(240):
         finding = ("NORMAL", "PNEUMONIA")[seed % 2]
@@ -51,7 +51,7 @@ def elsewhere(place):
 
 @pytest.fixture(scope="module")
 def train(place, elsewhere, architecture):
-    """The command line of a training, but for where its MODEL goes."""
+    """The command line of a training, without the MODEL after --out."""
     command = [COMMAND, "train", place / "films", "--epochs", "2", "--frontal", elsewhere]
     command += ["--architecture", architecture]
     command += ["--validation-share", "0.3", "--prevalence", "0.1", "--out"]
@@ -59,10 +59,11 @@ def train(place, elsewhere, architecture):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(train, place, environment, request):
-    """The same training without an interrupt, begun at the same time so that both slow each other.
+def uninterrupted(train, place, environment, request):
+    """The same training without an interruption, run concurrently so that both are equally slow.
 
-    Only with --long: it takes as long as all else. That the networks are the same is a test of their own.
+    It runs only with --long, because it takes as long as everything else. Another test checks that the
+    networks are the same.
     """
     if not request.config.getoption("--long"):
         yield None
@@ -75,8 +76,8 @@ def undisturbed(train, place, environment, request):
 
 
 @pytest.fixture(scope="module")
-def model(train, place, screening, environment, undisturbed):
-    """A MODEL whose training was interrupted after its first epoch, and gone on with."""
+def model(train, place, screening, environment, uninterrupted):
+    """A MODEL whose training was interrupted after its first epoch and then continued."""
     first = subprocess.Popen(
         [*train, str(place / "model")],
         env=environment,
@@ -92,41 +93,41 @@ def model(train, place, screening, environment, undisturbed):
     assert "goes on after the last whole epoch" in rest
     assert not (place / "model" / "model.keras").exists()
     resumed = screening(*train[1:], place / "model")
-    # Nothing uses TensorFlow before its operations are put in order.
+    # TensorFlow must not be used before its operations are made deterministic.
     assert "TensorFlow is in use already" not in resumed.stderr
     return place / "model"
 
 
 @pytest.fixture(scope="module")
 def bundle(model, place, screening):
-    """What the model was converted to; two epochs are too few for float16's tolerance."""
+    """The bundle of the model; two epochs are too few for the tolerance of float16."""
     targets = ["--target", "onnx", "--target", "tflite-float32"]
     screening("export", model, "--out", place / "bundle", *targets)
     return place / "bundle"
 
 
-def test_an_interrupted_training_goes_on_and_has_one_line_for_each_epoch(model):
+def test_continued_training_has_one_history_line_per_epoch(model):
     assert list(pd.read_csv(model / "history.csv").epoch) == [1, 2]
     assert not list(model.glob("*checkpoint*"))
 
 
-def test_the_same_training_without_an_interrupt_makes_the_same_model(model, undisturbed, place):
-    if undisturbed is None:
+def test_uninterrupted_training_gives_the_same_model(model, uninterrupted, place):
+    if uninterrupted is None:
         pytest.skip("trains once more, with --long")
-    assert undisturbed.wait() == 0
+    assert uninterrupted.wait() == 0
     once, again = Card.read(model), Card.read(place / "undisturbed")
     assert once.weights_sha256 == again.weights_sha256
     assert (once.test, once.operating_point) == (again.test, again.operating_point)
 
 
-def test_a_model_has_a_copy_of_the_lung_network_of_the_package(model):
+def test_model_contains_a_copy_of_the_package_lung_network(model):
     shipped = Path(package.__file__).parent / "training" / "lungs.keras"
     copy = (model / "lungs.keras").read_bytes()
     assert copy == shipped.read_bytes()
     assert Card.read(model).lungs.sha256 == hashlib.sha256(copy).hexdigest()
 
 
-def test_no_patient_is_on_both_sides_of_the_split(model, place):
+def test_no_patient_is_in_two_splits(model, place):
     held_out = [pd.read_csv(model / f"{side}.csv") for side in ("validation", "test")]
     films = {path.relative_to(place / "films").as_posix() for path in place.glob("films/*/*.png")}
     training = films - {film for side in held_out for film in side.film}
@@ -136,7 +137,7 @@ def test_no_patient_is_on_both_sides_of_the_split(model, place):
     assert not {*held_out[0].patient} & {*held_out[1].patient}
 
 
-def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model):
+def test_threshold_reaches_its_target_and_card_has_the_rule(model):
     card = Card.read(model)
     validation = pd.read_csv(model / "validation.csv")
     positives = validation[validation.label == "PNEUMONIA"]
@@ -147,16 +148,16 @@ def test_the_card_says_how_the_threshold_was_chosen_and_reaches_its_target(model
     assert card.training["films"]["validation"]["films"] == len(validation)
 
 
-def test_the_data_are_described_before_anything_is_fitted(model, place):
-    census = json.loads((model / "data.json").read_text())
-    assert sum(side["films"] for side in census["sides"]["training"].values()) > 0
+def test_data_report_is_written(model, place):
+    data_report = json.loads((model / "data.json").read_text())
+    assert sum(side["films"] for side in data_report["sides"]["training"].values()) > 0
     page = (model / "data.html").read_text()
     assert "Data report" in page
     assert (model / "figures" / "data_films.png").exists()
     assert (model / "figures" / "data_classes.png").exists()
 
 
-def test_test_films_are_measured_and_chosen_by_patient(model):
+def test_test_films_are_split_by_patient_and_measured(model):
     card = Card.read(model)
     test = pd.read_csv(model / "test.csv")
     validation = pd.read_csv(model / "validation.csv")
@@ -167,7 +168,7 @@ def test_test_films_are_measured_and_chosen_by_patient(model):
     assert list(test.prediction == "PNEUMONIA") == list(called)
 
 
-def test_the_card_says_what_the_model_is_worth(model):
+def test_card_has_the_results_of_the_model(model):
     card = Card.read(model)
     assert {*card.results} == {"training", "validation", "test"}
     for side in card.results.values():
@@ -180,14 +181,14 @@ def test_the_card_says_what_the_model_is_worth(model):
     assert card.reference.n == card.training["films"]["validation"]["films"]
 
 
-def test_the_history_has_the_figures_of_each_epoch(model):
+def test_history_has_the_figures_of_each_epoch(model):
     history = pd.read_csv(model / "history.csv")
     columns = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "seconds"}
     assert columns <= {*history.columns}
     assert history.notna().all(axis=None)
 
 
-def test_the_card_is_a_page_with_all_its_figures(model):
+def test_card_page_contains_all_figures(model):
     page = (model / "card.html").read_text()
     assert "not a medical device" in page.lower()
     for name in ("roc", "precision_recall", "confusion_test", "reliability_test", "elsewhere"):
@@ -195,7 +196,7 @@ def test_the_card_is_a_page_with_all_its_figures(model):
     assert page.count("data:image/png") >= 10
 
 
-def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model, architecture):
+def test_card_has_a_gate_fitted_on_all_given_films(model, architecture):
     card = Card.read(model)
     assert card.gate is not None
     about = card.gate.fitted_on
@@ -209,12 +210,12 @@ def test_the_card_holds_a_gate_that_was_fitted_on_all_that_was_given(model, arch
     assert len(card.gate.mean) == FEATURES[architecture]
 
 
-def test_a_bundle_has_the_gate_of_its_model(bundle, model):
+def test_bundle_has_the_gate_of_its_model(bundle, model):
     gates = [Card.read(place).gate for place in (bundle, model)]
     assert gates[0].as_dict() == gates[1].as_dict()
 
 
-def test_a_patient_in_two_splits_is_refused_before_anything_is_fitted(place, tmp_path, screening):
+def test_patient_in_two_splits_is_rejected_before_training(place, tmp_path, screening):
     lines = ["film,label,patient,split"]
     for seed in range(40):
         finding = ("NORMAL", "PNEUMONIA")[seed % 2]
@@ -230,13 +231,13 @@ def test_a_patient_in_two_splits_is_refused_before_anything_is_fitted(place, tmp
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
-def test_two_rules_for_one_threshold_are_wrong_usage(place, tmp_path, screening):
+def test_two_threshold_rules_are_a_usage_error(place, tmp_path, screening):
     command = ["train", place / "films", "--out", tmp_path / "model", "--youden"]
     result = screening(*command, "--target-sensitivity", "0.9", code=2)
     assert "choose one of --target-sensitivity" in result.stderr
 
 
-def test_a_folder_without_films_cannot_widen_the_gate(place, tmp_path, screening):
+def test_frontal_folder_without_films_is_an_error(place, tmp_path, screening):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").write_text("no film")
     command = ["train", place / "films", "--out", tmp_path / "model", "--epochs", "1"]
@@ -245,7 +246,7 @@ def test_a_folder_without_films_cannot_widen_the_gate(place, tmp_path, screening
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
-def test_a_film_that_cannot_be_read_cannot_widen_the_gate_and_is_named(place, tmp_path, screening):
+def test_unreadable_film_in_frontal_folder_is_a_named_error(place, tmp_path, screening):
     write_film(tmp_path / "other" / "good.png", 1)
     (tmp_path / "other" / "bad.png").write_bytes(
         (tmp_path / "other" / "good.png").read_bytes()[:99]
@@ -257,14 +258,14 @@ def test_a_film_that_cannot_be_read_cannot_widen_the_gate_and_is_named(place, tm
 
 
 @pytest.mark.parametrize("frontal", ["nowhere", "file"])
-def test_what_is_no_folder_cannot_widen_the_gate(place, tmp_path, screening, frontal):
+def test_frontal_must_be_an_existing_folder(place, tmp_path, screening, frontal):
     (tmp_path / "file").touch()
     command = ["train", place / "films", "--out", tmp_path / "model"]
     result = screening(*command, "--frontal", tmp_path / frontal, code=2)
     assert "--frontal" in result.stderr
 
 
-def test_a_bundle_holds_what_it_promises_and_no_path_of_the_training_machine(bundle, place):
+def test_bundle_has_its_files_and_no_path_of_the_machine(bundle, place):
     names = {path.name for path in bundle.iterdir()}
     assert names == {
         "README.md",
@@ -286,16 +287,14 @@ def test_a_bundle_holds_what_it_promises_and_no_path_of_the_training_machine(bun
     assert not parity.flip.any()
 
 
-def test_training_validation_and_the_night_give_the_same_film_the_same_probability(
-    bundle, model, place, screening
-):
+def test_run_gives_the_probabilities_of_the_validation(bundle, model, place, screening):
     queue, report = place / "queue.sqlite", place / "report"
     screening("submit", place / "films", "--model", bundle, "--queue", queue, "--out", report)
     screening("worker", "--drain", "--queue", queue)
     rows = {row.film: row for row in read_rows(report / "predictions.csv")}
     validation = pd.read_csv(model / "validation.csv")
     assert len(rows) == 240
-    # Blobs are films to their own gate, but for a few.
+    # The gate was trained on these blobs, so it accepts all but a few as films.
     scored = {film for film, row in rows.items() if row.status == "scored"}
     assert len(scored) > 200
     assert all("not_frontal_chest" in rows[film].reason for film in {*rows} - scored)
@@ -303,7 +302,7 @@ def test_training_validation_and_the_night_give_the_same_film_the_same_probabili
         assert rows[film.film].probability == pytest.approx(film.probability, abs=1e-4)
 
 
-def test_the_program_in_the_bundle_gives_the_same_rows_as_the_night(bundle, place, environment):
+def test_program_of_the_bundle_gives_the_same_rows_as_a_run(bundle, place, environment):
     import sys
 
     program = [sys.executable, bundle / "screen.pyz"]
@@ -329,9 +328,7 @@ def test_the_program_in_the_bundle_gives_the_same_rows_as_the_night(bundle, plac
     Bundle.open(bundle)
 
 
-def test_too_few_films_to_compare_decisions_are_an_error_and_leave_no_bundle(
-    model, tmp_path, screening
-):
+def test_too_few_films_for_export_are_an_error_without_bundle(model, tmp_path, screening):
     for seed in range(5):
         write_film(tmp_path / "few" / f"{seed}.png", seed)
     command = ["export", model, "--out", tmp_path / "bundle", "--films", tmp_path / "few"]
@@ -340,14 +337,14 @@ def test_too_few_films_to_compare_decisions_are_an_error_and_leave_no_bundle(
     assert list(tmp_path.iterdir()) == [tmp_path / "few"]
 
 
-def test_the_films_to_compare_on_are_those_that_a_manifest_names(model, place, screening):
+def test_export_compares_the_films_of_a_manifest(model, place, screening):
     lines = ["film,label", "films/NORMAL/person0_0.png,0", "films/PNEUMONIA/person0_1.png,1"]
     (place / "two.csv").write_text("\n".join(lines))
     command = ["export", model, "--out", place / "none", "--films", place / "two.csv"]
     assert "two.csv has 2 readable films" in screening(*command, code=1).stderr
 
 
-def test_an_altered_model_is_not_exported(model, tmp_path, screening, place):
+def test_altered_model_is_not_exported(model, tmp_path, screening, place):
     (tmp_path / "model").mkdir()
     for name in ("card.json", "model.keras"):
         (tmp_path / "model" / name).write_bytes((model / name).read_bytes())

@@ -1,4 +1,4 @@
-"""A report can be checked, signed, compared and set beside others, by the installed command."""
+"""Test verifying, signing and comparing reports and charting drift with the installed command."""
 
 import csv
 import shutil
@@ -30,17 +30,17 @@ def place(screening, bright_bundle, tmp_path_factory):
     return place
 
 
-def test_a_report_that_is_as_it_was_written_is_intact(screening, place):
-    said = screening("verify", place / "report").stdout
-    assert "intact: 12 rows, chain head " in said
-    assert ", by worker " in said
+def test_unchanged_report_is_intact(screening, place):
+    output = screening("verify", place / "report").stdout
+    assert "intact: 12 rows, chain head " in output
+    assert ", by worker " in output
 
 
 @pytest.mark.parametrize(
     "name",
     ["predictions.csv", "summary.csv", "audit.csv", "report.html", "figures/scores.png"],
 )
-def test_a_report_with_one_other_byte_is_not(screening, place, tmp_path, name):
+def test_report_with_one_changed_byte_is_not_intact(screening, place, tmp_path, name):
     shutil.copytree(place / "report", tmp_path / "report")
     content = bytearray((tmp_path / "report" / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -48,22 +48,22 @@ def test_a_report_with_one_other_byte_is_not(screening, place, tmp_path, name):
     assert name in screening("verify", tmp_path / "report", code=1).stdout
 
 
-def test_films_are_screened_once_more_and_say_the_same(screening, place, bright_bundle):
+def test_films_screened_again_give_the_same_results(screening, place, bright_bundle):
     again = ["--films", place / "films", "--model", bright_bundle, "--sample", "5"]
-    said = screening("verify", place / "report", *again).stdout
-    assert "5 of 12 films were screened once more" in said
-    assert "all as reported" in said
+    output = screening("verify", place / "report", *again).stdout
+    assert "5 of 12 films were screened once more" in output
+    assert "all as reported" in output
 
 
-def test_a_film_that_is_another_one_by_now_is_named(screening, place, bright_bundle, tmp_path):
+def test_replaced_film_is_reported(screening, place, bright_bundle, tmp_path):
     shutil.copytree(place / "films", tmp_path / "films")
     write_chest_film(tmp_path / "films" / "3.png", 99)
     again = ["--films", tmp_path / "films", "--model", bright_bundle, "--sample", "12"]
-    said = screening("verify", place / "report", *again, code=1).stdout
-    assert "3.png: film_changed" in said
+    output = screening("verify", place / "report", *again, code=1).stdout
+    assert "3.png: film_changed" in output
 
 
-def test_a_report_that_was_written_anew_is_found_by_its_signature(screening, place, tmp_path):
+def test_signature_detects_a_rewritten_report(screening, place, tmp_path):
     private, public = write_keys(tmp_path, "site")
     shutil.copytree(place / "report", tmp_path / "report")
     screening("verify", tmp_path / "report", "--public-key", public, code=1)
@@ -77,8 +77,8 @@ def test_a_report_that_was_written_anew_is_found_by_its_signature(screening, pla
 
 def test_two_reports_of_the_same_films_are_compared(screening, place, tmp_path):
     given = ["--labels", place / "labels.csv", "--out", tmp_path / "comparison"]
-    said = screening("compare", place / "report", place / "other", *given).stdout
-    assert "They differ in: model_sha256, threshold." in said
+    output = screening("compare", place / "report", place / "other", *given).stdout
+    assert "They differ in: model_sha256, threshold." in output
     with (tmp_path / "comparison" / "comparison.csv").open(newline="") as file:
         metrics = {line["metric"]: line for line in csv.DictReader(file)}
     assert metrics["sensitivity"]["n"] == "6"
@@ -92,17 +92,17 @@ def test_two_reports_of_the_same_films_are_compared(screening, place, tmp_path):
         assert {line["film"] for line in csv.DictReader(file)} == changed
 
 
-def test_nights_are_drawn_side_by_side(screening, place, tmp_path):
+def test_drift_charts_several_nights_of_one_model(screening, place, tmp_path):
     shutil.copytree(place / "report", tmp_path / "second")
     nights = [place / "report", tmp_path / "second"]
-    said = screening("drift", *nights, "--out", tmp_path / "drift").stdout
-    assert "second" in said
+    output = screening("drift", *nights, "--out", tmp_path / "drift").stdout
+    assert "second" in output
     two_models = screening("drift", *nights[:1], place / "other", code=1)
     assert "two models" in two_models.stderr
     assert (tmp_path / "drift" / "drift.html").stat().st_size > 10_000
 
 
-def test_the_page_names_each_film_that_was_called(place):
+def test_page_lists_each_positive_film(place):
     page = (place / "report" / "report.html").read_text(encoding="utf-8")
     called = [
         row.film

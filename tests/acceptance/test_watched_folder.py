@@ -1,4 +1,4 @@
-"""Promise 2 for a folder that is watched: each study has one report, whatever dies and when."""
+"""Promise 2 for a watched folder: each study gets one report, whatever process dies at any time."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ def ward(tmp_path):
 
 @contextmanager
 def watching(ward, tmp_path, environment):
-    """The command, as a process, until the block is left."""
+    """Run the command as a process within the block."""
     words = ["--queue", tmp_path / "queue.sqlite", "--out", tmp_path / "reports"]
     process = subprocess.Popen(
         [COMMAND, "watch", ward, *words, "--settle", "0.5", "--batch", "1"],
@@ -42,8 +42,8 @@ def watching(ward, tmp_path, environment):
         process.communicate()
 
 
-def asked(queue, query):
-    """What the database answers; nothing before there is one."""
+def query_result(queue, query):
+    """Return the result of a query; 0 before the database exists."""
     try:
         with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=30)) as connection:
             return connection.execute(query).fetchone()[0]
@@ -59,28 +59,28 @@ def until(condition, process):
         time.sleep(0.02)
 
 
-def test_each_study_of_a_watched_folder_has_one_report_after_a_kill(ward, tmp_path, environment):
+def test_each_study_has_one_report_after_a_kill(ward, tmp_path, environment):
     queue = tmp_path / "queue.sqlite"
     with watching(ward, tmp_path, environment) as process:
-        until(lambda: asked(queue, "SELECT count(row) FROM films") > FILMS, process)
+        until(lambda: query_result(queue, "SELECT count(row) FROM films") > FILMS, process)
         process.kill()
         process.wait()
-    assert FILMS < asked(queue, "SELECT count(row) FROM films") < 3 * FILMS, "too late"
+    assert FILMS < query_result(queue, "SELECT count(row) FROM films") < 3 * FILMS, "too late"
 
     with watching(ward, tmp_path, environment) as process:
         done = "SELECT count(*) FROM jobs WHERE state = 'done'"
-        until(lambda: asked(queue, done) == 3, process)
-        # A fourth comes while it watches.
+        until(lambda: query_result(queue, done) == 3, process)
+        # A fourth study arrives while the command is watching.
         write_chest_film(ward / "study-3" / "0.png", 100)
-        until(lambda: asked(queue, done) == 4, process)
+        until(lambda: query_result(queue, done) == 4, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 130
         assert "Traceback" not in process.stderr.read()
 
     reports = sorted((tmp_path / "reports").iterdir())
     assert len(reports) == 4
-    assert asked(queue, "SELECT count(*) FROM jobs") == 4
-    assert asked(queue, "SELECT count(DISTINCT folder) FROM jobs") == 4
+    assert query_result(queue, "SELECT count(*) FROM jobs") == 4
+    assert query_result(queue, "SELECT count(DISTINCT folder) FROM jobs") == 4
     tables = [pd.read_csv(report / "predictions.csv") for report in reports]
     assert sorted(map(len, tables)) == [1, FILMS, FILMS, FILMS]
     rows = pd.concat(tables)
@@ -88,7 +88,7 @@ def test_each_study_of_a_watched_folder_has_one_report_after_a_kill(ward, tmp_pa
     assert set(rows.status) == {"scored"}
 
 
-def test_a_schedule_is_added_shown_and_removed(screening, ward, tmp_path):
+def test_schedule_is_added_shown_and_removed(screening, ward, tmp_path):
     queue = ("--queue", tmp_path / "queue.sqlite")
     words = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--name", "night")
     screening("schedule", "add", f"{ward}/{{date}}", *words, *queue)

@@ -7,7 +7,7 @@ import pytest
 
 from tree import cost, processes, processor
 
-#: Works a little, in a child that it waits for, and says in a file how much that child used.
+#: Computes in a child process, waits for it, and writes the CPU time of the child to a file.
 PARENT = """
 import os, sys
 child = os.fork()
@@ -19,13 +19,13 @@ open(sys.argv[1], "w").write(str(used.ru_utime + used.ru_stime))
 """
 
 
-def test_what_a_child_of_the_command_used_is_counted(tmp_path: Path):
+def test_cpu_time_of_a_child_is_counted(tmp_path: Path):
     said = tmp_path / "used"
     used = cost([sys.executable, "-c", PARENT, said])
     assert used.processor > float(said.read_text()) > 0
 
 
-#: Does one thing after the other, each when the one before was seen.
+#: Creates one file after the other, each after the previous one was seen.
 WORKER = """
 import pathlib, sys, time
 for number in (1, 2, 3):
@@ -35,7 +35,7 @@ for number in (1, 2, 3):
 """
 
 
-def test_a_look_is_taken_whenever_more_is_done(tmp_path: Path):
+def test_sample_is_taken_whenever_the_count_changes(tmp_path: Path):
     def done() -> int:
         number = len(list(tmp_path.glob("done-*")))
         (tmp_path / f"seen-{number}").touch()
@@ -44,16 +44,16 @@ def test_a_look_is_taken_whenever_more_is_done(tmp_path: Path):
     used = cost([sys.executable, "-c", WORKER, tmp_path], done)
     assert [look.done for look in used.looks] == [1, 2, 3]
     assert used.last == used.looks[-1]
-    assert 0 < used.last.processor <= used.processor + 0.02  # a tick of the kernel, twice
+    assert 0 < used.last.processor <= used.processor + 0.02  # two kernel ticks
     assert 0 < used.last.pss <= used.pss
 
 
-def test_a_command_that_fails_ends_the_program_with_what_it_said():
+def test_failing_command_ends_the_program_with_its_error():
     with pytest.raises(SystemExit, match="exit code 3\nno such film"):
         cost([sys.executable, "-c", "import sys; print('no such film', file=sys.stderr); exit(3)"])
 
 
-def test_a_process_that_has_ended_used_nothing():
+def test_ended_process_has_no_cpu_time():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     assert processor(child.pid) == 0

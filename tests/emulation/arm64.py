@@ -1,8 +1,9 @@
-"""A 64-bit Arm machine with a bundle's requirements, emulated by QEMU: ``make emulate``.
+"""Build a 64-bit Arm machine with a bundle's requirements, emulated by QEMU: ``make emulate``.
 
-Nothing is installed: a folder holds the emulator, Debian's Python for arm64 and a virtual
-environment whose ``bin/python`` is a script that starts that Python in the emulator. So processes
-that the emulated Python starts by ``sys.executable`` are emulated, too, without the kernel's help.
+Nothing is installed. A folder contains the emulator, Debian's Python for arm64 and a virtual
+environment whose ``bin/python`` is a script that starts this Python in the emulator. Processes that
+the emulated Python starts with ``sys.executable`` are therefore emulated, too, without support by
+the kernel.
 """
 
 import hashlib
@@ -22,21 +23,21 @@ from exports.bundle import SHIPPED
 
 _CONSTRAINTS: Final = Path(__file__).parents[2] / "docker" / "constraints.txt"
 
-#: What a bundle asks for, and the other runtime.
+#: Requirements of a bundle, and the other runtime.
 REQUIREMENTS: Final = ("--requirement", str(SHIPPED / "requirements.txt"), "onnxruntime")
 
-# Earlier ones crash on the runtimes' instructions; Debian has this one since 13, linked statically.
+# Earlier versions crash on instructions of the runtimes; Debian has this one, static, since 13.
 _QEMU: Final = 10
 _QEMU_RELEASE: Final = ("trixie", 13)
 _QEMU_FILE: Final = "./usr/bin/qemu-aarch64"
 
-# The oldest C library that the README promises, and what was called by other names before.
+# From the oldest C library that the README promises, and the older names of platforms.
 _PLATFORMS: Final = (
     *(f"manylinux_2_{minor}_aarch64" for minor in range(28, 16, -1)),
     "manylinux2014_aarch64",
 )
 
-# ``-0``: Python finds itself, its environment and sys.executable by the name it was called by.
+# ``-0``: Python finds its environment and sys.executable by the name it was started with.
 _PYTHON: Final = """\
 #!/bin/sh
 exec "{root}/qemu-aarch64" -L "{root}/debian" -0 "$0" "{root}/debian/usr/bin/{python}" "$@"
@@ -49,36 +50,37 @@ include-system-site-packages = false
 
 
 def emulated() -> Path:
-    """The Python of the emulated machine, which is built where it is not there yet.
+    """Return the Python of the emulated machine, which is built on first use.
 
-    It lies below ``SCREENING_ARM64``, by default the user's cache, by a hash of what it was made of.
+    It is in a folder of ``SCREENING_ARM64``, by default the user's cache, named by a hash of its
+    inputs.
 
     Raises:
-        Unavailable: if the packages for it cannot be had.
+        Unavailable: if the packages cannot be downloaded.
     """
     root = _cache() / _key()
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".building-") as place:
-            aside = _build(Path(place), root)
+            temporary = _build(Path(place), root)
             try:
-                aside.rename(root)
+                temporary.rename(root)
             except OSError:
-                # Another process was faster, and what it built is the same.
+                # Another process was faster; its result is the same.
                 if not root.exists():
                     raise
     return root / "venv" / "bin" / "python"
 
 
 def install(site: Path, *options: str) -> None:
-    """Let pip lay packages into the folder `site`, wheels only, at the versions tested here."""
+    """Install wheels with pip into the folder `site`, at the versions tested here."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pinned = ["--only-binary", ":all:", "--constraint", str(_CONSTRAINTS)]
     subprocess.run([*pip, *pinned, "--target", str(site), *options], check=True)
 
 
 def for_arm(version: str) -> list[str]:
-    """Options of pip for the emulated machine, with this version of Python."""
+    """Return the pip options for the emulated machine with this version of Python."""
     platforms = [f"--platform={platform}" for platform in _PLATFORMS]
     return [*platforms, "--implementation=cp", f"--python-version={version}"]
 
@@ -98,23 +100,23 @@ def _key() -> str:
 
 
 def _build(place: Path, root: Path) -> Path:
-    """What becomes `root`, below `place`; the paths in it are those it has in the end."""
+    """Build the machine in `place`, with the paths that it has after it was moved to `root`."""
     release = Release.here()
-    aside = place / "root"
-    aside.mkdir()
-    _place_qemu(release, place / "qemu", aside / "qemu-aarch64")
-    system = aside / "debian"
+    temporary = place / "root"
+    temporary.mkdir()
+    _place_qemu(release, place / "qemu", temporary / "qemu-aarch64")
+    system = temporary / "debian"
     debian.unpack(release.fetch(place / "arm64", "arm64", "python3", "libstdc++6"), system)
     python = (system / "usr" / "bin" / "python3").readlink().name
     version = python.removeprefix("python")
-    venv = aside / "venv"
+    venv = temporary / "venv"
     install(venv / "lib" / python / "site-packages", *for_arm(version), *REQUIREMENTS)
     (venv / "pyvenv.cfg").write_text(_ENVIRONMENT.format(root=root))
     (venv / "bin").mkdir()
     program = venv / "bin" / "python"
     program.write_text(_PYTHON.format(root=root, python=python))
     program.chmod(0o755)
-    return aside
+    return temporary
 
 
 def _place_qemu(release: Release, place: Path, file: Path) -> None:
@@ -124,7 +126,7 @@ def _place_qemu(release: Release, place: Path, file: Path) -> None:
         return
     later = release.later(*_QEMU_RELEASE)
     (package,) = later.fetch(place, debian.architecture(), "qemu-user")
-    # One file of a package that emulates thirty machines.
+    # The package emulates thirty machines; only one file is needed.
     command = ["dpkg-deb", "--fsys-tarfile", package]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE) as packed,

@@ -1,6 +1,7 @@
-"""Packages of Debian for another architecture or of another release, unpacked, never installed.
+"""Download Debian packages of another architecture or release and unpack them.
 
-apt does it with folders of its own: this machine's configuration and packages stay as they are.
+Nothing is installed. apt runs with separate folders, so that the configuration and packages of this
+machine do not change.
 """
 
 import platform
@@ -12,7 +13,7 @@ from typing import Final
 
 _KEYS: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# Read after this machine's own configuration, so that its proxies and certificates hold here too.
+# Read after the configuration of this machine, so that its proxies and certificates apply.
 _CONFIGURATION: Final = """\
 APT::Architecture "{architecture}";
 #clear APT::Architectures;
@@ -31,17 +32,17 @@ Dir::Etc::sourceparts "/dev/null";
 
 
 class Unavailable(Exception):
-    """The packages cannot be had here; the message says why."""
+    """Raised if the packages are not available here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release of Debian, from the servers that this machine's apt uses.
+    """A release of Debian on the servers that apt uses on this machine.
 
     Attributes:
-        name: what its suites begin with.
-        number: of a stable release.
-        sources: (address, suite) of each.
+        name: code name, with which its suites begin.
+        number: version number of a stable release.
+        sources: address and suite of each source.
     """
 
     name: str
@@ -50,10 +51,10 @@ class Release:
 
     @classmethod
     def here(cls) -> "Release":
-        """This machine's.
+        """Return the release of this machine.
 
         Raises:
-            Unavailable: if this is no Debian, or its apt knows no source.
+            Unavailable: if this is not a stable Debian, or apt has no source for it.
         """
         lacking = [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]
         if lacking:
@@ -67,7 +68,7 @@ class Release:
         sources = frozenset(
             (address, suite)
             for address, suite, component, origin in map(str.split, listed.splitlines())
-            # Before the first `apt-get update` apt does not know the origin.
+            # Before the first `apt-get update`, apt does not know the origin.
             if suite.startswith(name) and component == "main" and origin in ("Debian", "$(ORIGIN)")
         )
         if not sources:
@@ -75,20 +76,20 @@ class Release:
         return cls(name, int(system["VERSION_ID"]), sources)
 
     def later(self, name: str, number: int) -> "Release":
-        """Another release, from the same servers; this one if it is as late itself."""
+        """Return another release on the same servers; this one if it is not older."""
         if self.number >= number:
             return self
         sources = {(address, suite.replace(self.name, name)) for address, suite in self.sources}
         return Release(name, number, frozenset(sources))
 
     def fetch(self, place: Path, architecture: str, *packages: str) -> list[Path]:
-        """Download these packages and all that they depend on.
+        """Download these packages and all their dependencies.
 
         Args:
-            place: an empty folder for apt's state and the packages.
+            place: an empty folder for the state of apt and the packages.
 
         Raises:
-            Unavailable: if apt cannot have them.
+            Unavailable: if apt cannot download them.
         """
         (place / "lists" / "partial").mkdir(parents=True)
         (place / "cache" / "archives" / "partial").mkdir(parents=True)
@@ -107,12 +108,12 @@ class Release:
 
 
 def architecture() -> str:
-    """What Debian calls this machine's."""
+    """Return the Debian name of the architecture of this machine."""
     return _told(["dpkg", "--print-architecture"]).strip()
 
 
 def unpack(packages: list[Path], folder: Path) -> None:
-    """Lay the files of `packages` below `folder`."""
+    """Unpack `packages` into `folder`."""
     for package in packages:
         subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
 

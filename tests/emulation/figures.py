@@ -1,8 +1,8 @@
-"""What the edge costs: ``python -m emulation.figures`` in ``tests``.
+"""Measure the cost of running on the edge: ``python -m emulation.figures`` in ``tests``.
 
-Sizes of the installed requirements on two architectures; processor time and memory on this machine,
-for what an emulator needs says nothing of a device. Each runtime has a fresh environment with nothing
-else.
+Prints the size of the installed requirements on two architectures, and CPU time and memory on this
+machine, because the cost in an emulator says nothing about a device. Each runtime has a new
+environment without other packages.
 """
 
 import os
@@ -30,7 +30,7 @@ from makers import chest_film, write_chest_film
 
 _RUNTIMES: Final = {"LiteRT": "ai-edge-litert", "ONNX Runtime": "onnxruntime"}
 
-#: Runs of which the fastest counts: the first reads from a cold disk.
+#: Number of runs; the fastest counts, because the first reads from a cold disk.
 _RUNS: Final = 5
 
 _MANY: Final = 64
@@ -39,7 +39,7 @@ _MB: Final = 1_000_000
 
 
 def main() -> None:
-    """Print a line for each runtime."""
+    """Print one line per runtime."""
     sys.stdout.write(
         f"{'':12} | {platform.machine()} MB | aarch64 MB | selftest | PNG film | DICOM film | "
         f"{_MANY} PNG films\n"
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _films(place: Path) -> list[Path]:
-    """Folders: one small PNG, one DICOM film as large as a hospital's, many small PNG."""
+    """Write folders: one small PNG, one DICOM film of the size in a hospital, many small PNGs."""
     folders = [place / "png", place / "dicom", place / "many"]
     for seed in range(_MANY):
         write_chest_film(folders[2] / f"{seed}.png", seed)
@@ -66,7 +66,7 @@ def _films(place: Path) -> list[Path]:
 
 
 def _measure(place: Path, package: str, films: Sequence[Path]) -> tuple[list[float], list[str]]:
-    """Megabytes here and on Arm; seconds and memory of the self-test and of each of `films`."""
+    """Measure megabytes here and on Arm, and the cost of the self-test and of each of `films`."""
     lines = (SHIPPED / "requirements.txt").read_text(encoding="utf-8").split()
     needs = [line for line in lines if not line.startswith(tuple(_RUNTIMES.values()))]
     venv.create(place / "venv", with_pip=False)
@@ -86,7 +86,7 @@ def _size(folder: Path) -> int:
 
 
 def _cost(place: Path, command: Sequence[str | Path]) -> str:
-    """Processor time, which other work does not lengthen, and the memory of the largest process."""
+    """Measure CPU time, which other load does not affect, and memory of the largest process."""
     seconds, peaks = [], []
     for _ in range(_RUNS):
         shutil.rmtree(place / "report", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A folder of films in several encodings, and of what is none."""
+"""Write a folder with films in several encodings and files that are not films."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from makers import chest_film, dicom_bytes, dicom_film, write_chest_film
 from screening.model.card import Card
 from screening.results import Status
 
-#: What must become of each, on any machine.
+#: Expected status of each file, on every machine.
 EXPECTED = {
     "copy of film.png": Status.SCORED,
     "empty.png": Status.FAILED,
@@ -30,12 +30,12 @@ EXPECTED = {
     "truncated.dcm": Status.FAILED,
 }
 
-#: One that is of the shipped model's size, so that nothing is resampled.
+#: A film at the size of the shipped model, so that it is not resampled.
 EXACT = "copy of film.png"
 
 
 def write_folder(folder: Path) -> None:
-    """Lay these films into `folder`."""
+    """Write the files into `folder`."""
     rows, columns = Card.read(SHIPPED).preprocessing.shape[:2]
     exact = Image.fromarray(chest_film(0)).resize((columns, rows))
     for name in ("film.png", EXACT):
@@ -64,7 +64,7 @@ def _dicoms() -> dict[str, bytes]:
 def compressed(
     film: npt.NDArray[np.uint16], syntax: uid.UID, encode: Any, **options: object
 ) -> bytes:
-    """A DICOM file with one frame, which `encode` makes."""
+    """Make a DICOM file with one frame, compressed by `encode`."""
     dataset = dicom_film(film, syntax)
     dataset.PixelData = encapsulate([encode(film, **options)])
     dataset["PixelData"].VR = "OB"

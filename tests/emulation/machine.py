@@ -1,4 +1,4 @@
-"""A Python with what a bundle needs, and what its program says of films there."""
+"""Run Python and the program of the shipped bundle on this or an emulated machine."""
 
 import os
 import subprocess
@@ -12,17 +12,17 @@ from exports.documents import PROGRAM
 from exports.targets import Target
 from screening.results import PREDICTIONS, Row, read_rows
 
-#: Seconds after which an emulation hangs; 200 films take half an hour of a busy machine.
-_PATIENCE: Final = 7200.0
+#: Timeout of an emulation in seconds; 200 films take half an hour on a busy machine.
+_TIMEOUT: Final = 7200.0
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where programs run.
+    """A machine that runs Python programs.
 
     Attributes:
-        python: its interpreter.
-        home: of its user; nobody else's.
+        python: path of its interpreter.
+        home: home folder of its user, used by no other machine.
     """
 
     python: Path
@@ -30,12 +30,12 @@ class Machine:
 
     @classmethod
     def here(cls, home: Path) -> "Machine":
-        """This one, as it is."""
+        """Return this machine."""
         return cls(Path(sys.executable), home)
 
     def run(self, *arguments: object, codes: tuple[int, ...] = (0,), **extra: str) -> str:
-        """Run Python with these arguments; what it prints."""
-        # This machine's modules and libraries are no good for the other.
+        """Run Python with these arguments; return its standard output."""
+        # Modules and libraries of this machine do not work on the other.
         ours = ("PYTHON", "LD_", "QEMU_", "SCREENING")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         done = subprocess.run(
@@ -44,14 +44,14 @@ class Machine:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             check=False,
         )
         assert done.returncode in codes, done.stderr
         return done.stdout
 
     def screen(self, films: Path, target: Target, **extra: str) -> dict[str, Row]:
-        """Each film's row, from the program in the shipped bundle."""
+        """Screen films with the program of the shipped bundle; return the rows by film."""
         report = self.home / f"{films.name}-{target.name}"
         words = [films, "--out", report, "--target", target.name]
         self.run(SHIPPED / PROGRAM, *words, codes=(0, 3), **extra)

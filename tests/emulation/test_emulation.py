@@ -1,4 +1,4 @@
-"""The rig itself: what it says where it cannot be built, and that it is whole or not there."""
+"""Tests of the emulated machine itself: errors on building it, and atomic creation."""
 
 import platform
 
@@ -19,7 +19,7 @@ mirror:/other stable main Debian
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """A machine with no other commands than those that a test gives it."""
+    """A machine without commands; returns a function that adds a command."""
     place = tmp_path / "bin"
     place.mkdir()
     monkeypatch.setenv("PATH", str(place))
@@ -34,19 +34,19 @@ def commands(tmp_path, monkeypatch):
 
 @pytest.fixture
 def debian(commands):
-    """One whose apt knows these sources."""
+    """A machine whose apt has these sources."""
     commands("dpkg-deb", "")
     commands("apt-get", f"echo '{SOURCES.strip()}'")
     return commands
 
 
-def test_a_machine_without_apt_is_named_as_the_cause(commands):
+def test_missing_apt_is_named_as_the_cause(commands):
     with pytest.raises(Unavailable, match="it needs apt-get and dpkg-deb"):
         Release.here()
 
 
 @pytest.mark.usefixtures("debian")
-def test_another_system_is_named_as_the_cause(monkeypatch):
+def test_other_system_is_named_as_the_cause(monkeypatch):
     other = {"ID": "other", "PRETTY_NAME": "Another 3"}
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: other)
     with pytest.raises(Unavailable, match="it needs a stable Debian; this is Another 3"):
@@ -54,7 +54,7 @@ def test_another_system_is_named_as_the_cause(monkeypatch):
 
 
 @pytest.mark.usefixtures("debian")
-def test_only_debians_own_sources_of_this_release_are_taken():
+def test_only_debian_sources_of_this_release_are_used():
     assert Release.here().sources == {
         ("mirror:/debian", "bookworm"),
         ("mirror:/debian-security", "bookworm-security"),
@@ -62,7 +62,7 @@ def test_only_debians_own_sources_of_this_release_are_taken():
 
 
 @pytest.mark.usefixtures("debian")
-def test_a_later_release_comes_from_the_same_servers():
+def test_later_release_comes_from_the_same_servers():
     release = Release.here()
     assert release.later("trixie", 13).sources == {
         ("mirror:/debian", "trixie"),
@@ -71,7 +71,7 @@ def test_a_later_release_comes_from_the_same_servers():
     assert release.later("bullseye", 11) is release
 
 
-def test_an_apt_that_reaches_no_server_says_why(debian, tmp_path):
+def test_apt_error_is_reported(debian, tmp_path):
     release = Release.here()
     debian("apt-get", "printf 'W: old\\nE: no network\\nE: old ones used\\n' >&2; exit 100")
     with pytest.raises(Unavailable, match=r"^apt-get failed: E: no network$"):
@@ -85,7 +85,7 @@ def cache(tmp_path, monkeypatch):
     return place
 
 
-def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
+def test_failed_build_leaves_no_files(cache, monkeypatch):
     def fail(place, root):
         (place / "half").touch()
         raise Unavailable("no network")
@@ -96,7 +96,7 @@ def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_what_was_built_is_used_again(cache, monkeypatch):
+def test_existing_build_is_reused(cache, monkeypatch):
     built = []
 
     def build(place, root):
@@ -111,7 +111,7 @@ def test_what_was_built_is_used_again(cache, monkeypatch):
     assert (built[0] / "whole").exists()
 
 
-def test_the_faster_of_two_builds_stays(cache, monkeypatch):
+def test_faster_of_two_builds_is_kept(cache, monkeypatch):
     def build(place, root):
         (place / "root" / "slower").mkdir(parents=True)
         (root / "faster").mkdir(parents=True)

@@ -1,14 +1,14 @@
-"""Lung networks in Keras that are made in no time."""
+"""Make small lung networks in Keras."""
 
 import keras
 import numpy as np
 
-#: What is darker than the film's mean is lung.
+#: Weight with which pixels darker than the film's mean become lung.
 DARK = -8.0
 
 
 def lung_network(steep=DARK, channels=8):
-    """A network of two layers that tells dark from bright, with so many channels between them."""
+    """Build a network of two layers that separates dark from bright, with `channels` in between."""
     film = keras.layers.Input((128, 128, 1), name="film")
     spread = keras.layers.Conv2D(channels, 3, padding="same", name="spread")
     odds = keras.layers.Conv2D(1, 1, name="odds")

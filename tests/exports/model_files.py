@@ -1,4 +1,4 @@
-"""What is in a converted file: operators, tensors, steps and weights."""
+"""Inspect converted model files: operators, tensors, steps and weights."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 
 class Lite:
-    """What is in a TFLite file."""
+    """Content of a TFLite file."""
 
     def __init__(self, path):
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -19,11 +19,11 @@ class Lite:
         self.operators = self._interpreter._get_ops_details()
 
     def ends(self):
-        """What goes in and comes out."""
+        """Details of all inputs and outputs."""
         return [*self._interpreter.get_input_details(), *self._interpreter.get_output_details()]
 
     def inputs(self, *kinds):
-        """The first two inputs of each operator of these kinds: what is seen, and the weights."""
+        """First two inputs of each operator of these kinds: the data and the weights."""
         return [
             tuple(self._tensors.get(index) for index in (*operator["inputs"], None)[:2])
             for operator in self.operators
@@ -31,11 +31,11 @@ class Lite:
         ]
 
     def numbers(self):
-        """How many tensors there are of each type."""
+        """Number of tensors of each type."""
         return Counter(tensor["dtype"] for tensor in self._tensors.values())
 
     def steps(self):
-        """Of the feature maps in 8 bits."""
+        """Step sizes of the 8-bit feature maps."""
         scales = {
             float(tensor["quantization_parameters"]["scales"][0])
             for tensor in self._tensors.values()
@@ -44,7 +44,7 @@ class Lite:
         return sorted(scales)
 
     def weights(self, tensor):
-        """Of 8 bits, as floats, the outputs last."""
+        """8-bit weights as floats, with the outputs on the last axis."""
         scales = tensor["quantization_parameters"]["scales"]
         assert not tensor["quantization_parameters"]["zero_points"].any()
         assert len(scales) == tensor["shape"][0]
@@ -53,7 +53,7 @@ class Lite:
 
 
 class Onnx:
-    """What is in an ONNX file."""
+    """Content of an ONNX file."""
 
     def __init__(self, path):
         graph = onnx.load(path).graph
@@ -65,22 +65,22 @@ class Onnx:
         return [node for node in self.nodes if node.op_type in {"Conv", "MatMul", "Gemm"}]
 
     def maker(self, name):
-        """Type of the node that makes a value; empty for one that is stored."""
+        """Type of the node that computes a value; empty for a stored value."""
         return self._makers[name].op_type if name in self._makers else ""
 
     def is_rounded(self, node):
-        """True if what the node sees was rounded to 8 bits."""
+        """Whether the input of the node is rounded to 8 bits."""
         if self.maker(node.input[0]) != "DequantizeLinear":
             return False
         return self.maker(self._makers[node.input[0]].input[0]) == "QuantizeLinear"
 
     def steps(self):
-        """Of the feature maps in 8 bits."""
+        """Step sizes of the 8-bit feature maps."""
         rounding = [node for node in self.nodes if node.op_type == "QuantizeLinear"]
         return sorted({float(self._values[node.input[1]]) for node in rounding})
 
     def weights(self, node):
-        """Of 8 bits, as floats, the outputs last."""
+        """8-bit weights as floats, with the outputs on the last axis."""
         stored = self._makers[node.input[1]]
         assert stored.op_type == "DequantizeLinear"
         steps, scales, zeros = (self._values[name] for name in stored.input)

@@ -1,4 +1,4 @@
-"""Keys as OpenSSL makes them."""
+"""Make keys in the format of OpenSSL."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def write_keys(place, name, key=None, password=None):
-    """Paths of a private and a public key, in PEM."""
+    """Write a private and a public key in PEM; return their paths."""
     key = key or Ed25519PrivateKey.generate()
     private, public = place / f"{name}.pem", place / f"{name}.pub"
     encryption = BestAvailableEncryption(password) if password else NoEncryption()

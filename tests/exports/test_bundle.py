@@ -1,4 +1,4 @@
-"""A bundle is opened only if every file is what its sums say."""
+"""Tests that a bundle opens only if every file matches its sums."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from screening.errors import CardError
 
 @pytest.fixture
 def folder(tmp_path):
-    """A sealed bundle of a few small files."""
+    """A sealed bundle with a few small files."""
     place = tmp_path / "bundle"
     (place / "selftest").mkdir(parents=True)
     make_card().write(place)
@@ -34,17 +34,17 @@ def folder(tmp_path):
 FILES = ["card.json", "model.onnx", "größe 1.txt", "empty", "selftest/answers.json"]
 
 
-def test_a_sealed_bundle_opens_with_its_card(folder):
+def test_sealed_bundle_opens_with_its_card(folder):
     bundle = Bundle.open(folder)
     assert bundle.path == folder
     assert bundle.card == make_card()
 
 
-def test_a_bundle_is_named_by_the_hash_of_its_sums(folder):
+def test_bundle_hash_is_the_hash_of_its_sums(folder):
     assert Bundle.open(folder).sha256 == hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
 
 
-def test_the_sums_name_every_file_with_its_hash(folder):
+def test_sums_list_every_file_with_its_hash(folder):
     lines = (folder / SUMS).read_text().splitlines()
     assert {line[66:]: line[:64] for line in lines} == {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES
@@ -52,7 +52,7 @@ def test_the_sums_name_every_file_with_its_hash(folder):
 
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="this system has no sha256sum")
-def test_the_sums_are_those_of_sha256sum(folder):
+def test_sums_pass_sha256sum_check(folder):
     done = subprocess.run(
         [shutil.which("sha256sum"), "--check", "--strict", SUMS],
         cwd=folder,
@@ -70,32 +70,32 @@ def test_sealing_twice_changes_nothing(folder):
     assert (folder / SUMS).read_bytes() == before
 
 
-def test_equal_bundles_have_equal_hashes_wherever_they_are(folder, tmp_path):
+def test_equal_bundles_have_equal_hashes_in_any_folder(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     assert Bundle.open(tmp_path / "copy").sha256 == Bundle.open(folder).sha256
 
 
-def test_bundles_that_differ_have_different_hashes(folder):
+def test_different_bundles_have_different_hashes(folder):
     before = Bundle.open(folder).sha256
     (folder / "model.onnx").write_bytes(b"another model")
     seal(folder)
     assert Bundle.open(folder).sha256 != before
 
 
-def test_a_bundle_that_is_reached_by_a_relative_path_is_absolute(folder, monkeypatch):
+def test_relative_bundle_path_is_made_absolute(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert Bundle.open(folder.relative_to(folder.parent)).path == folder
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_refused_by_name(folder, name):
+def test_missing_file_is_refused_by_name(folder, name):
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"incomplete: {name} is missing"):
         Bundle.open(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_altered_file_is_refused_by_name(folder, name):
+def test_altered_file_is_refused_by_name(folder, name):
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
     with pytest.raises(BundleError, match=f"altered: {name} does not have the hash"):
         Bundle.open(folder)
@@ -104,14 +104,14 @@ def test_an_altered_file_is_refused_by_name(folder, name):
 @pytest.mark.parametrize(
     "name", ["model-float32.tflite", ".hidden", "selftest/x.npy", "new/a", "selftest/SHA256SUMS"]
 )
-def test_an_added_file_is_refused_by_name(folder, name):
+def test_added_file_is_refused_by_name(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"x")
     with pytest.raises(BundleError, match=rf"altered: {name} is not in SHA256SUMS"):
         Bundle.open(folder)
 
 
-def test_files_that_were_swapped_are_refused(folder):
+def test_swapped_files_are_refused(folder):
     (folder / "empty").rename(folder / "aside")
     (folder / "model.onnx").rename(folder / "empty")
     (folder / "aside").rename(folder / "model.onnx")
@@ -119,14 +119,14 @@ def test_files_that_were_swapped_are_refused(folder):
         Bundle.open(folder)
 
 
-def test_a_renamed_file_is_refused(folder):
+def test_renamed_file_is_refused(folder):
     (folder / "model.onnx").rename(folder / "model.bak")
     with pytest.raises(BundleError, match=r"model\.bak is not in|model\.onnx is missing"):
         Bundle.open(folder)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty", "file"])
-def test_what_is_no_bundle_is_refused_by_name(tmp_path, place):
+def test_folder_or_file_without_sums_is_refused_by_name(tmp_path, place):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match=f"{place} is no bundle: SHA256SUMS"):
@@ -143,13 +143,13 @@ def test_damaged_sums_are_refused(folder, line):
         Bundle.open(folder)
 
 
-def test_sums_that_are_no_text_are_refused(folder):
+def test_sums_that_are_not_text_are_refused(folder):
     (folder / SUMS).write_bytes(b"\xff\xfe" + bytes(100))
     with pytest.raises(BundleError, match="SHA256SUMS"):
         Bundle.open(folder)
 
 
-def test_sums_with_other_line_ends_are_another_bundle_or_none(folder):
+def test_sums_with_crlf_are_refused_or_change_the_hash(folder):
     sums = folder / SUMS
     sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
     try:
@@ -159,7 +159,7 @@ def test_sums_with_other_line_ends_are_another_bundle_or_none(folder):
     assert sha256 == hashlib.sha256(sums.read_bytes()).hexdigest()
 
 
-def test_sums_cannot_vouch_for_a_file_outside_the_bundle(folder):
+def test_sums_entry_outside_the_bundle_is_refused(folder):
     (folder.parent / "outside").write_bytes(b"x")
     with (folder / SUMS).open("a") as sums:
         sums.write(f"{hashlib.sha256(b'x').hexdigest()}  ../outside\n")
@@ -167,14 +167,14 @@ def test_sums_cannot_vouch_for_a_file_outside_the_bundle(folder):
         Bundle.open(folder)
 
 
-def test_an_intact_bundle_with_a_damaged_card_is_refused(folder):
+def test_sealed_bundle_with_damaged_card_is_refused(folder):
     (folder / "card.json").write_text("{}")
     seal(folder)
     with pytest.raises(CardError, match=r"card\.json has format None"):
         Bundle.open(folder)
 
 
-def test_a_bundle_with_a_damaged_gate_is_refused(folder):
+def test_bundle_with_damaged_gate_is_refused(folder):
     fields = json.loads((folder / "card.json").read_text())
     fields["gate"] = make_recogniser().as_dict() | {"scale": None}
     (folder / "card.json").write_text(json.dumps(fields))
@@ -183,7 +183,7 @@ def test_a_bundle_with_a_damaged_gate_is_refused(folder):
         Bundle.open(folder)
 
 
-def test_the_gate_of_the_shipped_bundle_fits_its_model():
+def test_gate_of_shipped_bundle_matches_its_model():
     gate = Bundle.open(SHIPPED).card.gate
     films = np.load(SHIPPED / "selftest" / "films.npy").astype(np.float32) / np.float32(255)
     preprocessing = Bundle.open(SHIPPED).card.preprocessing
@@ -194,7 +194,7 @@ def test_the_gate_of_the_shipped_bundle_fits_its_model():
     assert gate.fitted_on["negatives"] > 400
 
 
-def test_the_shipped_bundle_opens_and_holds_the_nightly_model():
+def test_shipped_bundle_opens_and_contains_the_onnx_model():
     bundle = Bundle.open(SHIPPED)
     assert bundle.path == SHIPPED.resolve()
     assert (SHIPPED / TARGETS["onnx"].file).stat().st_size > 1_000_000

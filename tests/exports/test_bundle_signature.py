@@ -1,4 +1,4 @@
-"""Who vouches for a bundle."""
+"""Tests of signing and verifying bundles."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def keys(tmp_path):
     return write_keys(tmp_path, "ours")
 
 
-def test_a_signed_bundle_is_taken_by_who_asks_for_it_and_keeps_its_hash(bundle, keys):
+def test_signed_bundle_opens_with_and_without_key_and_keeps_hash(bundle, keys):
     private, public = keys
     before = Bundle.open(bundle).sha256
     sign(bundle, private)
@@ -36,26 +36,26 @@ def test_a_signed_bundle_is_taken_by_who_asks_for_it_and_keeps_its_hash(bundle, 
     assert Bundle.open(bundle).sha256 == before
 
 
-def test_an_unsigned_bundle_is_refused_by_who_asks_for_a_signature(bundle, keys):
+def test_unsigned_bundle_is_refused_if_a_key_is_given(bundle, keys):
     with pytest.raises(BundleError, match=r"is not signed .*`screening sign` makes one"):
         Bundle.open(bundle, keys[1])
 
 
-def test_somebody_elses_signature_is_refused(bundle, keys, tmp_path):
+def test_signature_with_another_key_is_refused(bundle, keys, tmp_path):
     sign(bundle, write_keys(tmp_path, "theirs")[0])
     with pytest.raises(BundleError, match=r"is not signed with the key that .*ours.pub is of"):
         Bundle.open(bundle, keys[1])
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", bytes(64)])
-def test_a_damaged_signature_is_refused(bundle, keys, damage):
+def test_damaged_signature_is_refused(bundle, keys, damage):
     sign(bundle, keys[0])
     (bundle / SIGNATURE).write_bytes(damage)
     with pytest.raises(BundleError, match="is not signed with the key"):
         Bundle.open(bundle, keys[1])
 
 
-def test_a_bundle_that_was_altered_and_sealed_again_is_refused(bundle, keys):
+def test_altered_and_resealed_bundle_is_refused(bundle, keys):
     sign(bundle, keys[0])
     kept = (bundle / SIGNATURE).read_bytes()
     with (bundle / "card.json").open("a") as card:
@@ -68,7 +68,7 @@ def test_a_bundle_that_was_altered_and_sealed_again_is_refused(bundle, keys):
         Bundle.open(bundle, keys[1])
 
 
-def test_a_file_that_was_altered_under_a_good_signature_is_refused(bundle, keys):
+def test_altered_file_with_valid_signature_is_refused(bundle, keys):
     sign(bundle, keys[0])
     with (bundle / "model.onnx").open("ab") as model:
         model.write(b"\0")
@@ -78,14 +78,14 @@ def test_a_file_that_was_altered_under_a_good_signature_is_refused(bundle, keys)
 
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("content", [b"", b"no key", b"\xff" * 100])
-def test_what_is_no_key_is_named(bundle, keys, which, content):
+def test_file_that_is_not_a_key_is_named(bundle, keys, which, content):
     sign(bundle, keys[0])
     keys[which].write_bytes(content)
     with pytest.raises(SignatureError, match=f"{keys[which].name} holds no .* key"):
         (sign if which == 0 else Bundle.open)(bundle, keys[which])
 
 
-def test_keys_of_another_kind_or_with_a_password_are_named(bundle, tmp_path):
+def test_other_key_types_and_passwords_are_refused(bundle, tmp_path):
     private, public = write_keys(tmp_path, "curve", other_kind(SECP256R1()))
     with pytest.raises(SignatureError, match="another kind than Ed25519"):
         sign(bundle, private)
@@ -96,26 +96,26 @@ def test_keys_of_another_kind_or_with_a_password_are_named(bundle, tmp_path):
         sign(bundle, write_keys(tmp_path, "locked", password=b"secret")[0])
 
 
-def test_the_two_halves_may_not_be_taken_for_each_other(bundle, keys):
+def test_swapped_private_and_public_key_are_refused(bundle, keys):
     with pytest.raises(SignatureError, match="holds no private key"):
         sign(bundle, keys[1])
     with pytest.raises(SignatureError, match="holds no public key"):
         Bundle.open(bundle, keys[0])
 
 
-def test_a_key_that_is_not_there_is_named(bundle, tmp_path):
+def test_missing_key_is_named(bundle, tmp_path):
     with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
         sign(bundle, tmp_path / "nowhere")
 
 
-def test_without_the_package_the_command_that_installs_it_is_named(bundle, keys, monkeypatch):
+def test_missing_package_error_contains_install_command(bundle, keys, monkeypatch):
     monkeypatch.setattr(bundle_module, "find_spec", lambda _name: None)
     for call in (lambda: sign(bundle, keys[0]), lambda: Bundle.open(bundle, keys[1])):
         with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
             call()
 
 
-def test_a_link_in_a_bundle_is_refused(bundle):
+def test_link_in_a_bundle_is_refused(bundle):
     (bundle / "model.onnx").rename(bundle.parent / "model.onnx")
     (bundle / "model.onnx").symlink_to(bundle.parent / "model.onnx")
     with pytest.raises(BundleError, match=r"holds a link, model\.onnx"):
@@ -123,7 +123,7 @@ def test_a_link_in_a_bundle_is_refused(bundle):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="this system has no openssl")
-def test_openssl_makes_keys_for_it_and_verifies_its_signature(bundle, tmp_path):
+def test_openssl_keys_work_and_openssl_verifies_signature(bundle, tmp_path):
     def openssl(*words):
         return subprocess.run(
             ["openssl", *map(str, words)], cwd=bundle, capture_output=True, check=False

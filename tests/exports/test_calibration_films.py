@@ -1,4 +1,4 @@
-"""Which training films 8-bit ranges are found with."""
+"""Tests of the selection of training films for finding 8-bit ranges."""
 
 import shutil
 
@@ -14,7 +14,7 @@ def collection(tmp_path):
     return Collection(tmp_path)
 
 
-def test_ranges_are_found_with_training_films_alone(collection):
+def test_only_training_films_are_used(collection):
     training = collection.add("training", 10, 10)
     collection.add("validation", 10, 10)
     collection.add("test", 10, 10)
@@ -22,7 +22,7 @@ def test_ranges_are_found_with_training_films_alone(collection):
     assert sorted(names) == sorted(training)
 
 
-def test_ranges_are_found_with_one_film_of_a_patient(collection):
+def test_one_film_per_patient_is_used(collection):
     collection.add("training", 6, 6, films=5)
     films = collection.calibrated()
     names = collection.names(films)
@@ -44,24 +44,22 @@ def test_ranges_are_found_with_one_film_of_a_patient(collection):
         (33, 31, (33, 31)),
     ],
 )
-def test_half_of_64_films_are_of_each_class_and_more_where_the_other_is_short(
-    collection, normal, pneumonia, chosen
-):
+def test_half_of_64_films_are_of_each_class_if_possible(collection, normal, pneumonia, chosen):
     collection.add("training", normal, pneumonia)
     films = collection.calibrated()
     assert tuple(np.bincount(films.labels, minlength=2)) == chosen
 
 
-def test_the_films_that_ranges_are_found_with_are_not_the_first_of_their_list(collection):
+def test_films_are_spread_over_the_list(collection):
     training = sorted(collection.add("training", 100, 100))
     chosen = sorted(training.index(name) for name in collection.names(collection.calibrated()))
     assert len(chosen) == 64
-    # From each quarter of either class.
+    # Films come from each quarter of each class.
     counts = np.histogram(chosen, bins=8, range=(0, 200))[0]
     assert counts.min() >= 2
 
 
-def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
+def test_selection_is_deterministic(collection, tmp_path):
     names = collection.add("training", 40, 40, films=2)
     expected = collection.calibrated().sha256
     assert collection.calibrated().sha256 == expected
@@ -72,7 +70,7 @@ def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
         lines = [f"{name},{name.partition('/')[0]}" for name in shuffled]
         manifest.write_text("\n".join(["film,label", *lines]))
         assert collection.calibrated(training=[manifest]).sha256 == expected
-    # Nor does it matter which file was written first.
+    # The order in which files were written does not matter.
     again = tmp_path / "again"
     for name in sorted(names, reverse=True):
         (again / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,20 +78,20 @@ def test_ranges_are_always_found_with_the_same_films(collection, tmp_path):
     assert collection.calibrated(training=[again]).sha256 == expected
 
 
-def test_training_films_that_cannot_be_read_are_passed_over(collection):
+def test_unreadable_training_films_are_skipped(collection):
     names = collection.add("training", 8, 8)
     (collection.data / names[0]).write_bytes(b"no film")
     assert set(collection.names(collection.calibrated())) == set(names[1:])
 
 
-def test_no_readable_training_film_is_an_error_that_names_the_folder(collection):
+def test_no_readable_training_film_is_an_error(collection):
     for name in collection.add("training", 2, 2):
         (collection.data / name).write_bytes(b"no film")
     with pytest.raises(ExportError, match=f"{collection.data} has no readable training film"):
         collection.calibrated()
 
 
-def test_validation_films_that_are_all_the_films_leave_none_to_find_ranges_with(collection):
+def test_only_validation_films_is_an_error(collection):
     collection.add("validation", 2, 2)
     with pytest.raises(ExportError, match="has no readable training film"):
         collection.calibrated()

@@ -1,4 +1,4 @@
-"""How much a proportion changes, with its interval."""
+"""Tests of the difference of two paired proportions and its interval."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def bools(values):
 
 
 def change(n, gained=0, lost=0, called=0):
-    """Of n films, `called` of them by both readings."""
+    """Difference for n films, `called` of which are positive in both readings."""
     before, after = np.zeros((2, n), bool)
     after[:gained] = True
     before[gained : gained + lost] = True
@@ -41,14 +41,14 @@ def change(n, gained=0, lost=0, called=0):
         ([1], [0], -1),
     ],
 )
-def test_the_value_is_the_second_proportion_less_the_first(before, after, value):
+def test_value_is_the_second_proportion_minus_the_first(before, after, value):
     found = PairedDifference.between(bools(before), bools(after))
     assert (found.value, found.n) == (value, len(before))
 
 
 @given(readings=READINGS)
 @QUICK
-def test_the_other_way_round_a_change_has_the_other_sign(readings):
+def test_swapping_the_readings_changes_the_sign(readings):
     before, after = bools(readings).T
     there, back = PairedDifference.between(before, after), PairedDifference.between(after, before)
     assert back.value == pytest.approx(-there.value)
@@ -57,7 +57,7 @@ def test_the_other_way_round_a_change_has_the_other_sign(readings):
 
 @given(readings=READINGS)
 @QUICK
-def test_the_order_of_films_means_nothing(readings):
+def test_order_of_films_does_not_matter(readings):
     before, after = bools(readings).T
     assert PairedDifference.between(before, after) == PairedDifference.between(
         before[::-1], after[::-1]
@@ -66,22 +66,22 @@ def test_the_order_of_films_means_nothing(readings):
 
 @given(readings=READINGS)
 @QUICK
-def test_the_interval_lies_around_the_value_within_what_is_possible(readings):
+def test_interval_contains_the_value_and_stays_within_bounds(readings):
     before, after = bools(readings).T
     found = PairedDifference.between(before, after)
     assert found.value == pytest.approx(after.mean() - before.mean())
     assert -1 <= found.low < found.high <= 1
-    # The interval's middle is drawn to 0 a little; with a few films alone that shows.
+    # The centre of the interval is pulled slightly towards 0, which matters with few films.
     drawn = 2 * abs(found.value) / (found.n + 2)
     assert found.low - drawn <= found.value <= found.high + drawn
 
 
 @pytest.mark.parametrize("called", [0, 100, 200])
-def test_without_any_change_the_interval_has_a_width(called):
+def test_interval_has_a_width_without_any_change(called):
     found = change(200, called=called)
     assert found.value == 0
     assert found.low == pytest.approx(-found.high)
-    # One film in 200 could change and not have been seen.
+    # A change of one film in 200 could have been missed.
     assert 0.005 < found.high < 0.02
 
 
@@ -90,14 +90,14 @@ def test_more_films_make_the_interval_narrower():
     assert widths[0] > 1.5 * widths[1] > 2.5 * widths[2]
 
 
-def test_films_that_change_both_ways_make_it_wider_though_the_value_stays():
+def test_changes_in_both_directions_widen_the_interval():
     still, moving = change(200), change(200, 20, 20)
     assert still.value == moving.value == 0
     assert moving.high > 2 * still.high
 
 
-def test_the_interval_is_that_of_agresti_and_min():
-    # By hand: (9 - 3) / 102, and the root of 9 + 3 + 1 less the square of 6 over 102.
+def test_interval_is_that_of_agresti_and_min():
+    # By hand: (9 - 3) / 102, and the root of 9 + 3 + 1 minus the square of 6 over 102.
     half = 1.959964 * math.sqrt(13 - 36 / 102) / 102
     found = change(100, 9, 3)
     assert found.value == pytest.approx(0.06)
@@ -109,7 +109,7 @@ def test_the_interval_is_that_of_agresti_and_min():
 @pytest.mark.parametrize(
     ("gains", "loses"), [(0.0, 0.0), (0.01, 0.01), (0.05, 0.0), (0.05, 0.05), (0.2, 0.05)]
 )
-def test_nineteen_of_twenty_intervals_hold_the_true_change(n, gains, loses):
+def test_interval_covers_the_true_change_in_95_percent(n, gains, loses):
     rng = np.random.default_rng([n, int(100 * gains), int(100 * loses)])
     draws = 2000
     kinds = rng.choice(3, (draws, n), p=[gains, loses, 1 - gains - loses])
@@ -120,14 +120,14 @@ def test_nineteen_of_twenty_intervals_hold_the_true_change(n, gains, loses):
     assert 0.93 <= held / draws <= 1
 
 
-def test_no_films_have_no_change():
+def test_no_films_give_nan_and_none():
     found = PairedDifference.between(bools([]), bools([]))
     assert found.n == 0
     assert all(math.isnan(end) for end in (found.value, found.low, found.high))
     assert str(found) == "no films"
     recorded = found.as_dict()
     assert recorded == {"value": None, "ci_low": None, "ci_high": None, "n": 0}
-    # NaN is no JSON.
+    # NaN is not valid JSON.
     json.dumps(recorded, allow_nan=False)
 
 
@@ -139,11 +139,11 @@ def test_no_films_have_no_change():
         (PairedDifference(1.0, 0.25, 1, 4), "+1.0000 (+0.2500 to +1.0000)"),
     ],
 )
-def test_as_text_a_change_has_its_sign_and_its_interval(given_to_it, text):
+def test_text_contains_sign_and_interval(given_to_it, text):
     assert str(given_to_it) == text
 
 
-def test_the_card_records_value_interval_and_films():
+def test_card_records_value_interval_and_films():
     found = change(300, 1, 2)
     recorded = found.as_dict()
     assert list(recorded) == ["value", "ci_low", "ci_high", "n"]

@@ -1,4 +1,4 @@
-"""Which of a bundle's models a night runs."""
+"""Tests of the choice of a model in a bundle by runtime, precision and speed."""
 
 import shutil
 
@@ -17,7 +17,7 @@ SHAPE = (32, 32, 1)
 
 @pytest.fixture
 def bundle(tmp_path):
-    """Make a bundle that holds these models; nobody reads them."""
+    """A function that makes a bundle with empty files for these models."""
 
     def make(*names):
         for name in names:
@@ -36,22 +36,22 @@ def bundle(tmp_path):
         (LITERT, INT8, "tflite-int8"),
     ],
 )
-def test_the_model_is_that_of_the_runtime_and_the_precision(bundle, runtime, precision, expected):
+def test_chosen_model_has_the_runtime_and_the_precision(bundle, runtime, precision, expected):
     assert choose(bundle(*TARGETS), runtime, precision).name == expected
 
 
-def test_the_most_exact_model_in_floats_is_taken(bundle):
+def test_most_exact_float_model_is_chosen(bundle):
     held = bundle("tflite-int8", "tflite-dynamic", "tflite-float16")
     assert choose(held, LITERT, FLOAT32).name == "tflite-float16"
 
 
-def test_a_model_that_the_bundle_does_not_hold_is_an_error_that_says_what_it_holds(bundle):
+def test_missing_model_error_lists_the_models_of_the_bundle(bundle):
     with pytest.raises(BundleError, match=r"runtime litert in int8; it has onnx, onnx-int8$"):
         choose(bundle("onnx", "onnx-int8"), LITERT, INT8)
 
 
-class _Waits:
-    """A predictor for a clock that it moves."""
+class _FakePredictor:
+    """A predictor that advances a fake clock."""
 
     def __init__(self, clock, seconds):
         self._clock, self._seconds = clock, seconds
@@ -65,7 +65,7 @@ class _Waits:
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Runtimes that take so long; those that are left out are not installed."""
+    """A function that fakes runtimes with these times; others are not installed."""
 
     def pretend(**seconds):
         clock, made = [0.0], {}
@@ -74,7 +74,7 @@ def measured(monkeypatch):
 
         def load(_bundle, target, threads):
             assert threads == 1
-            made[target.name] = _Waits(clock, seconds[target.runtime])
+            made[target.name] = _FakePredictor(clock, seconds[target.runtime])
             return made[target.name]
 
         monkeypatch.setattr(load_module, "load_target", load)
@@ -84,7 +84,7 @@ def measured(monkeypatch):
 
 
 @pytest.mark.parametrize(("onnx", "litert"), [(0.002, 0.003), (0.003, 0.002)])
-def test_auto_takes_the_quicker_runtime_and_says_what_was_measured(bundle, measured, onnx, litert):
+def test_auto_chooses_the_faster_runtime_and_reports_the_times(bundle, measured, onnx, litert):
     made = measured(onnx=onnx, litert=litert)
     held = bundle("onnx", "tflite-float32", "onnx-int8", "tflite-int8")
     target, predictor, why = quickest(held, FLOAT32, SHAPE)
@@ -96,25 +96,25 @@ def test_auto_takes_the_quicker_runtime_and_says_what_was_measured(bundle, measu
     assert predictor.shapes == {(1, *SHAPE)}
 
 
-def test_auto_does_with_the_runtime_that_is_installed(bundle, measured):
+def test_auto_uses_the_only_installed_runtime(bundle, measured):
     measured(onnx=0.001)
     target, _predictor, why = quickest(bundle(*TARGETS), INT8, SHAPE)
     assert target.name == "onnx-int8"
     assert why == "a film takes onnx-int8 1.0 ms"
 
 
-def test_auto_does_with_the_runtime_that_the_bundle_has_a_model_for(bundle, measured):
+def test_auto_uses_the_only_runtime_with_a_model(bundle, measured):
     measured(onnx=0.001, litert=0.002)
     assert quickest(bundle("tflite-int8"), INT8, SHAPE)[0].name == "tflite-int8"
 
 
-def test_without_a_model_of_the_precision_auto_says_what_the_bundle_holds(bundle, measured):
+def test_auto_without_a_model_of_the_precision_is_an_error(bundle, measured):
     measured(onnx=0.001)
     with pytest.raises(BundleError, match=r"in int8; it has onnx$"):
         quickest(bundle("onnx"), INT8, SHAPE)
 
 
-def test_the_shipped_bundle_is_measured_for_real(tmp_path):
+def test_auto_measures_the_shipped_models(tmp_path):
     for target in (TARGETS["onnx-int8"], TARGETS["tflite-int8"]):
         shutil.copy(SHIPPED / target.file, tmp_path)
     target, predictor, why = quickest(tmp_path, INT8, (224, 224, 1))

@@ -1,4 +1,4 @@
-"""What becomes of a conversion that cannot be."""
+"""Tests of failing conversions."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ FLOATS = [name for name in TARGETS if name not in EIGHT_BITS]
 
 
 class Inverse(keras.layers.Layer):
-    """What TensorFlow computes, and LiteRT only with TensorFlow's own operators (Flex)."""
+    """A layer that LiteRT supports only with TensorFlow's own operators (Flex)."""
 
     def call(self, x):
         squares = x[..., 0] + 20 * tf.eye(x.shape[1])
@@ -28,7 +28,7 @@ class Inverse(keras.layers.Layer):
 
 
 def small_network(between=None):
-    """One that is converted in no time, with a layer of many weights."""
+    """A network that converts quickly and has a layer with many weights."""
     keras.utils.set_random_seed(0)
     film = keras.layers.Input((16, 16, 1), name="film")
     x = keras.layers.Conv2D(128, 3, activation="relu")(film)
@@ -43,7 +43,7 @@ SMALL = replace(PREPROCESSING["reference"], rows=16, columns=16, channels=1)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_an_operator_that_no_runtime_has_is_an_error_that_names_the_target(name, tmp_path):
+def test_unsupported_operator_error_names_the_target(name, tmp_path):
     network = small_network(Inverse())
     assert np.isfinite(network.predict_on_batch(SMALL_FILMS)["score"]).all()
     converter = Converter(network, SMALL, SMALL_FILMS)
@@ -53,7 +53,7 @@ def test_an_operator_that_no_runtime_has_is_an_error_that_names_the_target(name,
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_same_network_without_that_operator_is_converted_without_a_word(name, tmp_path, capsys):
+def test_supported_network_is_converted_without_output(name, tmp_path, capsys):
     network = small_network()
     Converter(network, SMALL, SMALL_FILMS).write(TARGETS[name], tmp_path)
     assert capsys.readouterr().out == ""
@@ -62,7 +62,7 @@ def test_the_same_network_without_that_operator_is_converted_without_a_word(name
 
 
 @pytest.mark.parametrize("name", EIGHT_BITS)
-def test_8_bits_without_films_are_an_error_that_says_what_is_missing(name, tmp_path):
+def test_8_bits_without_films_are_an_error(name, tmp_path):
     converter = Converter(small_network(), SMALL)
     with pytest.raises(ExportError, match=f"^{name}: .* 8 bits need films"):
         converter.write(TARGETS[name], tmp_path)
@@ -70,13 +70,13 @@ def test_8_bits_without_films_are_an_error_that_says_what_is_missing(name, tmp_p
 
 
 @pytest.mark.parametrize("name", FLOATS)
-def test_floats_need_no_films(name, tmp_path):
+def test_float_targets_need_no_films(name, tmp_path):
     assert Converter(small_network(), SMALL).write(TARGETS[name], tmp_path).stat().st_size
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_converter_that_fails_silently_is_an_error(name, content, tmp_path, monkeypatch):
+def test_converter_that_writes_no_file_is_an_error(name, content, tmp_path, monkeypatch):
     def write(path):
         if content is not None:
             path.write_bytes(content)
@@ -87,13 +87,13 @@ def test_a_converter_that_fails_silently_is_an_error(name, content, tmp_path, mo
         converter.write(TARGETS[name], tmp_path)
 
 
-def test_the_versions_of_what_converts_are_known():
+def test_versions_of_the_converters_are_known():
     assert set(converters()) >= {"tensorflow", "keras", "tf2onnx", "onnx"}
     assert all(version[0].isdigit() for version in converters().values())
 
 
 @pytest.mark.parametrize("name", EIGHT_BITS)
-def test_a_network_of_small_layers_is_converted_too(name, tmp_path):
+def test_network_of_small_layers_is_converted(name, tmp_path):
     keras.utils.set_random_seed(0)
     film = keras.layers.Input((16, 16, 1), name="film")
     x = keras.layers.Conv2D(4, 3, activation="relu")(film)

@@ -1,4 +1,4 @@
-"""Every conversion gives what the original gives: score, embedding and map."""
+"""Tests that every conversion gives the outputs of the original: score, embedding and map."""
 
 from dataclasses import replace
 
@@ -19,32 +19,32 @@ from screening.training.quantisation_ready import fold
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-#: A network that pools and has a map, and one that does neither.
+#: A network with pooling and a map, and a network with neither.
 KINDS = {"small": (64, 64, 1), "reference": (64, 64, 3)}
 
-#: The reference CNN with so few filters that it is converted in a second; as there, the first
-#: convolution has many weights.
+#: The reference CNN with few filters, so that it converts in a second. As in the original, the
+#: first convolution has many weights.
 FEW_FILTERS = ((2, 40), (2, 24), (3, 24), (3, 32), (3, 32))
 
 EIGHT_BITS = [name for name, target in TARGETS.items() if target.has_8_bits]
 FLOATS = [name for name in TARGETS if name not in EIGHT_BITS]
 
-#: tflite-int8 that takes and gives integers.
+#: tflite-int8 with integer input and outputs.
 INTEGERS = "integers"
 
-#: Largest difference of any output from the original's. float16 holds a thousandth.
+#: Maximum difference of any output from the original. float16 has a precision of 1/1000.
 CLOSE = {"onnx": 1e-4, "tflite-float32": 1e-4, "tflite-float16": 2e-2}
 
 
 def films_for(preprocessing, seeds):
-    """Made-up films from dark to bright, as tensors."""
+    """Synthetic films from dark to bright, as tensors."""
     brightness = [0.25 + 0.5 * (seed % 8) / 8 for seed in seeds]
     grey = [grey_film(*pair) / np.float32(255) for pair in zip(seeds, brightness, strict=True)]
     return np.stack([preprocessing.tensor(film) for film in grey])
 
 
 def moderate(network, films):
-    """`network` with norms, biases and log odds like those of a fitted one."""
+    """Give `network` norms, biases and log odds like those of a trained network."""
     rng = np.random.default_rng(0)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -65,7 +65,7 @@ def moderate(network, films):
 
 
 class Converted:
-    """One network in all formats, each written when it is first asked for."""
+    """One network in all formats, each converted on first use."""
 
     def __init__(self, kind, folder):
         shape = KINDS[kind]
@@ -104,12 +104,12 @@ def converted(request, tmp_path_factory):
 
 
 def outputs_of(prediction):
-    """By the name in the original."""
+    """Outputs of a prediction by their names in the original."""
     given = {"score": prediction.scores, "embedding": prediction.embeddings}
     return given if prediction.maps is None else given | {"map": prediction.maps}
 
 
-def test_the_networks_are_worth_a_comparison(converted):
+def test_networks_are_suitable_for_comparison(converted):
     assert set(converted.expected) == {"score", "embedding"} | (
         {"map"} if converted.network.name == "small" else set()
     )
@@ -122,7 +122,7 @@ def test_the_networks_are_worth_a_comparison(converted):
 
 
 @pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
-def test_a_conversion_gives_every_output_of_the_original(converted, name):
+def test_conversion_has_every_output_of_the_original(converted, name):
     predictor = converted.predictor(name)
     assert predictor.has_map is ("map" in converted.expected)
     given = outputs_of(predictor.predict(converted.films))
@@ -134,14 +134,14 @@ def test_a_conversion_gives_every_output_of_the_original(converted, name):
 
 
 @pytest.mark.parametrize("name", FLOATS)
-def test_a_conversion_to_floats_gives_what_the_original_gives(converted, name):
+def test_float_conversion_equals_the_original(converted, name):
     given = outputs_of(converted.predictor(name).predict(converted.films))
     for output, values in given.items():
         np.testing.assert_allclose(values, converted.expected[output], atol=CLOSE[name])
 
 
 @pytest.mark.parametrize("name", [*EIGHT_BITS, INTEGERS])
-def test_a_conversion_to_8_bits_gives_nearly_what_the_original_gives(converted, name):
+def test_8_bit_conversion_is_close_to_the_original(converted, name):
     given = outputs_of(converted.predictor(name).predict(converted.films))
     calibration = Calibration(temperature=1.2, bias=0.1)
     expected, p = (
@@ -156,26 +156,26 @@ def test_a_conversion_to_8_bits_gives_nearly_what_the_original_gives(converted, 
 
 
 @pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
-def test_any_number_of_films_is_taken_after_any_other(converted, name):
+def test_batch_size_may_change_between_calls(converted, name):
     predictor = converted.predictor(name)
     together = outputs_of(predictor.predict(converted.films))
     for batch in (1, 3, 8, 1):
         given = outputs_of(predictor.predict(converted.films[:batch]))
         for output, values in given.items():
             assert values.shape == (batch, *converted.expected[output].shape[1:])
-            # The last bit before 8-bit steps may be another one step later.
+            # A difference in the last bit may move a value to the next 8-bit step.
             tolerance = 0.05 * together[output].std() if target_of(name).has_8_bits else 1e-5
             assert np.abs(values - together[output][:batch]).mean() < tolerance
 
 
 @pytest.mark.parametrize("name", [*TARGETS, INTEGERS])
-def test_nothing_but_the_file_of_the_target_is_written(converted, name):
+def test_only_the_file_of_the_target_is_written(converted, name):
     path = converted.path(name)
     assert path.name == target_of(name).file
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_converting_changes_nothing_in_the_original(converted):
+def test_conversion_does_not_change_the_original(converted):
     for name in [*TARGETS, INTEGERS]:
         converted.path(name)
     after = converted.network.predict_on_batch(converted.films)
@@ -184,12 +184,12 @@ def test_converting_changes_nothing_in_the_original(converted):
 
 
 @pytest.mark.parametrize("name", [*EIGHT_BITS, INTEGERS])
-def test_8_bits_take_little_room(converted, name):
+def test_8_bit_files_are_small(converted, name):
     room = converted.path("tflite-float32").stat().st_size
     assert converted.path(name).stat().st_size < 0.4 * room
 
 
-def test_half_precision_takes_half_the_room(converted):
+def test_half_precision_halves_the_file_size(converted):
     room = converted.path("tflite-float32").stat().st_size
     assert 0.45 * room < converted.path("tflite-float16").stat().st_size < 0.6 * room
 
@@ -198,18 +198,18 @@ COMPUTING = ("CONV_2D", "FULLY_CONNECTED")
 
 
 def computing_layers(network):
-    """How many layers with weights there are, and how many of them come first."""
+    """Number of layers with weights, and how many of them are first layers."""
     computing = weighted_layers(network)
     first = first_layers(network)
     return len(computing), sum(layer.name in first for layer in computing)
 
 
-def test_a_tflite_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(converted):
+def test_tflite_int8_computes_in_8_bits_after_the_first_layers(converted):
     lite = Lite(converted.path("tflite-int8"))
     computing, first = computing_layers(converted.network)
     seen = [pair[0]["dtype"] for pair in lite.inputs(*COMPUTING)]
     assert len(seen) == computing
-    # What follows the network that does not pool, its probability, is left in float.
+    # The final layer of the network without pooling, its probability, stays in float.
     last = "map" not in converted.expected
     expected = [np.float32] * first + [np.int8] * (computing - first - last) + [np.float32] * last
     assert seen == expected
@@ -217,7 +217,7 @@ def test_a_tflite_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(con
     assert all(tensor["dtype"] == np.float32 for tensor in lite.ends())
 
 
-def test_a_tflite_file_of_dynamic_range_has_weights_of_8_bits_and_computes_by_film(converted):
+def test_tflite_dynamic_has_8_bit_weights_and_float_inputs(converted):
     lite = Lite(converted.path("tflite-dynamic"))
     computing, _first = computing_layers(converted.network)
     pairs = lite.inputs(*COMPUTING)
@@ -229,16 +229,16 @@ def test_a_tflite_file_of_dynamic_range_has_weights_of_8_bits_and_computes_by_fi
 
 
 @pytest.mark.parametrize("name", ["tflite-float32", "tflite-float16"])
-def test_a_tflite_file_of_floats_has_no_8_bits(converted, name):
+def test_tflite_float_file_has_no_8_bit_tensors(converted, name):
     assert np.int8 not in Lite(converted.path(name)).numbers()
 
 
-def test_with_integers_at_its_ends_a_tflite_file_takes_and_gives_them(converted):
+def test_integer_io_gives_integer_input_and_outputs(converted):
     lite = Lite(converted.path(INTEGERS))
     assert [tensor["dtype"] for tensor in lite.ends()] == [np.int8] * (1 + len(converted.expected))
     for tensor in lite.ends():
         assert tensor["quantization"][0] > 0
-    # From black to white.
+    # The range of the film is black to white.
     (film,) = (tensor for tensor in lite.ends() if tensor["shape"][-1] == converted.films.shape[-1])
     scale, zero = film["quantization"]
     black, white = (np.array([-128, 127]) - zero) * scale
@@ -248,13 +248,13 @@ def test_with_integers_at_its_ends_a_tflite_file_takes_and_gives_them(converted)
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if TARGETS[name].runtime == LITERT])
-def test_a_tflite_file_has_builtin_operators_only(converted, name):
+def test_tflite_file_has_only_builtin_operators(converted, name):
     names = {operator["op_name"] for operator in Lite(converted.path(name)).operators}
     assert "CONV_2D" in names
     assert not any(name.startswith(("Flex", "CUSTOM", "TF")) for name in names)
 
 
-def test_a_tflite_file_of_8_bits_averages_in_floats(converted):
+def test_tflite_int8_averages_in_float(converted):
     lite = Lite(converted.path("tflite-int8"))
     averaged = lite.inputs("MEAN", "AVERAGE_POOL_2D")
     assert averaged
@@ -262,16 +262,16 @@ def test_a_tflite_file_of_8_bits_averages_in_floats(converted):
 
 
 @pytest.mark.parametrize("name", EIGHT_BITS)
-def test_any_number_of_films_gives_ranges(converted, name, tmp_path):
+def test_calibration_works_with_any_number_of_films(converted, name, tmp_path):
     films = converted.converter._calibration[:9]
     converter = Converter(converted.network, PREPROCESSING[converted.network.name], films)
     assert converter.write(TARGETS[name], tmp_path).stat().st_size
 
 
 @pytest.mark.parametrize("name", ["tflite-dynamic", "tflite-int8"])
-def test_a_tflite_file_has_the_weights_that_were_settled(converted, name):
+def test_tflite_file_has_the_gptq_rounded_weights(converted, name):
     lite = Lite(converted.path(name))
-    kernels = settled_kernels(converted)
+    kernels = rounded_kernels(converted)
     found = [
         lite.weights(weights)
         for _seen, weights in lite.inputs(*COMPUTING)
@@ -281,42 +281,42 @@ def test_a_tflite_file_has_the_weights_that_were_settled(converted, name):
         np.testing.assert_allclose(weights, kernel, atol=1e-6)
 
 
-def settled_kernels(converted):
-    """Those of many weights, in order."""
-    kernels = [layer.get_weights()[0] for layer in weighted_layers(converted.converter._settled)]
+def rounded_kernels(converted):
+    """Rounded kernels with many weights, in network order."""
+    kernels = [layer.get_weights()[0] for layer in weighted_layers(converted.converter._rounded)]
     many = [kernel for kernel in kernels if kernel.size >= FEW_WEIGHTS]
     assert len(many) > 5
     return many
 
 
-def test_an_onnx_file_of_8_bits_computes_in_8_bits_but_for_the_first_layers(converted):
+def test_onnx_int8_computes_in_8_bits_after_the_first_layers(converted):
     model = Onnx(converted.path("onnx-int8"))
     computing, first = computing_layers(converted.network)
     rounded = [model.is_rounded(node) for node in model.computing()]
     assert rounded == [False] * first + [True] * (computing - first)
 
 
-def test_an_onnx_file_of_8_bits_has_the_weights_that_were_settled(converted):
+def test_onnx_int8_has_the_gptq_rounded_weights(converted):
     model = Onnx(converted.path("onnx-int8"))
-    kernels = settled_kernels(converted)
+    kernels = rounded_kernels(converted)
     nodes = [node for node in model.computing() if model.is_rounded(node)]
     for node, kernel in zip(nodes, kernels, strict=False):
         np.testing.assert_allclose(model.weights(node), kernel, atol=1e-6)
-    # Also the last layer of few weights has a step for each output.
+    # The last layer, with few weights, has a step for each output, too.
     assert len(nodes) == len(kernels) + 1
     assert model.weights(nodes[-1]).shape[-1] == 2
 
 
-def test_both_runtimes_find_the_same_ranges(converted):
+def test_both_runtimes_have_the_same_ranges(converted):
     onnx_steps = Onnx(converted.path("onnx-int8")).steps()
     tflite_steps = Lite(converted.path("tflite-int8")).steps()
     assert len(tflite_steps) > 5
-    # ONNX has some more: what is pooled, and the log odds.
+    # ONNX has some more ranges: of pooled values and the log odds.
     for step in tflite_steps:
         assert min(abs(step / other - 1) for other in onnx_steps) < 1e-3
 
 
-def test_an_onnx_file_of_floats_has_no_8_bits(converted):
+def test_onnx_float_file_has_no_8_bit_operators(converted):
     model = Onnx(converted.path("onnx"))
     assert len(model.computing()) == computing_layers(converted.network)[0]
     assert not any("Quantize" in node.op_type for node in model.nodes)

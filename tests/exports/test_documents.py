@@ -6,7 +6,7 @@ import screening
 from exports.bundle import SHIPPED
 
 
-def test_the_program_in_the_shipped_bundle_is_this_code():
+def test_program_in_the_shipped_bundle_is_this_code():
     """If it is not, run: make shipped."""
     with zipfile.ZipFile(SHIPPED / "screen.pyz") as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
@@ -18,6 +18,6 @@ def test_the_program_in_the_shipped_bundle_is_this_code():
     assert {"screening/inference/pipeline.py", "exports/edge/program.py"} <= packed.keys()
 
 
-def test_the_shipped_bundle_is_small_enough_for_a_package():
+def test_shipped_bundle_is_small_enough_for_a_package():
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     assert size < 32_000_000

@@ -1,4 +1,4 @@
-"""A folder on a device: gone on with after a power loss, or watched."""
+"""Tests of runs on a device: resumption after a power loss, and watching a folder."""
 
 import csv
 import json
@@ -22,11 +22,11 @@ from tiny_model import WITH_MAP, write_bundle
 
 
 class PowerLoss(BaseException):
-    """Nobody catches it."""
+    """An exception that no code catches."""
 
 
 class FailingReader(IsolatedReader):
-    """Reads some films, and then the power goes."""
+    """Reads `left` films and then simulates a power loss."""
 
     left = 10**9
 
@@ -56,7 +56,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def night(bundle, films, out):
-    """Make a night; `left` films can be read until the power goes."""
+    """A function that makes a run; the power fails after `left` films."""
     made = []
 
     def make(left=10**9, secret=bytes(32), heatmaps=False, **options):
@@ -80,7 +80,7 @@ def night(bundle, films, out):
 
 
 def plain(rows):
-    """Rows without their times."""
+    """Rows without times."""
     return [row.as_dict() | {"screened_at": "", "seconds": 0} for row in rows]
 
 
@@ -89,7 +89,7 @@ def events(out):
         return [(line["event"], line["subject"]) for line in csv.DictReader(file)]
 
 
-def test_a_night_that_lost_its_power_goes_on_where_it_was(night, out):
+def test_run_resumes_after_a_power_loss(night, out):
     with pytest.raises(PowerLoss):
         night(left=19).carry_out()
     assert not out.exists()
@@ -105,7 +105,7 @@ def test_a_night_that_lost_its_power_goes_on_where_it_was(night, out):
     assert said == ["started", "keyed", "resumed", *["scored"] * 20, "written"]
 
 
-def test_it_has_the_same_rows_as_one_that_was_not_disturbed(night, out, tmp_path, films):
+def test_resumed_run_has_the_same_rows_as_an_uninterrupted_one(night, out, tmp_path, films):
     (films / "copy.png").write_bytes((films / "03.png").read_bytes())
     (films / "99.txt").write_text("no film")
     undisturbed = night().carry_out()
@@ -118,7 +118,7 @@ def test_it_has_the_same_rows_as_one_that_was_not_disturbed(night, out, tmp_path
     assert (statuses["copy.png"], statuses["99.txt"]) == (Status.DUPLICATE, Status.REFUSED)
 
 
-def test_the_list_is_that_of_the_first_start_and_later_films_are_named(night, films, out):
+def test_resumed_run_keeps_the_list_and_reports_late_films(night, films, out):
     with pytest.raises(PowerLoss):
         night(left=9).carry_out()
     write_film(films / "00b.png", 99)
@@ -129,7 +129,7 @@ def test_the_list_is_that_of_the_first_start_and_later_films_are_named(night, fi
     assert ("arrived_late", "00b.png") in events(out)
 
 
-def test_a_journal_of_a_program_that_knew_no_times_is_gone_on_with(night, out):
+def test_journal_without_modification_times_can_be_resumed(night, out):
     with pytest.raises(PowerLoss):
         night(left=9).carry_out()
     first, *others = journal_of(out).read_bytes().split(b"\n")
@@ -143,7 +143,7 @@ def test_a_journal_of_a_program_that_knew_no_times_is_gone_on_with(night, out):
     assert ("resumed", "job") in events(out)
 
 
-def test_heat_maps_of_before_the_loss_are_in_the_report(night, out):
+def test_heatmaps_from_before_a_power_loss_are_in_the_report(night, out):
     with pytest.raises(PowerLoss):
         night(left=17, heatmaps=True).carry_out()
     rows = night(heatmaps=True).carry_out()
@@ -154,7 +154,7 @@ def test_heat_maps_of_before_the_loss_are_in_the_report(night, out):
 
 
 @pytest.mark.parametrize("other", [{"heatmaps": True}, {"secret": bytes(31) + b"1"}])
-def test_another_screening_does_not_go_on_with_the_journal(night, out, other):
+def test_journal_of_other_options_or_key_is_not_resumed(night, out, other):
     with pytest.raises(PowerLoss):
         night(left=9).carry_out()
     with pytest.raises(ReportError, match="journal of another screening"):
@@ -163,13 +163,13 @@ def test_another_screening_does_not_go_on_with_the_journal(night, out, other):
     assert is_whole(out)
 
 
-def test_nothing_is_left_of_a_night_without_a_row(night, out):
+def test_run_without_rows_leaves_no_files(night, out):
     with pytest.raises(PowerLoss):
         night(left=3).carry_out()
     assert {path.name for path in out.parent.iterdir()} == {"bundle", "films"}
 
 
-def test_a_report_that_cannot_be_written_keeps_the_rows(night, out):
+def test_unwritable_report_keeps_the_rows(night, out):
     with pytest.raises(PowerLoss):
         night(left=9).carry_out()
     blocked = night()
@@ -184,7 +184,7 @@ def test_a_report_that_cannot_be_written_keeps_the_rows(night, out):
 
 
 class Watched:
-    """A night in a thread of its own, and what it has said."""
+    """A run in a separate thread, and its output."""
 
     def __init__(self, night):
         self.said = []
@@ -198,7 +198,7 @@ class Watched:
         self.rows = night.carry_out()
 
     def wait_for(self, films):
-        """Until so many films have been said, or a minute has gone."""
+        """Wait until this many films were reported, at most a minute; return their names."""
         deadline = time.monotonic() + 60
         while len(self.said) < films and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -223,9 +223,7 @@ def watched(night):
         one.end()
 
 
-def test_a_watched_folder_gives_each_new_film_once_and_a_report_at_the_end(
-    watched, night, films, out
-):
+def test_watch_screens_each_new_film_once_and_writes_a_report(watched, night, films, out):
     one = watched()
     assert len(one.wait_for(20)) == 20
     write_film(films / "study" / "20.png", 77)
@@ -236,7 +234,7 @@ def test_a_watched_folder_gives_each_new_film_once_and_a_report_at_the_end(
     assert verify(out) == []
 
 
-def test_a_film_that_is_still_being_written_is_waited_for(watched, films):
+def test_watch_waits_for_a_film_that_is_being_written(watched, films):
     whole = (films / "03.png").read_bytes()
     one = watched()
     for end in range(0, len(whole), len(whole) // 12):
@@ -248,7 +246,7 @@ def test_a_film_that_is_still_being_written_is_waited_for(watched, films):
     assert row.status is Status.SCORED
 
 
-def test_a_watch_goes_on_after_a_power_loss_with_what_is_new(watched, night, films, out):
+def test_watch_resumes_after_a_power_loss(watched, night, films, out):
     with pytest.raises(PowerLoss):
         night(left=9, watch=True, settle=0.0).carry_out()
     one = watched()
@@ -256,7 +254,7 @@ def test_a_watch_goes_on_after_a_power_loss_with_what_is_new(watched, night, fil
     assert len(one.end()) == 20
 
 
-def test_what_has_not_settled_when_a_watch_ends_is_named_as_late(night, out):
+def test_films_not_settled_when_a_watch_ends_are_late(night, out):
     stop = threading.Event()
     threading.Timer(1, stop.set).start()
     assert night(watch=True, settle=1000, stop=stop).carry_out() == []

@@ -1,4 +1,4 @@
-"""The program in a bundle."""
+"""Tests of the program in a bundle."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def screen(bundle, tmp_path, monkeypatch):
-    """Call the program, which lies in `bundle`; what it ends with."""
+    """A function that runs the program of `bundle` and returns its exit code or message."""
 
     def called(*words):
         program = str(bundle.path / PROGRAM)
@@ -50,31 +50,31 @@ def screen(bundle, tmp_path, monkeypatch):
 
 @pytest.fixture
 def films(folder):
-    """Ten films: more than one batch."""
+    """Ten films, which are more than one batch."""
     for number in range(10):
         write_film(folder / f"{number}.png", seed=number, brightness=0.25 + number / 20)
     return folder
 
 
-def test_the_selftest_checks_hashes_and_answers(screen, capsys):
+def test_selftest_checks_hashes_and_answers(screen, capsys):
     assert screen("selftest") is None
     out = capsys.readouterr().out
     assert "brightness 00000000: every file has its hash" in out
     assert "onnx: right, largest difference" in out
 
 
-def test_the_selftest_of_an_altered_bundle_fails(screen, bundle):
+def test_selftest_of_an_altered_bundle_fails(screen, bundle):
     with (bundle.path / "model.onnx").open("ab") as file:
         file.write(b"\0")
     assert "model.onnx does not have the hash" in screen("selftest")
 
 
-def test_the_selftest_of_a_model_that_answers_wrongly_fails(screen, tmp_path):
+def test_selftest_of_a_model_with_wrong_answers_fails(screen, tmp_path):
     wrong = write_bundle(tmp_path / "wrong", shift=0.01)
     assert "differs by 0.01" in screen("selftest", "--bundle", wrong.path)
 
 
-def test_the_selftest_says_what_it_could_not_try(screen, bundle, capsys, monkeypatch):
+def test_selftest_names_targets_it_could_not_test(screen, bundle, capsys, monkeypatch):
     (bundle.path / TARGETS["tflite-float16"].file).touch()
     seal(bundle.path)
     modules = {ONNX: "onnxruntime", LITERT: "no_such_module"}
@@ -83,13 +83,13 @@ def test_the_selftest_says_what_it_could_not_try(screen, bundle, capsys, monkeyp
     assert "tflite-float16: not tried, litert is not installed" in capsys.readouterr().out
 
 
-def test_the_selftest_fails_if_no_runtime_is_installed(screen, monkeypatch):
+def test_selftest_fails_if_no_runtime_is_installed(screen, monkeypatch):
     modules = dict.fromkeys((ONNX, LITERT), "no_such_module")
     monkeypatch.setattr(load_module, "_MODULES", modules)
     assert "pip install -r requirements.txt" in screen("selftest")
 
 
-def test_every_file_of_the_folder_becomes_one_row(screen, films, tmp_path, capsys):
+def test_every_file_of_the_folder_has_one_row(screen, films, tmp_path, capsys):
     (films / "notes.txt").write_text("not a film")
     (films / "z.png").write_bytes((films / "0.png").read_bytes())
     assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 0
@@ -100,7 +100,7 @@ def test_every_file_of_the_folder_becomes_one_row(screen, films, tmp_path, capsy
     assert "12 files, 0 failed" in capsys.readouterr().out
 
 
-def test_a_film_has_the_same_answer_on_the_edge_as_in_the_night(screen, films, screener, tmp_path):
+def test_edge_and_screener_give_the_same_answers(screen, films, screener, tmp_path):
     screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
     expected = screener.screen(discover(films), Seen())
     given = read_rows(tmp_path / "report" / "predictions.csv")
@@ -111,7 +111,7 @@ def test_a_film_has_the_same_answer_on_the_edge_as_in_the_night(screen, films, s
     assert len({row.prediction for row in given}) == 2
 
 
-def test_the_gate_in_the_card_refuses_pictures_on_the_edge_too(screen, films, tmp_path):
+def test_gate_of_the_card_refuses_images_on_the_edge(screen, films, tmp_path):
     gate = brightness_gate()
     gated = write_bundle(tmp_path / "gated", gate=gate)
     words = ["--bundle", gated.path, "--out", tmp_path / "report", "--runtime", "onnx"]
@@ -133,33 +133,33 @@ def test_the_gate_in_the_card_refuses_pictures_on_the_edge_too(screen, films, tm
 
 
 def with_gate_of_another_model(bundle):
-    """The folder of `bundle`, sealed again with a gate that does not fit."""
+    """Give `bundle` a gate that does not match its model, and seal it again; return its folder."""
     replace(bundle.card, gate=make_recogniser(features=6)).write(bundle.path)
     seal(bundle.path)
     return bundle.path
 
 
-def test_the_gate_of_another_model_is_an_error_and_leaves_no_report(screen, films, tmp_path):
+def test_gate_of_another_model_is_an_error_without_report(screen, films, tmp_path):
     other = with_gate_of_another_model(write_bundle(tmp_path / "other"))
     message = screen(films, "--bundle", other, "--out", tmp_path / "report")
     assert "the gate is for 6 features, the model gives 32" in message
     assert not (tmp_path / "report").exists()
 
 
-def test_without_a_gate_nothing_is_recognised_and_nothing_refused(screen, films, tmp_path):
+def test_without_a_gate_no_image_is_refused(screen, films, tmp_path):
     assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 0
     for row in read_rows(tmp_path / "report" / "predictions.csv"):
         assert (row.frontal, row.domain_distance, row.warnings) == (None, None, "")
 
 
-def test_a_failed_film_is_exit_code_3_and_a_row(screen, films, tmp_path):
+def test_failed_film_gives_exit_code_3_and_a_row(screen, films, tmp_path):
     (films / "empty.png").touch()
     assert screen(films, "--out", tmp_path / "report", "--runtime", "onnx") == 3
     last = read_rows(tmp_path / "report" / "predictions.csv")[-1]
     assert (last.film, last.status) == ("empty.png", Status.FAILED)
 
 
-def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bundle, tmp_path):
+def test_audit_is_chained_and_names_the_bundle(screen, films, bundle, tmp_path):
     screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
     audit = tmp_path / "report" / "audit.csv"
     assert verify(audit.parent) == []
@@ -169,7 +169,7 @@ def test_the_audit_of_the_edge_is_chained_and_names_the_bundle(screen, films, bu
     assert [line["event"] for line in lines] == ["started", "keyed", *["scored"] * 10, "written"]
 
 
-def test_one_film_gives_its_row_as_json(screen, films, tmp_path, capsys):
+def test_single_film_prints_its_row_as_json(screen, films, tmp_path, capsys):
     screen(films, "--out", tmp_path / "report", "--runtime", "onnx")
     expected = read_rows(tmp_path / "report" / "predictions.csv")[7]
     capsys.readouterr()
@@ -179,7 +179,7 @@ def test_one_film_gives_its_row_as_json(screen, films, tmp_path, capsys):
     assert replace(row, **times) == replace(expected, **times)
 
 
-def test_the_json_of_a_film_is_ascii_whatever_the_film_is_called(screen, films, capsys):
+def test_json_of_a_film_is_ascii_for_any_name(screen, films, capsys):
     name = "größe \udcff 名.png"
     (films / "0.png").rename(films / name)
     assert screen(films / name, "--runtime", "onnx") == 0
@@ -188,46 +188,46 @@ def test_the_json_of_a_film_is_ascii_whatever_the_film_is_called(screen, films, 
     assert json.loads(out)["status"] == "scored"
 
 
-def test_one_film_that_cannot_be_read_is_a_failed_row_and_exit_code_3(screen, folder, capsys):
+def test_unreadable_single_film_gives_exit_code_3_and_a_row(screen, folder, capsys):
     (folder / "empty.png").touch()
     assert screen(folder / "empty.png", "--runtime", "onnx") == 3
     assert json.loads(capsys.readouterr().out)["status"] == "failed"
 
 
-def test_one_film_may_be_a_link_to_another_folder(screen, films, tmp_path, capsys):
+def test_single_film_may_be_a_link_to_another_folder(screen, films, tmp_path, capsys):
     (tmp_path / "newest.png").symlink_to(films / "3.png")
     assert screen(tmp_path / "newest.png", "--runtime", "onnx") == 0
     assert json.loads(capsys.readouterr().out)["status"] == "scored"
 
 
-def test_a_target_is_chosen_by_its_name(screen, films, tmp_path):
+def test_target_is_chosen_by_name(screen, films, tmp_path):
     assert screen(films, "--out", tmp_path / "report", "--target", "onnx") == 0
     rows = read_rows(tmp_path / "report" / "predictions.csv")
     assert {row.runtime.partition("/")[0] for row in rows} == {"onnx"}
 
 
-def test_a_target_that_the_bundle_lacks_is_named_with_those_that_it_has(screen, films, tmp_path):
+def test_missing_target_error_lists_the_available_targets(screen, films, tmp_path):
     message = screen(films, "--out", tmp_path / "report", "--target", "tflite-int8")
     assert "has no tflite-int8; it has onnx" in message
 
 
-def test_an_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
+def test_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
     assert screen(folder, "--out", tmp_path / "report", "--runtime", "onnx") == 0
     assert read_rows(tmp_path / "report" / "predictions.csv") == []
 
 
 @pytest.mark.parametrize("inside", [".", "report", "a/../report"])
-def test_a_report_inside_the_folder_is_refused(screen, films, inside):
+def test_report_inside_the_folder_is_refused(screen, films, inside):
     before = discover(films)
     assert "would lie inside the folder" in screen(films, "--out", films / inside)
     assert discover(films) == before
 
 
-def test_a_folder_that_is_not_there_is_named(screen, tmp_path):
+def test_missing_folder_is_named(screen, tmp_path):
     assert screen(tmp_path / "nowhere") == f"Error: {tmp_path / 'nowhere'} is no folder"
 
 
-def test_a_report_that_is_there_is_kept(screen, films, tmp_path):
+def test_existing_report_is_kept(screen, films, tmp_path):
     report = tmp_path / "report"
     report.mkdir()
     (report / "predictions.csv").write_text("from yesterday")
@@ -236,29 +236,29 @@ def test_a_report_that_is_there_is_kept(screen, films, tmp_path):
     assert (report / "predictions.csv").read_text() == "from yesterday"
 
 
-def test_an_altered_bundle_screens_nothing(screen, films, bundle, tmp_path):
+def test_altered_bundle_screens_nothing(screen, films, bundle, tmp_path):
     make_card(threshold=0.9).write(bundle.path)
     assert "card.json does not have the hash" in screen(films, "--out", tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_a_runtime_without_a_model_is_named(screen, films, tmp_path):
+def test_runtime_without_a_model_is_named(screen, films, tmp_path):
     message = screen(films, "--out", tmp_path / "report", "--runtime", "litert")
     assert "no model for the runtime litert" in message
 
 
 @pytest.mark.skipif(not load_module.is_installed(LITERT), reason="LiteRT is not installed")
-def test_the_default_runtime_is_one_that_the_bundle_has_a_model_for(screen, films, tmp_path):
+def test_default_runtime_has_a_model_in_the_bundle(screen, films, tmp_path):
     assert screen(films, "--out", tmp_path / "report") == 0
 
 
 @pytest.mark.parametrize("words", [[], ["a", "b"], ["a", "--runtime", "abacus"]])
-def test_wrong_usage_is_exit_code_2(screen, words, capsys):
+def test_wrong_usage_gives_exit_code_2(screen, words, capsys):
     assert screen(*words) == 2
     assert "usage: screen.pyz" in capsys.readouterr().err
 
 
-def test_the_packed_program_screens_without_this_checkout(bundle, films, tmp_path):
+def test_packed_program_runs_outside_the_checkout(bundle, films, tmp_path):
     write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
     seal(bundle.path)
     report = tmp_path / "report"
@@ -274,7 +274,7 @@ def test_the_packed_program_screens_without_this_checkout(bundle, films, tmp_pat
     assert len(read_rows(report / "predictions.csv")) == 10
 
 
-def test_the_packed_program_holds_no_training_and_no_model(bundle):
+def test_packed_program_contains_no_training_and_no_model(bundle):
     write_documents(bundle.path, bundle.card, [TARGETS["onnx"]])
     with zipfile.ZipFile(bundle.path / PROGRAM) as program:
         names = program.namelist()
@@ -299,7 +299,7 @@ def test_the_packed_program_holds_no_training_and_no_model(bundle):
         (["onnx", "tflite-float32"], "ai-edge-litert"),
     ],
 )
-def test_the_requirements_are_those_of_the_smallest_runtime(bundle, targets, runtime):
+def test_requirements_name_the_smallest_runtime(bundle, targets, runtime):
     write_documents(bundle.path, bundle.card, [TARGETS[name] for name in targets])
     text = (bundle.path / "requirements.txt").read_text()
     assert [line for line in text.splitlines() if line.startswith(runtime)]
@@ -310,7 +310,7 @@ def test_the_requirements_are_those_of_the_smallest_runtime(bundle, targets, run
     assert "not a medical device" in readme
 
 
-def test_the_shipped_program_answers_its_selftest():
+def test_shipped_program_passes_its_selftest():
     done = subprocess.run(
         [sys.executable, str(SHIPPED / PROGRAM), "selftest"],
         capture_output=True,
@@ -323,11 +323,11 @@ def test_the_shipped_program_answers_its_selftest():
 
 @pytest.fixture
 def mapping(tmp_path):
-    """A bundle whose model gives maps."""
+    """A bundle with a model that gives maps."""
     return write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
 
 
-def test_the_edge_draws_heat_maps_too(screen, films, mapping, tmp_path):
+def test_heatmaps_are_drawn_on_the_edge(screen, films, mapping, tmp_path):
     (films / "notes.txt").write_text("not a film")
     report = tmp_path / "report"
     words = ["--bundle", mapping, "--out", report, "--runtime", "onnx", "--heatmaps"]
@@ -342,7 +342,7 @@ def test_the_edge_draws_heat_maps_too(screen, films, mapping, tmp_path):
     assert left == {"bundle", "films", "mapping", "patient.key", "report"}
 
 
-def test_without_the_option_the_edge_draws_none(screen, films, mapping, tmp_path):
+def test_heatmaps_are_not_drawn_without_the_option(screen, films, mapping, tmp_path):
     words = ["--bundle", mapping, "--out", tmp_path / "report", "--runtime", "onnx"]
     assert screen(films, *words) == 0
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
@@ -351,13 +351,13 @@ def test_without_the_option_the_edge_draws_none(screen, films, mapping, tmp_path
     }
 
 
-def test_heat_maps_of_a_model_without_a_map_are_an_error(screen, films, bundle, tmp_path):
+def test_heatmaps_of_a_model_without_a_map_are_an_error(screen, films, bundle, tmp_path):
     words = ["--out", tmp_path / "report", "--runtime", "onnx", "--heatmaps"]
     assert f"{bundle.path} has no class activation map" in screen(films, *words)
     assert not (tmp_path / "report").exists()
 
 
-def test_a_night_that_fails_on_the_edge_leaves_no_picture(screen, films, tmp_path):
+def test_failed_run_leaves_no_images(screen, films, tmp_path):
     other = with_gate_of_another_model(write_bundle(tmp_path / "other", outputs=WITH_MAP))
     words = ["--bundle", other, "--out", tmp_path / "report", "--runtime", "onnx"]
     assert "the gate is for 6 features" in screen(films, *words, "--heatmaps")

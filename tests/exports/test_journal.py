@@ -1,4 +1,4 @@
-"""What a device has on its disk when its power goes."""
+"""Tests of the journal, which survives power losses, full disks and damage."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def journal(path):
     return journal
 
 
-def test_what_was_committed_is_there_when_it_is_opened_again(journal, path):
+def test_commits_are_read_back_on_reopening(journal, path):
     again = Journal.open(path, BEGUN)
     assert again.rows == journal.rows == [row(number) for number in range(6)]
     assert again.events == journal.events == [event(number) for number in (0, 2, 4)]
@@ -44,38 +44,38 @@ def test_what_was_committed_is_there_when_it_is_opened_again(journal, path):
     assert not journal.resumed
 
 
-def test_names_of_any_letters_come_back(path):
+def test_any_file_name_survives_a_round_trip(path):
     names = ["ä b", "\ud800", "名.png", 'a"b', "a\\nb"]
     Journal.open(path, BEGUN).commit([Row(film=name, status=Status.FAILED) for name in names])
     assert [row.film for row in Journal.open(path, BEGUN).rows] == names
 
 
-def test_the_list_of_films_is_that_of_the_first_time(path, journal):
+def test_resumed_journal_keeps_the_first_list_of_films(path, journal):
     later = BEGUN | {LISTED: ["a", "b", "c"]}
     assert Journal.open(path, later).begun[LISTED] == ["a", "b"]
 
 
 @pytest.mark.parametrize("change", [{"folder": "/other"}, {"model_sha256": "1" * 64}, {"new": 1}])
-def test_the_journal_of_something_else_is_refused_and_kept(journal, path, change):
+def test_journal_of_another_screening_is_refused_and_kept(journal, path, change):
     before = path.read_bytes()
     with pytest.raises(ReportError, match="journal of another screening"):
         Journal.open(path, BEGUN | change)
     assert path.read_bytes() == before
 
 
-def test_a_line_that_was_cut_off_anywhere_costs_that_line_alone(journal, path):
+def test_truncation_at_any_byte_loses_only_the_last_line(journal, path):
     whole = path.read_bytes()
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
         lines = sum(end <= cut for end in ends)
-        # A line that lacks nothing but its end is whole, too.
+        # A line without only its line ending is complete, too.
         lines += any(end - 1 == cut for end in ends)
         again = Journal.open(path, BEGUN)
         assert again.rows == journal.rows[: 2 * max(0, lines - 1)]
 
 
-def test_a_row_that_was_written_before_an_interrupt_is_not_taken_for_none(path, monkeypatch):
+def test_row_written_before_interrupt_counts_as_written(path, monkeypatch):
     journal = Journal.open(path, BEGUN)
     journal.commit(events=[event(0)])
     assert journal.is_empty
@@ -92,7 +92,7 @@ def test_a_row_that_was_written_before_an_interrupt_is_not_taken_for_none(path, 
     assert (again.rows, again.is_empty) == ([row(0)], False)
 
 
-def test_after_a_cut_line_the_journal_goes_on(journal, path):
+def test_journal_continues_after_a_truncated_line(journal, path):
     path.write_bytes(path.read_bytes()[:-10])
     again = Journal.open(path, BEGUN)
     again.commit([row(4), row(5)])
@@ -103,7 +103,7 @@ def test_after_a_cut_line_the_journal_goes_on(journal, path):
 @pytest.mark.parametrize(
     "tail", [bytes(4096), b"\xff" * 100, b"0123 {", b"\n\n\n", bytes(9) + b"\n"]
 )
-def test_what_a_file_system_leaves_at_the_end_is_cut_off(journal, path, tail):
+def test_garbage_at_the_end_is_truncated(journal, path, tail):
     with path.open("ab") as file:
         file.write(tail)
     again = Journal.open(path, BEGUN)
@@ -112,7 +112,7 @@ def test_what_a_file_system_leaves_at_the_end_is_cut_off(journal, path, tail):
     assert len(Journal.open(path, BEGUN).rows) == 7
 
 
-def test_damage_before_a_whole_line_is_an_error_that_names_it_and_changes_nothing(journal, path):
+def test_damage_before_a_valid_line_is_an_error_and_keeps_the_file(journal, path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"scored", b"failed")
     path.write_bytes(b"".join(lines))
@@ -121,10 +121,10 @@ def test_damage_before_a_whole_line_is_an_error_that_names_it_and_changes_nothin
     assert path.read_bytes() == b"".join(lines)
 
 
-def test_a_full_disk_is_an_error_that_loses_nothing_and_can_be_mended(journal, path):
+def test_full_disk_is_an_error_that_loses_no_committed_rows(journal, path):
     size = path.stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The kernel writes what fits, as on a full disk, and then refuses.
+    # The kernel writes as much as fits and then fails, as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, limits[1]))
     try:
         with pytest.raises(ReportError, match=r"cannot be written: .*; nothing .* is lost"):
@@ -138,18 +138,18 @@ def test_a_full_disk_is_an_error_that_loses_nothing_and_can_be_mended(journal, p
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+def test_read_only_folder_is_an_error(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ReportError, match="cannot be written: Permission denied"):
         Journal.open(tmp_path / ".report.journal", BEGUN)
 
 
-def test_a_journal_below_a_file_is_an_error(tmp_path):
+def test_journal_path_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ReportError, match="cannot be written"):
         Journal.open(tmp_path / "file" / ".report.journal", BEGUN)
 
 
-def test_each_line_is_json_with_its_checksum(journal, path):
+def test_each_line_is_json_with_a_checksum(journal, path):
     for line in path.read_text("ascii").splitlines():
         assert isinstance(json.loads(line[9:]), dict)

@@ -1,4 +1,4 @@
-"""The lung network of a bundle finds the lungs that the original finds."""
+"""Tests that the lung network of a bundle finds the same lungs as the original."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ FILMS = [
 
 @pytest.fixture
 def model(tmp_path):
-    """A MODEL folder with a lung network, whose card names it."""
+    """A MODEL folder with a lung network that its card names."""
     folder = tmp_path / "model"
     folder.mkdir()
     lung_network().save(folder / LUNG_WEIGHTS)
@@ -47,7 +47,7 @@ def card_of(model):
 
 
 @pytest.mark.parametrize("target", BOTH, ids=lambda one: one.runtime)
-def test_a_converted_network_finds_the_same_lungs(model, tmp_path, target):
+def test_converted_network_finds_the_same_lungs(model, tmp_path, target):
     original = original_lungs(model, card_of(model))
     (parity,) = write_lungs(tmp_path, ExpectedLungs.on(original, FILMS), [target])
     assert (parity.weights, parity.films, parity.flips) == ("float16", len(FILMS), 0)
@@ -58,11 +58,11 @@ def test_a_converted_network_finds_the_same_lungs(model, tmp_path, target):
     given = network.find(inputs)
     assert (given.shape, given.dtype) == ((len(FILMS), 128, 128), np.float32)
     np.testing.assert_allclose(given, DarkLungs().find(inputs), atol=0.01)
-    # In batches of another size it finds the same.
+    # The batch size does not matter.
     np.testing.assert_allclose(network.find(inputs[:1])[0], given[0], atol=1e-6)
 
 
-def test_only_the_runtimes_of_the_targets_get_a_file(model, tmp_path):
+def test_only_runtimes_of_the_targets_get_a_file(model, tmp_path):
     original = original_lungs(model, card_of(model))
     two = [TARGETS["onnx"], TARGETS["onnx-int8"]]
     assert [one.file for one in write_lungs(tmp_path, ExpectedLungs.on(original, FILMS), two)] == [
@@ -83,7 +83,7 @@ def test_weights_are_stored_in_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize("target", BOTH, ids=lambda one: one.runtime)
-def test_where_half_precision_moves_masks_weights_are_float32(tmp_path, target, monkeypatch):
+def test_weights_are_float32_if_half_precision_changes_masks(tmp_path, target, monkeypatch):
     path = tmp_path / "lungs.keras"
     lung_network().save(path)
     real = lung_parity.compare
@@ -98,7 +98,7 @@ def test_where_half_precision_moves_masks_weights_are_float32(tmp_path, target, 
     load_lung_network(tmp_path / parity.file, target.runtime).find(np.zeros((1, 128, 128, 1), "f"))
 
 
-def test_other_masks_and_a_large_file_are_breaches():
+def test_different_masks_and_a_large_file_are_breaches():
     masks = [two_lungs(), two_lungs(tilt=4)]
     same = compare("lungs.onnx", 1000, "float16", masks, masks)
     assert (same.breaches, same.dice, same.lowest_dice) == ([], 1, 1)
@@ -112,7 +112,7 @@ def test_other_masks_and_a_large_file_are_breaches():
     assert len(lost.breaches) == 2
 
 
-def test_a_network_that_is_too_large_leaves_no_bundle(tmp_path, monkeypatch):
+def test_network_that_is_too_large_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "lungs.keras"
     lung_network().save(path)
     expected = ExpectedLungs.on(KerasLungs(path), FILMS[:1])
@@ -121,16 +121,16 @@ def test_a_network_that_is_too_large_leaves_no_bundle(tmp_path, monkeypatch):
         write_lungs(tmp_path, expected, BOTH[:1])
 
 
-def test_a_model_without_lungs_has_none(tmp_path):
+def test_model_without_lung_network_returns_none(tmp_path):
     assert original_lungs(tmp_path, make_card()) is None
 
 
-def test_a_network_that_the_card_does_not_name_is_an_error(model):
+def test_lung_network_not_named_in_the_card_is_an_error(model):
     with pytest.raises(ExportError, match="names no lung network"):
         original_lungs(model, make_card())
 
 
-def test_a_network_that_is_missing_or_another_is_an_error(model):
+def test_missing_or_different_lung_network_is_an_error(model):
     card = card_of(model)
     with (model / LUNG_WEIGHTS).open("ab") as file:
         file.write(b"\0")
@@ -141,7 +141,7 @@ def test_a_network_that_is_missing_or_another_is_an_error(model):
         original_lungs(model, card)
 
 
-def test_what_is_no_lung_network_is_an_error(tmp_path):
+def test_file_that_is_not_a_lung_network_is_an_error(tmp_path):
     path = tmp_path / "lungs.keras"
     path.write_bytes(b"nothing")
     with pytest.raises(ExportError, match="cannot be loaded"):
@@ -152,7 +152,7 @@ def test_what_is_no_lung_network_is_an_error(tmp_path):
         KerasLungs(path)
 
 
-def test_an_export_has_the_lung_network_and_answers_for_it(model, tmp_path):
+def test_export_contains_the_lung_network_and_tests_it(model, tmp_path):
     shape = (64, 64, 1)
     keras.utils.set_random_seed(0)
     build("small", shape).save(model / WEIGHTS)

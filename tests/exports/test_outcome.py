@@ -1,4 +1,4 @@
-"""The table of all targets, with everything that is wrong with each."""
+"""Tests of the export results and of the table of all targets."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def said(probabilities, maps=None):
 
 
 def compared(name, given, size=1_234_567, maps=None):
-    """A target whose probabilities are `given`, where the original's are 0.4 and 0.6 by turns."""
+    """Result of a target with `given` probabilities; the original alternates 0.4 and 0.6."""
     expected = np.where(LABELS == 1, 0.6, 0.4)
     original = said(expected, None if maps is None else np.zeros_like(maps))
     parity = Parity(TARGETS[name], original, (said(given(expected), maps),), LABELS)
@@ -31,7 +31,7 @@ def good(name="onnx"):
 
 
 def missed(name, films):
-    """One that calls so many films with pneumonia normal."""
+    """Result of a target that misses pneumonia on this many films."""
 
     def given(p):
         p = p.copy()
@@ -45,12 +45,12 @@ HEAD = ("target", "MB", "max |dp|", "mean |dp|", "flips", "sensitivity", "specif
 
 
 def cells(text):
-    """The table by rows, each cut where the columns of the first one begin."""
+    """Rows of the table, split at the columns of its head."""
     head, *lines = text.split("\n")
     starts = [head.index(name) for name in HEAD]
     assert starts == sorted(starts)
     widest = max(map(len, lines))
-    # The last column has no name: it begins after the widest cell of the one before.
+    # The last column has no name; it starts after the widest cell of the previous one.
     last = max(line.index(word) for line in lines for word in ("ok", "FAILED") if word in line)
     starts.append(last)
     ends = [*starts[1:], widest]
@@ -60,7 +60,7 @@ def cells(text):
     ]
 
 
-def test_every_target_is_a_line_with_its_figures():
+def test_table_has_a_line_per_target_with_figures():
     outcomes = [good(), missed("tflite-int8", 1)]
     assert cells(table(outcomes)) == [
         [
@@ -87,7 +87,7 @@ def test_every_target_is_a_line_with_its_figures():
     assert str(outcomes[1].parity.change(1)).startswith("-0.0050 (")
 
 
-def test_columns_are_aligned_whatever_is_in_them():
+def test_columns_are_always_aligned():
     outcomes = [
         good(),
         missed("tflite-float32", 150),
@@ -103,12 +103,12 @@ def test_columns_are_aligned_whatever_is_in_them():
     assert [row[7].partition(":")[0] for row in rows] == ["ok", "FAILED", "FAILED", "ok", "FAILED"]
 
 
-def test_no_line_ends_in_blanks():
+def test_lines_have_no_trailing_spaces():
     text = table([good(), ExportResult(TARGETS["tflite-int8"], failure="it failed")])
     assert all(line == line.rstrip() for line in text.split("\n"))
 
 
-def test_all_that_is_wrong_with_a_target_is_in_its_line():
+def test_line_contains_all_failures_of_a_target():
     cells_of_map = np.ones((FILMS, 2, 2), np.float32)
     outcome = compared("onnx", lambda p: np.full_like(p, 0.1), maps=cells_of_map)
     assert outcome.failures == [
@@ -120,7 +120,7 @@ def test_all_that_is_wrong_with_a_target_is_in_its_line():
     assert row[7] == "FAILED: " + "; ".join(outcome.failures)
 
 
-def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure():
+def test_failed_conversion_is_in_the_table():
     failed = ExportResult(
         TARGETS["tflite-int8"], failure="the converter wrote no model-int8.tflite"
     )
@@ -131,7 +131,7 @@ def test_a_target_that_could_not_be_converted_is_in_the_table_with_its_failure()
     assert failed.as_dict() == {"bytes": 0}
 
 
-def test_a_failure_of_many_lines_does_not_break_the_table():
+def test_multi_line_failure_does_not_break_the_table():
     error = "Some ops are not supported.\nTF Select ops: Betainc\nDetails:\n\ttf.Betainc(tensor)"
     text = table(
         [good(), ExportResult(TARGETS["tflite-int8"], failure=error), good("tflite-float32")]
@@ -140,25 +140,25 @@ def test_a_failure_of_many_lines_does_not_break_the_table():
     assert "Betainc" in text
 
 
-def test_a_target_is_summed_up_in_a_line_as_soon_as_it_is_known():
+def test_summary_is_one_line():
     assert good().summary == "onnx: largest difference 2e-05, 0 of 400 decisions differ"
     many = missed("tflite-int8", 7)
     assert many.summary == "tflite-int8: largest difference 0.3, 7 of 400 decisions differ"
 
 
-def test_a_failure_names_its_target_once():
+def test_failure_names_its_target_once():
     error = "tflite-int8: the conversion failed: 8 bits need films to find ranges with"
     failed = ExportResult(TARGETS["tflite-int8"], failure=error)
     assert failed.summary.count("tflite-int8") == 1
 
 
-def test_nothing_is_wrong_with_a_target_that_decides_as_the_original_does():
+def test_allowed_flips_are_no_failure():
     assert good().failures == []
     assert missed("tflite-int8", 2).failures == []
     assert missed("tflite-int8", 3).failures == ["3 decisions differ, 2 may"]
 
 
-def test_the_card_records_size_and_figures():
+def test_card_records_size_and_figures():
     recorded = good().as_dict()
     assert recorded["bytes"] == 1_234_567
     assert recorded["file"] == "model.onnx"

@@ -1,4 +1,4 @@
-"""When a converted model decides as the original does."""
+"""Tests of the comparison of a converted model with the original."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ EIGHT_BITS = Target("int8", "model.int8", "onnx", None)
 
 
 def said(probabilities, threshold=0.5, maps=None):
-    """Answers to films that were all scored."""
+    """Answers for films that were all scored."""
     verdicts = [
         Verdict(Status.SCORED, "PNEUMONIA" if p >= threshold else "NORMAL") for p in probabilities
     ]
@@ -33,7 +33,7 @@ def parity(expected, *given, target=EXACT, labels=None):
 
 
 def flipped(films, flips, target=COARSE):
-    """`films` films close to the threshold, of which `flips` fall on its other side."""
+    """Parity of `films` films close to the threshold, `flips` of which cross it."""
     expected = np.full(films, 0.501)
     given = expected.copy()
     given[:flips] = 0.499
@@ -56,19 +56,19 @@ def test_one_difference_beyond_the_tolerance_is_a_breach(difference, is_breach, 
     assert bool(found.breaches) is is_breach
 
 
-def test_a_difference_in_one_batch_size_alone_counts():
+def test_difference_at_one_batch_size_counts():
     assert parity([0.3], [0.3], [0.4]).breaches == [
         "a probability differs by 0.1, 0.0001 is allowed"
     ]
     assert parity([0.501], [0.501], [0.499], target=COARSE).flips == 1
 
 
-def test_the_tolerance_is_that_of_the_target():
+def test_tolerance_is_that_of_the_target():
     assert parity([0.30], [0.31], target=EXACT).breaches
     assert not parity([0.30], [0.31], target=COARSE).breaches
 
 
-def test_8_bits_are_held_to_decisions_alone():
+def test_only_decisions_of_8_bit_targets_are_compared():
     assert not parity([0.1, 0.9], [0.4, 0.6], target=EIGHT_BITS).breaches
     assert not flipped(400, 2, EIGHT_BITS).breaches
     assert flipped(400, 3, EIGHT_BITS).breaches == ["3 decisions differ, 2 may"]
@@ -84,7 +84,7 @@ def test_8_bits_are_held_to_decisions_alone():
     ],
 )
 @pytest.mark.parametrize("target", [EXACT, COARSE, EIGHT_BITS], ids=lambda target: target.name)
-def test_an_answer_that_is_no_number_is_a_breach_for_any_target(expected, given, target):
+def test_answer_that_is_not_finite_is_a_breach_for_any_target(expected, given, target):
     found = parity(expected, given, target=target)
     assert found.differences.max() == math.inf
     assert found.breaches
@@ -105,13 +105,13 @@ def test_an_answer_that_is_no_number_is_a_breach_for_any_target(expected, given,
         (600, 4, True),
     ],
 )
-def test_half_a_percent_of_decisions_may_differ_and_always_one(films, flips, is_breach):
+def test_half_a_percent_of_decisions_or_one_may_differ(films, flips, is_breach):
     found = flipped(films, flips)
     assert found.flips == flips
     assert bool(found.breaches) is is_breach
 
 
-def test_all_that_is_wrong_is_named():
+def test_all_breaches_are_named():
     maps = np.zeros((400, 1, 1), np.float32)
     expected, given = said([0.9] * 400, maps=maps), said([0.1] * 400, maps=maps + 1)
     assert Parity(EXACT, expected, (given,), np.full(400, -1)).breaches == [
@@ -133,20 +133,20 @@ def test_all_that_is_wrong_is_named():
         ),
     ],
 )
-def test_a_change_of_status_or_warning_is_a_flip(before, after):
+def test_change_of_status_or_warning_is_a_flip(before, after):
     p = np.array([0.1])
     one, other = Answers(p, [before]), Answers(p, [after])
     assert Parity(EXACT, one, (other,), np.array([-1])).flips == 1
     assert Parity(EXACT, one, (one,), np.array([-1])).flips == 0
 
 
-def test_sensitivity_and_specificity_change_by_the_films_that_are_called_otherwise():
+def test_flips_change_sensitivity_and_specificity():
     found = parity([0.9, 0.9, 0.1, 0.1], [0.9, 0.1, 0.1, 0.9], labels=[1, 1, 0, -1])
     assert (found.change(1).value, found.change(1).n) == (-0.5, 2)
     assert (found.change(0).value, found.change(0).n) == (0, 1)
 
 
-def test_the_card_records_what_was_found():
+def test_card_records_the_figures():
     recorded = parity([0.2, 0.6], [0.2, 0.4], target=COARSE, labels=[0, 1]).as_dict()
     assert recorded | {"sensitivity_change": None, "specificity_change": None} == {
         "file": "model.coarse",
@@ -168,7 +168,7 @@ def test_the_card_records_what_was_found():
     ("films", "batch", "batches"),
     [(1, 8, [1]), (7, 8, [7]), (9, 8, [8, 1]), (19, 8, [8, 8, 3]), (3, 1, [1, 1, 1])],
 )
-def test_answers_are_asked_for_in_batches_and_a_rest(films, batch, batches):
+def test_answers_are_computed_in_batches_and_a_rest(films, batch, batches):
     predictor = BrightnessPredictor()
     expected = np.linspace(0.1, 0.9, films)
     tensors = [np.full((32, 32, 1), grey, np.float32) for grey in expected]
@@ -178,7 +178,7 @@ def test_answers_are_asked_for_in_batches_and_a_rest(films, batch, batches):
     assert [verdict.called for verdict in given.verdicts] == list(expected >= 0.5)
 
 
-def test_verdicts_are_those_of_a_report():
+def test_verdicts_equal_those_of_a_report():
     gate = make_recogniser(features=6, limit=1.0)
     tensors = [np.full((32, 32, 1), grey, np.float32) for grey in (0.2, 0.8)]
 
@@ -198,9 +198,9 @@ def test_verdicts_are_those_of_a_report():
     assert scored == Verdict(Status.SCORED, "PNEUMONIA", ("out_of_domain", "rotated"))
 
 
-def test_evidence_that_moves_out_of_the_lungs_is_a_flip():
+def test_evidence_that_moves_out_of_the_lungs_changes_the_verdict():
     class Sided(BrightnessPredictor):
-        """All evidence of a bright film lies on one side."""
+        """A predictor with all evidence on one side of the film."""
 
         def __init__(self, left):
             super().__init__()
@@ -221,7 +221,7 @@ def test_evidence_that_moves_out_of_the_lungs_is_a_flip():
     assert [one.warnings for one in outside] == [("low_lung_evidence",), ()]
 
 
-def test_a_target_is_asked_in_batches_and_film_by_film():
+def test_target_runs_in_batches_and_film_by_film():
     predictor = BrightnessPredictor()
     tensors = [np.full((32, 32, 1), grey, np.float32) for grey in np.linspace(0, 1, 9)]
     expected = answers(BrightnessPredictor(), tensors, make_card(), 8)
@@ -230,7 +230,7 @@ def test_a_target_is_asked_in_batches_and_film_by_film():
     assert not found.breaches
 
 
-def test_every_film_of_every_target_is_a_line_of_the_table(tmp_path):
+def test_table_has_a_line_per_film_and_target(tmp_path):
     films = ["a" * 64, "b" * 64]
     found = [
         parity([0.25, 0.75], [0.25, 0.5], [0.25, 0.25], labels=[0, 1]),
@@ -253,7 +253,7 @@ def test_every_film_of_every_target_is_a_line_of_the_table(tmp_path):
 
 
 def cells_of(*cells):
-    """Evidence in one cell of each film."""
+    """Maps of one cell per film with this evidence."""
     return np.array([[[cell]] for cell in cells], np.float32)
 
 
@@ -269,7 +269,7 @@ def cells_of(*cells):
         (cells_of(1, 2), cells_of(1, math.nan), math.inf),
     ],
 )
-def test_maps_are_compared_where_the_original_has_one(expected, given, cells):
+def test_maps_are_compared_if_the_original_has_one(expected, given, cells):
     p = [0.25, 0.75]
     pair = said(p, maps=expected), said(p, maps=given)
     assert Parity(EXACT, pair[0], pair[1:], np.full(2, -1)).cells == cells
@@ -286,12 +286,12 @@ def test_maps_are_compared_where_the_original_has_one(expected, given, cells):
         (math.inf, EIGHT_BITS, ["it does not give the class activation map of the original"]),
     ],
 )
-def test_a_map_that_shows_something_else_is_a_breach(cells, target, breaches):
+def test_different_map_is_a_breach(cells, target, breaches):
     expected, given = said([0.5], maps=cells_of(0)), said([0.5], maps=cells_of(cells))
     assert Parity(target, expected, (given,), np.array([-1])).breaches == breaches
 
 
-def test_answers_of_many_films_are_put_together_in_their_order():
+def test_answers_of_several_batches_keep_their_order():
     class Mapping(BrightnessPredictor):
         def predict(self, tensors):
             maps = np.repeat(tensors[:, :1], 2, axis=-1) * np.float32([0, 1])

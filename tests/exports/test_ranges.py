@@ -1,4 +1,4 @@
-"""Feature maps get the ranges that real films need, and each is rounded once."""
+"""Tests of networks with ranges: each feature map is rounded once, to a suitable range."""
 
 from collections import defaultdict
 
@@ -24,7 +24,7 @@ from screening.training.quantisation_ready import fold
 
 QUICK = settings(deadline=None, max_examples=100, database=None)
 
-#: Of the networks below.
+#: Preprocessing of the networks below.
 GREY = Preprocessing(12, 12, scale=2.0, offset=-1.0)
 
 
@@ -38,7 +38,7 @@ def uniform_films(seed=0, films=8, shape=(12, 12, 1)):
     values=arrays.arrays(np.float32, 20, elements=st.floats(-200, 200, width=32)),
 )
 @QUICK
-def test_a_rounded_value_is_less_than_a_step_away_or_at_the_end_of_the_range(low, high, values):
+def test_rounding_moves_values_less_than_a_step_or_clips_them(low, high, values):
     if high - low < 1e-3:
         return
     rounded = np.asarray(RoundedRanges(Range.of(low, high))(values))
@@ -62,13 +62,13 @@ def tiny_network(first_filters=4):
 
 
 def body_of(ranged):
-    """The network within a network with ranges."""
+    """The inner network of a network with ranges."""
     (body,) = (layer for layer in ranged.layers if isinstance(layer, keras.Model))
     return body
 
 
 def rounded_in(network):
-    """Names of the layers whose outputs are rounded, in order."""
+    """Names of the layers whose outputs are rounded, in network order."""
     return [read_by(layer) for layer in network.layers if isinstance(layer, RoundedRanges)]
 
 
@@ -82,12 +82,12 @@ def rounds_the_film(ranged):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_outputs_stay_within_what_the_steps_allow(seed):
+def test_outputs_change_by_no_more_than_the_steps_allow(seed):
     network, films = tiny_network(), uniform_films(seed)
     ranged = with_ranges(network, films, GREY)
     found = _measured(network, ["first", "second_relu"], films)
     first, second = ((one.high - one.low) / 255 for one in found.values())
-    # One step at most in each map; the first one's weighs as much as the second layer's weights.
+    # At most one step per map; the step of the first is scaled by the weights of the second layer.
     kernel = network.get_layer("second").get_weights()[0]
     allowed = first * np.abs(kernel).sum(axis=(0, 1, 2)).max() + second
     expected, given_by_it = network.predict_on_batch(films), ranged.predict_on_batch(films)
@@ -97,7 +97,7 @@ def test_the_outputs_stay_within_what_the_steps_allow(seed):
     np.testing.assert_allclose(given_by_it["score"], expected["score"], atol=allowed)
 
 
-def test_the_outputs_are_called_as_they_were():
+def test_outputs_keep_their_names():
     network = tiny_network()
     for ends in (False, True):
         ranged = with_ranges(network, uniform_films(), GREY, ends=ends)
@@ -105,7 +105,7 @@ def test_the_outputs_are_called_as_they_were():
         assert ranged.input.shape == network.input.shape
 
 
-def test_only_what_later_layers_read_of_the_first_ones_is_rounded():
+def test_first_layers_are_rounded_only_if_later_layers_read_them():
     keras.utils.set_random_seed(0)
     film = layers.Input((12, 12, 1), name="film")
     x = layers.Conv2D(4, 3, activation="relu", name="first")(film)
@@ -120,7 +120,7 @@ def test_only_what_later_layers_read_of_the_first_ones_is_rounded():
 
 
 @pytest.mark.parametrize(("first_filters", "rounds"), [(4, False), (113, False), (114, True)])
-def test_the_film_is_rounded_only_for_a_first_layer_with_many_weights(first_filters, rounds):
+def test_film_is_rounded_only_if_first_layer_has_many_weights(first_filters, rounds):
     network = tiny_network(first_filters)
     assert (len(first_layers(network)) == 1) is rounds
     ranged = with_ranges(network, uniform_films(), GREY)
@@ -129,13 +129,13 @@ def test_the_film_is_rounded_only_for_a_first_layer_with_many_weights(first_filt
 
 
 @pytest.mark.parametrize("first_filters", [4, 114])
-def test_with_its_ends_film_and_outputs_are_rounded_and_what_is_pooled(first_filters):
+def test_ends_option_rounds_film_outputs_and_pooling(first_filters):
     network, films = tiny_network(first_filters), uniform_films()
     ranged = with_ranges(network, films, GREY, ends=True)
     body = body_of(ranged)
     assert rounds_the_film(ranged)
     assert rounded_in(body) == ["first", "second_relu", "embedding"]
-    # The film, score and embedding.
+    # The rounded ends are film, score and embedding.
     assert sum(isinstance(layer, RoundedRanges) for layer in ranged.layers) == 3
     expected, given_by_it = network.predict_on_batch(films), ranged.predict_on_batch(films)
     for name, values in given_by_it.items():
@@ -151,9 +151,7 @@ def test_with_its_ends_film_and_outputs_are_rounded_and_what_is_pooled(first_fil
         (PREPROCESSING["efficientnet-lite0"], -127 / 128, 1),
     ],
 )
-def test_the_range_of_the_film_is_from_black_to_white_whatever_the_films_show(
-    preprocessing, low, high
-):
+def test_range_of_the_film_is_black_to_white_for_any_films(preprocessing, low, high):
     grey = np.full((2, 12, 12, 1), 0.1, np.float32)
     ranged = with_ranges(tiny_network(), grey, preprocessing, ends=True)
     (film,) = (
@@ -165,7 +163,7 @@ def test_the_range_of_the_film_is_from_black_to_white_whatever_the_films_show(
 
 
 def readers(network):
-    """The layers that read each output, by the name of the layer or operation that gives it."""
+    """Layers that read each output, by the name of the layer or operation that computes it."""
     found = defaultdict(list)
     for layer in network.layers:
         if not isinstance(layer, keras.layers.InputLayer):
@@ -175,7 +173,7 @@ def readers(network):
 
 
 def times_rounded(network, layer):
-    """How often the output of `layer` is rounded before anything else computes with it."""
+    """Number of roundings of the output of `layer` before another layer computes with it."""
     after, times = readers(network), 0
     while len(after[layer.name]) == 1:
         (layer,) = after[layer.name]
@@ -189,19 +187,19 @@ def times_rounded(network, layer):
 @pytest.mark.parametrize(
     ("architecture", "shape"), [("small", (64, 64, 1)), ("efficientnet-lite0", (32, 32, 1))]
 )
-def test_what_each_layer_computes_is_rounded_once(architecture, shape, ends):
+def test_each_layer_output_is_rounded_once(architecture, shape, ends):
     network = fold(build(architecture, shape))
     films = uniform_films(films=2, shape=shape)
     body = body_of(with_ranges(network, films, PREPROCESSING[architecture], ends=ends))
     first = first_layers(network)
     computing = weighted_layers(body) + [x for x in body.layers if isinstance(x, layers.Add)]
-    # The last of the first layers is read by one whose inputs have 8 bits.
+    # The last of the first layers is read by a layer with 8-bit inputs.
     last = [layer.name for layer in weighted_layers(network) if layer.name in first][-1]
     for layer in computing:
         assert times_rounded(body, layer) == (layer.name not in first or layer.name == last)
 
 
-def test_every_map_of_the_small_cnn_is_rounded_where_a_runtime_writes_it():
+def test_small_cnn_is_rounded_at_the_outputs_of_fused_layers():
     network = fold(build("small", (64, 64, 1)))
     films = uniform_films(films=2, shape=(64, 64, 1))
     ranged = with_ranges(network, films, PREPROCESSING["small"])
@@ -215,7 +213,7 @@ def test_every_map_of_the_small_cnn_is_rounded_where_a_runtime_writes_it():
     assert sum(isinstance(layer, RoundedRanges) for layer in with_ends.layers) == 1 + 3
 
 
-def test_the_original_network_is_unchanged_by_rounding_a_copy():
+def test_rounding_does_not_change_the_original_network():
     network, films = tiny_network(), uniform_films()
     weights = [value.copy() for value in network.get_weights()]
     names, expected = [layer.name for layer in network.layers], network.predict_on_batch(films)
@@ -225,13 +223,13 @@ def test_the_original_network_is_unchanged_by_rounding_a_copy():
         np.testing.assert_array_equal(value, before)
     for name, values in network.predict_on_batch(films).items():
         np.testing.assert_array_equal(values, expected[name])
-    # And the copy has weights of its own.
+    # The copy has its own weights.
     first = body_of(ranged).get_layer("first")
     first.set_weights([2 * value for value in first.get_weights()])
     np.testing.assert_array_equal(network.get_layer("first").get_weights()[0], weights[0])
 
 
-def test_a_feature_map_that_is_nought_on_every_film_stays_nought():
+def test_feature_map_of_zeros_stays_zero():
     network, films = tiny_network(), uniform_films()
     kernel, bias = network.get_layer("second").get_weights()
     network.get_layer("second").set_weights([0 * kernel, bias - 1])
@@ -239,7 +237,7 @@ def test_a_feature_map_that_is_nought_on_every_film_stays_nought():
     np.testing.assert_array_equal(given_by_it["embedding"], 0)
 
 
-def test_a_network_of_small_layers_is_not_rounded():
+def test_network_of_small_layers_is_not_rounded():
     film = layers.Input((12, 12, 1), name="film")
     x = layers.Conv2D(4, 3, activation="relu", name="first")(film)
     pooled = layers.GlobalAveragePooling2D(name="embedding")(x)

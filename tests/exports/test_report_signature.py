@@ -1,4 +1,4 @@
-"""Who vouches for a report."""
+"""Tests of signing and verifying reports."""
 
 import shutil
 import subprocess
@@ -34,14 +34,14 @@ def keys(tmp_path):
     return write_keys(tmp_path, "ours")
 
 
-def test_a_signed_report_is_known_by_the_other_half_of_the_key(report, head, keys):
+def test_signed_report_is_verified_with_the_public_key(report, head, keys):
     assert not is_signed_report(report, head, keys[1])
     sign_report(report, head, keys[0])
     assert is_signed_report(report, head, keys[1])
     assert verify(report) == []
 
 
-def test_every_bit_of_a_signature_counts(report, head, keys):
+def test_every_bit_of_a_signature_matters(report, head, keys):
     sign_report(report, head, keys[0])
     content = (report / SIGNATURE).read_bytes()
     assert len(content) == 64
@@ -54,37 +54,37 @@ def test_every_bit_of_a_signature_counts(report, head, keys):
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 65])
-def test_what_has_another_length_is_no_signature(report, head, keys, content):
+def test_signature_of_another_length_is_invalid(report, head, keys, content):
     (report / SIGNATURE).write_bytes(content)
     assert not is_signed_report(report, head, keys[1])
 
 
-def test_a_report_that_was_written_anew_is_not_signed_any_more(report, head, keys):
+def test_rewritten_report_is_no_longer_signed(report, head, keys):
     sign_report(report, head, keys[0])
     write_audit(report, [Event("now", "submitted", "job-2")], 0)
     assert verify(report) == []
-    anew = read_audit((report / AUDIT).read_bytes()).head
-    assert not is_signed_report(report, anew, keys[1])
+    new_head = read_audit((report / AUDIT).read_bytes()).head
+    assert not is_signed_report(report, new_head, keys[1])
 
 
-def test_somebody_elses_signature_is_none(report, head, keys, tmp_path):
+def test_signature_with_another_key_is_invalid(report, head, keys, tmp_path):
     sign_report(report, head, write_keys(tmp_path, "theirs")[0])
     assert not is_signed_report(report, head, keys[1])
 
 
-def test_a_key_that_is_none_is_found_before_there_is_anything_to_sign(keys, tmp_path):
+def test_invalid_key_is_refused_before_signing(keys, tmp_path):
     with pytest.raises(SignatureError, match="holds no private key"):
         signer(keys[1])
     with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
         signer(tmp_path / "nowhere")
 
 
-def test_a_report_that_cannot_be_written_into_is_named(head, keys, tmp_path):
+def test_unwritable_report_is_named(head, keys, tmp_path):
     with pytest.raises(SignatureError, match="gone cannot be signed: No such file"):
         sign_report(tmp_path / "gone", head, keys[0])
 
 
-def test_without_the_package_the_command_that_installs_it_is_named(report, head, keys, monkeypatch):
+def test_missing_package_error_contains_install_command(report, head, keys, monkeypatch):
     monkeypatch.setattr(bundle, "find_spec", lambda _name: None)
     for call in (lambda: signer(keys[0]), lambda: is_signed_report(report, head, keys[1])):
         with pytest.raises(SignatureError, match=r"pip install 'screening\[sign\]'"):
@@ -92,8 +92,8 @@ def test_without_the_package_the_command_that_installs_it_is_named(report, head,
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="this system has no openssl")
-def test_the_commands_in_the_documentation_verify_it_by_hand(report, head, keys):
-    """As they stand there; keys that OpenSSL made are tried with bundles."""
+def test_documented_openssl_commands_verify_a_report(report, head, keys):
+    """Runs the commands of the docstring; the tests of bundles use keys made by OpenSSL."""
     by_hand = bundle.__doc__[bundle.__doc__.index("    tail -c 66") :]
     commands = [line.strip() for line in by_hand.splitlines() if line.startswith("    ")]
     assert len(commands) == 2

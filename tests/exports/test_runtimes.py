@@ -1,4 +1,4 @@
-"""Each runtime beside numpy, and which model of a bundle is loaded."""
+"""Tests of the runtimes, compared with NumPy, and of loading a model of a bundle."""
 
 import os
 import shutil
@@ -38,11 +38,11 @@ def test_onnx_agrees_with_numpy_at_every_batch_size(tmp_path, outputs, threads):
         np.testing.assert_allclose(given.embeddings, films.mean(axis=(2, 3)), atol=1e-6)
 
 
-def test_onnx_runtime_leaves_nothing_behind_on_the_machine(tmp_path):
+def test_onnx_runtime_writes_no_files(tmp_path):
     model = write_model(tmp_path / "model.onnx")
     home = tmp_path / "home"
     home.mkdir()
-    # In CI the library keeps quiet by itself.
+    # With CI set, the library does not write anything.
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     code = (
         "import sys; from pathlib import Path; from exports.runtimes.onnx import OnnxPredictor, has_vnni;"
@@ -66,14 +66,14 @@ def test_onnx_runtime_leaves_nothing_behind_on_the_machine(tmp_path):
         ("", False),
     ],
 )
-def test_processors_that_would_overflow_are_known_by_their_flags(tmp_path, cpuinfo, expected):
+def test_vnni_is_detected_by_the_flags_of_the_processor(tmp_path, cpuinfo, expected):
     (tmp_path / "cpuinfo").write_text(cpuinfo)
     assert has_vnni(tmp_path / "cpuinfo") is expected
     assert not has_vnni(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_8_bits_give_the_same_where_sums_are_widened_first(monkeypatch, exact):
+def test_widened_8_bit_sums_give_the_same_scores(monkeypatch, exact):
     if not has_vnni():
         pytest.skip("this processor has no VNNI to compare with")
     target = TARGETS["onnx-int8"]
@@ -84,7 +84,7 @@ def test_8_bits_give_the_same_where_sums_are_widened_first(monkeypatch, exact):
     np.testing.assert_array_equal(load_target(SHIPPED, target).predict(films).scores, expected)
 
 
-def test_a_film_has_the_same_score_alone_and_in_a_batch(tmp_path):
+def test_film_has_the_same_score_alone_and_in_a_batch(tmp_path):
     predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
     films = tensors(8)
     together = predictor.predict(films).scores
@@ -92,7 +92,7 @@ def test_a_film_has_the_same_score_alone_and_in_a_batch(tmp_path):
     np.testing.assert_allclose(together, alone, atol=1e-7)
 
 
-def test_answers_stay_as_they_were_when_the_next_batch_is_predicted(tmp_path):
+def test_next_batch_does_not_change_earlier_answers(tmp_path):
     predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
     first = predictor.predict(tensors(3)).scores
     kept = first.copy()
@@ -101,7 +101,7 @@ def test_answers_stay_as_they_were_when_the_next_batch_is_predicted(tmp_path):
 
 
 @pytest.mark.parametrize("target", SHIPPED_TARGETS, ids=lambda target: target.name)
-def test_a_shipped_model_takes_any_batch_size_and_gives_probabilities(target):
+def test_shipped_model_accepts_any_batch_size(target):
     predictor = load_target(SHIPPED, target)
     rows, columns, channels = Bundle.open(SHIPPED).card.preprocessing.shape
     assert rows == columns
@@ -115,7 +115,7 @@ def test_a_shipped_model_takes_any_batch_size_and_gives_probabilities(target):
 
 
 @pytest.mark.parametrize("target", SHIPPED_TARGETS, ids=lambda target: target.name)
-def test_a_runtime_names_the_target_itself_and_its_version(target):
+def test_runtime_names_target_package_and_version(target):
     package = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}[target.runtime]
     name, _slash, runtime = load_target(SHIPPED, target).runtime.partition("/")
     assert name == target.name
@@ -123,7 +123,7 @@ def test_a_runtime_names_the_target_itself_and_its_version(target):
     assert runtime.split()[1][0].isdigit()
 
 
-def test_the_model_for_the_runtime_asked_for_is_loaded(tmp_path):
+def test_model_for_the_requested_runtime_is_loaded(tmp_path):
     write_model(tmp_path / "model.onnx")
     for target in TARGETS.values():
         if target.runtime == LITERT:
@@ -131,7 +131,7 @@ def test_the_model_for_the_runtime_asked_for_is_loaded(tmp_path):
     assert load(tmp_path, ONNX).runtime.startswith("onnx/")
 
 
-def test_the_most_exact_model_of_a_runtime_is_loaded():
+def test_most_exact_model_of_a_runtime_is_loaded():
     litert = [target for target in targets_of(SHIPPED) if target.runtime == LITERT]
     assert litert
     expected = min(litert, key=lambda target: target.tolerance or 1)
@@ -139,7 +139,7 @@ def test_the_most_exact_model_of_a_runtime_is_loaded():
 
 
 @pytest.mark.parametrize("runtime", [ONNX, LITERT])
-def test_a_bundle_without_a_model_for_the_runtime_is_an_error_that_names_both(tmp_path, runtime):
+def test_missing_model_error_names_bundle_and_runtime(tmp_path, runtime):
     with pytest.raises(BundleError, match=f"{tmp_path} has no model for the runtime {runtime}"):
         load(tmp_path, runtime)
 
@@ -148,14 +148,14 @@ def test_a_bundle_without_a_model_for_the_runtime_is_an_error_that_names_both(tm
     "content", [b"not a model", b"", b"\x08\x07" * 50], ids=["text", "empty", "other"]
 )
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_damaged_model_is_an_error_that_names_its_file(tmp_path, target, content):
+def test_damaged_model_error_names_the_file(tmp_path, target, content):
     (tmp_path / target.file).write_bytes(content)
     with pytest.raises(BundleError, match=f"{target.file} cannot be loaded"):
         load_target(tmp_path, target)
 
 
 @pytest.mark.parametrize("target", SHIPPED_TARGETS, ids=lambda target: target.name)
-def test_a_model_that_is_cut_off_is_an_error_that_names_its_file(tmp_path, target):
+def test_truncated_model_error_names_the_file(tmp_path, target):
     shutil.copyfile(SHIPPED / target.file, tmp_path / target.file)
     with (tmp_path / target.file).open("r+b") as file:
         file.truncate(10_000)
@@ -164,15 +164,13 @@ def test_a_model_that_is_cut_off_is_an_error_that_names_its_file(tmp_path, targe
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_model_that_is_not_there_is_an_error_that_names_its_file(tmp_path, target):
+def test_missing_model_file_error_names_the_file(tmp_path, target):
     with pytest.raises(BundleError, match=f"{target.file} cannot be loaded"):
         load_target(tmp_path, target)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_runtime_that_is_not_installed_is_an_error_with_the_command_that_helps(
-    tmp_path, target, monkeypatch
-):
+def test_missing_runtime_error_contains_install_command(tmp_path, target, monkeypatch):
     modules = dict.fromkeys((ONNX, LITERT), "no_such_module")
     monkeypatch.setattr(load_module, "_MODULES", modules)
     package = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}[target.runtime]
@@ -181,12 +179,12 @@ def test_a_runtime_that_is_not_installed_is_an_error_with_the_command_that_helps
     assert not is_installed(target.runtime)
 
 
-def test_the_nightly_runtime_is_installed():
+def test_onnx_runtime_is_installed():
     assert is_installed(ONNX)
 
 
 @pytest.mark.parametrize("outputs", [WITH_MAP, WITH_MAP[::-1]])
-def test_a_model_with_a_map_gives_the_evidence_of_every_cell(tmp_path, outputs):
+def test_model_with_a_map_gives_the_evidence_of_every_cell(tmp_path, outputs):
     predictor = OnnxPredictor(write_model(tmp_path / "model.onnx", outputs=outputs), "onnx")
     assert predictor.has_map
     films = tensors(3)
@@ -197,21 +195,21 @@ def test_a_model_with_a_map_gives_the_evidence_of_every_cell(tmp_path, outputs):
     np.testing.assert_array_equal(maps[..., 0], 0)
 
 
-def test_a_model_without_a_map_says_so(tmp_path):
+def test_model_without_a_map_has_no_map(tmp_path):
     predictor = OnnxPredictor(write_model(tmp_path / "model.onnx"), "onnx")
     assert not predictor.has_map
     assert predictor.predict(tensors(1)).maps is None
 
 
 @pytest.mark.parametrize("outputs", [("score",), ("embedding", "map")])
-def test_a_model_that_lacks_an_output_is_an_error_that_names_it(tmp_path, outputs):
+def test_missing_output_error_names_the_output(tmp_path, outputs):
     write_model(tmp_path / "model.onnx", outputs=outputs)
     (lacking,) = {"score", "embedding"}.difference(outputs)
     with pytest.raises(BundleError, match=f"cannot be loaded: it has no output {lacking}"):
         load(tmp_path)
 
 
-def test_heat_maps_need_a_model_with_a_map(tmp_path):
+def test_heatmaps_require_a_model_with_a_map(tmp_path):
     without, with_map = (
         write_bundle(tmp_path / name, outputs=outputs).path
         for name, outputs in (("without", ("score", "embedding")), ("with", WITH_MAP))

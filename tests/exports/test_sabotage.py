@@ -1,4 +1,4 @@
-"""What would make an export lie: each is noticed, and by nothing but the check that is for it."""
+"""Tests that each way to falsify an export is detected, and only by the check meant for it."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def put(weights, values):
 
 
 def perturb_weights(model):
-    """A hundredth of noise on the weights of one convolution in the middle."""
+    """Add 1 % noise to the weights of a convolution in the middle of the network."""
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     weights = initializers(model)[convolutions[len(convolutions) // 2].input[1]]
     values = numpy_helper.to_array(weights)
@@ -40,7 +40,7 @@ def perturb_weights(model):
 
 
 def swap_classes(model):
-    """The two rows of the last convolution change places."""
+    """Swap the two outputs of the last convolution."""
     last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
     for name in last.input[1:]:
         weights = initializers(model)[name]
@@ -48,7 +48,7 @@ def swap_classes(model):
 
 
 def change_preprocessing(model):
-    """The graph expects films a little brighter than the card makes them."""
+    """Make the graph brighten the films slightly."""
     first = next(node for node in model.graph.node if "film" in node.input)
     brighter = onnx.helper.make_tensor("brighter", onnx.TensorProto.FLOAT, [], [0.1])
     model.graph.initializer.append(brighter)
@@ -66,7 +66,7 @@ def card():
 
 @pytest.fixture(scope="module")
 def tensors(card):
-    """Computed chest films, some of which are called pneumonia."""
+    """Synthetic chest films, some of which are positive."""
     grey = [chest_film(seed).astype(np.float32) / np.float32(255) for seed in range(48)]
     return [card.preprocessing.tensor(film) for film in grey]
 
@@ -81,7 +81,7 @@ def expected(card, tensors):
 
 @pytest.fixture
 def export(tmp_path):
-    """The shipped ONNX model, after something has been done to it."""
+    """A function that loads the shipped ONNX model, optionally sabotaged."""
 
     def made(sabotage=None):
         model = onnx.load(SHIPPED / ONNX.file)
@@ -99,13 +99,13 @@ def breaches(predictor, target, card, tensors, expected):
     return compare(target, predictor, expected, tensors, labels, card).breaches
 
 
-def test_the_gate_passes_an_export_that_nobody_touched(export, card, tensors, expected):
+def test_parity_passes_an_unchanged_export(export, card, tensors, expected):
     assert breaches(export(), ONNX, card, tensors, expected) == []
     assert breaches(export(), WITH_8_BITS, card, tensors, expected) == []
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.__name__)
-def test_the_gate_notices_by_figures(export, card, tensors, expected, sabotage):
+def test_parity_detects_sabotage_by_probabilities(export, card, tensors, expected, sabotage):
     found = breaches(export(sabotage), ONNX, card, tensors, expected)
     assert any("a probability differs" in breach for breach in found)
     anything = replace(ONNX, tolerance=1.0)
@@ -114,7 +114,7 @@ def test_the_gate_notices_by_figures(export, card, tensors, expected, sabotage):
 
 
 @pytest.mark.parametrize("sabotage", [swap_classes, change_preprocessing])
-def test_the_gate_notices_by_decisions_alone(
+def test_parity_detects_sabotage_by_decisions(
     export, card, tensors, expected, sabotage, monkeypatch
 ):
     (breach,) = breaches(export(sabotage), WITH_8_BITS, card, tensors, expected)
@@ -123,7 +123,7 @@ def test_the_gate_notices_by_decisions_alone(
     assert breaches(export(sabotage), WITH_8_BITS, card, tensors, expected) == []
 
 
-def test_the_gate_notices_a_threshold_that_was_moved(export, card, tensors, expected):
+def test_parity_detects_a_changed_threshold(export, card, tensors, expected):
     low = replace(card.operating_point, threshold=0.5)
     moved = replace(card, operating_point=low)
     assert any(
@@ -134,7 +134,7 @@ def test_the_gate_notices_a_threshold_that_was_moved(export, card, tensors, expe
 
 @pytest.fixture
 def bundle(tmp_path):
-    """A copy of the shipped bundle; `changed` seals it again, so that its hashes are right."""
+    """A copy of the shipped bundle; :func:`check` seals it again, so that its hashes match."""
     shutil.copytree(SHIPPED, tmp_path / "bundle")
     return tmp_path / "bundle"
 
@@ -145,12 +145,12 @@ def check(bundle):
     return [check_selftest(opened, target) for target in targets_of(bundle)]
 
 
-def test_the_selftest_passes_a_bundle_that_nobody_touched(bundle):
+def test_selftest_passes_an_unchanged_bundle(bundle):
     assert max(check(bundle)) <= 0.02
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.__name__)
-def test_the_selftest_notices_a_model_that_was_changed(bundle, sabotage, monkeypatch):
+def test_selftest_detects_a_changed_model(bundle, sabotage, monkeypatch):
     model = onnx.load(bundle / ONNX.file)
     sabotage(model)
     onnx.save(model, bundle / ONNX.file)
@@ -169,7 +169,7 @@ def test_the_selftest_notices_a_model_that_was_changed(bundle, sabotage, monkeyp
         ("operating_point", {"threshold": 0.97}),
     ],
 )
-def test_the_selftest_notices_a_card_that_was_changed(bundle, field, change, monkeypatch):
+def test_selftest_detects_a_changed_card(bundle, field, change, monkeypatch):
     path = bundle / "card.json"
     card = json.loads(path.read_text(encoding="utf-8"))
     card[field] |= change
@@ -180,7 +180,7 @@ def test_the_selftest_notices_a_card_that_was_changed(bundle, field, change, mon
     check(bundle)
 
 
-def test_a_card_with_its_classes_swapped_is_not_even_opened(bundle):
+def test_card_with_swapped_classes_is_refused(bundle):
     path = bundle / "card.json"
     card = json.loads(path.read_text(encoding="utf-8"))
     card["classes"].reverse()
@@ -190,6 +190,6 @@ def test_a_card_with_its_classes_swapped_is_not_even_opened(bundle):
 
 
 def _anything_goes(monkeypatch):
-    """Take the check out of the self-test."""
+    """Disable the tolerances of the self-test."""
     drifts = dict.fromkeys(("probability", "frontal", "domain_distance", "threshold"), np.inf)
     monkeypatch.setattr("exports.selftest._DRIFTS", drifts)

@@ -1,4 +1,4 @@
-"""Which real films an export compares on, and which it finds 8-bit ranges with."""
+"""Tests of the selection of the real films that an export compares on."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from screening.imaging.readers import open_film
 from screening.results import CLASSES, NORMAL
 from trained_folder import Collection, labels_of, name_of, sha256, write_list, write_small
 
-#: Enough for most tests; the real limits have tests of their own.
+#: Minimum number of films in most tests; the real limits are tested separately.
 FEW = 10
 
 
@@ -28,7 +28,7 @@ def few_are_enough(request, monkeypatch):
 
 @pytest.fixture
 def real_limits():
-    """As many films as an export really needs."""
+    """Use the real minimum number of films."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def collection(tmp_path):
     return Collection(tmp_path)
 
 
-def test_films_are_compared_on_the_validation_films(collection):
+def test_validation_films_are_used_for_comparison(collection):
     collection.add("training", 10, 10)
     names = collection.add("validation", 6, 7)
     collection.add("test", 10, 10)
@@ -47,7 +47,7 @@ def test_films_are_compared_on_the_validation_films(collection):
     assert films.tensors.dtype == np.float32
 
 
-def test_a_film_is_read_as_a_night_would_read_it(collection):
+def test_films_are_read_as_in_a_run(collection):
     collection.add("validation", 6, 6)
     path = write_film(collection.data / name_of(NORMAL, 900), seed=3, brightness=0.7)
     write_list(collection.model / "validation.csv", [name_of(NORMAL, 900)])
@@ -60,7 +60,7 @@ def test_a_film_is_read_as_a_night_would_read_it(collection):
     np.testing.assert_array_equal(films.tensors[0], expected)
 
 
-def test_too_few_validation_films_are_topped_up_with_test_films_first(collection):
+def test_too_few_validation_films_are_topped_up_with_test_films(collection):
     collection.add("training", 10, 10)
     validation = collection.add("validation", 2, 2)
     test = collection.add("test", 10, 10)
@@ -71,7 +71,7 @@ def test_too_few_validation_films_are_topped_up_with_test_films_first(collection
     assert set(labels_of(names[4:])) == {0, 1}
 
 
-def test_where_test_films_are_too_few_training_films_follow(collection):
+def test_too_few_test_films_are_topped_up_with_training_films(collection):
     training = collection.add("training", 10, 10)
     validation = collection.add("validation", 2, 2)
     test = collection.add("test", 1, 1)
@@ -83,12 +83,12 @@ def test_where_test_films_are_too_few_training_films_follow(collection):
     assert set(labels_of(names[6:])) == {0, 1}
 
 
-def test_a_model_without_lists_of_held_out_films_is_compared_on_any(collection):
+def test_without_held_out_lists_any_films_are_used(collection):
     names = collection.add("training", 10, 10)
     assert set(collection.names(collection.compared())) < set(names)
 
 
-def test_200_films_are_enough_and_one_less_is_not(collection, real_limits):
+def test_200_films_are_enough_and_199_are_not(collection, real_limits):
     collection.add("training", 50, 49)
     collection.add("validation", 50, 50)
     with pytest.raises(ExportError, match="has 199 readable films, at least 200 are needed"):
@@ -97,20 +97,20 @@ def test_200_films_are_enough_and_one_less_is_not(collection, real_limits):
     assert len(collection.compared().sha256) == FEWEST == 200
 
 
-def test_of_very_many_films_an_even_spread_is_taken(collection, monkeypatch):
+def test_very_many_films_are_sampled_evenly(collection, monkeypatch):
     monkeypatch.setattr("exports.samples._MOST", 12)
     names = sorted(collection.add("validation", 30, 30))
     chosen = [names.index(name) for name in collection.names(collection.compared())]
     assert len(chosen) == 12
     assert (chosen[0], chosen[-1]) == (0, 59)
     assert set(np.diff(chosen)) <= {5, 6}
-    # The same of any folder.
+    # Films of any folder are sampled in the same way.
     films = collection.compared(films=collection.data)
     assert [names.index(name) for name in collection.names(films)] == chosen
 
 
-def test_a_thousand_films_are_very_many(collection, real_limits, monkeypatch):
-    # Without reading them.
+def test_at_most_a_thousand_films_are_used(collection, real_limits, monkeypatch):
+    # The films are not read.
     monkeypatch.setattr("exports.samples._read", lambda films, _preprocessing: iter(films))
     monkeypatch.setattr("exports.samples._films", list)
     first = collection.add("validation", 1, 1)
@@ -121,7 +121,7 @@ def test_a_thousand_films_are_very_many(collection, real_limits, monkeypatch):
     assert len(collection.compared()) == 1000
 
 
-def test_other_films_can_be_named(collection, tmp_path):
+def test_other_films_can_be_given(collection, tmp_path):
     collection.add("validation", 10, 10)
     elsewhere = Collection.__new__(Collection)
     elsewhere.data = tmp_path / "elsewhere"
@@ -134,7 +134,7 @@ def test_other_films_can_be_named(collection, tmp_path):
     assert films.patients == 12
 
 
-def test_other_films_need_no_training_films(collection, tmp_path):
+def test_other_films_do_not_require_the_training_films(collection, tmp_path):
     shutil.rmtree(collection.data, ignore_errors=True)
     for number in range(FEW):
         write_small(tmp_path / "elsewhere" / f"{number}.png")
@@ -147,14 +147,14 @@ def test_films_of_a_folder_without_classes_have_no_label(collection, tmp_path):
         write_small(folder / f"ward{number % 2}" / f"film{number}")
     films = collection.compared(films=folder)
     assert list(films.labels) == [UNLABELLED] * FEW
-    # Nor does anybody know whose they are.
+    # Their patients are unknown, too.
     assert films.patients is None
     assert films.as_dict()["patients"] is None
     paths = sorted(folder.rglob("film*"))
     assert films.sha256 == [sha256(path) for path in paths]
 
 
-def test_a_folder_of_one_class_alone_has_no_labels(collection, tmp_path):
+def test_films_of_a_folder_with_one_class_have_no_label(collection, tmp_path):
     for number in range(FEW):
         write_small(tmp_path / "night" / NORMAL / f"{number}.png")
     films = collection.compared(films=tmp_path / "night")
@@ -184,7 +184,7 @@ def test_patients_are_counted_by_the_pattern_of_the_card(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"no film", encoded(grey_film(0))[:300]], ids=["empty", "text", "cut off"]
 )
-def test_files_that_cannot_be_read_are_passed_over(collection, content, tmp_path):
+def test_unreadable_files_are_skipped(collection, content, tmp_path):
     names = collection.add("validation", 8, 8)
     (collection.data / names[3]).write_bytes(content)
     assert set(collection.names(collection.compared())) == set(names) - {names[3]}
@@ -195,7 +195,7 @@ def test_files_that_cannot_be_read_are_passed_over(collection, content, tmp_path
     assert len(films.sha256) == len(films.tensors) == len(films.labels) == FEW
 
 
-def test_too_few_films_are_an_error_that_names_their_folder_and_the_option(collection, tmp_path):
+def test_too_few_films_error_names_the_folder_and_the_option(collection, tmp_path):
     collection.add("validation", 2, 2)
     with pytest.raises(ExportError) as raised:
         collection.compared()
@@ -209,20 +209,20 @@ def test_too_few_films_are_an_error_that_names_their_folder_and_the_option(colle
         assert words in str(raised.value)
 
 
-def test_no_films_at_all_are_too_few(collection, tmp_path):
+def test_empty_folder_has_too_few_films(collection, tmp_path):
     (tmp_path / "night").mkdir()
     with pytest.raises(ExportError, match="has 0 readable films"):
         collection.compared(films=tmp_path / "night")
 
 
-def test_films_that_are_not_there_are_an_error_that_names_them(collection, tmp_path):
+def test_missing_films_error_names_the_path(collection, tmp_path):
     with pytest.raises((ExportError, TrainingDataError), match=f"{tmp_path / 'nowhere'} is"):
         collection.compared(films=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("choose", ["compared", "calibrated"])
 @pytest.mark.parametrize("known", [True, False], ids=["moved", "not recorded"])
-def test_training_films_that_are_gone_are_an_error_with_both_ways_out(collection, choose, known):
+def test_missing_training_films_error_names_both_options(collection, choose, known):
     collection.add("validation", 10, 10)
     if known:
         collection.data.rename(collection.data.with_name("archive"))
@@ -237,7 +237,7 @@ def test_training_films_that_are_gone_are_an_error_with_both_ways_out(collection
 
 
 @pytest.mark.parametrize("choose", ["compared", "calibrated"])
-def test_training_films_that_were_moved_can_be_named(collection, choose):
+def test_moved_training_films_can_be_given(collection, choose):
     collection.add("training", 10, 10)
     validation = collection.add("validation", 10, 10)
     before = getattr(collection, choose)()
@@ -251,7 +251,7 @@ def test_training_films_that_were_moved_can_be_named(collection, choose):
 
 @pytest.fixture
 def several(tmp_path):
-    """A model of three DATA, one of which was left out."""
+    """A model trained with three DATA, one of which was left out."""
     collection = Collection(tmp_path)
     for source, number in (("left", 20), ("one", 10), ("two", 10)):
         names = [f"{NORMAL}/{source}{n}.png" for n in range(number)]
@@ -271,7 +271,7 @@ def several(tmp_path):
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_films_of_several_data_are_found_again(several, moved):
+def test_films_of_several_data_are_found(several, moved):
     places = ()
     if moved:
         places = [
@@ -287,17 +287,17 @@ def test_films_of_several_data_are_found_again(several, moved):
     assert not {*calibrated} & {*compared}
 
 
-def test_data_that_were_moved_must_all_be_named(several):
+def test_all_moved_data_must_be_given(several):
     with pytest.raises(ExportError, match=r"trained with 3 DATA: left, one, two; give --training"):
         several.compared(training=[several.data / "one"])
 
 
-def test_more_data_than_there_were_are_refused(collection):
+def test_more_data_than_in_the_training_are_refused(collection):
     with pytest.raises(ExportError, match=r"was trained with 1 DATA: .*data; give"):
         collection.compared(training=[collection.data, collection.model])
 
 
-def test_every_data_that_is_gone_is_named(several):
+def test_missing_data_error_names_each_path(several):
     for name in ("one", "two"):
         (several.data / name).rename(several.data / f"moved {name}")
     with pytest.raises(ExportError, match=r"not at .*/one and .*/two; .*--training-films"):
@@ -308,7 +308,7 @@ def films(sha256, patients=3):
     return Films(sha256, np.zeros(len(sha256)), np.zeros((len(sha256), 2, 2, 1)), patients)
 
 
-def test_the_card_records_how_many_films_and_one_hash_over_all():
+def test_card_records_counts_and_one_hash_over_all_films():
     recorded = films(["b" * 64, "a" * 64]).as_dict()
     assert recorded == {
         "films": 2,
@@ -318,7 +318,7 @@ def test_the_card_records_how_many_films_and_one_hash_over_all():
     json.dumps(recorded)
 
 
-def test_the_hash_over_all_films_hangs_on_each_of_them_but_not_on_their_order():
+def test_hash_depends_on_every_film_but_not_on_their_order():
     hashes = [letter * 64 for letter in "abcd"]
     recorded = films(hashes).as_dict()
     assert films(hashes[::-1]).as_dict() == recorded
@@ -326,7 +326,7 @@ def test_the_hash_over_all_films_hangs_on_each_of_them_but_not_on_their_order():
         assert films(others).as_dict()["sha256"] != recorded["sha256"]
 
 
-def test_a_film_that_cannot_be_read_is_made_up_for_by_another(collection):
+def test_unreadable_film_is_replaced_by_another(collection):
     training = collection.add("training", 20, 20)
     collection.add("validation", 2, 2)
     chosen = collection.names(collection.compared())
@@ -335,7 +335,7 @@ def test_a_film_that_cannot_be_read_is_made_up_for_by_another(collection):
     assert len(collection.compared().sha256) == FEW
 
 
-def test_a_film_that_the_disk_does_not_give_is_passed_over(collection, monkeypatch):
+def test_film_with_a_read_error_is_skipped(collection, monkeypatch):
     names = collection.add("validation", 8, 8)
     broken = collection.data / names[3]
     read_bytes = type(broken).read_bytes

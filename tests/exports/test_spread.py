@@ -1,4 +1,4 @@
-"""8 bits hold the values that matter: the squared error is the least."""
+"""Tests that the best range of a feature map has the least squared error in 8 bits."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ QUICK = settings(deadline=None, max_examples=100, database=None)
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
-#: How values can be spread: evenly, around 0, with long tails, to one side.
+#: Distributions of values: even, around 0, with long tails, on one side, mostly 0.
 SPREADS = {
     "uniform": lambda rng, size: rng.uniform(-1, 1, size),
     "normal": lambda rng, size: rng.normal(0, 1, size),
@@ -49,7 +49,7 @@ def widest(values):
 
 @given(low=FLOATS, high=FLOATS)
 @QUICK
-def test_nought_is_always_within_a_range(low, high):
+def test_zero_is_always_within_a_range(low, high):
     found = Range.of(min(low, high), max(low, high))
     assert found.low <= 0 <= found.high
     assert found.low <= min(low, high) <= max(low, high) <= found.high
@@ -68,13 +68,13 @@ def test_no_other_range_has_a_smaller_error(spread, sign):
     assert error(films, best) < 1.02 * min(others)
 
 
-def test_what_is_spread_evenly_is_held_whole():
+def test_uniform_values_are_not_clipped():
     films = films_of("uniform")
     best = range_of(films)
     assert (best.low, best.high) == (films.min(), films.max())
 
 
-def test_long_tails_are_cut_off():
+def test_long_tails_are_clipped():
     films = films_of("tails")
     best, all_of_it = range_of(films), widest(films)
     assert best.high - best.low < 0.8 * (all_of_it.high - all_of_it.low)
@@ -82,7 +82,7 @@ def test_long_tails_are_cut_off():
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_one_bright_letter_does_not_cost_all_others_their_steps(sign):
+def test_single_outlier_does_not_widen_the_range(sign):
     films = films_of("uniform", films=50)
     films[3, 5] = sign * 4
     best = range_of(films)
@@ -90,14 +90,14 @@ def test_one_bright_letter_does_not_cost_all_others_their_steps(sign):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_bright_values_are_kept_where_there_are_many(sign):
+def test_frequent_bright_values_are_kept(sign):
     films = films_of("uniform")
     films[:, ::100] = sign * 4
     best = range_of(films)
     assert max(-best.low, best.high) > 3.9
 
 
-def test_noughts_need_no_steps_of_their_own():
+def test_zeros_do_not_affect_the_range():
     many = films_of("few")
     few = np.where(np.arange(many.shape[1]) % 2, many, 0)
     for films in (many, few):
@@ -105,21 +105,21 @@ def test_noughts_need_no_steps_of_their_own():
         assert range_of(films) == range_of(without)
 
 
-def test_a_range_holds_the_values_of_all_batches():
+def test_range_includes_values_of_all_batches():
     films = films_of("uniform", films=20) / 100
     films[-1] *= 100
     late, early = (range_of(some) for some in (films, films[:8]))
     assert late.high > 2 * early.high
 
 
-def test_each_feature_map_has_its_range():
+def test_each_feature_map_has_its_own_range():
     films = films_of("uniform")
     ranges = ranges_of(lambda some: {"one": some, "ten": 10 * some, "none": 0 * some}, films)
     assert ranges["one"] == range_of(films)
     assert ranges["ten"].high == pytest.approx(10 * ranges["one"].high)
-    # What is 0 on every film has a range, so that it can be rounded at all.
+    # A map that is 0 on every film has a range, so that it can be rounded at all.
     assert ranges["none"] == Range(0, 1)
 
 
-def test_no_values_have_the_widest_range():
+def test_no_values_give_the_widest_range():
     assert best_range(np.zeros(16), Range(-2, 3)) == Range(-2, 3)

@@ -1,4 +1,4 @@
-"""What a model can be converted to."""
+"""Tests of the export targets."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from exports.targets import TARGETS, target
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_is_found_by_the_name_that_it_has(name):
+def test_target_is_found_by_its_name(name):
     assert target(name).name == name
 
 
 @pytest.mark.parametrize("name", ["", "ONNX", "tflite", "model.onnx"])
-def test_an_unknown_target_is_an_error_that_names_it_and_the_known_ones(name):
+def test_unknown_target_error_names_it_and_the_known_targets(name):
     with pytest.raises(ExportError) as raised:
         target(name)
     for word in (repr(name), *TARGETS):
@@ -30,7 +30,7 @@ def test_an_unknown_target_is_an_error_that_names_it_and_the_known_ones(name):
         ("tflite-int8", "model-int8.tflite", "litert"),
     ],
 )
-def test_a_target_has_the_file_of_the_bundle_format_and_its_runtime(name, file, runtime):
+def test_target_has_its_file_name_and_runtime(name, file, runtime):
     assert (target(name).file, target(name).runtime) == (file, runtime)
 
 
@@ -38,14 +38,14 @@ def test_no_two_targets_share_a_file():
     assert len({one.file for one in TARGETS.values()}) == len(TARGETS)
 
 
-def test_targets_of_one_runtime_are_listed_from_the_most_exact_on():
+def test_targets_of_a_runtime_are_listed_most_exact_first():
     for runtime in {one.runtime for one in TARGETS.values()}:
         of_it = [one for one in TARGETS.values() if one.runtime == runtime]
         tolerances = [1.0 if one.tolerance is None else one.tolerance for one in of_it]
         assert tolerances == sorted(tolerances)
 
 
-def test_targets_with_8_bits_are_held_to_decisions_and_the_others_to_figures():
+def test_only_8_bit_targets_have_no_tolerance():
     with_8_bits = {name for name, one in TARGETS.items() if one.has_8_bits}
     assert with_8_bits == {"onnx-int8", "tflite-dynamic", "tflite-int8"}
     assert TARGETS["onnx"].tolerance == TARGETS["tflite-float32"].tolerance == 1e-4

@@ -1,8 +1,8 @@
-"""Keras's image layers put the norms after them into training mode: in none of our networks.
+"""Tests that no network is exported in training mode, as image layers of Keras would cause.
 
-Such a layer is called with ``training=True`` where nobody says otherwise, and so is every layer
-after it. A BatchNorm then takes the batch's statistics instead of those that it learnt, in what is
-exported, too; ``predict`` says otherwise, so that nothing is seen of it before.
+Without an explicit argument, such a layer and every layer after it run with ``training=True``. A
+BatchNorm then uses the statistics of the batch instead of the learnt ones, also in an exported
+model. ``predict`` passes ``training=False``, which hides the problem before the export.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 SIDE = 16
 
-#: From dark to bright.
+#: Films from dark to bright.
 FILMS = np.random.default_rng(1).uniform(0, 1, (20, SIDE, SIDE, 1)).astype(np.float32)
 FILMS *= np.linspace(0.1, 1, len(FILMS), dtype=np.float32).reshape(-1, 1, 1, 1)
 
@@ -35,7 +35,7 @@ CARD = replace(make_card(), preprocessing=Preprocessing(SIDE, SIDE))
 
 FLOATS = [name for name, target in TARGETS.items() if not target.has_8_bits]
 
-#: None of them changes a film of this size.
+#: Image layers that do not change a film of this size.
 IMAGE_LAYERS = {
     "Resizing": lambda: layers.Resizing(SIDE, SIDE),
     "CenterCrop": lambda: layers.CenterCrop(SIDE, SIDE),
@@ -44,7 +44,7 @@ IMAGE_LAYERS = {
 
 
 def norm_statistics(network):
-    """Give the norms statistics that are not those of any batch of films."""
+    """Set statistics of the norms that differ from those of any batch of films."""
     rng = np.random.default_rng(0)
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -56,7 +56,7 @@ def norm_statistics(network):
 
 
 def network_with(image_layer=None):
-    """A convolution, its norm and what a network gives; each call makes it again, the same."""
+    """Build a network of a convolution, a norm and the outputs; every call gives the same one."""
     film = layers.Input((SIDE, SIDE, 1), name="film")
     x = film if image_layer is None else image_layer()(film)
     x = layers.Conv2D(4, 3, use_bias=False, name="only_conv")(x)
@@ -67,7 +67,7 @@ def network_with(image_layer=None):
     norm_statistics(network)
     kernel = np.random.default_rng(0).normal(0, 0.5, (3, 3, 1, 4))
     network.get_layer("only_conv").set_weights([kernel])
-    # Half of the films are called.
+    # The median centres the log odds, so that half of the films are positive.
     means = network.predict_on_batch(FILMS)["embedding"]
     kernel = np.outer([1, -1, 1, -1], [-1, 1])
     steep = 2 / (means @ kernel).std()
@@ -87,9 +87,9 @@ def from_saved_model(network, folder):
 
 
 def leaks(image_layer, folder):
-    """By how much a network with such a layer, called or exported, differs from `predict`."""
+    """Difference from `predict` of a network with such a layer, when called or exported."""
     expected = network_with(image_layer).predict_on_batch(FILMS)
-    # To call such a network changes its norms: each time a new one.
+    # Calling such a network changes its norms, so each measurement uses a new one.
     return {
         "model(x)": apart(expected, network_with(image_layer)(FILMS)),
         "model.export()": apart(expected, from_saved_model(network_with(image_layer), folder)),
@@ -97,7 +97,7 @@ def leaks(image_layer, folder):
 
 
 @pytest.mark.parametrize("image_layer", IMAGE_LAYERS.values(), ids=IMAGE_LAYERS)
-def test_an_image_layer_puts_the_norms_after_it_into_training_mode(image_layer, tmp_path):
+def test_image_layer_puts_following_norms_into_training_mode(image_layer, tmp_path):
     found = leaks(image_layer, tmp_path / "saved")
     assert max(found.values()) > 0.01, (
         f"Keras {keras.__version__} has mended what image layers did to the norms after them: "
@@ -105,13 +105,13 @@ def test_an_image_layer_puts_the_norms_after_it_into_training_mode(image_layer, 
     )
 
 
-def test_without_an_image_layer_the_same_network_answers_alike_everywhere(tmp_path):
+def test_network_without_image_layer_gives_equal_outputs(tmp_path):
     found = leaks(None, tmp_path / "saved")
     assert max(found.values()) < 1e-5
 
 
 @pytest.mark.parametrize("image_layer", IMAGE_LAYERS.values(), ids=IMAGE_LAYERS)
-def test_predict_is_not_caught_in_the_trap(image_layer):
+def test_predict_is_not_affected_by_image_layers(image_layer):
     expected = network_with().predict_on_batch(FILMS)
     assert apart(expected, network_with(image_layer).predict_on_batch(FILMS)) < 1e-5
 
@@ -120,7 +120,7 @@ SHAPES = {"efficientnet-lite0": (64, 64, 1), "small": (64, 64, 1), "reference": 
 
 
 def ways_to_answer(network, films):
-    """The outputs of `network`, by how it is asked."""
+    """Outputs of `network` by the way of calling it."""
     return {
         "network(x)": network(films),
         "network(x, training=False)": network(films, training=False),
@@ -131,7 +131,7 @@ def ways_to_answer(network, films):
 
 @pytest.mark.parametrize("folded", [False, True], ids=["fitted", "folded"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_our_networks_answer_alike_however_they_are_asked(architecture, folded):
+def test_our_networks_give_equal_outputs_for_every_call(architecture, folded):
     shape = SHAPES[architecture]
     network = build(architecture, shape)
     norm_statistics(network)
@@ -143,13 +143,13 @@ def test_our_networks_answer_alike_however_they_are_asked(architecture, folded):
         for name, expected in given["predict_on_batch"].items():
             scale = np.abs(expected).max()
             np.testing.assert_allclose(outputs[name], expected, atol=1e-4 * scale, rtol=1e-4)
-    # A norm in training mode learns from what it sees.
+    # A norm in training mode would update its statistics.
     for value, expected in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, expected)
 
 
 @pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
-def test_norms_in_training_mode_would_be_seen(architecture):
+def test_norms_in_training_mode_would_be_noticed(architecture):
     network = build(architecture, SHAPES[architecture])
     norm_statistics(network)
     films = np.random.default_rng(0).uniform(-1, 1, (4, *SHAPES[architecture])).astype(np.float32)
@@ -177,14 +177,14 @@ def is_preprocessing(kind):
 
 
 @pytest.mark.parametrize("image_layer", IMAGE_LAYERS.values(), ids=IMAGE_LAYERS)
-def test_a_preprocessing_layer_would_be_recognised(image_layer):
+def test_preprocessing_layer_would_be_recognised(image_layer):
     kinds = {type(layer) for layer in network_with(image_layer)._flatten_layers()}
     assert len([kind for kind in kinds if is_preprocessing(kind)]) == 1
 
 
 @pytest.fixture
 def original(tmp_path):
-    """Opens a network as an export does, from its file; with what it says of the films."""
+    """A function that loads a network from a file, as an export does, with its answers."""
 
     def open_as_original(network):
         network.save(tmp_path / "model.keras")
@@ -198,7 +198,7 @@ def original(tmp_path):
 
 
 def breaches(target, folder, expected):
-    """What the gate finds wrong with a converted model; also that it cannot be opened."""
+    """Breaches found by the parity check of a converted model, or the error on loading it."""
     labels = np.full(len(FILMS), -1)
     try:
         predictor = load_target(folder, target)
@@ -208,7 +208,7 @@ def breaches(target, folder, expected):
 
 
 @pytest.mark.parametrize("name", ["tflite-float32", "tflite-float16"])
-def test_a_conversion_in_training_mode_does_not_pass_the_gate(name, original, tmp_path):
+def test_conversion_in_training_mode_fails_the_parity_check(name, original, tmp_path):
     _network, expected = original(network_with(IMAGE_LAYERS["Resizing"]))
     target = TARGETS[name]
     network_with(IMAGE_LAYERS["Resizing"]).export(tmp_path / "saved", verbose=False)
@@ -223,21 +223,19 @@ def test_a_conversion_in_training_mode_does_not_pass_the_gate(name, original, tm
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("image_layer", [None, IMAGE_LAYERS["Resizing"]], ids=["none", "Resizing"])
-def test_our_conversion_of_the_same_network_passes_it(name, image_layer, original, tmp_path):
+def test_our_conversion_of_the_same_network_passes(name, image_layer, original, tmp_path):
     network, expected = original(network_with(image_layer))
     Converter(network, CARD.preprocessing).write(TARGETS[name], tmp_path)
     assert breaches(TARGETS[name], tmp_path, expected) == []
 
 
-def test_a_converter_that_loses_the_weights_without_a_word_does_not_pass_the_gate(
-    original, tmp_path
-):
+def test_conversion_that_loses_weights_fails_the_parity_check(original, tmp_path):
     network, expected = original(network_with())
     target = TARGETS["tflite-float32"]
     call = tf.function(network).get_concrete_function(
         tf.TensorSpec((None, SIDE, SIDE, 1), tf.float32, name="film")
     )
-    # It takes the variables of a Keras model for those of TensorFlow, and finds none.
+    # The converter looks for TensorFlow variables in the Keras model and finds none.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([call], network)
     (tmp_path / target.file).write_bytes(converter.convert())
     assert breaches(target, tmp_path, expected), (

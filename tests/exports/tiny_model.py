@@ -1,4 +1,4 @@
-"""A bundle that is small enough to be made for each test: an ONNX model without weights."""
+"""Make bundles that are small enough for each test: an ONNX model without weights."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from screening.model.lungs import LungCard
 
 SIDE = 32
 
-#: What a model that ends in global pooling gives.
+#: Outputs of a model that ends in global pooling.
 WITH_MAP = ("score", "embedding", "map")
 
-#: What the shipped bundle holds.
+#: Targets of the shipped bundle.
 SHIPPED_TARGETS = targets_of(SHIPPED)
 
 
 def write_model(
     path: Path, shift: float = 0.0, outputs: Sequence[str] = ("score", "embedding")
 ) -> Path:
-    """The network that BrightnessPredictor is: P is the mean grey value, plus `shift`.
+    """Write the same model as BrightnessPredictor: P is the mean grey value plus `shift`.
 
     Args:
-        outputs: in this order; the scores have the shape (n, 2), the embeddings (n, 32), and the
-            map (n, 4, 4, 2): a cell that is white has evidence of 10 logits, a grey one none.
+        outputs: outputs in this order. The scores have the shape (n, 2), the embeddings (n, 32),
+            and the map (n, 4, 4, 2): a white cell has evidence of 10 logits, a grey one none.
     """
     shapes = {"score": [2], "embedding": [SIDE], "map": [4, 4, 2]}
     constants = {"shift": [shift], "one": [1.0], "grey": [0.5], "steep": [20.0]}
@@ -75,10 +75,10 @@ def write_model(
 
 
 def write_lungs(path: Path, sign: float = -1.0) -> Path:
-    """A lung network that takes what is darker than the film's mean for lung.
+    """Write a lung network that marks everything darker than the film's mean as lung.
 
     Args:
-        sign: 1 for what is brighter.
+        sign: 1 to mark everything brighter instead.
     """
     steep = helper.make_tensor("steep", TensorProto.FLOAT, [1], [8.0 * sign])
     nodes = [
@@ -97,7 +97,7 @@ def write_lungs(path: Path, sign: float = -1.0) -> Path:
 
 
 def brightness_gate() -> ImageGate:
-    """Takes pictures whose first row is brighter than 0.48 for frontal chest films."""
+    """Make a gate that accepts images whose first row is brighter than 0.48 as chest films."""
     frontal = np.zeros(SIDE + 1, np.float32)
     frontal[[0, -1]] = 40, -18
     return make_recogniser(
@@ -112,10 +112,11 @@ def write_bundle(
     outputs: Sequence[str] = ("score", "embedding"),
     lungs: float = 0.0,
 ) -> Bundle:
-    """A sealed bundle with that model and a self-test; `shift` makes the model answer wrongly.
+    """Write a sealed bundle with this model and a self-test.
 
     Args:
-        lungs: sign of its lung network; 0 for none.
+        shift: added to the answers of the model after the self-test was written.
+        lungs: sign of the lung network; 0 for none.
     """
     folder.mkdir(parents=True)
     card = replace(make_card(), gate=gate, lungs=LungCard() if lungs else None)
@@ -130,7 +131,7 @@ def write_bundle(
 
 
 def with_threshold(bundle: Path, threshold: float, place: Path) -> Path:
-    """A copy of a bundle that decides at another threshold."""
+    """Copy a bundle to `place` and change its threshold."""
     shutil.copytree(bundle, place)
     (place / "SHA256SUMS").unlink()
     card = Card.read(place)

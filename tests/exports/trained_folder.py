@@ -1,4 +1,4 @@
-"""A folder of films, and the model that was trained with it."""
+"""Make a folder of films and a MODEL that was trained with it."""
 
 import csv
 import hashlib
@@ -10,14 +10,14 @@ from screening.results import CLASSES, NORMAL, PNEUMONIA
 
 
 def name_of(label, patient, number=1):
-    """As a film of this patient would be called in the Kermany collection."""
+    """File name of a film of this patient in the style of the Kermany collection."""
     if label == PNEUMONIA:
         return f"{PNEUMONIA}/person{patient}_virus_{number}.png"
     return f"{NORMAL}/IM-{patient:04}-{number:04}.png"
 
 
 class Collection:
-    """Class folders, and the model that was trained with them."""
+    """Class folders and the MODEL that was trained with them."""
 
     def __init__(self, folder):
         self.data = folder / "data"
@@ -30,7 +30,7 @@ class Collection:
         self._made = 0
 
     def add(self, side, normal, pneumonia, films=1):
-        """Films of so many patients with and without pneumonia; their names."""
+        """Add films of patients with and without pneumonia; return their names."""
         names = []
         for label, patients in ((NORMAL, normal), (PNEUMONIA, pneumonia)):
             for _ in range(patients):
@@ -51,13 +51,13 @@ class Collection:
         return films_to_calibrate(self.model, self.card, training)
 
     def names(self, films):
-        """Of which these are, in order."""
+        """Names of these films, in order."""
         by_hash = {sha256(path): path for path in self.data.rglob("*") if path.is_file()}
         return [by_hash[one].relative_to(self.data).as_posix() for one in films.sha256]
 
 
 def write_small(path):
-    """A film of its own for each path."""
+    """Write a small film that is different for each file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4])
     path.write_bytes(encoded(grey_film(seed, side=16)))
@@ -65,7 +65,7 @@ def write_small(path):
 
 
 def write_list(path, names):
-    """As a MODEL lists its held-out films, among their other columns."""
+    """Write a list of held-out films as in a MODEL, with other columns."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "film", "score"])

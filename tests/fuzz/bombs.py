@@ -1,6 +1,6 @@
-"""Small files that ask for much: memory, time, or a deep stack.
+"""Make small files that require excessive memory, time or stack depth to decode.
 
-None is larger than a megabyte; each is one that a decoder somewhere once fell for.
+No file is larger than a megabyte. Each is a kind that has defeated a decoder before.
 """
 
 import struct
@@ -32,10 +32,10 @@ _AREA: Final = _ROWS * _COLUMNS
 
 
 def bombs(*, large: bool) -> dict[str, bytes]:
-    """All of them by file name, always the same.
+    """Make all bombs, by file name; always the same.
 
     Args:
-        large: also those that take seconds each: films of 90 million pixels, and floods of zeros.
+        large: include those that take seconds each: films of 90 million pixels and floods of zeros.
     """
     found: dict[str, bytes] = {}
     makers = (_pngs, _jpegs, _tiffs, _bitmaps, _huge, _data_sets, _tables, _streams)
@@ -52,14 +52,14 @@ def _png(
 
 
 def _zeros(count: int) -> bytes:
-    """`count` zeros, deflated."""
+    """Deflate `count` zeros."""
     packer = zlib.compressobj(9)
     parts = [packer.compress(bytes(1 << 20)) for _ in range(count >> 20)]
     return b"".join(parts) + packer.compress(bytes(count & 0xFFFFF)) + packer.flush()
 
 
 def _pngs() -> dict[str, bytes]:
-    """Plain PNG is decoded without a limit of memory, so its chunks matter."""
+    """Make PNG bombs; plain PNG is decoded without a memory limit, so its chunks matter."""
     film = zlib.compress((b"\0" + GREY8[0].tobytes()) * _ROWS)
     flood = _zeros(64 << 20)
     packed = {
@@ -83,7 +83,7 @@ def _pngs() -> dict[str, bytes]:
 
 
 def _floods() -> dict[str, bytes]:
-    """Zeros, as many as the limits allow or more."""
+    """Make files with as many zeros as the limits allow, or more."""
     deflated = _zeros(1 << 30)
     frame = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     raw = b"".join(frame.compress(bytes(1 << 20)) for _ in range(900)) + frame.flush()
@@ -104,11 +104,11 @@ def _floods() -> dict[str, bytes]:
 
 
 def _jpegs() -> dict[str, bytes]:
-    """Scans go over the whole film each."""
+    """Make JPEG bombs, many of them with scans that each cover the whole film."""
     baseline = imagecodecs.jpeg8_encode(GREY8, level=90)
     coloured = imagecodecs.jpeg8_encode(COLOUR, level=90)
     start = baseline.index(b"\xff\xda")
-    # SOF2, and refinement scans of nothing: T.81, G.1.1.
+    # SOF2 and empty refinement scans (T.81, G.1.1).
     head = baseline[:start].replace(b"\xff\xc0", b"\xff\xc2", 1)
     scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" + b"\x00"
     return {
@@ -131,13 +131,13 @@ def _jpegs() -> dict[str, bytes]:
 
 
 def _directory(entries: list[tuple[int, int, int, int]], after: int) -> bytes:
-    """An image file directory (TIFF 6.0, section 2)."""
+    """Encode an image file directory (TIFF 6.0, section 2)."""
     packed = (struct.pack("<HHII", *entry) for entry in sorted(entries))
     return struct.pack("<H", len(entries)) + b"".join(packed) + struct.pack("<I", after)
 
 
 def _tiff(entries: dict[int, int], rest: bytes = b"", after: int = 0) -> bytes:
-    """A grey film, but for `entries`, whose type is LONG."""
+    """Make a grey film with additional or changed `entries` of type LONG."""
     size = {256: _COLUMNS, 257: _ROWS, 278: _ROWS, 279: _AREA}
     usual = size | {258: 8, 259: 1, 262: 1, 273: 400, 277: 1}
     long = [(tag, 4, 1, value) for tag, value in (usual | entries).items()]
@@ -192,12 +192,12 @@ def _bitmaps() -> dict[str, bytes]:
 
 
 def _huge() -> dict[str, bytes]:
-    """Headers and streams of every DICOM codec that ask for 8 GB and more."""
+    """Make headers and streams of every DICOM codec that require 8 GB and more."""
     return {f"40-gb-{name}": _sized(data, 65535) for name, data in _each_codec()}
 
 
 def _large() -> dict[str, bytes]:
-    """The same, of as many pixels as are allowed."""
+    """Make headers and streams of every DICOM codec with the maximum number of pixels."""
     return {f"90-million-{name}": _sized(data, 9500) for name, data in _each_codec()}
 
 
@@ -230,7 +230,7 @@ def _with(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:
 
 
 def _data_sets() -> dict[str, bytes]:
-    """What a parser must not believe."""
+    """Make data sets that a parser must not trust."""
     deep = b"\x40\x00\x75\xa7SQ\0\0\xff\xff\xff\xff" + ITEM + b"\xff\xff\xff\xff"
     film = _sound()
     film.body[-1:-1] = [Element(0x00091000 + n, "LO", b"x ") for n in range(60_000)]
@@ -259,7 +259,7 @@ def _fragments(items: bytes) -> bytes:
 
 
 def _tables() -> dict[str, bytes]:
-    """Segmented palettes (PS3.3 C.7.9.2) that refer to themselves."""
+    """Make segmented palettes (PS3.3 C.7.9.2) that refer to themselves."""
     made = {}
     back = struct.pack("<HHH", 0, 1, 7) + struct.pack("<HHHH", 2, 65535, 0, 0) * 8000
     linear = struct.pack("<HHH", 0, 1, 7) + struct.pack("<HHH", 1, 65535, 9) * 9000
@@ -275,7 +275,7 @@ def _tables() -> dict[str, bytes]:
 
 
 def _streams() -> dict[str, bytes]:
-    """Codecs told of sizes and numbers that are allowed and make no sense."""
+    """Make streams with sizes and numbers that are allowed but nonsensical."""
     j2k = imagecodecs.jpeg2k_encode(GREY12, level=0, codecformat="j2k", bitspersample=12)
     jls = imagecodecs.jpegls_encode(GREY12)
     cod = j2k.index(b"\xff\x52")

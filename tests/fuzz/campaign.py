@@ -1,7 +1,7 @@
 """Screen thousands of mutants with the installed command: ``make fuzz``.
 
-``python -m fuzz.campaign --mutants 20000 --seed 1`` in ``tests``; ``--only NUMBER`` makes single
-mutants again, and ``--keep FOLDER`` keeps them with their report.
+Run ``python -m fuzz.campaign --mutants 20000 --seed 1`` in ``tests``. ``--only NUMBER`` reproduces
+single mutants, and ``--keep FOLDER`` keeps them with their report.
 """
 
 import argparse
@@ -19,35 +19,35 @@ from fuzz.mutants import Mutant, Mutants
 from fuzz.night import Night, code_of, night
 from screening.results import Row, Status
 
-#: Films of one job.
+#: Number of films per job.
 JOB: Final = 2500
 
-#: Of so many runs the one in the middle must grow by less than this: 20 KB a film.
+#: With at least this many runs, the median memory growth is limited: about 20 KB per film.
 _MANY: Final = 4
 _LEAK: Final = 24 << 20
 
-#: What a film may do to its decoder; worth a look each.
+#: Reasons of films that ended their decoder, listed one by one in the summary.
 _DEADLY: Final = ("decoder_crashed", "decode_timeout", "out_of_memory")
 
 
 @dataclass
 class Campaign:
-    """All nights so far.
+    """All runs so far.
 
     Args:
-        place: a folder for them; what went well is removed again.
+        place: folder for the runs.
     """
 
     place: Path
     nights: list[Night] = field(default_factory=list)
 
     def add(self, name: str, mutants: Iterable[Mutant], *, flat: bool = True) -> None:
-        """One more."""
+        """Run the command on `mutants` and add the result."""
         self.nights.append(night(self.place / name, mutants, flat=flat))
 
     @property
     def complaints(self) -> list[str]:
-        """What was wrong in any of them, or in most."""
+        """Problems of single runs, and memory growth in most runs."""
         complaints = [complaint for one in self.nights for complaint in one.complaints]
         growths = sorted(one.growth for one in self.nights)
         if len(growths) >= _MANY and growths[len(growths) // 2] > _LEAK:
@@ -56,11 +56,11 @@ class Campaign:
 
     @property
     def deadly(self) -> list[Row]:
-        """The films that ended their decoder."""
+        """Rows of the films that ended their decoder."""
         return [row for one in self.nights for row in one.rows if code_of(row) in _DEADLY]
 
     def summary(self) -> Iterator[str]:
-        """Line by line, for people."""
+        """Yield the lines of a summary."""
         rows = [(row, one.codecs.get(row.film, "")) for one in self.nights for row in one.rows]
         codes = Counter(code_of(row) for row, _codec in rows if row.reason)
         columns = [code for code, _number in codes.most_common()]
@@ -92,13 +92,13 @@ class Campaign:
 
 
 def hostile_files(*, large: bool) -> Iterator[Mutant]:
-    """The bombs as mutants."""
+    """Yield the bombs as mutants."""
     for name, data in bombs(large=large).items():
         yield Mutant(name, "bombs", data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print a summary; 1 if anything was wrong."""
+    """Run the campaign and print a summary; return 1 if there were problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=20_000, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="other seeds, other mutants")

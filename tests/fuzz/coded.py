@@ -1,6 +1,7 @@
-"""Changes to compressed streams and image files that know where the headers are.
+"""Mutations of compressed streams and image files at the level of their headers.
 
-What a decoder checks first (checksums, segment lengths) is put right again, so that it goes on.
+Checksums and segment lengths, which a decoder checks first, are corrected, so that decoding
+continues.
 """
 
 import struct
@@ -12,27 +13,27 @@ from fuzz.blunt import BLUNT, NUMBERS, number
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SOI, _SOC = b"\xff\xd8", b"\xff\x4f"
-#: Markers after which coded data follow: SOS of JPEG, SOT of JPEG 2000.
+#: Markers before the coded data: SOS of JPEG, SOT of JPEG 2000.
 _DATA: Final = {_SOI: 0xDA, _SOC: 0x90}
 _SIZES: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _SIZ: Final = 0x51
 
-#: Sides that a header may claim, most of them small enough to be tried.
+#: Sizes for headers, most of them small enough to be decoded.
 _SIDES: Final = (0, 1, 2, 7, 31, 33, 97, 255, 256, 257, 1000, 3000, 9999, 32768, 65500, 65535)
 
 
 def recode(rng: Random, data: bytes) -> bytes:
-    """A change that fits the kind of stream; a blunt one if it is none that is known."""
+    """Mutate a stream according to its kind; streams of unknown kinds are mutated bytewise."""
     change = next((made for magic, made in _KINDS if data.startswith(magic)), None)
     try:
         changed = change(rng, data) if change else b""
     except (IndexError, ValueError, struct.error, zlib.error):
-        changed = b""  # changed beyond recognition before
+        changed = b""  # an earlier mutation broke the structure
     return changed or rng.choice(BLUNT)(rng, data)
 
 
 def resized(stream: bytes, rows: int, columns: int) -> bytes:
-    """A JPEG, JPEG-LS or JPEG 2000 stream that claims another size; others as they are."""
+    """Set another size in a JPEG, JPEG-LS or JPEG 2000 stream; others are not changed."""
     head = _head(stream)
     if not head:
         return stream
@@ -47,12 +48,12 @@ def resized(stream: bytes, rows: int, columns: int) -> bytes:
 
 
 def side(rng: Random) -> int:
-    """A number of rows or columns."""
+    """Choose a number of rows or columns."""
     return rng.choice(_SIDES) if rng.random() < 0.8 else rng.randrange(65536)
 
 
 def _head(stream: bytes) -> tuple[list[tuple[int, bytearray]], bytes] | None:
-    """Marker segments up to the coded data, and the rest."""
+    """Split a stream into the marker segments up to the coded data, and the rest."""
     last = _DATA.get(stream[:2])
     if last is None:
         return None
@@ -76,7 +77,7 @@ def _joined(start: bytes, segments: list[tuple[int, bytearray]], rest: bytes) ->
 
 
 def _markers(rng: Random, stream: bytes) -> bytes:
-    """JPEG, JPEG-LS and JPEG 2000: fields of segments, and which segments there are."""
+    """Mutate fields, order or presence of segments of JPEG, JPEG-LS and JPEG 2000."""
     head = _head(stream)
     if head is None or not head[0]:
         return b""
@@ -94,7 +95,7 @@ def _markers(rng: Random, stream: bytes) -> bytes:
         segments[number_of] = (rng.choice((*_SIZES, 0xDD, 0xC4, 0x52, 0x5C, 0xF8, 0x53)), body)
     elif way == 4:
         segments[number_of] = (marker, bytearray(rng.choice(BLUNT)(rng, bytes(body) or b"\0")))
-    elif way == 5:  # the coded data alone
+    elif way == 5:  # only the coded data
         rest = rng.choice(BLUNT)(rng, rest or b"\0")
     else:
         sized = [one for one in segments if one[0] in (*_SIZES, _SIZ, 0xDA, 0x52, 0xF8, 0x50)]
@@ -112,7 +113,7 @@ def _edit(rng: Random, body: bytearray) -> None:
 
 
 def _png(rng: Random, data: bytes) -> bytes:
-    """Chunks, whose checksums are right again; or what is packed in them."""
+    """Mutate chunks of a PNG, with correct checksums, or the data compressed in them."""
     chunks, position = [], 8
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -145,17 +146,17 @@ def _png(rng: Random, data: bytes) -> bytes:
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
-    """A PNG chunk (ISO/IEC 15948, 5.3)."""
+    """Make a PNG chunk (ISO/IEC 15948, 5.3)."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _tiff(rng: Random, data: bytes) -> bytes:
-    """An entry of the first directory, or where the next one is (TIFF 6.0, section 2)."""
+    """Mutate an entry of the first directory, or the next offset (TIFF 6.0, section 2)."""
     order = "<" if data[:2] == b"II" else ">"
     changed = bytearray(data)
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
-    if not 0 < count < 100:  # BigTIFF, or changed before
+    if not 0 < count < 100:  # BigTIFF or already mutated
         return b""
     entry = start + 2 + 12 * rng.randrange(count)
     value = rng.choice(NUMBERS) & 0xFFFFFFFF
@@ -178,7 +179,7 @@ def _tiff(rng: Random, data: bytes) -> bytes:
 
 
 def _bmp(rng: Random, data: bytes) -> bytes:
-    """A field of the two headers."""
+    """Mutate a field of the two headers of a BMP."""
     changed = bytearray(data)
     fields = [(at, "<I") for at in (2, 10, 14, 18, 22, 30, 34, 46, 50)]
     offset, form = rng.choice([*fields, (26, "<H"), (28, "<H")])
@@ -189,7 +190,7 @@ def _bmp(rng: Random, data: bytes) -> bytes:
 
 
 def _run_lengths(rng: Random, data: bytes) -> bytes:
-    """The table of RLE segments (PS3.5 G.5)."""
+    """Mutate the table of RLE segments (PS3.5 G.5)."""
     changed = bytearray(data)
     value = rng.choice((*NUMBERS, len(data), len(data) - 1, 63, 64)) & 0xFFFFFFFF
     struct.pack_into("<I", changed, 4 * rng.choice((0, 0, 1, 2, 3, 15)), value)
@@ -197,7 +198,7 @@ def _run_lengths(rng: Random, data: bytes) -> bytes:
 
 
 def _first_bits(rng: Random, data: bytes) -> bytes:
-    """Bits of a JPEG XL stream's headers."""
+    """Flip bits in the headers of a JPEG XL stream."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 2, 4))):
         changed[rng.randrange(2, min(40, len(data)))] ^= 1 << rng.randrange(8)

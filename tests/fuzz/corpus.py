@@ -1,7 +1,7 @@
-"""What is mutated: small films of every transfer syntax and file format.
+"""Collect the films to mutate: small films of every transfer syntax and file format.
 
-The fixtures of the golden tests, most of them 32 x 48 pixels, and films that are large enough for
-the model to be asked about them.
+These are the fixtures of the golden tests, most of them 32 x 48 pixels, and films that are large
+enough to be scored by the model.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from pydicom.uid import UID
 from fuzz.elements import SYNTAX, Dicom
 from makers import chest_film, dicom_bytes, dicom_film
 
-GOLDEN: Final = Path(__file__).parents[1] / "screening" / "pixels" / "golden"
+GOLDEN: Final = Path(__file__).parents[1] / "screening" / "imaging" / "golden"
 
 _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG file", ".tif": "TIFF", ".bmp": "BMP"}
 _UNNAMED: Final = {
@@ -30,7 +30,7 @@ _UNNAMED: Final = {
     "1.2.840.10008.1.2.4.112": "JPEG XL",
 }
 
-#: A chest, so that what decodes is asked of the model; cropped, so that no two sides are equal.
+#: A chest, so that decoded films reach the model; cropped, so that rows and columns differ.
 GREY8: Final = np.ascontiguousarray(chest_film(0)[:, :-7])
 GREY12: Final = (GREY8.astype(np.uint16) << 4) + (GREY8 >> 4)
 GREY16: Final = GREY8.astype(np.uint16) * 257
@@ -39,11 +39,12 @@ COLOUR: Final = np.stack([GREY8, GREY8[::-1], GREY8[:, ::-1]], axis=-1)
 
 @dataclass(frozen=True)
 class Film:
-    """A file to be mutated.
+    """A file to mutate.
 
     Attributes:
-        name: with its suffix.
+        name: file name with its suffix.
         codec: transfer syntax or file format, for the summary.
+        data: content of the file.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Film:
 
 
 def corpus() -> tuple[Film, ...]:
-    """All films, always the same and in the same order."""
+    """Return all films, always the same and in the same order."""
     golden = [path for path in sorted(GOLDEN.iterdir()) if path.suffix in {*_FORMATS, ".dcm"}]
     return (
         *(
@@ -66,7 +67,7 @@ def corpus() -> tuple[Film, ...]:
 
 
 def codec_of(data: bytes, suffix: str) -> str:
-    """The name under which a film is counted."""
+    """Return the name of the codec of a film, for the summary."""
     if suffix != ".dcm":
         return _FORMATS.get(suffix, "other image files")
     syntax = dcmread(BytesIO(data), force=True, stop_before_pixels=True).file_meta.get(
@@ -78,7 +79,7 @@ def codec_of(data: bytes, suffix: str) -> str:
 
 
 def _rasters() -> list[Film]:
-    """What the golden films lack: film size, more modes, and formats that are not read."""
+    """Make films missing in the golden set: film size, more modes, unsupported formats."""
     modes = {
         "wide-1": Image.fromarray(GREY8).convert("1"),
         "wide-l": Image.fromarray(GREY8),
@@ -137,7 +138,7 @@ _THREE: Final[dict[str, object]] = {
 
 
 def _compressed() -> list[Film]:
-    """One film for each codec, with streams that are not among the golden films, too."""
+    """Make a film for each codec, including streams that are missing in the golden set."""
     grey = [
         ("rle", uids.RLELossless, _run_lengths(GREY8)),
         ("baseline", uids.JPEGBaseline8Bit, imagecodecs.jpeg8_encode(GREY8, level=90)),
@@ -179,7 +180,7 @@ def _compressed() -> list[Film]:
 def enclosed(
     stored: npt.NDArray[np.integer], syntax: str, stream: bytes, **attributes: object
 ) -> bytes:
-    """A DICOM file whose only fragment is `stream`."""
+    """Make a DICOM file whose only fragment is `stream`."""
     film = Dicom.read(_dicom(stored, **attributes))
     film.put(SYNTAX, "UI", syntax.encode() + bytes(len(syntax) % 2))
     film.set_fragments([b"", stream])
@@ -192,7 +193,7 @@ def _dicom(
     **attributes: object,
 ) -> bytes:
     dataset = dicom_film(stored, syntax, **attributes)
-    # Otherwise every run would have films of its own.
+    # With random UIDs, the films would differ between runs.
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("2.25.1")
     return dicom_bytes(dataset)
 
@@ -212,7 +213,7 @@ def _jpeg_2000(stored: npt.NDArray[np.integer], bits: int) -> bytes:
 
 
 def _run_lengths(stored: npt.NDArray[np.integer]) -> bytes:
-    """RLE (PS3.5 annex G) of one byte a pixel."""
+    """Encode pixels of one byte as RLE (PS3.5 annex G)."""
     table = np.zeros(16, "<u4")
     table[:2] = 1, 64
     return table.tobytes() + imagecodecs.packbits_encode(stored.tobytes())

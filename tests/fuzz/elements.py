@@ -1,6 +1,6 @@
-"""A DICOM file as a list of elements that may be made to lie, each on its own.
+"""Read a DICOM file as a list of elements, and write it with arbitrary changes to each.
 
-Reads sound files only (PS3.5 chapter 7, PS3.10 chapter 7), and writes whatever it is told to.
+Reads only valid files (PS3.5 chapter 7, PS3.10 chapter 7), and writes invalid ones without checks.
 """
 
 import zlib
@@ -28,11 +28,13 @@ _PREAMBLE: Final = 132
 
 @dataclass
 class Element:
-    """One element.
+    """One data element.
 
     Attributes:
         tag: group times 65,536 plus element.
-        length: what is written as its length; by default that of the value.
+        vr: value representation.
+        value: encoded value.
+        length: length field to write; by default the length of the value.
     """
 
     tag: int
@@ -43,10 +45,14 @@ class Element:
 
 @dataclass
 class Dicom:
-    """A file in parts.
+    """The parts of a DICOM file.
 
     Attributes:
-        meta: File Meta, which is explicit little endian always; empty in a file without.
+        meta: File Meta elements, always explicit little endian; may be empty.
+        body: elements of the data set.
+        implicit: whether the data set is written with implicit VR.
+        big_endian: whether the data set is written in big endian.
+        deflated: whether the data set is written deflated.
     """
 
     meta: list[Element]
@@ -57,10 +63,10 @@ class Dicom:
 
     @classmethod
     def read(cls, data: bytes) -> Self:
-        """A sound file.
+        """Parse a valid file.
 
         Raises:
-            ValueError: if it has no preamble, or an element goes beyond the end.
+            ValueError: if the file has no preamble, or an element extends beyond its end.
         """
         if data[128:_PREAMBLE] != b"DICM":
             raise ValueError("no preamble")
@@ -76,7 +82,7 @@ class Dicom:
         return cls(meta, body, implicit, big_endian, deflated)
 
     def write(self) -> bytes:
-        """The file; only the length of File Meta is put right."""
+        """Encode the file; only the length of File Meta is corrected."""
         meta = b"".join(_written(element, "little", implicit=False) for element in self.meta[1:])
         head = b""
         if self.meta:
@@ -90,11 +96,11 @@ class Dicom:
         return head + meta + body
 
     def find(self, tag: int) -> Element | None:
-        """The first element with this tag."""
+        """Return the first element with this tag; None if it does not exist."""
         return next((one for one in (*self.meta, *self.body) if one.tag == tag), None)
 
     def put(self, tag: int, vr: str, value: bytes) -> Element:
-        """Set an element, in its place by tag if it is not there."""
+        """Set an element; a new one is inserted in the order of tags."""
         found = self.find(tag)
         if found is None:
             found = Element(tag, vr, value)
@@ -104,13 +110,13 @@ class Dicom:
         return found
 
     def word(self, number: int) -> bytes:
-        """A number as US, SS, UL or SL."""
+        """Encode a number as US, SS, UL or SL."""
         size = 2 if -(1 << 15) <= number < 1 << 16 else 4
         wrapped = number & (1 << 8 * size) - 1
         return wrapped.to_bytes(size, "big" if self.big_endian else "little")
 
     def fragments(self) -> list[bytes] | None:
-        """The items of encapsulated pixel data, the offset table first; None if it is native."""
+        """Return the items of encapsulated pixel data, offset table first; None if native."""
         pixels = self.find(PIXELS)
         if pixels is None or pixels.length != UNDEFINED:
             return None
@@ -122,13 +128,13 @@ class Dicom:
         return found
 
     def set_fragments(self, fragments: list[bytes]) -> None:
-        """Encapsulate these items."""
+        """Replace the pixel data by these encapsulated items."""
         pixels = self.put(PIXELS, "OB", enclosed(fragments))
         pixels.length = UNDEFINED
 
 
 def enclosed(fragments: list[bytes]) -> bytes:
-    """The value of encapsulated pixel data (PS3.5 A.4)."""
+    """Encode the value of encapsulated pixel data (PS3.5 A.4)."""
     padded = [fragment + bytes(len(fragment) % 2) for fragment in fragments]
     items = (ITEM + len(fragment).to_bytes(4, "little") + fragment for fragment in padded)
     return b"".join(items) + SEQUENCE_END + bytes(4)

@@ -1,4 +1,4 @@
-"""Changes to DICOM files that know what an element is."""
+"""Mutations of DICOM files at the level of data elements."""
 
 from collections.abc import Callable
 from random import Random
@@ -28,7 +28,7 @@ _VRS: Final = (
     *("UR", "US", "UT", "UV", "  ", "\0\0", "ZZ", "ox", "\xff\xfe"),
 )
 
-#: What decoding, rendering, the gate and the report look at.
+#: Attributes that decoding, rendering, the gate and the report read.
 KEYWORDS: Final = (
     *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PlanarConfiguration", "NumberOfFrames", "PixelPaddingValue"),
@@ -62,14 +62,14 @@ _SYNTAXES: Final = (
 
 
 def rewrite(rng: Random, film: Dicom) -> str:
-    """One change; its name."""
+    """Apply one mutation to `film`; return its name."""
     change = rng.choice(_CHANGES)
     change(rng, film)
     return change.__name__.strip("_")
 
 
 def hostile(rng: Random, vr: str, film: Dicom) -> bytes:
-    """A value that may or may not be one of this VR."""
+    """Return a value that may or may not be valid for this VR."""
     if rng.random() < 0.1:
         return rng.randbytes(rng.choice((1, 2, 3, 8, 100)))
     if vr in ("US", "SS", "UL", "SL", "OW", "OB", "US or SS", "US or OW", "AT"):
@@ -81,14 +81,14 @@ def hostile(rng: Random, vr: str, film: Dicom) -> bytes:
 
 
 def _value(rng: Random, film: Dicom) -> None:
-    """An attribute that matters has a hostile value."""
+    """Set an attribute of :data:`KEYWORDS` to a hostile value."""
     keyword = rng.choice(KEYWORDS)
     vr = dictionary_VR(keyword)
     film.put(tag_for_keyword(keyword) or 0, vr[:2], hostile(rng, vr, film))
 
 
 def _layout(rng: Random, film: Dicom) -> None:
-    """The Image Pixel Module contradicts itself, though each number is a usual one."""
+    """Make the Image Pixel Module inconsistent, using common numbers only."""
     for keyword in rng.sample(KEYWORDS[:8], rng.choice((1, 1, 2, 3))):
         number = rng.choice((0, 1, 1, 3, 7, 8, 11, 12, 15, 16, 31, 32, 64))
         film.put(tag_for_keyword(keyword) or 0, "US", film.word(number))
@@ -98,7 +98,7 @@ def _layout(rng: Random, film: Dicom) -> None:
 
 
 def _table(rng: Random, film: Dicom) -> None:
-    """A lookup table of any length in an item."""
+    """Add a sequence with a lookup table of arbitrary length."""
     word = film.word
     descriptor = [rng.choice((0, 1, 2, 256, 4096, 65535)), rng.choice((0, 1, 32768, 65535))]
     descriptor.append(rng.choice((0, 1, 7, 8, 10, 12, 16, 17, 65535)))
@@ -125,14 +125,14 @@ def _tag(rng: Random, film: Dicom) -> None:
 
 
 def _length(rng: Random, film: Dicom) -> None:
-    """The length of an element is a lie."""
+    """Set a wrong length of an element."""
     element = _any(rng, film)
     near = len(element.value) + rng.choice((-2, -1, 1, 2, 8))
     element.length = rng.choice((near, near, UNDEFINED, 0xFFFF, rng.choice(NUMBERS))) & UNDEFINED
 
 
 def _undefined(rng: Random, film: Dicom) -> None:
-    """An element of undefined length, with or without its end."""
+    """Give an element an undefined length, with or without a delimiter."""
     element = _any(rng, film)
     element.vr, element.length = rng.choice(("SQ", "UN", "OB", "UT", element.vr)), UNDEFINED
     if rng.random() < 0.6:
@@ -140,7 +140,7 @@ def _undefined(rng: Random, film: Dicom) -> None:
 
 
 def _nest(rng: Random, film: Dicom) -> None:
-    """Sequences in sequences, some deeper than any parser's stack."""
+    """Insert nested sequences, some deeper than the stack of a parser."""
     depth = rng.choice((1, 3, 30, 300, 2000, 5000))
     closed = rng.random() < 0.6
     head = b"\x40\x00\x75\xa7" + (b"" if film.implicit else b"SQ\0\0") + b"\xff\xff\xff\xff"
@@ -165,7 +165,7 @@ def _shuffle(rng: Random, film: Dicom) -> None:
 
 
 def _bytes(rng: Random, film: Dicom) -> None:
-    """The value of an element is damaged, its length is right."""
+    """Damage the value of an element and keep its length field correct."""
     element = _any(rng, film)
     element.value = rng.choice(BLUNT)(rng, element.value or b"\0")
 
@@ -175,15 +175,15 @@ def _syntax(rng: Random, film: Dicom) -> None:
 
 
 def _order(rng: Random, film: Dicom) -> None:
-    """Written as another transfer syntax than the one that is stated."""
+    """Write the file in another transfer syntax than the stated one."""
     which = rng.choice(("implicit", "big_endian", "deflated"))
     setattr(film, which, not getattr(film, which))
 
 
 def _size(rng: Random, film: Dicom) -> None:
-    """Header and stream agree on a size that the data do not have."""
+    """Set the same wrong size in the header and in the stream."""
     rows, columns = side(rng), side(rng)
-    if rng.random() < 0.5:  # few enough pixels to be tried
+    if rng.random() < 0.5:  # small enough to be decoded
         rows, columns = rows % 1200, columns % 1200
     film.put(ROWS, "US", film.word(rows))
     film.put(COLUMNS, "US", film.word(columns))
@@ -194,7 +194,7 @@ def _size(rng: Random, film: Dicom) -> None:
 
 
 def _stream(rng: Random, film: Dicom) -> None:
-    """The compressed stream is damaged, the file around it is sound."""
+    """Damage the compressed stream and keep the rest of the file valid."""
     fragments = film.fragments()
     if not fragments or len(fragments) < 2:
         pixels = film.find(PIXELS)
@@ -207,7 +207,7 @@ def _stream(rng: Random, film: Dicom) -> None:
 
 
 def _fragments(rng: Random, film: Dicom) -> None:
-    """The stream is sound, but cut into other fragments, with another table of offsets."""
+    """Split the valid stream into other fragments, with another offset table."""
     fragments = film.fragments() or [b"", b"\xff\xd8"]
     stream = b"".join(fragments[1:])
     step = max(1, len(stream) // rng.choice((1, 2, 3, 50)))
@@ -222,7 +222,7 @@ def _any(rng: Random, film: Dicom) -> Element:
     return rng.choice(film.body if rng.random() < 0.8 or not film.meta else film.meta)
 
 
-#: Streams are changed most often: that is where the native code is.
+#: Streams are mutated most often, because native code decodes them.
 _CHANGES: Final[tuple[Callable[[Random, Dicom], None], ...]] = (
     *(_stream,) * 12,
     *(_value, _value, _value, _layout, _layout, _table, _table, _size, _size),

@@ -1,4 +1,4 @@
-"""Films that Hypothesis makes up: sound DICOM files whose attributes may have any value."""
+"""Generate films with Hypothesis: valid DICOM files with arbitrary attribute values."""
 
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from fuzz.elements import ITEM, SYNTAX, Dicom, Element
 from fuzz.headers import KEYWORDS
 from makers import dicom_bytes, dicom_film
 
-#: Films are made up this many at a time, since Hypothesis takes its time to begin.
+#: Number of films generated at a time, because Hypothesis is slow to start.
 BLOCK = 50
 
 _LETTERS = st.characters(codec="utf-8")
@@ -25,7 +25,7 @@ _NUMBERS = st.one_of(
 
 @lru_cache(maxsize=2)
 def made_up(number: int) -> tuple[bytes, ...]:
-    """:data:`BLOCK` films, the same for the same number."""
+    """Generate :data:`BLOCK` films; the same number gives the same films."""
     films: list[bytes] = []
 
     @seed(number)

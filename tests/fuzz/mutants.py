@@ -1,4 +1,4 @@
-"""Films that are damaged, or lie: each from a seed and a number, so that it can be made again."""
+"""Generate damaged and hostile films, reproducible from a seed and a number."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,21 @@ from fuzz.elements import Dicom
 from fuzz.headers import rewrite
 from fuzz.hostile import BLOCK, made_up
 
-#: Every so many mutants Hypothesis makes one up.
+#: Hypothesis generates one in this many mutants.
 _EVERY: Final = 10
 
-#: The suffix says what a file is that its bytes say nothing of.
+#: Suffixes, which decide on the format of files that their bytes do not identify.
 _SUFFIXES: Final = (".dcm", ".png", ".jpg", ".tif", ".bmp", "", ".dat")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One file.
+    """One mutated file.
 
     Attributes:
-        name: of the file: its number, the film it was, and what was done to it.
-        codec: of the film it was.
+        name: file name, made of its number, the original film and the mutations.
+        codec: codec of the original film.
+        data: content of the file.
     """
 
     name: str
@@ -44,15 +45,15 @@ class Mutants:
         by_codec: dict[str, list[Film]] = {}
         for film in self._films:
             by_codec.setdefault(film.codec, []).append(film)
-        # Plain PNG and JPEG are decoded by the runner itself, so they come up twice as often.
+        # Plain PNG and JPEG are decoded by the runner itself, so they are twice as frequent.
         self._by_codec = [*by_codec.values(), by_codec["PNG"], by_codec["JPEG file"]]
 
     def some(self, numbers: Sequence[int]) -> Iterator[Mutant]:
-        """The mutants with these numbers."""
+        """Generate the mutants with these numbers."""
         return map(self.one, numbers)
 
     def one(self, number: int) -> Mutant:
-        """The mutant with this number, whatever others were made before."""
+        """Generate the mutant with this number, independent of any others."""
         if number % _EVERY == 0:
             block, at = divmod(number // _EVERY, BLOCK)
             films = made_up(self.seed * 1_000_003 + block)
@@ -69,7 +70,7 @@ class Mutants:
         return Mutant(name, film.codec, data)
 
     def _changed(self, rng: Random, data: bytes, film: Film) -> tuple[bytes, str]:
-        """The bytes after one change, and its name."""
+        """Apply one mutation; return the bytes and the name of the mutation."""
         if rng.random() < 0.03:
             return splice(rng, data, rng.choice(self._films).data), "splice"
         if rng.random() < 0.35:
@@ -81,7 +82,7 @@ class Mutants:
             parts = Dicom.read(data)
             done = rewrite(rng, parts)
             return parts.write(), done
-        # Damaged before, none that this simple reader reads, or nothing is left of it.
+        # Already damaged, not supported by this simple reader, or empty.
         except (IndexError, ValueError, StopIteration, zlib.error):
             change = rng.choice(BLUNT)
             return change(rng, data), change.__name__

@@ -1,4 +1,4 @@
-"""One run of the installed command over a folder of mutants, and what it must keep to."""
+"""Run the installed command over a folder of mutants and check everything that it promises."""
 
 import hashlib
 import os
@@ -17,30 +17,30 @@ from fuzz.watch import Watch, end, session
 from makers import COMMAND
 from screening.results import DUPLICATES, FAILURES, PREDICTIONS, REFUSALS, Row, Status, read_rows
 
-#: Seconds that a decoder has.
+#: Time limit of a decoder, in seconds.
 TIMEOUT: Final = 5.0
 
-# A user's options; the memory is what two readers of a small machine have.
+# Options as of a user; the memory suits two readers on a small machine.
 _OPTIONS: Final = (
     *("--max-failure-rate", "1", "--decode-timeout", str(TIMEOUT), "--decode-memory", "1024"),
     *("--settle", "0"),
 )
 
-# Seconds after which a command hangs; a job of 2,500 films takes some 20.
-_PATIENCE: Final = 1800.0
+# Timeout of the command in seconds; a job of 2,500 films takes about 20 s.
+_COMMAND_TIMEOUT: Final = 1800.0
 
-# What a film may take beyond: the kernel's grace for a decoder, and a machine that is busy.
+# Seconds above the limit: for stopping the decoder, and for a busy machine.
 _SLACK: Final = 30.0
 
-# What the resident memory may grow from the second quarter of a run to the last: the C library
-# keeps what a film of 40 million pixels has had, in every thread that read one. A leak is in every
-# run; see `Campaign.complaints`.
+# Maximum growth of resident memory from the second quarter of a run to the last: the C library
+# keeps the memory of a film of 40 million pixels in every thread that read one. A leak shows in
+# every run; see `Campaign.complaints`.
 _GROWTH: Final = 192 << 20
 
-# The most that films decoded in the runner itself may take: 40 million pixels, several times.
+# Peak memory of films decoded in the runner itself: several times 40 million pixels.
 _PEAK: Final = 2 << 30
 
-#: What may be there afterwards, beside films and report.
+#: Files that may exist afterwards, in addition to films and report.
 _STATE: Final = frozenset(
     {
         "home/state/screening/queue.sqlite",
@@ -50,10 +50,10 @@ _STATE: Final = frozenset(
     }
 )
 
-#: What matplotlib knows of the fonts.
+#: Font cache of matplotlib.
 _FONTS: Final = "home/state/screening/matplotlib/"
 
-_SAID: Final = re.compile(
+_STDERR: Final = re.compile(
     r"Screening (?P<listed>\d+) files in [^\n]+\n"
     r"(?P<files>\d+) files: (?P<scored>\d+) scored, (?P<refused>\d+) refused, "
     r"(?P<failed>\d+) failed, (?P<duplicate>\d+) duplicate; \d+ called \w+\n"
@@ -61,7 +61,7 @@ _SAID: Final = re.compile(
     r"Report: [^\n]+\n"
 )
 
-#: Nobody removes, locks or replaces a film here, and no job is given up.
+#: Possible reasons; no film is removed, locked or replaced here, and no job fails.
 _REASONS: Final = {
     Status.REFUSED: frozenset(REFUSALS) - {"not_followed"},
     Status.FAILED: frozenset(FAILURES) - {"vanished", "unreadable", "no_score", "not_screened"},
@@ -71,12 +71,14 @@ _REASONS: Final = {
 
 @dataclass(frozen=True)
 class Night:
-    """What came of one run.
+    """Result of one run.
 
     Attributes:
-        codecs: of the films, by file name.
-        complaints: what it did not keep to.
-        wall: seconds.
+        rows: rows of the report.
+        codecs: codec of each film, by file name.
+        complaints: broken promises.
+        watch: samples of the process.
+        wall: wall-clock seconds.
     """
 
     rows: list[Row]
@@ -87,16 +89,17 @@ class Night:
 
     @property
     def quarters(self) -> tuple[float, ...]:
-        """The runner's resident bytes by quarter, from the first row to the last.
+        """Resident bytes of the runner by quarter, from the first row to the last.
 
-        Before, the model is loaded; afterwards pandas and SciPy are, for the report.
+        The time before, when the model is loaded, and the time after, when pandas and SciPy are
+        loaded for the report, do not count.
         """
         times = [datetime.fromisoformat(row.screened_at).timestamp() for row in self.rows]
         return self.watch.quarters(min(times), max(times)) if times else ()
 
     @property
     def growth(self) -> float:
-        """Bytes by which the last quarter has more than the second."""
+        """Growth in bytes from the second to the last quarter."""
         return self.quarters[3] - self.quarters[1] if self.quarters else 0.0
 
 
@@ -107,12 +110,12 @@ def night(
     flat: bool = True,
     command: Sequence[str | Path] = (COMMAND,),
 ) -> Night:
-    """Write the mutants below `place`, screen them, and look at everything that is left.
+    """Write the mutants below `place`, screen them, and check all results.
 
     Args:
-        place: a new folder for films, report, home and what else the command writes.
-        flat: the memory of the runner must not grow; for a run over films of about one size.
-        command: another one than that under test, to test the checks.
+        place: a new folder for films, report, home and everything else that the command writes.
+        flat: whether the memory of the runner must not grow, for films of similar size.
+        command: command to run; another one than the default tests the checks.
     """
     films, work, home, tmp = (place / name for name in ("films", "work", "home", "tmp"))
     for folder in (films, work, home, tmp):
@@ -159,9 +162,9 @@ def _environment(home: Path, tmp: Path) -> dict[str, str]:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    """The exit code; a command that never ends, or nobody waits for any more, is killed."""
+    """Wait for the exit code; the command is killed after the timeout or on an exception."""
     try:
-        return process.wait(_PATIENCE)
+        return process.wait(_COMMAND_TIMEOUT)
     except subprocess.TimeoutExpired:
         return -signal.SIGKILL
     finally:
@@ -175,17 +178,17 @@ def _stamps(films: Path) -> dict[str, tuple[int, int]]:
 
 
 def _speech(stdout: bytes, stderr: bytes) -> Iterator[str]:
-    """One line on standard output, three and what has drifted on standard error, and nothing else."""
+    """Check the output: one line on standard output; three and any drift on standard error."""
     if b"Traceback" in stderr:
         yield f"traceback: {stderr[-3000:].decode(errors='replace')}"
-    elif not _SAID.fullmatch(stderr.decode(errors="replace")):
+    elif not _STDERR.fullmatch(stderr.decode(errors="replace")):
         yield f"said on standard error: {stderr[:1000]!r} ... {stderr[-1000:]!r}"
     if not re.fullmatch(rb"Job [^\n]+\n", stdout):
         yield f"said on standard output: {stdout[:1000]!r}"
 
 
 def costs(done: Night, *, flat: bool) -> Iterator[str]:
-    """What it took too much of: memory or processes."""
+    """Yield complaints about excessive memory or processes."""
     watch = done.watch
     if flat and done.growth > _GROWTH:
         yield f"memory grew by {done.growth / 2**20:.0f} MiB"
@@ -197,7 +200,7 @@ def costs(done: Night, *, flat: bool) -> Iterator[str]:
 
 
 def _litter(place: Path) -> Iterator[str]:
-    """Files that are neither films nor report nor queue: core dumps, temporary files."""
+    """Yield unexpected files such as core dumps and temporary files."""
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
         expected = name in _STATE or name.startswith(("films/", "report/", _FONTS))
@@ -206,7 +209,7 @@ def _litter(place: Path) -> Iterator[str]:
 
 
 def _rows(rows: list[Row], films: Path) -> Iterator[str]:
-    """Every file is one row, and every row is one of those that there may be."""
+    """Check that every file has one row and that every row is possible."""
     wanted = sorted(path.name for path in films.iterdir())
     if [row.film for row in rows] != wanted:
         missing = set(wanted).symmetric_difference(row.film for row in rows)
@@ -218,7 +221,7 @@ def _rows(rows: list[Row], films: Path) -> Iterator[str]:
 
 
 def wrong(row: Row, films: Path) -> str:
-    """What is wrong with a row; empty if nothing is."""
+    """Return the fault of a row; empty if it is valid."""
     if not 0 <= row.seconds <= TIMEOUT + _SLACK:
         return "took too long"
     if row.sha256 != hashlib.sha256((films / row.film).read_bytes()).hexdigest():
@@ -232,5 +235,5 @@ def wrong(row: Row, films: Path) -> str:
 
 
 def code_of(row: Row) -> str:
-    """The reason code of a row, empty for a scored film."""
+    """Return the reason code of a row; empty for a scored film."""
     return row.reason.partition(":")[0]

@@ -1,6 +1,6 @@
-"""Promise 3 on damaged and hostile films: none of them can cost the night.
+"""Tests of promise 3: no damaged or hostile film makes a run fail.
 
-The short form of ``make fuzz``; with ``--long`` its full length.
+This is the short form of ``make fuzz``; with ``--long`` it has the full length.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from screening.imaging.readers import open_film
 from screening.results import Row, Status, reason
 
 
-def test_no_mutant_costs_the_night(request, tmp_path):
+def test_no_mutant_makes_a_run_fail(request, tmp_path):
     number = 20_000 if request.config.getoption("--long") else JOB
     campaign = Campaign(tmp_path)
     mutants = Mutants(seed=2)
@@ -32,21 +32,21 @@ def test_no_mutant_costs_the_night(request, tmp_path):
     assert campaign.complaints == []
 
 
-def test_no_bomb_costs_the_night(request, tmp_path):
+def test_no_bomb_makes_a_run_fail(request, tmp_path):
     large = request.config.getoption("--long")
     bombs = night(tmp_path / "bombs", hostile_files(large=large), flat=False)
     assert bombs.complaints == []
 
 
 def name_of(process: int) -> str:
-    """What a process is called, empty for one that has ended."""
+    """Command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{process}/cmdline").read_text()
     except OSError:
         return ""
 
 
-def test_the_checks_see_a_command_that_breaks_every_promise(tmp_path):
+def test_checks_detect_a_command_that_breaks_every_promise(tmp_path):
     broken = """
         import subprocess, sys, pathlib, os
         for _ in range(os.cpu_count() + 1):
@@ -67,7 +67,7 @@ def test_the_checks_see_a_command_that_breaks_every_promise(tmp_path):
         assert "sleep" not in name_of(pid)
 
 
-def test_the_checks_see_rows_that_cannot_be(tmp_path):
+def test_checks_detect_impossible_rows(tmp_path):
     (tmp_path / "a.png").write_bytes(b"a")
     hash_of_a = hashlib.sha256(b"a").hexdigest()
     good = Row(film="a.png", sha256=hash_of_a, status=Status.FAILED, reason=reason("not_decodable"))
@@ -84,14 +84,14 @@ def test_the_checks_see_rows_that_cannot_be(tmp_path):
         assert wrong(replace(good, **fault), tmp_path), fault
 
 
-def test_one_that_follows_another_is_not_beside_it(monkeypatch):
+def test_processes_in_sequence_do_not_count_as_concurrent(monkeypatch):
     lists = iter(([1, 4, 5, 6], [1, 4, 6]))
     monkeypatch.setattr("fuzz.watch.session", lambda _leader: next(lists))
     assert together(1) == (4, 6)
 
 
 def growing(step: int) -> Night:
-    """A run whose memory has `step` bytes more at each of 400 looks."""
+    """A run whose memory grows by `step` bytes at each of 400 samples."""
     times = (datetime.fromtimestamp(at, UTC).isoformat() for at in (0, 400))
     rows = [Row(film="", status=Status.SCORED, screened_at=at) for at in times]
     watch = Watch(0)
@@ -99,13 +99,13 @@ def growing(step: int) -> Night:
     return Night(rows, {}, [], watch, 0)
 
 
-def test_memory_that_grows_during_a_run_is_seen():
+def test_memory_growth_during_a_run_is_detected():
     assert list(costs(growing(0), flat=True)) == []
     assert list(costs(growing(1 << 20), flat=True)) == ["memory grew by 200 MiB"]
     assert list(costs(growing(8 << 20), flat=False)) == ["memory peaked at 3201 MiB"]
 
 
-def test_memory_that_grows_a_little_in_every_run_is_seen(tmp_path):
+def test_small_memory_growth_in_every_run_is_detected(tmp_path):
     campaign = Campaign(tmp_path)
     campaign.nights += [growing(0), growing(0), growing(0), growing(1 << 19)]
     assert campaign.complaints == []
@@ -113,7 +113,7 @@ def test_memory_that_grows_a_little_in_every_run_is_seen(tmp_path):
     assert len(campaign.complaints) == 1
 
 
-def test_a_mutant_is_made_again_from_its_seed_and_number():
+def test_mutant_is_reproducible_from_seed_and_number():
     numbers = (3, 40, 41, 1230)
     first = list(Mutants(7).some(range(60)))
     again = {number: Mutants(7).one(number) for number in numbers}
@@ -123,7 +123,7 @@ def test_a_mutant_is_made_again_from_its_seed_and_number():
     assert Mutants(8).one(41) != again[41]
 
 
-def test_the_films_that_are_mutated_decode_unless_their_format_is_not_read():
+def test_films_of_the_corpus_decode_if_their_format_is_supported():
     unread = [film for film in corpus() if film.codec == "other image files"]
     unread += [film for film in corpus() if "float" in film.name]
     assert len(unread) == 4

@@ -1,4 +1,4 @@
-"""What a running command costs: its memory, and the processes it has started."""
+"""Monitor a running command: its memory and the processes that it starts."""
 
 import os
 import select
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-#: Seconds between two looks.
+#: Seconds between two samples.
 _STEP: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look.
+    """One sample.
 
     Attributes:
         at: seconds since 1970.
         memory: resident bytes of the command itself.
-        children: process ids of all others in its session, zombies among them.
+        children: process ids of all others in its session, including zombies.
     """
 
     at: float
@@ -30,10 +30,10 @@ class Look:
 
 @dataclass
 class Watch:
-    """Looks at a process and its session until it is told to stop.
+    """Samples a process and its session until the context ends.
 
     Args:
-        process: leader of a session of its own.
+        process: leader of its own session.
     """
 
     process: int
@@ -56,7 +56,7 @@ class Watch:
                 self.looks.append(Look(time.time(), memory, together(self.process)))
 
     def quarters(self, start: float, end: float) -> tuple[float, ...]:
-        """The middle of the resident bytes in each quarter of a time."""
+        """Median of the resident bytes in each quarter of a period; empty with too few samples."""
         looks = [look.memory for look in self.looks if start <= look.at <= end]
         if len(looks) < 4:
             return ()
@@ -66,22 +66,22 @@ class Watch:
 
     @property
     def peak(self) -> int:
-        """The most resident bytes at any look."""
+        """Maximum of the resident bytes in any sample."""
         return max((look.memory for look in self.looks), default=0)
 
     @property
     def most_children(self) -> int:
-        """The most processes beside the command at any look."""
+        """Maximum number of other processes in any sample."""
         return max((len(look.children) for look in self.looks), default=0)
 
     @property
     def started(self) -> int:
-        """How many different children were seen."""
+        """Number of different child processes in all samples."""
         return len({child for look in self.looks for child in look.children})
 
 
 def resident(process: int) -> int:
-    """Resident bytes of a process, 0 if it has gone; proc(5), statm."""
+    """Resident bytes of a process; 0 if it has ended; see statm in proc(5)."""
     try:
         pages = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
     except (OSError, IndexError):
@@ -90,21 +90,21 @@ def resident(process: int) -> int:
 
 
 def together(leader: int) -> tuple[int, ...]:
-    """The others of a session that were there at one moment.
+    """Return the other processes of a session that existed at the same moment.
 
-    A list takes a while to read: one that ends meanwhile and one that then begins may both be in it.
-    Those that are in two lists were there when the first was done.
+    Reading the list takes a while. A process that ends meanwhile and one that starts afterwards may
+    both be in it. Processes in two consecutive lists existed when the first list was complete.
     """
     return tuple(sorted({*session(leader)}.intersection(session(leader)) - {leader}))
 
 
 def session(leader: int) -> list[int]:
-    """All processes of a session, also those whose parent has gone; proc(5), stat."""
+    """List all processes of a session, including orphans; see stat in proc(5)."""
     found = []
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             try:
-                # The name in brackets may hold anything, brackets too.
+                # The name in parentheses may contain any character, including parentheses.
                 after = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:
                 continue
@@ -114,7 +114,7 @@ def session(leader: int) -> list[int]:
 
 
 def end(process: int) -> None:
-    """Kill a process that is nobody's child any more, and wait until it has ended."""
+    """Kill an orphaned process and wait until it has ended."""
     try:
         handle = os.pidfd_open(process)
     except ProcessLookupError:

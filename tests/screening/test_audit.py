@@ -37,20 +37,20 @@ def write_lines(path: Path, lines: list[list[str]]) -> None:
 
 
 def broken(path: Path) -> list[int]:
-    """Lines of the file, the one below the header is 1."""
+    """Lines of the file; the one below the header is 1."""
     return [found.line - 1 for found in read_audit(path.read_bytes()).breaks]
 
 
-def test_a_chain_as_it_was_written_is_whole(tmp_path: Path) -> None:
+def test_unchanged_chain_is_intact(tmp_path: Path) -> None:
     assert broken(audit(tmp_path)) == []
 
 
-def test_the_columns_are_those_of_the_design(tmp_path: Path) -> None:
+def test_columns_are_as_documented(tmp_path: Path) -> None:
     columns = " ".join(lines_of(audit(tmp_path))[0])
     assert columns == "seq at event subject detail sha256 previous chain"
 
 
-def test_each_link_names_the_one_before_and_the_first_names_none(tmp_path: Path) -> None:
+def test_each_line_contains_the_previous_link(tmp_path: Path) -> None:
     lines = lines_of(audit(tmp_path))[1:]
     chain = [line[7] for line in lines]
     assert [line[0] for line in lines] == ["1", "2", "3", "4", "5"]
@@ -58,12 +58,12 @@ def test_each_link_names_the_one_before_and_the_first_names_none(tmp_path: Path)
     assert len(set(chain)) == len(chain)
 
 
-def test_the_head_is_the_last_link(tmp_path: Path) -> None:
+def test_head_is_the_last_link(tmp_path: Path) -> None:
     head = write_audit(tmp_path, EVENTS, rows=3)
     assert lines_of(tmp_path / AUDIT)[-1][7] == head
 
 
-def test_the_last_line_names_every_other_file_with_its_hash(tmp_path: Path) -> None:
+def test_last_line_lists_all_other_files_with_hashes(tmp_path: Path) -> None:
     (tmp_path / "summary.csv").write_bytes(b"metric\n")
     last = lines_of(audit(tmp_path))[-1]
     assert last[2:4] == ["written", "report"]
@@ -72,7 +72,7 @@ def test_the_last_line_names_every_other_file_with_its_hash(tmp_path: Path) -> N
     assert f"summary.csv={hashlib.sha256(b'metric' + bytes([10])).hexdigest()}" in last[4]
 
 
-def test_a_subject_that_is_a_formula_is_made_inert(tmp_path: Path) -> None:
+def test_formula_in_subject_is_escaped(tmp_path: Path) -> None:
     assert lines_of(audit(tmp_path))[4][3] == "'=1+1.png"
 
 
@@ -82,7 +82,7 @@ def test_a_subject_that_is_a_formula_is_made_inert(tmp_path: Path) -> None:
     column=st.integers(0, 7),
     value=st.text("ab09 .:", min_size=1, max_size=8),
 )
-def test_any_changed_cell_is_found(
+def test_any_changed_cell_is_detected(
     tmp_path_factory: pytest.TempPathFactory, line: int, column: int, value: str
 ) -> None:
     path = audit(tmp_path_factory.mktemp("audit"))
@@ -93,7 +93,7 @@ def test_any_changed_cell_is_found(
 
 
 @pytest.mark.parametrize("line", range(1, len(EVENTS) + 1))
-def test_a_line_taken_out_is_found(tmp_path: Path, line: int) -> None:
+def test_removed_line_is_detected(tmp_path: Path, line: int) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     del lines[line]
@@ -101,7 +101,7 @@ def test_a_line_taken_out_is_found(tmp_path: Path, line: int) -> None:
     assert line in broken(path)
 
 
-def test_two_lines_that_changed_places_are_found(tmp_path: Path) -> None:
+def test_swapped_lines_are_detected(tmp_path: Path) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     lines[2], lines[3] = lines[3], lines[2]
@@ -109,7 +109,7 @@ def test_two_lines_that_changed_places_are_found(tmp_path: Path) -> None:
     assert broken(path) == [2, 3, 4]
 
 
-def test_a_line_put_in_is_found(tmp_path: Path) -> None:
+def test_inserted_line_is_detected(tmp_path: Path) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     lines.insert(2, lines[2])
@@ -118,13 +118,13 @@ def test_a_line_put_in_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", range(1, len(EVENTS) + 2))
-def test_a_chain_that_was_cut_is_a_broken_chain(tmp_path: Path, lost: int) -> None:
+def test_truncated_chain_is_broken(tmp_path: Path, lost: int) -> None:
     path = audit(tmp_path)
     write_lines(path, lines_of(path)[:-lost])
     assert broken(path) == [len(EVENTS) + 2 - lost]
 
 
-def test_a_formula_made_live_again_is_found(tmp_path: Path) -> None:
+def test_unescaped_formula_is_detected(tmp_path: Path) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     lines[4][3] = lines[4][3].removeprefix("'")
@@ -132,7 +132,7 @@ def test_a_formula_made_live_again_is_found(tmp_path: Path) -> None:
     assert broken(path) == [4]
 
 
-def test_a_cell_added_to_a_line_is_found(tmp_path: Path) -> None:
+def test_added_cell_is_detected(tmp_path: Path) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     lines[2].append("and the radiologist agreed")
@@ -140,7 +140,7 @@ def test_a_cell_added_to_a_line_is_found(tmp_path: Path) -> None:
     assert broken(path) == [2]
 
 
-def test_a_line_cut_short_is_found(tmp_path: Path) -> None:
+def test_truncated_line_is_detected(tmp_path: Path) -> None:
     path = audit(tmp_path)
     lines = lines_of(path)
     del lines[2][3:]
@@ -149,11 +149,11 @@ def test_a_line_cut_short_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("film", ["a,b", 'a"b', "a\nb", "a\rb", "'a", "=a", "ü\u2028\x85", "\x00"])
-def test_a_film_may_have_any_name(tmp_path: Path, film: str) -> None:
+def test_film_may_have_any_name(tmp_path: Path, film: str) -> None:
     assert broken(audit(tmp_path, [Event("now", "scored", film)])) == []
 
 
-def test_a_scored_film_is_told_with_its_answer() -> None:
+def test_event_of_scored_film_has_its_probability_and_prediction() -> None:
     row = Row(
         film="a.png",
         sha256="a" * 64,
@@ -165,13 +165,13 @@ def test_a_scored_film_is_told_with_its_answer() -> None:
     assert film_event(row) == Event("then", "scored", "a.png", "0.25 NORMAL", "a" * 64)
 
 
-def test_a_film_without_an_answer_is_told_with_the_reason() -> None:
+def test_event_of_refused_film_has_its_reason() -> None:
     row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
     assert film_event(row).detail == "blank: The film is blank."
     assert film_event(row).event == "refused"
 
 
-def test_files_in_folders_have_a_line_each_with_their_hash(tmp_path: Path) -> None:
+def test_files_in_subfolders_have_a_line_each(tmp_path: Path) -> None:
     (tmp_path / "heatmaps").mkdir()
     for name in ("b.png", "a.png"):
         (tmp_path / "heatmaps" / name).write_bytes(name.encode())
@@ -186,18 +186,18 @@ def test_files_in_folders_have_a_line_each_with_their_hash(tmp_path: Path) -> No
     assert broken(path) == []
 
 
-def test_a_report_of_thousands_of_heat_maps_can_be_checked(tmp_path: Path) -> None:
+def test_report_with_thousands_of_heat_maps_is_verified(tmp_path: Path) -> None:
     (tmp_path / "heatmaps").mkdir()
     for number in range(2000):
         (tmp_path / "heatmaps" / f"{number:016}.png").touch()
     path = audit(tmp_path)
     assert broken(path) == []
     assert is_report_of(tmp_path, "job-1")
-    # A spreadsheet takes no more into a cell.
+    # Limit of a spreadsheet cell.
     assert max(len(cell) for line in lines_of(path) for cell in line) < 32_768
 
 
-def test_the_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_history_round_trip(tmp_path: Path) -> None:
     path = audit(tmp_path)
     history = read_audit(path.read_bytes())
     assert list(history.events[:-1]) == EVENTS
@@ -220,19 +220,19 @@ def test_the_history_is_read_as_it_was_written(tmp_path: Path) -> None:
         (b"a.png", b"a\rpng", "has 0 cells"),
     ],
 )
-def test_what_differs_is_said(tmp_path: Path, old: bytes, new: bytes, why: str) -> None:
+def test_break_says_what_differs(tmp_path: Path, old: bytes, new: bytes, why: str) -> None:
     content = audit(tmp_path).read_bytes()
     breaks = read_audit(content.replace(old, new, 1)).breaks
     assert why in breaks[0].why
 
 
 @pytest.mark.parametrize("content", [b"", b"seq", b"\r\n", b"\x00" * 100, b'"', b"a" * 200_000])
-def test_what_was_never_an_audit_is_broken(content: bytes) -> None:
+def test_other_content_is_a_broken_chain(content: bytes) -> None:
     assert read_audit(content).breaks
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "a=b.csv"])
-def test_a_file_that_would_make_the_last_line_ambiguous_is_refused(
+def test_file_name_that_makes_the_last_line_ambiguous_is_rejected(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).touch()
@@ -240,7 +240,7 @@ def test_a_file_that_would_make_the_last_line_ambiguous_is_refused(
         audit(tmp_path)
 
 
-def test_an_audit_written_once_more_names_neither_the_old_one_nor_its_signature(
+def test_rewritten_audit_omits_old_audit_and_signature(
     tmp_path: Path,
 ) -> None:
     audit(tmp_path)
@@ -248,7 +248,7 @@ def test_an_audit_written_once_more_names_neither_the_old_one_nor_its_signature(
     assert "audit" not in lines_of(audit(tmp_path))[-1][4]
 
 
-def test_what_holds_no_audit_is_nobodys_report(tmp_path: Path) -> None:
+def test_is_report_of_needs_an_intact_audit_of_the_job(tmp_path: Path) -> None:
     assert not is_report_of(tmp_path, "job-1")
     audit(tmp_path)
     assert is_report_of(tmp_path, "job-1")

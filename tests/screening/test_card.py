@@ -18,20 +18,20 @@ from screening.model.lungs import LungCard
 
 
 def changed(folder: Path, **fields: Any) -> None:
-    """Write a good card into `folder`, then change fields of its JSON."""
+    """Write a valid card into `folder`, then change fields of its JSON."""
     make_card().write(folder)
     path = folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields), encoding="utf-8")
 
 
 def packed(*shape: int, value: float = 1.0) -> dict[str, Any]:
-    """An array of one value as it stands in a card."""
+    """An array with a single value, as stored in a card."""
     data = np.full(shape, value, "<f4").tobytes()
     return {"shape": list(shape), "float32": b64encode(data).decode()}
 
 
 def make_reference() -> DriftBaseline:
-    """Three films, one refused, one of the others called pneumonia."""
+    """Three films: one refused, one of the others classified as pneumonia."""
     spread = Spread.of(np.array([0.25, 0.75]))
     return DriftBaseline(
         n=3,
@@ -47,19 +47,19 @@ def make_reference() -> DriftBaseline:
     )
 
 
-def test_a_card_that_was_written_is_read_back(tmp_path: Path) -> None:
+def test_card_round_trip(tmp_path: Path) -> None:
     card = make_card(0.375)
     card.write(tmp_path)
     assert Card.read(tmp_path) == card
 
 
-def test_a_card_keeps_what_it_says_of_lungs(tmp_path: Path) -> None:
+def test_lung_card_round_trip(tmp_path: Path) -> None:
     card = replace(make_card(), lungs=LungCard("ab" * 32, 0.4, {"dice": 0.96}))
     card.write(tmp_path)
     assert Card.read(tmp_path) == card
 
 
-def test_a_card_of_before_says_nothing_of_lungs(tmp_path: Path) -> None:
+def test_card_without_lungs_field_is_read(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     path = tmp_path / "card.json"
     fields = json.loads(path.read_text())
@@ -71,28 +71,26 @@ def test_a_card_of_before_says_nothing_of_lungs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("years", "known"), [(0, False), (1, True), (12, True), (98, True), (99, False), (None, True)]
 )
-def test_card_knows_which_ages_it_was_trained_on(
-    tmp_path: Path, years: int | None, known: bool
-) -> None:
+def test_was_trained_on_age(tmp_path: Path, years: int | None, known: bool) -> None:
     replace(make_card(), ages=(1.5, 88.0)).write(tmp_path)
     card = Card.read(tmp_path)
     assert card.ages == (1.5, 88.0)
     assert card.was_trained_on_age(years) is known
 
 
-def test_card_without_ages_warns_of_none(tmp_path: Path) -> None:
+def test_card_without_ages_accepts_every_age(tmp_path: Path) -> None:
     changed(tmp_path)
     assert Card.read(tmp_path).was_trained_on_age(0)
 
 
 @pytest.mark.parametrize("ages", [[5, 1], [-1, 3], [1], ["a", "b"], 7, [1, 200]])
-def test_card_with_impossible_ages_is_refused(tmp_path: Path, ages: object) -> None:
+def test_card_with_impossible_ages_is_rejected(tmp_path: Path, ages: object) -> None:
     changed(tmp_path, ages=ages)
     with pytest.raises(CardError, match="damaged"):
         Card.read(tmp_path)
 
 
-def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
+def test_card_is_readable_json(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     fields = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
     assert fields["classes"] == ["NORMAL", "PNEUMONIA"]
@@ -100,41 +98,41 @@ def test_a_card_is_json_that_people_can_read(tmp_path: Path) -> None:
     assert fields["format"] == FORMAT
 
 
-def test_a_path_that_is_no_text_is_kept_in_a_card(tmp_path: Path) -> None:
-    # As Python reads a file name with bytes that are no UTF-8.
+def test_path_that_is_not_utf_8_is_kept_in_a_card(tmp_path: Path) -> None:
+    # The surrogate escapes of a file name with bytes that are not UTF-8.
     card = replace(make_card(), training={"data": "/films/\udcff \u00fc"})
     card.write(tmp_path)
     assert Card.read(tmp_path).training == card.training
     assert "\u00fc" in (tmp_path / "card.json").read_text("utf-8")
 
 
-def test_the_version_is_the_beginning_of_the_hash_of_the_weights() -> None:
+def test_version_is_the_start_of_the_weights_hash() -> None:
     card = make_card().with_weights("0123456789abcdef" * 4)
     assert card.version == "01234567"
     assert card.model == "brightness 01234567"
     assert card.weights_sha256 == "0123456789abcdef" * 4
 
 
-def test_a_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
+def test_folder_without_a_card_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(CardError, match=r"no card\.json"):
         Card.read(tmp_path)
 
 
-def test_a_card_that_is_a_folder_cannot_be_read(tmp_path: Path) -> None:
+def test_card_that_is_a_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "card.json").mkdir()
     with pytest.raises(CardError, match=r"card\.json"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b"{}"])
-def test_a_file_that_is_no_card_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_a_card_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "card.json").write_bytes(content)
     with pytest.raises(CardError, match=r"card\.json"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1, str(FORMAT), None])
-def test_a_card_of_another_format_is_refused(tmp_path: Path, number: object) -> None:
+def test_card_of_another_format_is_rejected(tmp_path: Path, number: object) -> None:
     changed(tmp_path, format=number)
     with pytest.raises(CardError, match="format"):
         Card.read(tmp_path)
@@ -155,13 +153,13 @@ def test_a_card_of_another_format_is_refused(tmp_path: Path, number: object) -> 
     ],
     ids=str,
 )
-def test_a_card_with_damaged_fields_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_card_with_damaged_fields_is_rejected(tmp_path: Path, fields: dict[str, Any]) -> None:
     changed(tmp_path, **fields)
     with pytest.raises(CardError, match="damaged"):
         Card.read(tmp_path)
 
 
-def test_a_card_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
+def test_card_without_a_required_field_is_rejected(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     path = tmp_path / "card.json"
     fields = json.loads(path.read_text())
@@ -172,41 +170,41 @@ def test_a_card_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("classes", [["PNEUMONIA", "NORMAL"], ["NORMAL"], "NORMAL"])
-def test_a_card_with_other_classes_is_refused(tmp_path: Path, classes: object) -> None:
+def test_card_with_other_classes_is_rejected(tmp_path: Path, classes: object) -> None:
     changed(tmp_path, classes=classes)
     with pytest.raises(CardError, match="classes"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
-def test_a_threshold_outside_0_to_1_is_refused(tmp_path: Path, threshold: float) -> None:
+def test_threshold_outside_0_to_1_is_rejected(tmp_path: Path, threshold: float) -> None:
     changed(tmp_path, operating_point={"threshold": threshold, "rule": ""})
     with pytest.raises(CardError, match="threshold"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("threshold", ["0.5", None, [0.5]], ids=str)
-def test_a_threshold_that_is_no_number_is_refused(tmp_path: Path, threshold: object) -> None:
+def test_threshold_that_is_not_a_number_is_rejected(tmp_path: Path, threshold: object) -> None:
     changed(tmp_path, operating_point={"threshold": threshold, "rule": ""})
     with pytest.raises(CardError, match="threshold"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), "hot", None, True], ids=str)
-def test_a_temperature_that_is_not_positive_is_refused(tmp_path: Path, temperature: object) -> None:
+def test_temperature_that_is_not_positive_is_rejected(tmp_path: Path, temperature: object) -> None:
     changed(tmp_path, calibration={"temperature": temperature})
     with pytest.raises(CardError, match="temperature"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("bias", [float("nan"), float("-inf"), "much", None, False], ids=str)
-def test_a_bias_that_is_no_finite_number_is_refused(tmp_path: Path, bias: object) -> None:
+def test_bias_that_is_not_finite_is_rejected(tmp_path: Path, bias: object) -> None:
     changed(tmp_path, calibration={"temperature": 1.0, "bias": bias})
     with pytest.raises(CardError, match="bias"):
         Card.read(tmp_path)
 
 
-def test_a_calibration_that_says_nothing_of_a_bias_has_none(tmp_path: Path) -> None:
+def test_calibration_bias_defaults_to_0(tmp_path: Path) -> None:
     changed(tmp_path, calibration={"temperature": 0.5})
     assert Card.read(tmp_path).calibration == Calibration(0.5, 0.0)
 
@@ -224,7 +222,7 @@ REMEMBERED: dict[str, Any] = {
 }
 
 
-def test_what_a_card_remembers_is_read_back(tmp_path: Path) -> None:
+def test_results_and_operating_points_round_trip(tmp_path: Path) -> None:
     card = replace(make_card(), **REMEMBERED)
     card.write(tmp_path)
     assert Card.read(tmp_path) == card
@@ -234,7 +232,7 @@ def test_what_a_card_remembers_is_read_back(tmp_path: Path) -> None:
 NEW_FIELDS = ("reasons", "subgroups", "left_out", "selection")
 
 
-def test_card_from_before_reasons_and_groups_is_read(tmp_path: Path) -> None:
+def test_card_without_reasons_and_subgroups_is_read(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     path = tmp_path / "card.json"
     fields = json.loads(path.read_text(encoding="utf-8"))
@@ -243,7 +241,7 @@ def test_card_from_before_reasons_and_groups_is_read(tmp_path: Path) -> None:
     assert [getattr(Card.read(tmp_path), name) for name in NEW_FIELDS] == [{}] * 4
 
 
-def test_a_new_card_remembers_nothing() -> None:
+def test_new_card_has_no_results() -> None:
     card = make_card()
     assert [card.test, card.elsewhere, card.results, card.results_at_half] == [{}, {}, {}, {}]
     assert card.operating_points == []
@@ -264,20 +262,20 @@ def test_a_new_card_remembers_nothing() -> None:
     ],
 )
 @pytest.mark.parametrize("value", [[], None, "text", 0], ids=repr)
-def test_what_is_kept_by_name_has_names(tmp_path: Path, name: str, value: object) -> None:
+def test_informational_fields_must_be_dicts(tmp_path: Path, name: str, value: object) -> None:
     changed(tmp_path, **{name: value})
     with pytest.raises(CardError, match=rf"damaged: {name}"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("points", [{}, None, "text", [1], [[]], [None]], ids=repr)
-def test_operating_points_that_are_no_table_are_refused(tmp_path: Path, points: object) -> None:
+def test_operating_points_must_be_a_list_of_dicts(tmp_path: Path, points: object) -> None:
     changed(tmp_path, operating_points=points)
     with pytest.raises(CardError, match="damaged: operating_points"):
         Card.read(tmp_path)
 
 
-def test_a_reference_is_read_back_bit_by_bit(tmp_path: Path) -> None:
+def test_reference_round_trip_is_exact(tmp_path: Path) -> None:
     card = replace(make_card(), reference=make_reference())
     card.write(tmp_path)
     found = Card.read(tmp_path)
@@ -286,7 +284,7 @@ def test_a_reference_is_read_back_bit_by_bit(tmp_path: Path) -> None:
     assert replace(found, reference=None) == make_card()
 
 
-def test_a_card_may_say_that_there_is_no_reference_but_must_say_it(tmp_path: Path) -> None:
+def test_reference_may_be_null_but_not_missing(tmp_path: Path) -> None:
     changed(tmp_path, reference=None)
     assert Card.read(tmp_path).reference is None
     path = tmp_path / "card.json"
@@ -298,13 +296,13 @@ def test_a_card_may_say_that_there_is_no_reference_but_must_say_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("reference", [{}, [], 0, "", False, {"n": 3}, {"n": 10**400}], ids=repr)
-def test_a_reference_that_is_none_is_refused(tmp_path: Path, reference: object) -> None:
+def test_invalid_reference_is_rejected(tmp_path: Path, reference: object) -> None:
     changed(tmp_path, reference=reference)
     with pytest.raises(CardError, match=r"card\.json is damaged"):
         Card.read(tmp_path)
 
 
-def test_the_hash_of_a_file_is_that_of_fips_180(tmp_path: Path) -> None:
+def test_sha256_of_matches_fips_180(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(tmp_path / "abc") == expected == hashlib.sha256(b"abc").hexdigest()
@@ -320,7 +318,7 @@ def with_gate(folder: Path, **fields: Any) -> Path:
     return path
 
 
-def test_a_gate_that_was_written_with_its_card_is_read_back_bit_by_bit(tmp_path: Path) -> None:
+def test_gate_round_trip_is_exact(tmp_path: Path) -> None:
     gate = make_recogniser(mean=np.random.default_rng(0).normal(size=6).astype(np.float32))
     replace(make_card(), gate=gate).write(tmp_path)
     card = Card.read(tmp_path)
@@ -331,7 +329,7 @@ def test_a_gate_that_was_written_with_its_card_is_read_back_bit_by_bit(tmp_path:
     assert Card.read(tmp_path).gate.as_dict() == gate.as_dict()  # type: ignore[union-attr]
 
 
-def test_a_card_may_say_that_there_is_no_gate_but_must_say_it(tmp_path: Path) -> None:
+def test_gate_may_be_null_but_not_missing(tmp_path: Path) -> None:
     changed(tmp_path, gate=None)
     assert Card.read(tmp_path).gate is None
     path = tmp_path / "card.json"
@@ -343,13 +341,13 @@ def test_a_card_may_say_that_there_is_no_gate_but_must_say_it(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("nothing", [{}, [], 0, "", False], ids=repr)
-def test_a_gate_that_says_nothing_is_no_way_to_do_without(tmp_path: Path, nothing: object) -> None:
+def test_empty_gate_is_rejected(tmp_path: Path, nothing: object) -> None:
     changed(tmp_path, gate=nothing)
     with pytest.raises(CardError, match="damaged"):
         Card.read(tmp_path)
 
 
-def test_a_card_from_before_there_were_gates_is_refused_by_its_format(tmp_path: Path) -> None:
+def test_card_of_format_1_is_rejected(tmp_path: Path) -> None:
     make_card().write(tmp_path)
     path = tmp_path / "card.json"
     fields = json.loads(path.read_text())
@@ -360,14 +358,14 @@ def test_a_card_from_before_there_were_gates_is_refused_by_its_format(tmp_path: 
 
 
 @pytest.mark.parametrize("gate", ["text", 5, [1], True, {"mean": packed(6)}], ids=str)
-def test_a_card_whose_gate_is_no_gate_is_refused(tmp_path: Path, gate: object) -> None:
+def test_invalid_gate_is_rejected(tmp_path: Path, gate: object) -> None:
     changed(tmp_path, gate=gate)
     with pytest.raises(CardError, match=r"card\.json is damaged"):
         Card.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", sorted(vars(make_recogniser())))
-def test_a_gate_that_lacks_a_field_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+def test_error_names_the_missing_field_of_a_gate(tmp_path: Path, name: str) -> None:
     path = with_gate(tmp_path)
     fields = json.loads(path.read_text())
     del fields["gate"][name]
@@ -421,7 +419,7 @@ def test_a_gate_that_lacks_a_field_is_refused_by_its_name(tmp_path: Path, name: 
     ],
     ids=str,
 )
-def test_a_card_with_a_damaged_gate_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_card_with_a_damaged_gate_is_rejected(tmp_path: Path, fields: dict[str, Any]) -> None:
     with_gate(tmp_path, **fields)
     with pytest.raises(CardError, match=r"card\.json is damaged"):
         Card.read(tmp_path)

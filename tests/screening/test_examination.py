@@ -1,4 +1,4 @@
-"""Films are examined anywhere, in any batches; only their rows know of each other."""
+"""Films can be processed anywhere and in any batches; only their rows depend on each other."""
 
 import pickle
 from dataclasses import replace
@@ -20,7 +20,7 @@ from screening.results import Status
 
 @pytest.fixture
 def full(screener: Screener, folder: Path) -> Screener:
-    """Its folder holds two films twice, one with the pixels of another, and some that are none."""
+    """A screener for a folder with duplicates, equal pixels in different files, and other files."""
     for name, seed in {"a": 1, "b": 2, "c": 1, "e": 3, "f": 2}.items():
         write_film(folder / f"{name}.png", seed, 0.3 + seed / 10)
     (folder / "d.png").write_bytes(encoded(grey_film(1, 0.4)) + b"more")
@@ -33,7 +33,7 @@ def read(screener: Screener) -> list[ReadFilm]:
     return [screener.reader.read(found) for found in discover(screener.folder)]
 
 
-def test_what_was_examined_holds_no_tensor_and_goes_through_a_cable(full: Screener) -> None:
+def test_result_is_small_and_survives_pickling(full: Screener) -> None:
     films = full.examiner.examine(read(full))
     assert all(examined.film.tensor is None for examined in films)
     sent = pickle.dumps(films)
@@ -49,18 +49,16 @@ def test_what_was_examined_holds_no_tensor_and_goes_through_a_cable(full: Screen
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_the_rows_are_the_same_however_films_are_shared_out(
-    full: Screener, sizes: list[int]
-) -> None:
+def test_rows_do_not_depend_on_the_batches(full: Screener, sizes: list[int]) -> None:
     films, seen, rows = read(full), Seen(), []
     for size in sizes:
-        # Each share is examined without knowing of any other.
+        # Each batch is processed without knowledge of the others.
         rows += full.rows(full.examiner.examine(films[:size]), seen)
         films = films[size:]
     assert without_times({row.film: row for row in rows}) == without_times(screen(full))
 
 
-def test_a_film_that_is_known_and_a_copy_are_not_put_to_the_model(full: Screener) -> None:
+def test_known_films_and_copies_are_not_predicted(full: Screener) -> None:
     films = read(full)
     full.examiner.examine(films, known={films[0].sha256})
     assert isinstance(full.predictor, BrightnessPredictor)
@@ -68,19 +66,19 @@ def test_a_film_that_is_known_and_a_copy_are_not_put_to_the_model(full: Screener
     assert full.predictor.batches == [3]
 
 
-def test_only_the_first_of_equal_films_is_drawn(full: Screener, tmp_path: Path) -> None:
+def test_only_the_first_of_equal_films_gets_an_image(full: Screener, tmp_path: Path) -> None:
     small = ReportImages(tmp_path / ".aside", heatmaps=False, thumbnails=True)
     films = replace(full, gallery=small).examiner.examine(read(full))
     drawn = [examined.film.film for examined in films if THUMBNAILS in examined.pictures]
     assert drawn == ["a.png", "b.png", "d.png", "e.png"]
 
 
-def test_a_row_names_the_runtime_of_the_machine_that_examined_the_film(full: Screener) -> None:
+def test_row_names_the_runtime_that_processed_the_film(full: Screener) -> None:
     elsewhere = [replace(one, runtime="fake/2") for one in full.examiner.examine(read(full))]
     assert {row.runtime for row in full.rows(elsewhere, Seen())} == {"fake/2"}
 
 
-def test_a_film_that_no_model_has_seen_has_a_row(screener: Screener) -> None:
+def test_film_without_a_prediction_has_a_row(screener: Screener) -> None:
     lost = ReadFilm("a.png", "0" * 64, status=Status.FAILED, reason="killed_worker: …")
     (row,) = screener.rows([InferenceResult(lost)], Seen())
     assert (row.film, row.status, row.reason, row.runtime) == (

@@ -1,4 +1,4 @@
-"""The lungs of films on their way to the report."""
+"""Lung results of films, from inference to the report."""
 
 import pickle
 from dataclasses import replace
@@ -28,7 +28,7 @@ SMALL_LUNGS = two_lungs(width=0.1, height=0.2)
 
 
 class Mapping(BrightnessPredictor):
-    """Evidence of 10 logits for each white cell of 4 x 4, 0 for a grey one."""
+    """A predictor with 10 logits of evidence for each white cell of 4 x 4, and 0 for a grey one."""
 
     has_map = True
 
@@ -46,7 +46,7 @@ def network() -> DarkLungs:
 
 @pytest.fixture
 def lungs(screener: Screener, network: DarkLungs) -> Screener:
-    """Screens by brightness, and looks for dark lungs."""
+    """Screens by brightness, with a lung network that takes dark pixels for lungs."""
     return replace(screener, predictor=Mapping(), lungs=LungReader(network, LungCard()))
 
 
@@ -63,17 +63,17 @@ def refusing(screener: Screener, *refused: str) -> Screener:
     return replace(screener, lungs=replace(screener.lungs, refused=refused))
 
 
-def test_a_row_has_the_area_and_the_evidence_of_its_lungs(lungs: Screener, folder: Path) -> None:
+def test_row_has_lung_area_and_lung_evidence(lungs: Screener, folder: Path) -> None:
     put(folder, "a.png", two_lungs())
     (row,) = screen(lungs).values()
     assert row.lung_area == pytest.approx(two_lungs().mean(), abs=0.05)
-    # The lungs are dark: what is bright lies beside them.
+    # The lungs are dark: the bright pixels lie outside.
     assert row.lung_evidence is not None
     assert row.lung_evidence < 0.3
     assert row.lung_area == round(row.lung_area, 4)
 
 
-def test_a_film_that_was_called_on_evidence_from_elsewhere_has_a_warning(
+def test_pneumonia_on_evidence_outside_the_lungs_has_a_warning(
     lungs: Screener, folder: Path
 ) -> None:
     put(folder, "called.png", two_lungs())
@@ -86,15 +86,15 @@ def test_a_film_that_was_called_on_evidence_from_elsewhere_has_a_warning(
     assert rows["normal.png"].lung_evidence is not None
 
 
-def test_the_card_says_what_is_low(lungs: Screener, folder: Path, network: DarkLungs) -> None:
+def test_card_sets_the_limit_of_low_evidence(
+    lungs: Screener, folder: Path, network: DarkLungs
+) -> None:
     put(folder, "a.png", two_lungs())
     lenient = replace(lungs, lungs=LungReader(network, LungCard(low_evidence=0.0)))
     assert codes(screen(lenient)["a.png"]) == []
 
 
-def test_evidence_inside_the_lungs_is_no_reason_for_a_warning(
-    lungs: Screener, folder: Path
-) -> None:
+def test_evidence_inside_the_lungs_gives_no_warning(lungs: Screener, folder: Path) -> None:
     put(folder, "a.png", two_lungs(width=0.2, height=0.4), inside=0.95, beside=0.3)
     bright = replace(lungs, lungs=LungReader(DarkLungs(1), LungCard()))
     (row,) = screen(bright).values()
@@ -103,20 +103,22 @@ def test_evidence_inside_the_lungs_is_no_reason_for_a_warning(
     assert row.lung_evidence > 0.6
 
 
-def test_without_evidence_for_pneumonia_there_is_no_share(lungs: Screener, folder: Path) -> None:
+def test_lung_evidence_is_none_without_evidence_for_pneumonia(
+    lungs: Screener, folder: Path
+) -> None:
     put(folder, "a.png", two_lungs(), inside=0.1, beside=0.4)
     (row,) = screen(lungs).values()
     assert (row.lung_evidence, row.lung_area) == (None, pytest.approx(0.264, abs=0.05))
 
 
-def test_a_model_without_a_map_has_the_area_alone(lungs: Screener, folder: Path) -> None:
+def test_model_without_a_map_gives_only_the_lung_area(lungs: Screener, folder: Path) -> None:
     put(folder, "a.png", SMALL_LUNGS)
     (row,) = screen(replace(lungs, predictor=BrightnessPredictor())).values()
     assert row.lung_evidence is None
     assert codes(row) == ["lungs_small"]
 
 
-def test_a_flawed_film_is_scored_as_before_and_says_so(lungs: Screener, folder: Path) -> None:
+def test_quality_problem_is_a_warning_and_keeps_the_score(lungs: Screener, folder: Path) -> None:
     put(folder, "one.png", ONE_LUNG)
     put(folder, "small.png", SMALL_LUNGS)
     plain, found = screen(replace(lungs, lungs=None)), screen(lungs)
@@ -130,7 +132,7 @@ def test_a_flawed_film_is_scored_as_before_and_says_so(lungs: Screener, folder: 
         )
 
 
-def test_a_flaw_that_is_refused_is_no_warning(lungs: Screener, folder: Path) -> None:
+def test_refused_quality_problem_is_not_a_warning(lungs: Screener, folder: Path) -> None:
     put(folder, "good.png", two_lungs())
     put(folder, "one.png", ONE_LUNG)
     put(folder, "small.png", SMALL_LUNGS)
@@ -142,7 +144,7 @@ def test_a_flaw_that_is_refused_is_no_warning(lungs: Screener, folder: Path) -> 
     assert [rows[name].status for name in ("good.png", "small.png")] == [Status.SCORED] * 2
 
 
-def test_a_film_that_the_gate_refuses_costs_no_look_at_its_lungs(
+def test_lungs_of_a_refused_film_are_not_segmented(
     lungs: Screener, folder: Path, network: DarkLungs
 ) -> None:
     put(folder, "a.png", two_lungs())
@@ -154,14 +156,16 @@ def test_a_film_that_the_gate_refuses_costs_no_look_at_its_lungs(
     assert network.asked == [1]
 
 
-def test_copies_are_looked_at_once(lungs: Screener, folder: Path, network: DarkLungs) -> None:
+def test_lungs_of_copies_are_segmented_once(
+    lungs: Screener, folder: Path, network: DarkLungs
+) -> None:
     put(folder, "a.png", two_lungs())
     put(folder, "b.png", two_lungs())
     assert screen(lungs)["b.png"].status is Status.DUPLICATE
     assert network.asked == [1]
 
 
-def test_the_lungs_are_a_stage_of_the_cost(lungs: Screener, folder: Path) -> None:
+def test_lungs_are_a_stage_of_the_cost(lungs: Screener, folder: Path) -> None:
     put(folder, "a.png", two_lungs())
     (examined,) = lungs.examine(discover(folder), Seen())
     assert examined.film.cost.lungs > 0
@@ -169,7 +173,7 @@ def test_the_lungs_are_a_stage_of_the_cost(lungs: Screener, folder: Path) -> Non
     assert plain.film.cost.lungs == 0
 
 
-def test_what_was_found_goes_through_a_cable(lungs: Screener, folder: Path) -> None:
+def test_lung_findings_survive_pickling(lungs: Screener, folder: Path) -> None:
     put(folder, "a.png", ONE_LUNG)
     (examined,) = lungs.examine(discover(folder), Seen())
     sent = pickle.dumps(examined)
@@ -177,7 +181,7 @@ def test_what_was_found_goes_through_a_cable(lungs: Screener, folder: Path) -> N
     assert pickle.loads(sent).lungs == examined.lungs  # noqa: S301  # its own
 
 
-def test_pictures_outline_the_lungs(lungs: Screener, folder: Path, tmp_path: Path) -> None:
+def test_images_outline_the_lungs(lungs: Screener, folder: Path, tmp_path: Path) -> None:
     put(folder, "a.png", two_lungs())
     drawn = []
     for one in (lungs, replace(lungs, lungs=None)):

@@ -1,4 +1,4 @@
-"""Pictures wait beside a report, and become part of it."""
+"""Images are stored outside the report first, and become part of it when it is written."""
 
 import errno
 from pathlib import Path
@@ -31,15 +31,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_heat_map_is_called_by_the_first_16_digits_of_its_film() -> None:
+def test_heat_map_is_named_by_16_digits_of_its_film_hash() -> None:
     assert place_of("0123456789abcdef" * 4) == "heatmaps/0123456789abcdef.png"
 
 
-def test_a_thumbnail_is_a_jpeg_of_the_same_name() -> None:
+def test_thumbnail_is_a_jpeg_with_the_same_stem() -> None:
     assert place_of("0123456789abcdef" * 4, THUMBNAILS) == "thumbnails/0123456789abcdef.jpg"
 
 
-def test_heat_maps_and_thumbnails_of_one_film_wait_together_and_hang_apart(
+def test_heat_maps_and_thumbnails_go_to_separate_folders(
     gallery: ReportImages, report: Path
 ) -> None:
     small = place_of("1" * 64, THUMBNAILS)
@@ -51,34 +51,32 @@ def test_heat_maps_and_thumbnails_of_one_film_wait_together_and_hang_apart(
     assert names(gallery.aside) == ["1" * 16 + ".jpg", "1" * 16 + ".png"]
 
 
-def test_pictures_are_kept_under_their_names(gallery: ReportImages) -> None:
+def test_images_are_stored_under_their_names(gallery: ReportImages) -> None:
     gallery.keep({ONE: b"one", TWO: b"two"})
     assert names(gallery.aside) == ["1" * 16 + ".png", "2" * 16 + ".png"]
     assert (gallery.aside / Path(ONE).name).read_bytes() == b"one"
 
 
-def test_nothing_to_keep_makes_no_folder(gallery: ReportImages) -> None:
+def test_no_folder_is_created_without_images(gallery: ReportImages) -> None:
     gallery.keep({})
     assert not gallery.aside.exists()
 
 
-def test_a_film_screened_again_overwrites_its_own_picture(gallery: ReportImages) -> None:
+def test_image_of_a_film_screened_again_is_replaced(gallery: ReportImages) -> None:
     gallery.keep({ONE: b"first", TWO: b"two"})
     gallery.keep({ONE: b"second"})
     assert (gallery.aside / Path(ONE).name).read_bytes() == b"second"
     assert len(names(gallery.aside)) == 2
 
 
-def test_a_report_gets_the_pictures_that_its_rows_name_and_no_others(
-    gallery: ReportImages, report: Path
-) -> None:
+def test_report_gets_only_the_images_of_its_rows(gallery: ReportImages, report: Path) -> None:
     gallery.keep({ONE: b"one", TWO: b"two"})
     gallery.hang(report, [row(TWO), row(""), row(TWO)])
     assert names(report / "heatmaps") == [Path(TWO).name]
     assert (report / TWO).read_bytes() == b"two"
 
 
-def test_pictures_stay_until_they_are_cleared_and_the_report_keeps_its_own(
+def test_report_keeps_its_images_after_the_store_is_cleared(
     gallery: ReportImages, report: Path
 ) -> None:
     gallery.keep({ONE: b"one"})
@@ -90,14 +88,12 @@ def test_pictures_stay_until_they_are_cleared_and_the_report_keeps_its_own(
     gallery.clear()
 
 
-def test_no_row_with_a_picture_makes_no_folder_in_the_report(
-    gallery: ReportImages, report: Path
-) -> None:
+def test_report_without_images_has_no_image_folder(gallery: ReportImages, report: Path) -> None:
     gallery.hang(report, [row("")])
     assert names(report) == []
 
 
-def test_a_file_system_without_hard_links_gets_copies(
+def test_images_are_copied_without_hard_links(
     gallery: ReportImages, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_arguments: object) -> None:
@@ -110,21 +106,19 @@ def test_a_file_system_without_hard_links_gets_copies(
     assert (report / ONE).stat().st_nlink == 1
 
 
-def test_a_picture_that_is_gone_is_an_error_that_names_it(
-    gallery: ReportImages, report: Path
-) -> None:
+def test_error_names_the_missing_image(gallery: ReportImages, report: Path) -> None:
     gallery.keep({ONE: b"one"})
     with pytest.raises(ReportError, match=f"{Path(TWO).name} is missing; screen again"):
         gallery.hang(report, [row(ONE), row(TWO)])
 
 
-def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_error_names_the_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ReportError, match=r"cannot be written to .*aside: Not a directory"):
         ReportImages(tmp_path / "file" / "aside").keep({ONE: b"one"})
 
 
-def test_a_full_disk_leaves_no_half_picture(
+def test_full_disk_leaves_no_partial_image(
     gallery: ReportImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_handle: int) -> None:
@@ -139,7 +133,7 @@ def test_a_full_disk_leaves_no_half_picture(
 
 
 @pytest.mark.parametrize("place", ["heatmaps/../../x.png", "/x.png", "../x.png"])
-def test_no_row_puts_a_picture_anywhere_else(
+def test_image_paths_cannot_leave_the_report(
     gallery: ReportImages, report: Path, place: str
 ) -> None:
     gallery.keep({place: b"x"})

@@ -12,18 +12,18 @@ def grey(rows: int, columns: int) -> np.ndarray:
     return film[:rows, :columns]
 
 
-def test_a_film_that_says_nothing_about_itself_may_be_read() -> None:
+def test_film_with_an_empty_header_is_accepted() -> None:
     assert refuse_by_header(Header()) is None
 
 
 # CR, DX, RG: PS3.3 C.7.3.1.1.1; SC, OT: converted and digitised films.
 @pytest.mark.parametrize("modality", ["CR", "DX", "RG", "SC", "OT"])
-def test_radiographs_may_be_read(modality: str) -> None:
+def test_radiography_modalities_are_accepted(modality: str) -> None:
     assert refuse_by_header(Header(modality=modality)) is None
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "US", "MG", "NM", "PT", "ECG", "SR"])
-def test_other_modalities_are_refused(modality: str) -> None:
+def test_other_modalities_are_refused_by_name(modality: str) -> None:
     said = refuse_by_header(Header(modality=modality))
     assert said is not None
     assert said.startswith("not_chest: ")
@@ -31,12 +31,12 @@ def test_other_modalities_are_refused(modality: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["CHEST", "THORAX", "LUNG", "CHEST PA", "CHESTABDOMEN"])
-def test_chests_may_be_read(part: str) -> None:
+def test_chest_body_parts_are_accepted(part: str) -> None:
     assert refuse_by_header(Header(body_part_examined=part)) is None
 
 
 @pytest.mark.parametrize("part", ["HAND", "ABDOMEN", "SKULL", "LSPINE"])
-def test_other_body_parts_are_refused(part: str) -> None:
+def test_other_body_parts_are_refused_by_name(part: str) -> None:
     said = refuse_by_header(Header(modality="DX", body_part_examined=part))
     assert said is not None
     assert said.startswith("not_chest: ")
@@ -44,24 +44,24 @@ def test_other_body_parts_are_refused(part: str) -> None:
 
 
 @pytest.mark.parametrize("view", ["LL", "RL", "LATERAL", "LAT"])
-def test_lateral_views_are_refused(view: str) -> None:
+def test_lateral_view_positions_are_refused(view: str) -> None:
     said = refuse_by_header(Header(view_position=view))
     assert said is not None
     assert said.startswith("lateral: ")
 
 
-# LLD and RLD are decubitus: the patient lies on the side, the view is frontal (PS3.3 C.8.11.5).
+# LLD and RLD are decubitus: the patient lies on one side, the view is frontal (PS3.3 C.8.11.5).
 @pytest.mark.parametrize("view", ["", "PA", "AP", "LLD", "RLD"])
-def test_frontal_views_may_be_read(view: str) -> None:
+def test_frontal_view_positions_are_accepted(view: str) -> None:
     assert refuse_by_header(Header(view_position=view)) is None
 
 
 @pytest.mark.parametrize("part", ["UNKNOWN", "OTHER", "NONE", "WHOLEBODY", "WHOLE_BODY"])
-def test_a_body_part_that_says_nothing_is_no_reason(part: str) -> None:
+def test_unspecific_body_part_is_accepted(part: str) -> None:
     assert refuse_by_header(Header(body_part_examined=part)) is None
 
 
-def test_free_text_in_a_code_is_not_repeated() -> None:
+def test_free_text_in_a_code_is_not_quoted() -> None:
     said = refuse_by_header(Header(body_part_examined="LEFT HAND OF MRS MUSTERFRAU"))
     assert said is not None
     assert said.startswith("not_chest: ")
@@ -87,7 +87,7 @@ def test_free_text_in_a_code_is_not_repeated() -> None:
     ],
     ids=lambda value: getattr(value, "meaning", None),
 )
-def test_a_coded_region_is_the_chest_or_a_reason(code: Code, refusal: str | None) -> None:
+def test_coded_region_other_than_chest_is_refused(code: Code, refusal: str | None) -> None:
     said = refuse_by_header(Header(anatomic_regions=(code,)))
     if refusal is None:
         assert said is None
@@ -96,7 +96,7 @@ def test_a_coded_region_is_the_chest_or_a_reason(code: Code, refusal: str | None
         assert f"(AnatomicRegionSequence {refusal})" in said
 
 
-def test_of_several_regions_one_chest_is_enough() -> None:
+def test_one_chest_among_several_regions_is_accepted() -> None:
     regions = (Code("72696002", "SCT", "Knee"), Code("51185008", "SCT", "Chest"))
     assert refuse_by_header(Header(anatomic_regions=regions)) is None
 
@@ -117,7 +117,7 @@ def test_of_several_regions_one_chest_is_enough() -> None:
         ("Thoracic spine", "SPINE"),
     ],
 )
-def test_a_text_that_names_another_part_of_the_body_is_a_reason(text: str, word: str) -> None:
+def test_text_that_names_another_body_part_is_refused(text: str, word: str) -> None:
     said = refuse_by_header(Header(study_description=text))
     assert said == reason("not_chest", f"StudyDescription names {word}")
 
@@ -138,7 +138,7 @@ def test_a_text_that_names_another_part_of_the_body_is_a_reason(text: str, word:
         "Mr Footman",
     ],
 )
-def test_a_text_that_names_the_chest_or_nothing_is_no_reason(text: str) -> None:
+def test_text_with_chest_or_no_body_part_is_accepted(text: str) -> None:
     assert refuse_by_header(Header(study_description=text)) is None
 
 
@@ -153,7 +153,7 @@ def test_a_text_that_names_the_chest_or_nothing_is_no_reason(text: str) -> None:
         ("body_part_text", "BodyPartExamined"),
     ],
 )
-def test_every_text_counts_and_is_named(field: str, name: str) -> None:
+def test_every_text_field_is_checked_and_named(field: str, name: str) -> None:
     said = refuse_by_header(Header(**{field: "knee"}))
     assert said == reason("not_chest", f"{name} names KNEE")
     assert refuse_by_header(Header(**{field: "chest"}, procedure_codes=(KNEE,))) is None
@@ -162,12 +162,12 @@ def test_every_text_counts_and_is_named(field: str, name: str) -> None:
 KNEE = Code("1", "L", "XR Knee Musterfrau")
 
 
-def test_the_meaning_of_a_procedure_code_counts() -> None:
+def test_meaning_of_a_procedure_code_is_checked() -> None:
     said = refuse_by_header(Header(procedure_codes=(KNEE,)))
     assert said == reason("not_chest", "ProcedureCodeSequence names KNEE")
 
 
-def test_texts_are_asked_only_where_no_code_names_the_part() -> None:
+def test_codes_take_precedence_over_texts() -> None:
     assert refuse_by_header(Header(study_description="knee", body_part_examined="CHEST")) is None
     chest = (Code("51185008", "SCT", "Chest"),)
     assert refuse_by_header(Header(study_description="knee", anatomic_regions=chest)) is None
@@ -187,7 +187,7 @@ def test_texts_are_asked_only_where_no_code_names_the_part() -> None:
     ],
     ids=lambda value: getattr(value, "meaning", None),
 )
-def test_a_coded_lateral_view_is_refused(code: Code, lateral: bool) -> None:
+def test_coded_lateral_view_is_refused(code: Code, lateral: bool) -> None:
     said = refuse_by_header(Header(views=(code,)))
     expected = reason("lateral", "ViewCodeSequence names LATERAL")
     assert said == (expected if lateral else None)
@@ -207,7 +207,7 @@ def test_a_coded_lateral_view_is_refused(code: Code, lateral: bool) -> None:
     ],
     ids=str,
 )
-def test_rows_from_front_to_back_are_a_lateral_view(
+def test_anteroposterior_row_direction_is_refused_as_lateral(
     orientation: tuple[str, ...], lateral: bool
 ) -> None:
     said = refuse_by_header(Header(patient_orientation=orientation))
@@ -236,14 +236,14 @@ def test_rows_from_front_to_back_are_a_lateral_view(
     ("field", "name"),
     [("series_description", "SeriesDescription"), ("protocol_name", "ProtocolName")],
 )
-def test_a_text_that_names_a_lateral_view_alone_is_refused(
+def test_text_that_names_only_a_lateral_view_is_refused(
     field: str, name: str, text: str, word: str
 ) -> None:
     said = refuse_by_header(Header(**{field: text}))
     assert said == (reason("lateral", f"{name} names {word}") if word else None)
 
 
-def test_a_frontal_view_position_is_believed_before_a_text() -> None:
+def test_view_position_takes_precedence_over_texts() -> None:
     assert refuse_by_header(Header(view_position="PA", series_description="LAT")) is None
 
 
@@ -252,7 +252,7 @@ def decoded(grey: Grey) -> Decoded:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(95, 512), (512, 95), (1, 1)])
-def test_a_film_with_a_side_under_96_pixels_is_too_small(rows: int, columns: int) -> None:
+def test_film_with_a_side_under_96_pixels_is_too_small(rows: int, columns: int) -> None:
     said = refuse_by_pixels(decoded(grey(rows, columns)))
     assert said is not None
     assert said.startswith("too_small: ")
@@ -260,12 +260,12 @@ def test_a_film_with_a_side_under_96_pixels_is_too_small(rows: int, columns: int
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(96, 96), (96, 512), (512, 96)])
-def test_a_film_with_96_pixels_is_large_enough(rows: int, columns: int) -> None:
+def test_film_with_sides_of_96_pixels_is_accepted(rows: int, columns: int) -> None:
     assert refuse_by_pixels(decoded(grey(rows, columns))) is None
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_an_even_film_is_blank(level: float) -> None:
+def test_film_with_a_single_value_is_blank(level: float) -> None:
     said = refuse_by_pixels(decoded(np.full((128, 128), level, np.float32)))
     assert said is not None
     assert said.startswith("blank: ")
@@ -273,13 +273,13 @@ def test_an_even_film_is_blank(level: float) -> None:
 
 # Half black, half 2 d: the standard deviation is d.
 @pytest.mark.parametrize(("deviation", "blank"), [(0.009, True), (0.011, False)])
-def test_a_film_is_blank_under_a_hundredth_of_deviation(deviation: float, blank: bool) -> None:
+def test_film_with_deviation_below_0_01_is_blank(deviation: float, blank: bool) -> None:
     film = np.zeros((128, 128), np.float32)
     film[:64] = 2 * deviation
     assert (refuse_by_pixels(decoded(film)) is not None) == blank
 
 
-def test_the_size_of_a_reduced_film_is_that_of_its_file() -> None:
+def test_size_of_a_reduced_film_is_that_of_the_file() -> None:
     half = grey(48, 256)
     assert refuse_by_pixels(Decoded(half, (), 96, 512, "mean/2", 1)) is None
     assert refuse_by_pixels(Decoded(half, (), 95, 512, "mean/2", 1)) is not None

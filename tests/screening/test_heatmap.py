@@ -1,4 +1,4 @@
-"""Evidence for pneumonia as colour on a film."""
+"""Evidence for pneumonia as a colour overlay on a film."""
 
 import struct
 from io import BytesIO
@@ -23,7 +23,7 @@ from screening.inference.heatmap import (
 
 GREY = grey_film(1, side=64).astype(np.float32) / 255
 
-#: What is left of linear sRGB for readers without red or green cones (Viénot et al., 1999).
+#: Linear sRGB as seen without red or green cones (Viénot et al., 1999).
 DICHROMATS = {
     "protanope": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
     "deuteranope": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
@@ -54,7 +54,7 @@ def chunks(png: bytes) -> list[bytes]:
     return found
 
 
-def test_evidence_is_pneumonia_minus_normal() -> None:
+def test_evidence_is_pneumonia_minus_normal_logits() -> None:
     maps = np.zeros((1, 2, 2, 2), np.float32)
     maps[0, 0, 1] = -1, 3
     maps[0, 1, 0] = 2, -1
@@ -62,27 +62,27 @@ def test_evidence_is_pneumonia_minus_normal() -> None:
 
 
 @pytest.mark.parametrize("logits", [FAINTEST, 0.0, -5.0, -100.0])
-def test_a_film_without_evidence_does_not_light_up(logits: float) -> None:
-    # The strongest cell of a normal film is not stretched to the full scale.
+def test_film_without_evidence_has_no_colour(logits: float) -> None:
+    # The scale is fixed: the strongest cell of a normal film is not stretched to the full scale.
     picture = overlay(GREY, cells([logits, logits - 3], [logits - 9, logits]))
     assert colourfulness(picture).max() == 0
     small = np.asarray(picture.convert("L").resize((64, 64), Image.Resampling.BOX), float)
     np.testing.assert_allclose(small, GREY * 255, atol=6)
 
 
-def test_evidence_against_pneumonia_takes_nothing_from_what_is_beside_it() -> None:
+def test_negative_evidence_does_not_affect_adjacent_cells() -> None:
     beside = [overlay(GREY, cells([8, logits])) for logits in (0.0, -50.0)]
     np.testing.assert_array_equal(*map(np.asarray, beside))
 
 
-def test_the_same_evidence_has_the_same_colour_on_every_film() -> None:
+def test_same_evidence_has_the_same_colour_on_every_film() -> None:
     alone = np.asarray(overlay(GREY, cells([4, 0, 0, 0, 0])))
     beside_more = np.asarray(overlay(GREY, cells([4, 0, 0, 0, 12])))
     np.testing.assert_array_equal(alone[:, :77], beside_more[:, :77])
     assert (alone[:, -40:] != beside_more[:, -40:]).any()
 
 
-def test_more_evidence_is_more_colour_up_to_the_end_of_the_scale() -> None:
+def test_colour_increases_with_evidence_up_to_the_limit() -> None:
     levels = [FAINTEST, 2, 4, 6, 8, 10, STRONGEST]
     flat = np.full((32, 32), 0.5, np.float32)
     pictures = [np.asarray(overlay(flat, cells([level])), float) for level in levels]
@@ -92,7 +92,7 @@ def test_more_evidence_is_more_colour_up_to_the_end_of_the_scale() -> None:
     np.testing.assert_array_equal(*map(np.asarray, ends))
 
 
-def test_colour_is_where_the_evidence_is() -> None:
+def test_colour_is_located_at_the_evidence() -> None:
     activation = np.zeros((7, 7), np.float32)
     activation[1, 5] = 12
     colour = colourfulness(overlay(GREY, activation))
@@ -101,7 +101,7 @@ def test_colour_is_where_the_evidence_is() -> None:
     assert colour[260:].max() == 0
 
 
-def test_a_film_can_be_seen_through_the_strongest_colour() -> None:
+def test_film_is_visible_under_the_strongest_colour() -> None:
     picture = np.asarray(overlay(GREY, cells([STRONGEST])).convert("L"), float)
     film = np.asarray(overlay(GREY, cells([0])).convert("L"), float)
     assert np.corrcoef(picture.ravel(), film.ravel())[0, 1] > 0.99
@@ -109,13 +109,13 @@ def test_a_film_can_be_seen_through_the_strongest_colour() -> None:
 
 
 @pytest.mark.parametrize("reader", DICHROMATS)
-def test_a_colour_blind_reader_takes_no_colour_for_grey(reader: str) -> None:
+def test_colours_differ_from_grey_for_colour_blind_readers(reader: str) -> None:
     seen = linear(_colours()) @ np.array(DICHROMATS[reader]).T
-    # What such a reader sees is a mixture of yellow and blue; the colours are all yellow to her.
+    # These readers perceive mixtures of yellow and blue; all colours of the scale look yellow.
     assert (seen[:, 0] > 3 * seen[:, 2]).all()
 
 
-def test_colours_darken_from_one_step_to_the_next() -> None:
+def test_colours_darken_monotonically() -> None:
     luminance = linear(_colours()) @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(luminance) < 0.002).all()
     assert luminance[0] > 6 * luminance[-1]
@@ -132,27 +132,27 @@ def test_colours_darken_from_one_step_to_the_next() -> None:
         ((0, 0), (384, 384)),
     ],
 )
-def test_a_picture_has_the_proportions_of_the_film(
+def test_overlay_has_the_proportions_of_the_film(
     shape: tuple[int, int] | None, size: tuple[int, int]
 ) -> None:
     assert overlay(GREY, cells([1, 2]), shape).size == size
 
 
-def test_what_is_no_number_is_no_evidence_and_what_is_endless_is_the_strongest() -> None:
+def test_nan_is_no_evidence_and_infinity_the_strongest() -> None:
     nan, inf = float("nan"), float("inf")
     odd = overlay(GREY, cells([nan, 0, 0, 0, inf], [-inf, 0, 0, 0, inf]))
     plain = overlay(GREY, cells([0, 0, 0, 0, STRONGEST], [0, 0, 0, 0, STRONGEST]))
     np.testing.assert_array_equal(*map(np.asarray, (odd, plain)))
 
 
-def test_a_file_holds_pixels_and_nothing_else() -> None:
+def test_png_has_no_metadata() -> None:
     png = heatmap_png(GREY, cells([8, 0]))
     assert set(chunks(png)) == {b"IHDR", b"IDAT", b"IEND"}
     assert png == heatmap_png(GREY, cells([8, 0]))
 
 
 @pytest.mark.parametrize("shape", [(100, 100), (300, 100), (10, 1000)])
-def test_a_file_is_the_picture_above_the_scale_of_its_colours(shape: tuple[int, int]) -> None:
+def test_png_is_the_overlay_above_a_colour_scale(shape: tuple[int, int]) -> None:
     picture = overlay(GREY, cells([8, 0]), shape)
     with Image.open(BytesIO(heatmap_png(GREY, cells([8, 0]), shape))) as file:
         sheet = file.convert("RGB")
@@ -167,7 +167,7 @@ def test_a_file_is_the_picture_above_the_scale_of_its_colours(shape: tuple[int, 
 
 
 @pytest.mark.parametrize("reader", [*DICHROMATS, "usual"])
-def test_the_outline_is_told_from_every_colour_of_the_map(reader: str) -> None:
+def test_outline_differs_from_every_colour_of_the_map(reader: str) -> None:
     cones = np.array(DICHROMATS.get(reader, np.eye(3)))
     *colours, line = (linear(np.array([*_colours(), OUTLINE])) @ cones.T).clip(0, 1)
     distances = np.abs(np.cbrt(colours) - np.cbrt(line)).max(axis=1)
@@ -176,7 +176,7 @@ def test_the_outline_is_told_from_every_colour_of_the_map(reader: str) -> None:
 
 @pytest.mark.parametrize("shape", [(100, 100), (200, 100), (300, 20)], ids=str)
 @pytest.mark.parametrize("share", [0.8271, 0.0, None])
-def test_a_line_below_the_scale_says_what_lies_inside(shape, share) -> None:
+def test_line_below_the_scale_states_the_lung_evidence(shape, share) -> None:
     hot = cells([8, 2], [0, -1])
     with Image.open(BytesIO(heatmap_png(GREY, hot, shape))) as sheet:
         plain = np.asarray(sheet)
@@ -189,14 +189,14 @@ def test_a_line_below_the_scale_says_what_lies_inside(shape, share) -> None:
     np.testing.assert_array_equal(lines[:-more][scale], plain[scale])
     below = lines[-more:]
     assert below.any()
-    # Nothing is cut off at an edge.
+    # No text is cut off at an edge.
     assert not below[:, :2].any()
     assert not below[:, -2:].any()
     assert not below[-1].any()
     assert {b"tEXt", b"zTXt", b"iTXt"}.isdisjoint(chunks(said))
 
 
-def test_the_line_names_the_share() -> None:
+def test_line_depends_on_the_share() -> None:
     hot = cells([8, 2], [0, -1])
     lines = [
         heatmap_png(GREY, hot, None, LungOverlay(two_lungs(), share))

@@ -1,4 +1,4 @@
-"""A decoder that hangs, crashes or eats memory costs its film, and nothing else."""
+"""A decoder that hangs, crashes or exhausts memory fails only its own film."""
 
 import hashlib
 import os
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 
 PREPROCESSING = make_card().preprocessing
 
-#: A program that reads films as it is told to: a line with a name and a line with a status.
+#: A program that reads the films named on its stdin, and prints their status.
 PARENT = """
 import sys
 from pathlib import Path
 from makers import make_card
 from screening.files import Found
 from screening.inference.sandbox import IsolatedReader
-from screening.imaging.film import Limits
-limits = Limits(seconds=float(sys.argv[2]))
+from screening.imaging.film import DecodeLimits
+limits = DecodeLimits(seconds=float(sys.argv[2]))
 reader = IsolatedReader(Path(sys.argv[1]), make_card().preprocessing, limits)
 for line in sys.stdin:
     print(reader.read(Found(line.strip(), 1)).status, flush=True)
@@ -62,7 +62,7 @@ def sabotaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
-    """A reader of `folder`; closed afterwards."""
+    """Start readers of `folder`, which are closed afterwards."""
     readers = []
 
     def started(**limits: float) -> IsolatedReader:
@@ -81,14 +81,14 @@ def write(folder: Path, name: str, what: str = "", seed: int = 1) -> Found:
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for another process; far longer than it needs, so that a slow machine fails no test."""
+    """Wait for another process, with a timeout that suffices on a slow machine."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
 
 
-def test_an_isolated_film_is_the_same_as_one_read_in_this_process(
+def test_isolated_reading_gives_the_same_result_as_local_reading(
     start: Start, folder: Path
 ) -> None:
     found = write(folder, "a.dcm")
@@ -101,7 +101,9 @@ def test_an_isolated_film_is_the_same_as_one_read_in_this_process(
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpeg", "notes.txt", "empty.dcm", "gone.dcm"])
-def test_what_is_plain_or_no_film_needs_no_process(start: Start, folder: Path, name: str) -> None:
+def test_plain_files_and_non_films_need_no_child_process(
+    start: Start, folder: Path, name: str
+) -> None:
     contents = {
         "a.png": encoded(grey_film(1)),
         "a.jpeg": encoded(grey_film(1), "JPEG"),
@@ -114,7 +116,7 @@ def test_what_is_plain_or_no_film_needs_no_process(start: Start, folder: Path, n
     assert children(os.getpid()) == set()
 
 
-def test_one_process_reads_many_films(start: Start, folder: Path) -> None:
+def test_one_child_process_reads_many_films(start: Start, folder: Path) -> None:
     reader = start()
     seen = set()
     for seed in range(3):
@@ -139,7 +141,7 @@ def test_one_process_reads_many_films(start: Start, folder: Path) -> None:
         ("garbage", 60, "decoder_crashed: The decoder crashed (it gave no proper answer)."),
     ],
 )
-def test_a_decoder_that_misbehaves_costs_its_film_and_a_fresh_one_reads_the_next(
+def test_failed_decoder_is_replaced_for_the_next_film(
     start: Start, folder: Path, what: str, seconds: float, reason: str
 ) -> None:
     reader = start(seconds=seconds)
@@ -151,13 +153,13 @@ def test_a_decoder_that_misbehaves_costs_its_film_and_a_fresh_one_reads_the_next
     assert film.sha256 == hashlib.sha256((folder / "evil.dcm").read_bytes()).hexdigest()
     assert film.seconds > 0
     assert children(os.getpid()) == set()
-    # A limit that is short for a decoder at work is long enough for one that hangs.
+    # A time limit that is short for decoding is long enough to detect a hang.
     assert start(seconds=60).read(good).status is Status.SCORED
     assert reader.read(write(folder, "notes.dcm", "exit")).reason.endswith("(exit code 3).")
 
 
 @pytest.mark.usefixtures("sabotaged")
-def test_what_a_decoder_prints_does_not_reach_its_answer(start: Start, folder: Path) -> None:
+def test_output_of_a_decoder_does_not_corrupt_its_result(start: Start, folder: Path) -> None:
     chatty, quiet = write(folder, "chatty.dcm", "print"), write(folder, "quiet.dcm", seed=2)
     reader = start()
     assert [reader.read(found).status for found in (chatty, quiet)] == [Status.SCORED] * 2
@@ -165,9 +167,7 @@ def test_what_a_decoder_prints_does_not_reach_its_answer(start: Start, folder: P
 
 
 @pytest.mark.usefixtures("sabotaged")
-def test_films_that_kill_their_decoders_cost_those_of_other_threads_nothing(
-    start: Start, folder: Path
-) -> None:
+def test_decoder_crashes_do_not_affect_other_threads(start: Start, folder: Path) -> None:
     for number in range(24):
         write(folder, f"{number:02}.dcm", ("", "abort", "", "exit", "")[number % 5], seed=number)
     films = discover(folder)
@@ -180,10 +180,10 @@ def test_films_that_kill_their_decoders_cost_those_of_other_threads_nothing(
     assert len({film.tensor_sha256 for film in read if film.tensor is not None}) == 14
 
 
-def test_few_films_of_several_threads_share_one_process(
+def test_threads_with_few_films_share_one_child_process(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # On a busy machine the first film, which waits for imports, takes longer than one would wait.
+    # On a busy machine, the first film waits for imports for longer than the default patience.
     monkeypatch.setattr("screening.inference.sandbox._PATIENCE", 60)
     films = [write(folder, f"{seed}.dcm", seed=seed) for seed in range(8)]
     reader = start()
@@ -197,7 +197,7 @@ def test_few_films_of_several_threads_share_one_process(
 @pytest.mark.parametrize(
     ("worth", "patience"), [(0, 600), (16, 0.1)], ids=["many films", "few films"]
 )
-def test_a_decoder_that_hangs_is_not_waited_for_by_other_threads(
+def test_other_threads_do_not_wait_for_a_hanging_decoder(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, worth: int, patience: float
 ) -> None:
     monkeypatch.setattr("screening.inference.sandbox._WORTH", worth)
@@ -215,7 +215,7 @@ def test_a_decoder_that_hangs_is_not_waited_for_by_other_threads(
 
 
 @pytest.mark.usefixtures("sabotaged")
-def test_a_reader_that_is_closed_waits_for_no_decoder(start: Start, folder: Path) -> None:
+def test_closing_a_reader_does_not_wait_for_its_decoders(start: Start, folder: Path) -> None:
     reader = start(seconds=600)
     found = write(folder, "a.dcm", "hang")
     read: list[ReadFilm] = []
@@ -228,7 +228,7 @@ def test_a_reader_that_is_closed_waits_for_no_decoder(start: Start, folder: Path
     assert [film.status for film in read] == [Status.FAILED]
 
 
-def test_a_reader_that_is_closed_reads_no_more(start: Start, folder: Path) -> None:
+def test_closed_reader_raises(start: Start, folder: Path) -> None:
     reader = start()
     found = write(folder, "a.dcm")
     reader.read(found)
@@ -238,7 +238,7 @@ def test_a_reader_that_is_closed_reads_no_more(start: Start, folder: Path) -> No
         reader.read(found)
 
 
-def test_a_decoder_that_cannot_begin_is_an_error_that_says_how_to_find_out(
+def test_error_of_a_failed_start_says_how_to_diagnose(
     start: Start, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", saboteur(tmp_path / "sabotage", start="never"))
@@ -246,7 +246,7 @@ def test_a_decoder_that_cannot_begin_is_an_error_that_says_how_to_find_out(
         start().read(write(folder, "a.dcm"))
 
 
-def test_a_machine_that_starts_no_process_is_an_error_that_says_so(
+def test_missing_executable_is_a_decoder_error(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -256,7 +256,7 @@ def test_a_machine_that_starts_no_process_is_an_error_that_says_so(
 
 @pytest.fixture
 def parent(folder: Path, tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
-    """Another program that reads the films of `folder`, at the head of a process group."""
+    """Start another program, a process group leader, that reads the films of `folder`."""
     tests = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": f"{saboteur(tmp_path / 'sabotage')}:{tests}"}
     started = []
@@ -288,7 +288,7 @@ def answer(parent: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_stop_that_reaches_the_whole_group_ends_no_decoder(
+def test_stop_signal_to_the_group_does_not_end_decoders(
     parent, folder: Path, stop: signal.Signals
 ) -> None:
     write(folder, "a.dcm")
@@ -303,7 +303,7 @@ def test_a_signal_to_stop_that_reaches_the_whole_group_ends_no_decoder(
     assert process.communicate() == ("", "")
 
 
-def test_an_idle_decoder_ends_when_its_parent_is_killed(parent, folder: Path) -> None:
+def test_idle_decoder_exits_when_its_parent_is_killed(parent, folder: Path) -> None:
     write(folder, "a.dcm")
     process = parent(60)
     ask(process, "a.dcm")
@@ -313,7 +313,7 @@ def test_an_idle_decoder_ends_when_its_parent_is_killed(parent, folder: Path) ->
     wait_until(lambda: not is_running(child), "the decoder goes on without its parent")
 
 
-def test_a_decoder_that_hangs_ends_when_its_parent_is_killed(
+def test_hanging_decoder_exits_when_its_parent_is_killed(
     parent, folder: Path, tmp_path: Path
 ) -> None:
     write(folder, "a.dcm", "hang")
@@ -331,7 +331,7 @@ def test_a_decoder_that_hangs_ends_when_its_parent_is_killed(
 
 @pytest.mark.parametrize("name", ["a.png", "a.dcm"])
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder", "link to a device"])
-def test_what_took_the_place_of_a_listed_file_is_not_waited_for(
+def test_special_file_in_place_of_a_film_does_not_block(
     start: Start, folder: Path, name: str, kind: str, special: Callable[[Path, str], None]
 ) -> None:
     found = write(folder, name)
@@ -343,13 +343,13 @@ def test_what_took_the_place_of_a_listed_file_is_not_waited_for(
     assert film.sha256 == ""
 
 
-def test_a_film_with_endless_texts_is_read(start: Start, folder: Path) -> None:
+def test_film_with_very_long_texts_is_read(start: Start, folder: Path) -> None:
     dataset = dicom_film(grey_film(1), ImplicitVRLittleEndian, PatientID="4711" * 500_000)
     (folder / "a.dcm").write_bytes(dicom_bytes(dataset))
     assert start().read(Found("a.dcm", 1)).status is Status.SCORED
 
 
-def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
+def test_memory_error_for_a_plain_film_fails_only_the_film(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "a.png").write_bytes(encoded(grey_film(1)))
@@ -364,7 +364,7 @@ def test_a_plain_film_for_which_there_is_no_memory_is_a_failed_one(
     assert film.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()
 
 
-def test_large_png_go_to_a_child_once_there_are_many_of_them(
+def test_many_large_pngs_are_decoded_in_a_child_process(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("screening.inference.sandbox._FEW", 2)
@@ -381,7 +381,7 @@ def test_large_png_go_to_a_child_once_there_are_many_of_them(
     assert {film.tensor_sha256 for film in here} == {there.tensor_sha256}
 
 
-def test_a_film_that_is_decoded_in_a_child_has_its_cost(start: Start, folder: Path) -> None:
+def test_film_decoded_in_a_child_process_has_its_cost(start: Start, folder: Path) -> None:
     (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(1))))
     cost = start().read(Found("a.dcm", 1)).cost
     assert min(cost.reading, cost.decoding, cost.preparing) > 0

@@ -21,17 +21,17 @@ CHEST = (chest_film(1) / 255).astype(np.float32)
     ],
     ids=["as it is", "upright", "no narrower than a quarter", "unknown"],
 )
-def test_a_thumbnail_has_the_proportions_of_its_film(shape, size) -> None:
+def test_thumbnail_has_the_proportions_of_its_film(shape, size) -> None:
     with Image.open(BytesIO(thumbnail_jpeg(np.zeros((32, 32), np.float32), shape))) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", size)
         assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
 
-def test_a_thumbnail_of_a_chest_takes_at_most_four_kilobytes() -> None:
+def test_thumbnail_of_a_chest_has_at_most_4_kilobytes() -> None:
     assert 1000 < len(thumbnail_jpeg(CHEST)) <= 4096
 
 
-def test_a_thumbnail_shows_the_film() -> None:
+def test_thumbnail_shows_the_film() -> None:
     with Image.open(BytesIO(thumbnail_jpeg(CHEST))) as picture:
         shown = np.asarray(picture, np.float64)
     assert (
@@ -39,11 +39,11 @@ def test_a_thumbnail_shows_the_film() -> None:
     )
 
 
-def test_the_same_film_gives_the_same_bytes() -> None:
+def test_thumbnail_bytes_are_reproducible() -> None:
     assert thumbnail_jpeg(CHEST) == thumbnail_jpeg(CHEST.copy())
 
 
-def test_an_outline_follows_the_lungs_and_nothing_else() -> None:
+def test_outline_follows_only_the_lungs() -> None:
     mask = two_lungs()
     drawn = np.asarray(outlined(film_picture(CHEST, (256, 256), 256), mask))
     line = (drawn == OUTLINE).all(axis=-1)
@@ -58,7 +58,7 @@ def test_an_outline_follows_the_lungs_and_nothing_else() -> None:
     assert changed.mean() < 0.1
 
 
-def test_lungs_that_are_cut_off_have_no_line_at_the_edge() -> None:
+def test_outline_omits_edges_where_lungs_are_cut_off() -> None:
     mask = np.zeros((128, 128), np.bool_)
     mask[:64, 20:50] = True
     drawn = np.asarray(outlined(Image.new("L", (128, 128), 90), mask))
@@ -68,13 +68,13 @@ def test_lungs_that_are_cut_off_have_no_line_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize("grey", [0, 255])
-def test_an_outline_is_seen_on_dark_and_on_bright(grey: int) -> None:
+def test_outline_is_visible_on_dark_and_bright_films(grey: int) -> None:
     drawn = np.asarray(outlined(Image.new("L", (128, 128), grey), two_lungs()).convert("L"))
-    # On white there is a dark line beside it.
+    # On white, the outline has a dark border.
     assert np.abs(drawn.astype(int) - grey).max() >= 100
 
 
-def test_a_thumbnail_with_an_outline_has_the_same_size() -> None:
+def test_outlined_thumbnail_has_the_same_size() -> None:
     with Image.open(BytesIO(thumbnail_jpeg(CHEST, (200, 100), two_lungs()))) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (56, 112))
     assert len(thumbnail_jpeg(CHEST, None, two_lungs())) <= 6000

@@ -32,7 +32,7 @@ from screening.results import INPUT_COLUMNS, Status
         ("", ""),
     ],
 )
-def test_untrained_age_is_a_warning(
+def test_age_outside_the_training_is_a_warning(
     screener: Screener, folder: Path, age: str, warning: str
 ) -> None:
     write_dicom(folder / "a.dcm", PatientAge=age)
@@ -44,7 +44,7 @@ def test_untrained_age_is_a_warning(
 
 @pytest.mark.parametrize(("brightness", "prediction"), [(0.3, "NORMAL"), (0.7, "PNEUMONIA")])
 @pytest.mark.parametrize("name", ["film.png", "film.jpeg"])
-def test_a_film_becomes_a_row(
+def test_film_gets_a_row(
     screener: Screener, folder: Path, name: str, brightness: float, prediction: str
 ) -> None:
     data = write_film(folder / name, 1, brightness).read_bytes()
@@ -62,7 +62,7 @@ def test_a_film_becomes_a_row(
     assert row.seconds > 0
 
 
-def test_each_file_has_one_row_in_the_order_of_the_files(screener: Screener, folder: Path) -> None:
+def test_each_file_has_one_row_in_order(screener: Screener, folder: Path) -> None:
     write_film(folder / "b.png", 1)
     write_film(folder / "sub/a.png", 2)
     (folder / "a.txt").write_text("hello")
@@ -71,7 +71,7 @@ def test_each_file_has_one_row_in_the_order_of_the_files(screener: Screener, fol
     assert list(screen(screener)) == found == ["a.txt", "b.png", "c.png", "sub/a.png"]
 
 
-def test_the_batch_makes_no_difference(screener: Screener, folder: Path) -> None:
+def test_rows_do_not_depend_on_the_batch(screener: Screener, folder: Path) -> None:
     for seed in range(5):
         write_film(folder / f"{seed}.png", seed, 0.3 + seed / 10)
     (folder / "copy.png").write_bytes((folder / "3.png").read_bytes())
@@ -80,7 +80,7 @@ def test_the_batch_makes_no_difference(screener: Screener, folder: Path) -> None
 
 
 @pytest.mark.parametrize("way", [screen, screen_one_by_one])
-def test_of_equal_files_the_first_is_scored_and_the_others_name_it(
+def test_first_of_equal_files_is_scored_and_others_name_it(
     screener: Screener, folder: Path, way: object
 ) -> None:
     for name in ("a.png", "b/c.png", "z"):
@@ -95,7 +95,7 @@ def test_of_equal_files_the_first_is_scored_and_the_others_name_it(
 
 
 @pytest.mark.parametrize("way", [screen, screen_one_by_one])
-def test_the_same_pixels_in_other_bytes_are_scored_with_a_warning(
+def test_equal_pixels_in_other_files_are_scored_with_a_warning(
     screener: Screener, folder: Path, way: object
 ) -> None:
     write_film(folder / "a.png", 1)
@@ -111,13 +111,13 @@ def test_the_same_pixels_in_other_bytes_are_scored_with_a_warning(
     assert len({row.probability for row in rows.values()}) == 1
 
 
-def test_a_film_that_was_refused_makes_no_duplicates(screener: Screener, folder: Path) -> None:
+def test_copies_of_a_refused_film_are_refused(screener: Screener, folder: Path) -> None:
     (folder / "a.txt").write_text("hello")
     (folder / "b.txt").write_text("hello")
     assert [row.status for row in screen(screener).values()] == ["refused", "refused"]
 
 
-def test_a_file_that_vanished_is_a_failed_row(screener: Screener, folder: Path) -> None:
+def test_vanished_file_has_a_failed_row(screener: Screener, folder: Path) -> None:
     write_film(folder / "a.png", 1)
     (found,) = discover(folder)
     (folder / "a.png").unlink()
@@ -143,7 +143,7 @@ def test_a_file_that_vanished_is_a_failed_row(screener: Screener, folder: Path) 
         ("a.png", encoded(np.full((128, 128), 9, np.uint8)), "refused", "blank"),
     ],
 )
-def test_a_file_without_an_answer_says_why(
+def test_file_without_a_prediction_has_a_reason(
     screener: Screener, folder: Path, name: str, data: bytes, status: str, code: str
 ) -> None:
     (folder / name).write_bytes(data)
@@ -156,7 +156,7 @@ def test_a_file_without_an_answer_says_why(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_reading_never_raises_for_what_is_in_a_file(screener: Screener, folder: Path) -> None:
+def test_reading_never_raises_because_of_file_content(screener: Screener, folder: Path) -> None:
     data = dicom_bytes(dicom_film(grey_film(1), NumberOfFrames=1))
     (folder / "a.dcm").write_bytes(data.replace(b"IS\x02\0001 ", b"IS\x02\000x "))
     assert screen(screener)["a.dcm"].status is Status.FAILED
@@ -170,10 +170,10 @@ def test_reading_never_raises_for_what_is_in_a_file(screener: Screener, folder: 
         ({"ViewPosition": "LL"}, "lateral"),
     ],
 )
-def test_a_film_refused_by_its_header_is_never_decoded(
+def test_film_refused_by_its_header_is_not_decoded(
     screener: Screener, folder: Path, attributes: dict[str, str], code: str
 ) -> None:
-    # These bytes are no JPEG 2000 stream: decoding them would be a failure.
+    # These bytes are not a JPEG 2000 stream: decoding them would fail.
     dataset = dicom_film(grey_film(1), JPEG2000Lossless, **attributes)
     dataset.PixelData = (
         b"\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0\x04\0\0\0nope\xfe\xff\xdd\xe0\0\0\0\0"
@@ -184,9 +184,7 @@ def test_a_film_refused_by_its_header_is_never_decoded(
     assert row.reason.startswith(f"{code}: ")
 
 
-def test_the_same_film_without_the_refusal_would_have_failed(
-    screener: Screener, folder: Path
-) -> None:
+def test_same_film_fails_without_the_header_refusal(screener: Screener, folder: Path) -> None:
     dataset = dicom_film(grey_film(1), JPEG2000Lossless)
     dataset.PixelData = (
         b"\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0\x04\0\0\0nope\xfe\xff\xdd\xe0\0\0\0\0"
@@ -195,7 +193,7 @@ def test_the_same_film_without_the_refusal_would_have_failed(
     assert screen(screener)["a.dcm"].reason.startswith("not_decodable: ")
 
 
-def test_a_link_that_leaves_the_folder_is_refused_unread(
+def test_link_out_of_the_folder_is_refused_unread(
     screener: Screener, folder: Path, tmp_path: Path
 ) -> None:
     write_film(tmp_path / "secret.png", 1)
@@ -206,21 +204,21 @@ def test_a_link_that_leaves_the_folder_is_refused_unread(
     assert row.sha256 == ""
 
 
-def test_a_link_to_a_film_inside_is_its_duplicate(screener: Screener, folder: Path) -> None:
+def test_link_to_a_film_in_the_folder_is_a_duplicate(screener: Screener, folder: Path) -> None:
     write_film(folder / "a.png", 1)
     (folder / "b.png").symlink_to("a.png")
     assert screen(screener)["b.png"].status is Status.DUPLICATE
 
 
-def test_a_file_that_may_not_be_opened_is_a_failed_row(screener: Screener, folder: Path) -> None:
-    # A folder in the place of the file that was listed: even root cannot read it.
+def test_unreadable_file_has_a_failed_row(screener: Screener, folder: Path) -> None:
+    # A folder in place of the listed file: even root cannot read it.
     (folder / "a.png").mkdir()
     (row,) = screener.screen([Found("a.png", 5)], Seen())
     assert row.status is Status.FAILED
     assert row.reason.startswith("unreadable: ")
 
 
-def test_a_file_over_the_limit_is_not_read(
+def test_file_over_the_size_limit_is_not_read(
     screener: Screener, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = write_film(folder / "a.png", 1).stat().st_size
@@ -232,7 +230,7 @@ def test_a_file_over_the_limit_is_not_read(
     assert screen(screener)["a.png"].status is Status.SCORED
 
 
-def test_a_name_that_is_not_utf_8_is_screened(screener: Screener, folder: Path) -> None:
+def test_film_with_a_non_utf_8_name_is_screened(screener: Screener, folder: Path) -> None:
     path = folder / b"f\xfcr.png".decode("utf-8", "surrogateescape")
     write_film(path, 1)
     (row,) = screen(screener).values()
@@ -241,9 +239,7 @@ def test_a_name_that_is_not_utf_8_is_screened(screener: Screener, folder: Path) 
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf"), 2.0, -1.0])
-def test_a_score_that_is_no_probability_is_a_failed_row(
-    screener: Screener, folder: Path, score: float
-) -> None:
+def test_invalid_score_gives_a_failed_row(screener: Screener, folder: Path, score: float) -> None:
     for seed in range(3):
         write_film(folder / f"{seed}.png", seed)
     rows = screen(replace(screener, predictor=Answers(0.25, score, 0.75)))
@@ -254,21 +250,21 @@ def test_a_score_that_is_no_probability_is_a_failed_row(
     assert [rows["0.png"].probability, rows["2.png"].probability] == [0.25, 0.75]
 
 
-def test_a_copy_of_a_film_without_a_score_has_none_either(screener: Screener, folder: Path) -> None:
+def test_copy_of_a_film_without_a_score_fails_too(screener: Screener, folder: Path) -> None:
     write_film(folder / "a.png", 1)
     write_film(folder / "b.png", 1)
     rows = screen(replace(screener, predictor=Answers(float("nan"))))
     assert [row.status for row in rows.values()] == ["failed", "failed"]
 
 
-def test_a_night_without_a_film_needs_no_model(screener: Screener, folder: Path) -> None:
+def test_model_is_not_called_without_films(screener: Screener, folder: Path) -> None:
     (folder / "a.txt").write_text("hello")
     screen(screener)
     assert screener.predictor.batches == []
     assert screener.screen([], Seen()) == []
 
 
-def test_what_the_header_says_is_in_the_row(screener: Screener, folder: Path) -> None:
+def test_row_has_header_values(screener: Screener, folder: Path) -> None:
     write_dicom(
         folder / "a.dcm",
         Modality="DX",
@@ -288,7 +284,9 @@ def test_what_the_header_says_is_in_the_row(screener: Screener, folder: Path) ->
 
 
 @pytest.mark.parametrize("modality", ["DX", "CT"])
-def test_nobodys_name_leaves_the_film(screener: Screener, folder: Path, modality: str) -> None:
+def test_identifiers_are_written_only_as_hashes(
+    screener: Screener, folder: Path, modality: str
+) -> None:
     write_dicom(
         folder / "a.dcm",
         Modality=modality,
@@ -326,12 +324,12 @@ def test_nobodys_name_leaves_the_film(screener: Screener, folder: Path, modality
         ("110Y", "80+"),
     ],
 )
-def test_ages_are_banded(screener: Screener, folder: Path, age: str | None, band: str) -> None:
+def test_row_has_an_age_band(screener: Screener, folder: Path, age: str | None, band: str) -> None:
     write_dicom(folder / "a.dcm", PatientAge=age)
     assert screen(screener)["a.dcm"].age_band == band
 
 
-def test_warnings_of_a_film_stand_in_its_row(screener: Screener, folder: Path) -> None:
+def test_row_has_the_warnings_of_film_and_job(screener: Screener, folder: Path) -> None:
     film = grey_film(1)
     dataset = dicom_film(film, NumberOfFrames=2, WindowCenter=128, WindowWidth=256)
     dataset.PixelData = film.tobytes() * 2
@@ -342,7 +340,7 @@ def test_warnings_of_a_film_stand_in_its_row(screener: Screener, folder: Path) -
     assert of_the_job == "same_pixels: The pixels are those of another film (a.png)."
 
 
-def test_a_film_without_colour_is_read_like_the_same_film_in_colour(
+def test_grey_film_stored_as_colour_has_the_same_probability(
     screener: Screener, folder: Path
 ) -> None:
     buffer = BytesIO()
@@ -353,7 +351,7 @@ def test_a_film_without_colour_is_read_like_the_same_film_in_colour(
     assert rows["colour.png"].probability == rows["grey.png"].probability
 
 
-def test_the_threshold_of_the_card_decides(screener: Screener, folder: Path) -> None:
+def test_threshold_of_the_card_decides_the_prediction(screener: Screener, folder: Path) -> None:
     write_film(folder / "a.png", 1, 0.5)
     p = screen(screener)["a.png"].probability
     assert p is not None
@@ -365,7 +363,7 @@ def test_the_threshold_of_the_card_decides(screener: Screener, folder: Path) -> 
     assert screen(at)["a.png"].prediction == "NORMAL"
 
 
-def test_a_scored_film_has_its_input_statistics(screener: Screener, folder: Path) -> None:
+def test_scored_film_has_input_statistics(screener: Screener, folder: Path) -> None:
     write_film(folder / "film.png", 1, 0.4)
     write_film(folder / "tiny.png", 1, 0.4)
     Image.fromarray(grey_film(1, side=16)).save(folder / "tiny.png")
@@ -378,7 +376,7 @@ def test_a_scored_film_has_its_input_statistics(screener: Screener, folder: Path
         assert getattr(rows["tiny.png"], column) is None
 
 
-def test_films_go_to_the_model_as_the_card_says(screener: Screener, folder: Path) -> None:
+def test_preprocessing_of_the_card_is_applied(screener: Screener, folder: Path) -> None:
     shapes: list[tuple[int, ...]] = []
 
     class Watching(BrightnessPredictor):

@@ -16,7 +16,7 @@ from screening.results import Status
 
 
 class MappingPredictor(BrightnessPredictor):
-    """Also says how bright each quarter of a film is: 0 is grey, 10 is white."""
+    """Also returns a map with the brightness of each quarter of a film: 0 is grey, 10 is white."""
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
         quarters = tensors.reshape(-1, 2, 16, 2, 16).mean(axis=(2, 4))
@@ -33,14 +33,12 @@ def drawing(screener: Screener, tmp_path: Path) -> Screener:
 
 
 def kept(screener: Screener) -> dict[str, bytes]:
-    """The pictures of a gallery by their places in the report."""
+    """The stored images by their paths in the report."""
     assert screener.gallery is not None
     return {f"heatmaps/{path.name}": path.read_bytes() for path in screener.gallery.aside.iterdir()}
 
 
-def test_every_scored_film_has_a_heat_map_named_by_its_hash(
-    drawing: Screener, folder: Path
-) -> None:
+def test_scored_film_has_a_heat_map_named_by_its_hash(drawing: Screener, folder: Path) -> None:
     for seed in range(3):
         write_film(folder / f"{seed}.png", seed, 0.3 + 0.2 * seed)
     rows = screen(drawing).values()
@@ -48,7 +46,7 @@ def test_every_scored_film_has_a_heat_map_named_by_its_hash(
     assert kept(drawing).keys() == {row.heatmap for row in rows}
 
 
-def test_a_heat_map_shows_the_film_as_the_model_saw_it_in_its_own_proportions(
+def test_heat_map_shows_the_model_input_in_film_proportions(
     drawing: Screener, folder: Path
 ) -> None:
     stored = grey_film(1, 0.8, side=200)[:120]
@@ -61,7 +59,7 @@ def test_a_heat_map_shows_the_film_as_the_model_saw_it_in_its_own_proportions(
     assert kept(drawing) == {row.heatmap: expected}
 
 
-def test_what_is_not_scored_has_no_heat_map(drawing: Screener, folder: Path) -> None:
+def test_unscored_files_have_no_heat_map(drawing: Screener, folder: Path) -> None:
     write_film(folder / "a.png", 1)
     write_film(folder / "copy.png", 1)
     (folder / "empty.png").touch()
@@ -78,7 +76,7 @@ def test_what_is_not_scored_has_no_heat_map(drawing: Screener, folder: Path) -> 
 @pytest.mark.parametrize(
     ("annotation", "is_drawn"), [("YES", False), ("yes ", False), ("NO", True), (None, True)]
 )
-def test_a_film_whose_pixels_name_somebody_is_scored_but_not_shown(
+def test_film_with_burned_in_identity_has_no_heat_map(
     drawing: Screener, folder: Path, annotation: str | None, is_drawn: bool
 ) -> None:
     attributes = {} if annotation is None else {"BurnedInAnnotation": annotation}
@@ -88,7 +86,7 @@ def test_a_film_whose_pixels_name_somebody_is_scored_but_not_shown(
     assert bool(row.heatmap) is is_drawn
 
 
-def test_a_film_without_a_score_is_not_shown(drawing: Screener, folder: Path) -> None:
+def test_film_without_a_score_has_no_heat_map(drawing: Screener, folder: Path) -> None:
     class Sick(MappingPredictor):
         def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:
             prediction = super().predict(tensors)
@@ -99,7 +97,7 @@ def test_a_film_without_a_score_is_not_shown(drawing: Screener, folder: Path) ->
     assert (row.status, row.heatmap) == (Status.FAILED, "")
 
 
-def test_heat_maps_change_nothing_else_in_a_row(
+def test_heat_maps_do_not_change_other_columns(
     screener: Screener, drawing: Screener, folder: Path
 ) -> None:
     write_film(folder / "a.png", 1)
@@ -108,7 +106,7 @@ def test_heat_maps_change_nothing_else_in_a_row(
     assert with_maps == without_times(screen(screener))
 
 
-def test_without_a_gallery_nothing_is_drawn(
+def test_no_images_are_made_without_a_gallery(
     drawing: Screener, folder: Path, tmp_path: Path
 ) -> None:
     write_film(folder / "a.png", 1)
@@ -117,7 +115,7 @@ def test_without_a_gallery_nothing_is_drawn(
     assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
-def test_a_thumbnail_needs_no_heat_map_and_is_named_by_its_film(
+def test_thumbnail_is_made_without_a_heat_map(
     screener: Screener, folder: Path, tmp_path: Path
 ) -> None:
     write_film(folder / "a.png", 1)
@@ -132,7 +130,7 @@ def test_a_thumbnail_needs_no_heat_map_and_is_named_by_its_film(
     assert path.read_bytes() == thumbnail_jpeg(grey, (film.rows, film.columns))
 
 
-def test_heat_maps_that_are_not_asked_for_are_not_drawn(
+def test_heat_maps_are_only_made_on_request(
     drawing: Screener, folder: Path, tmp_path: Path
 ) -> None:
     write_film(folder / "a.png", 1)
@@ -147,7 +145,7 @@ def test_heat_maps_that_are_not_asked_for_are_not_drawn(
 
 
 @pytest.mark.parametrize(("annotation", "is_shown"), [("YES", False), ("NO", True)])
-def test_a_film_whose_pixels_name_somebody_has_no_thumbnail(
+def test_film_with_burned_in_identity_has_no_thumbnail(
     screener: Screener, folder: Path, tmp_path: Path, annotation: str, is_shown: bool
 ) -> None:
     write_dicom(folder / "a.dcm", BurnedInAnnotation=annotation)

@@ -13,26 +13,26 @@ from screening.privacy import PatientKey
 
 
 def rfc_2104(secret: bytes, message: bytes) -> str:
-    """HMAC-SHA256 as RFC 2104 section 2 writes it."""
+    """HMAC-SHA256 as defined in RFC 2104 section 2."""
     padded = secret.ljust(64, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + message).digest()
     return hashlib.sha256(bytes(byte ^ 0x5C for byte in padded) + inner).hexdigest()
 
 
-def test_a_hash_is_the_beginning_of_hmac_sha256(key: PatientKey) -> None:
+def test_hash_is_the_start_of_hmac_sha256(key: PatientKey) -> None:
     assert key.hash("patient", "Müller") == rfc_2104(b"k" * 32, "patient\0Müller".encode())[:16]
 
 
-def test_the_same_patient_has_the_same_hash_and_another_has_another(key: PatientKey) -> None:
+def test_equal_patients_have_equal_hashes(key: PatientKey) -> None:
     assert key.hash("patient", "1") == key.hash("patient", "1")
     assert key.hash("patient", "1") != key.hash("patient", "2")
 
 
-def test_the_same_value_of_another_kind_has_another_hash(key: PatientKey) -> None:
+def test_hash_depends_on_the_kind(key: PatientKey) -> None:
     assert key.hash("patient", "1.2.3") != key.hash("study", "1.2.3")
 
 
-def test_another_site_has_other_hashes(key: PatientKey) -> None:
+def test_hash_depends_on_the_key(key: PatientKey) -> None:
     assert key.hash("patient", "1") != PatientKey(b"K" * 32).hash("patient", "1")
 
 
@@ -47,25 +47,25 @@ def test_another_site_has_other_hashes(key: PatientKey) -> None:
         ("a.png.Mustermann", ""),
     ],
 )
-def test_the_name_of_a_film_keeps_nothing_but_a_known_suffix(
+def test_hashed_film_name_keeps_only_a_known_suffix(
     key: PatientKey, name: str, suffix: str
 ) -> None:
     assert key.film(name) == key.hash("film", name) + suffix
 
 
-def test_letters_that_do_not_exist_have_a_hash_of_their_own(key: PatientKey) -> None:
+def test_surrogates_have_distinct_hashes(key: PatientKey) -> None:
     assert len({key.hash("patient", value) for value in ("\ud800", "\ud801", "?")}) == 3
 
 
-def test_who_is_unknown_stays_unknown(key: PatientKey) -> None:
+def test_hash_of_an_empty_value_is_empty(key: PatientKey) -> None:
     assert key.hash("patient", "") == ""
 
 
-def test_the_secret_is_not_shown() -> None:
+def test_repr_hides_the_secret() -> None:
     assert "hush" not in repr(PatientKey(b"hush" * 8))
 
 
-def test_a_new_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+def test_new_key_file_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "state" / "screening" / "key"
     made = PatientKey.load_or_create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -73,7 +73,7 @@ def test_a_new_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(made.secret) == 32
 
 
-def test_a_new_key_is_on_the_disk_before_it_is_used(
+def test_new_key_is_synced_before_it_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, synced = tmp_path / "key", []
@@ -88,7 +88,7 @@ def test_a_new_key_is_on_the_disk_before_it_is_used(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_workers_that_begin_at_the_same_time_have_one_key(tmp_path: Path) -> None:
+def test_concurrent_workers_share_one_key(tmp_path: Path) -> None:
     workers = 8
     barrier = threading.Barrier(workers)
 
@@ -102,7 +102,7 @@ def test_workers_that_begin_at_the_same_time_have_one_key(tmp_path: Path) -> Non
             assert len(set(keys)) == 1
 
 
-def test_a_key_is_not_seen_before_it_is_whole(
+def test_key_file_is_never_visible_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
@@ -114,7 +114,7 @@ def test_a_key_is_not_seen_before_it_is_whole(
     assert seen == [False, made.secret.hex() + "\n"]
 
 
-def test_a_crash_while_a_key_is_made_does_not_leave_half_of_it(
+def test_crash_during_key_creation_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Crash(BaseException):
@@ -129,9 +129,7 @@ def test_a_crash_while_a_key_is_made_does_not_leave_half_of_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_can_be_made_where_there_are_no_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_is_created_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: Path, _target: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -141,23 +139,23 @@ def test_a_key_can_be_made_where_there_are_no_hard_links(
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
-def test_a_fingerprint_tells_keys_apart_and_nothing_of_them(key: PatientKey) -> None:
+def test_fingerprint_identifies_a_key_without_revealing_it(key: PatientKey) -> None:
     assert key.fingerprint == PatientKey(bytes(key.secret)).fingerprint
     assert key.fingerprint != PatientKey(b"K" * 32).fingerprint
     assert len(key.fingerprint) == 16
     assert key.fingerprint not in key.secret.hex()
 
 
-def test_no_patient_has_the_hash_that_is_the_fingerprint(key: PatientKey) -> None:
+def test_fingerprint_differs_from_patient_hashes(key: PatientKey) -> None:
     assert key.hash("patient", "patient key") != key.fingerprint
 
 
-def test_a_key_that_was_made_is_used_again(tmp_path: Path) -> None:
+def test_existing_key_is_reused(tmp_path: Path) -> None:
     first = PatientKey.load_or_create(tmp_path / "key")
     assert PatientKey.load_or_create(tmp_path / "key") == first
 
 
-def test_two_sites_make_two_keys(tmp_path: Path) -> None:
+def test_new_keys_differ(tmp_path: Path) -> None:
     assert PatientKey.load_or_create(tmp_path / "a") != PatientKey.load_or_create(tmp_path / "b")
 
 
@@ -166,7 +164,7 @@ def test_two_sites_make_two_keys(tmp_path: Path) -> None:
     [b"", b"not hex", b"ab" * 31, b"ab" * 33, "ü".encode() * 32],
     ids=["empty", "words", "short", "long", "umlauts"],
 )
-def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: bytes) -> None:
+def test_error_names_an_invalid_key_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "site.key"
     path.write_bytes(content)
     with pytest.raises(KeyFileError, match=r"site\.key"):
@@ -174,7 +172,7 @@ def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: bytes) -> No
     assert path.read_bytes() == content
 
 
-def test_a_place_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
+def test_error_names_an_unusable_key_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(KeyFileError, match="file"):
         PatientKey.load_or_create(tmp_path / "file" / "key")

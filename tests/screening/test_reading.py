@@ -1,4 +1,4 @@
-"""From a file to a tensor, or to the reason why there is none."""
+"""Reading a file gives a tensor, or the reason why it has none."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ def read(folder: Path, name: str = "a.dcm", **limits: int) -> ReadFilm:
     return Reader(folder, PREPROCESSING, DecodeLimits(**limits)).read(Found(name, 1))
 
 
-def test_a_film_becomes_a_tensor_of_the_models_shape(folder: Path) -> None:
+def test_film_is_read_to_a_tensor_of_the_model_shape(folder: Path) -> None:
     data = write_film(folder / "a.png", 1).read_bytes()
     film = read(folder, "a.png")
     assert film.tensor is not None
@@ -34,27 +34,27 @@ def test_a_film_becomes_a_tensor_of_the_models_shape(folder: Path) -> None:
     assert film.seconds > 0
 
 
-def test_a_film_keeps_the_size_that_it_had(folder: Path) -> None:
+def test_film_reports_its_original_size(folder: Path) -> None:
     stored = grey_film(1, side=200)[:120]
     (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(stored)))
     film = read(folder)
     assert (film.status, film.rows, film.columns) == (Status.SCORED, 120, 200)
 
 
-def test_a_film_that_was_not_decoded_has_no_size(folder: Path) -> None:
+def test_film_that_was_not_decoded_has_no_size(folder: Path) -> None:
     (folder / "a.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(1), Modality="CT")))
     film = read(folder)
     assert (film.status, film.rows, film.columns) == (Status.REFUSED, 0, 0)
 
 
-def test_a_film_says_whether_its_pixels_name_somebody(folder: Path) -> None:
+def test_burned_in_annotation_is_read(folder: Path) -> None:
     dataset = dicom_film(grey_film(1), BurnedInAnnotation="YES")
     (folder / "a.dcm").write_bytes(dicom_bytes(dataset))
     assert read(folder).header.burned_in_annotation == "YES"
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.dcm"])
-def test_a_film_larger_than_the_limit_is_not_decoded(folder: Path, name: str) -> None:
+def test_film_over_the_pixel_limit_is_not_decoded(folder: Path, name: str) -> None:
     data = encoded(grey_film(1)) if name == "a.png" else dicom_bytes(dicom_film(grey_film(1)))
     (folder / name).write_bytes(data)
     pixels = 128 * 128
@@ -68,7 +68,7 @@ def test_a_film_larger_than_the_limit_is_not_decoded(folder: Path, name: str) ->
     ("attributes", "status"),
     [({}, "scored"), ({"BodyPartExamined": "HAND"}, "refused"), ({"Rows": 120}, "scored")],
 )
-def test_free_text_of_a_header_stays_behind(
+def test_free_text_of_the_header_is_dropped(
     folder: Path, attributes: dict[str, object], status: str
 ) -> None:
     texts = {
@@ -85,7 +85,7 @@ def test_free_text_of_a_header_stays_behind(
     assert "Mustermann" not in str(vars(film.header))
 
 
-def test_a_film_that_fails_keeps_its_header(folder: Path) -> None:
+def test_failed_film_keeps_its_header(folder: Path) -> None:
     dataset = dicom_film(grey_film(1), PatientID="4711", PhotometricInterpretation="MAGENTA")
     (folder / "a.dcm").write_bytes(dicom_bytes(dataset))
     film = read(folder)
@@ -100,10 +100,10 @@ def test_a_film_that_fails_keeps_its_header(folder: Path) -> None:
         ("ISO 2022 IR 13", b"unicode_escape", b"\\ud800  "),
     ],
 )
-def test_an_identifier_of_letters_that_do_not_exist_has_a_hash(
+def test_identifier_with_surrogates_has_a_hash(
     folder: Path, key: PatientKey, standard: str, charset: bytes, patient: bytes
 ) -> None:
-    # What is no character set of the standard may be one of Python's.
+    # A character set that DICOM does not define may be known to Python.
     dataset = dicom_film(grey_film(1), PatientID="P" * 8, SpecificCharacterSet=standard)
     data = dicom_bytes(dataset).replace(b"P" * 8, patient).replace(standard.encode(), charset)
     (folder / "a.dcm").write_bytes(data)
@@ -113,7 +113,7 @@ def test_an_identifier_of_letters_that_do_not_exist_has_a_hash(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device"])
-def test_what_is_no_regular_file_is_refused(
+def test_special_file_is_refused(
     folder: Path, kind: str, special: Callable[[Path, str], None]
 ) -> None:
     special(folder / "a.png", kind)
@@ -123,7 +123,7 @@ def test_what_is_no_regular_file_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device"])
-def test_what_took_the_place_of_a_file_is_not_read(
+def test_special_file_in_place_of_a_film_is_not_read(
     tmp_path: Path, kind: str, special: Callable[[Path, str], None]
 ) -> None:
     special(tmp_path / "a", kind)
@@ -133,7 +133,7 @@ def test_what_took_the_place_of_a_file_is_not_read(
     assert hash_of(tmp_path / "a") == ""
 
 
-def test_a_file_that_is_gone_and_one_that_cannot_be_opened_are_told_apart(tmp_path: Path) -> None:
+def test_missing_and_unreadable_files_have_different_codes(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, code in (("gone", "vanished"), ("folder", "unreadable")):
         with pytest.raises(UnreadableFilm) as caught:
@@ -142,7 +142,7 @@ def test_a_file_that_is_gone_and_one_that_cannot_be_opened_are_told_apart(tmp_pa
         assert hash_of(tmp_path / name) == ""
 
 
-def test_the_beginning_of_a_file_can_be_read_however_large_it_is(
+def test_start_of_a_file_over_the_limit_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("screening.inference.reader.MAX_BYTES", 9)
@@ -155,7 +155,7 @@ def test_the_beginning_of_a_file_can_be_read_however_large_it_is(
     assert hash_of(path) == hashlib.sha256(b"0123456789").hexdigest()
 
 
-def test_reading_leaves_no_file_open(folder: Path) -> None:
+def test_reading_closes_its_files(folder: Path) -> None:
     write_film(folder / "a.png", 1)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # counted, not walked
     for name in ("a.png", "gone.png"):
@@ -164,7 +164,7 @@ def test_reading_leaves_no_file_open(folder: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_a_link_that_took_the_place_of_a_file_is_not_followed(folder: Path, tmp_path: Path) -> None:
+def test_link_in_place_of_a_film_is_not_followed(folder: Path, tmp_path: Path) -> None:
     write_film(folder / "a.png", 1)
     (found,) = discover(folder)
     (folder / "a.png").rename(tmp_path / "elsewhere.png")

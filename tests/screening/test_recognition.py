@@ -1,4 +1,4 @@
-"""What the gate says of an embedding, by calculations of its own."""
+"""The image gate compared with independent calculations."""
 
 import json
 import struct
@@ -32,7 +32,7 @@ def logit(p: float) -> float:
 
 
 def random_recogniser(seed: int, features: int = 12, deepest: int = 9, k: int = 3) -> ImageGate:
-    """A gate with no zero and no one anywhere."""
+    """A gate whose parameters are neither 0 nor 1."""
     rng = np.random.default_rng(seed)
     return make_recogniser(
         features,
@@ -49,7 +49,7 @@ def random_recogniser(seed: int, features: int = 12, deepest: int = 9, k: int = 
     )
 
 
-def test_an_embedding_is_standardised_feature_by_feature() -> None:
+def test_embedding_is_standardised_by_feature() -> None:
     gate = make_recogniser(
         mean=np.arange(6, dtype=np.float32), scale=np.array([1, 2, 4, 1, 2, 4], np.float32)
     )
@@ -58,7 +58,7 @@ def test_an_embedding_is_standardised_feature_by_feature() -> None:
     np.testing.assert_array_equal(given, [[3, 1, 0.25, 0, -0.5, -0.5]])
 
 
-def test_the_films_that_a_gate_was_standardised_on_have_mean_0_and_variance_1() -> None:
+def test_training_films_have_mean_0_and_variance_1() -> None:
     films = np.random.default_rng(0).normal(5, 3, (500, 6)).astype(np.float32)
     gate = make_recogniser(mean=films.mean(axis=0), scale=films.std(axis=0))
     z = gate.standardised(films)
@@ -66,7 +66,7 @@ def test_the_films_that_a_gate_was_standardised_on_have_mean_0_and_variance_1() 
     np.testing.assert_allclose(z.std(axis=0), 1, atol=1e-5)
 
 
-def test_the_frontal_head_is_a_logistic_regression_with_a_bias() -> None:
+def test_frontal_head_is_a_logistic_regression() -> None:
     gate = random_recogniser(1)
     films = np.random.default_rng(2).normal(size=(5, 12)).astype(np.float32)
     for film, given in zip(films, gate.check_film(films), strict=True):
@@ -82,20 +82,18 @@ def test_the_frontal_head_is_a_logistic_regression_with_a_bias() -> None:
     ("probability", "refused"),
     [(0.5, True), (0.7498, True), (0.7499, True), (0.75, False), (0.7501, False), (0.99, False)],
 )
-def test_a_picture_is_refused_below_the_threshold_and_not_at_it(
-    probability: float, refused: bool
-) -> None:
+def test_image_is_refused_below_the_threshold(probability: float, refused: bool) -> None:
     (given,) = make_recogniser().check_film(embedding(logit(probability)))
     assert given.frontal == probability
     assert bool(given.refusal) is refused
 
 
-def test_the_refusal_follows_from_the_figure_in_the_report() -> None:
+def test_refusal_uses_the_rounded_score() -> None:
     (given,) = make_recogniser().check_film(embedding(logit(0.749_96)))
     assert (given.frontal, given.refusal) == (0.75, "")
 
 
-def test_a_refusal_names_what_was_found_and_what_is_needed() -> None:
+def test_refusal_states_score_and_threshold() -> None:
     (given,) = make_recogniser().check_film(embedding(logit(0.2)))
     assert given.refusal == f"{NOT_FRONTAL} (0.2000, 0.75 is needed)."
     assert given.frontal == 0.2
@@ -115,7 +113,7 @@ def test_a_refusal_names_what_was_found_and_what_is_needed() -> None:
         (0.4999, 0, 0.75),
     ],
 )
-def test_what_is_surely_turned_needs_to_look_less_like_a_film(
+def test_rotated_film_has_a_lower_threshold(
     probability: float, orientation: int, needed: float
 ) -> None:
     values = [logit(probability), 0, 0, 0, 0]
@@ -126,7 +124,7 @@ def test_what_is_surely_turned_needs_to_look_less_like_a_film(
     assert len(given.warnings) == (needed == 0)
 
 
-def test_a_turned_film_never_needs_more_than_an_upright_one() -> None:
+def test_rotated_film_never_has_a_higher_threshold() -> None:
     gate = make_recogniser(frontal_threshold=0.3)
     upright, turned = gate.check_film(
         np.concatenate([embedding(logit(0.31)), embedding(logit(0.31), 9)])
@@ -135,7 +133,7 @@ def test_a_turned_film_never_needs_more_than_an_upright_one() -> None:
     assert turned.warnings == (INVERTED,)
 
 
-def test_the_picture_that_is_least_like_a_film_is_refused_without_overflow() -> None:
+def test_extreme_scores_do_not_overflow() -> None:
     low, high = make_recogniser().check_film(
         np.concatenate([embedding(-3e38), embedding(3e38)]).astype(np.float32)
     )
@@ -146,9 +144,7 @@ def test_the_picture_that_is_least_like_a_film_is_refused_without_overflow() -> 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("feature", range(6))
-def test_an_embedding_that_is_no_number_is_refused_and_harms_no_other(
-    value: float, feature: int
-) -> None:
+def test_nan_embedding_is_refused_without_affecting_others(value: float, feature: int) -> None:
     gate = make_recogniser()
     films = np.repeat(embedding(3.0, 1.0, 0.5), 3, axis=0)
     alone = gate.check_film(films[:1])[0]
@@ -160,18 +156,18 @@ def test_an_embedding_that_is_no_number_is_refused_and_harms_no_other(
 
 
 @pytest.mark.parametrize("features", [1, 5, 7, 32])
-def test_the_gate_of_another_model_is_an_error_that_says_so(features: int) -> None:
+def test_gate_of_another_model_is_an_error(features: int) -> None:
     films = np.zeros((2, features), np.float32)
     with pytest.raises(CardError, match=f"gate is for 6 features, the model gives {features}"):
         make_recogniser().check_film(films)
 
 
-def test_no_pictures_give_no_recognitions() -> None:
+def test_no_images_give_no_results() -> None:
     assert make_recogniser().check_film(np.empty((0, 6), np.float32)) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_distance_is_mahalanobis_with_the_inverse_of_the_whole_covariance(seed: int) -> None:
+def test_distance_is_the_mahalanobis_distance(seed: int) -> None:
     gate = random_recogniser(seed)
     films = np.random.default_rng(seed + 100).normal(0, 3, (20, 12)).astype(np.float32)
     components = gate.components.astype(np.float64)
@@ -185,7 +181,7 @@ def test_the_distance_is_mahalanobis_with_the_inverse_of_the_whole_covariance(se
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=5.1e-5)
 
 
-def test_the_distance_is_that_of_a_gaussian_log_density() -> None:
+def test_distance_matches_a_gaussian_log_density() -> None:
     rng = np.random.default_rng(3)
     components = np.linalg.qr(rng.normal(size=(7, 3)))[0].T
     variances, residual = np.array([8.0, 5.0, 2.0]), 0.25
@@ -196,14 +192,14 @@ def test_the_distance_is_that_of_a_gaussian_log_density() -> None:
     np.testing.assert_allclose(distances(z, components, variances, residual), expected, rtol=1e-9)
 
 
-def test_a_film_along_all_components_is_never_nearer_than_zero_beside_them() -> None:
-    # Rounding to float32 may leave components a little longer than 1.
+def test_remainder_of_the_distance_is_never_negative() -> None:
+    # Rounding to float32 can make components slightly longer than 1.
     components = np.array([[1.000_001, 0, 0]])
     given = distances(np.array([[5.0, 0, 0]]), components, np.array([25.0]), 1e-12)
     np.testing.assert_allclose(given, [1.000_001])
 
 
-def test_only_the_last_features_count_for_the_distance() -> None:
+def test_distance_uses_only_the_last_features() -> None:
     gate = random_recogniser(4)
     film = np.random.default_rng(5).normal(size=(1, 12)).astype(np.float32)
     (before,) = gate.check_film(film)
@@ -218,7 +214,7 @@ def test_only_the_last_features_count_for_the_distance() -> None:
 @pytest.mark.parametrize(
     ("distance", "warned"), [(0.5, False), (0.9999, False), (1.0, False), (1.0001, True)]
 )
-def test_a_film_beyond_the_limit_is_read_with_a_warning(distance: float, warned: bool) -> None:
+def test_film_beyond_the_distance_limit_has_a_warning(distance: float, warned: bool) -> None:
     gate = make_recogniser(limit=10.0)
     (given,) = gate.check_film(embedding(9, 0, 0, 0, 0, distance * 10))
     assert given.distance == distance
@@ -226,7 +222,7 @@ def test_a_film_beyond_the_limit_is_read_with_a_warning(distance: float, warned:
     assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain"] * warned
 
 
-def test_a_warning_names_the_distance_and_the_limit() -> None:
+def test_warning_states_distance_and_limit() -> None:
     (given,) = make_recogniser(limit=2.0).check_film(embedding(9, 0, 0, 0, 0, 5))
     assert given.warnings == (f"{OUT_OF_DOMAIN} (distance 2.50, limit 1).",)
 
@@ -242,37 +238,38 @@ def test_a_warning_names_the_distance_and_the_limit() -> None:
     ],
 )
 @pytest.mark.parametrize("probability", [0.3, 0.8999, 0.9001, 0.999])
-def test_another_orientation_is_named_from_a_probability_of_nine_in_ten(
+def test_orientation_is_reported_from_probability_0_9(
     orientation: str, expected: tuple[str, ...], probability: float
 ) -> None:
     turned = np.full(5, (1 - probability) / 4)
     turned[ORIENTATIONS.index(orientation)] = probability
-    # Feature 0 is upright's score and that of the frontal head; adding to all scores is nothing.
+    # Feature 0 is the score of upright and of the frontal head; a constant on all scores has no
+    # effect.
     (given,) = make_recogniser().check_film(embedding(*(np.log(turned) + 20)))
     assert given.refusal == ""
     assert given.warnings == (expected if probability >= 0.9 else ())
 
 
-def test_at_the_very_threshold_an_orientation_is_named() -> None:
+def test_orientation_is_reported_at_the_threshold() -> None:
     gate = make_recogniser(orientation_threshold=0.5, frontal_threshold=0.0, limit=1e9)
     (given,) = gate.check_film(embedding(-2000, 5, 5, -2000, -2000))
     assert given.warnings == (INVERTED,)
 
 
-def test_a_film_can_be_unlike_the_others_and_turned_at_once() -> None:
+def test_film_can_be_out_of_domain_and_rotated() -> None:
     gate = make_recogniser(limit=2.0)
     (given,) = gate.check_film(embedding(5, 0, 0, 0, 20))
     assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain", "rotated"]
     assert given.warnings[1] == f"{ROTATED} (by 270 degrees)."
 
 
-def test_softmax_adds_up_to_1_and_does_not_overflow() -> None:
+def test_softmax_sums_to_1_and_does_not_overflow() -> None:
     given = softmax(np.array([[1e6, 0, -1e6], [0, 0, 0], [1, 2, 3]]))
     np.testing.assert_allclose(given.sum(axis=1), 1)
     np.testing.assert_allclose(given[2], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum())
 
 
-def test_a_gate_comes_back_from_json_bit_by_bit() -> None:
+def test_gate_json_round_trip_is_exact() -> None:
     gate = random_recogniser(7)
     twin = ImageGate.from_dict(json.loads(json.dumps(gate.as_dict())))
     for name, value in vars(gate).items():
@@ -286,7 +283,7 @@ def test_a_gate_comes_back_from_json_bit_by_bit() -> None:
     assert twin.check_film(films) == gate.check_film(films)
 
 
-def test_arrays_are_little_endian_float32_row_by_row() -> None:
+def test_arrays_are_little_endian_float32_in_row_order() -> None:
     packed = make_recogniser().as_dict()["orientation"]
     assert packed["shape"] == [5, 7]
     values = struct.unpack("<35f", b64decode(packed["float32"]))
@@ -327,6 +324,6 @@ def test_arrays_are_little_endian_float32_row_by_row() -> None:
     ],
     ids=str,
 )
-def test_a_gate_whose_values_make_no_sense_is_not_made(changes: dict[str, Any], named: str) -> None:
+def test_gate_with_invalid_values_is_rejected(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         make_recogniser(**changes)

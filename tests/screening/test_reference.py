@@ -25,7 +25,7 @@ QUICK = settings(deadline=None, max_examples=60, database=None)
 
 
 def reference(**changes: Any) -> DriftBaseline:
-    """Ten films, of which two are refused; three of the others are called pneumonia."""
+    """Ten films, two of them refused; three of the others are classified as pneumonia."""
     p = np.array([0.01, 0.02, 0.1, 0.3, 0.4, 0.8, 0.9, 1.0])
     spread = Spread.of(p)
     values: dict[str, Any] = {
@@ -43,7 +43,7 @@ def reference(**changes: Any) -> DriftBaseline:
     return DriftBaseline(**values | changes)
 
 
-def test_rates_are_of_the_films_that_they_are_about() -> None:
+def test_rates_have_the_right_denominators() -> None:
     made = reference()
     assert made.scored == 8
     assert made.refusal_rate == 2 / 10
@@ -51,19 +51,19 @@ def test_rates_are_of_the_films_that_they_are_about() -> None:
     assert made.warning_rates == {"out_of_domain": 4 / 8, "inverted": 1 / 8, "rotated": 0}
 
 
-def test_a_reference_of_no_scored_film_is_none() -> None:
+def test_reference_without_scored_films_is_rejected() -> None:
     with pytest.raises(ValueError, match="more films than there are"):
         reference(n=2, histogram=(0,) * BINS, called=0, warnings=dict.fromkeys(WARNINGS, 0))
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3], ids=repr)
-def test_what_has_no_names_is_no_reference(values: object) -> None:
+def test_reference_must_be_a_dict(values: object) -> None:
     with pytest.raises(TypeError, match="the reference is a"):
         DriftBaseline.from_dict(values)
 
 
 def full(*shape: int, value: float = 1.0) -> dict[str, Any]:
-    """An array of one value as it stands in a card."""
+    """An array with a single value, as stored in a card."""
     return packed(np.full(shape, value, np.float32))
 
 
@@ -116,20 +116,20 @@ def full(*shape: int, value: float = 1.0) -> dict[str, Any]:
     ],
     ids=str,
 )
-def test_damaged_fields_are_no_reference(fields: dict[str, Any]) -> None:
+def test_damaged_fields_are_rejected(fields: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
         DriftBaseline.from_dict(reference().as_dict() | fields)
 
 
 @pytest.mark.parametrize("name", sorted(vars(reference())))
-def test_a_reference_that_lacks_a_field_is_none(name: str) -> None:
+def test_missing_field_is_rejected(name: str) -> None:
     fields = reference().as_dict()
     del fields[name]
     with pytest.raises((KeyError, TypeError), match=f"'{name}'"):
         DriftBaseline.from_dict(fields)
 
 
-def test_a_reference_goes_through_plain_values_and_back() -> None:
+def test_reference_dict_round_trip() -> None:
     made = reference(embedding_mean=np.array([0.1, 1e-30, -7e8], np.float32))
     back = DriftBaseline.from_dict(made.as_dict())
     assert np.array_equal(back.embedding_mean, made.embedding_mean)
@@ -139,7 +139,7 @@ def test_a_reference_goes_through_plain_values_and_back() -> None:
 
 @QUICK
 @given(st.lists(st.integers(0, 10**6), max_size=40))
-def test_every_probability_is_in_the_bin_of_its_twentieth(micros: list[int]) -> None:
+def test_probabilities_are_counted_in_bins_of_a_twentieth(micros: list[int]) -> None:
     counts = histogram(np.array(micros, np.float64) / 10**6)
     expected = [0] * BINS
     for value in micros:
@@ -147,18 +147,18 @@ def test_every_probability_is_in_the_bin_of_its_twentieth(micros: list[int]) -> 
     assert list(counts) == expected
 
 
-def test_a_probability_on_an_edge_is_in_the_upper_bin() -> None:
+def test_probability_on_an_edge_is_in_the_upper_bin() -> None:
     edges = np.round(np.arange(BINS) / BINS, 6)
     assert histogram(edges) == (1,) * BINS
     assert histogram(np.array([1.0]))[-1] == 1
 
 
-def test_probabilities_are_kept_in_order() -> None:
+def test_probabilities_are_sorted() -> None:
     p = np.round(np.random.default_rng(0).random(1001), 6)
     assert rising(p).tolist() == np.sort(p).astype(np.float32).tolist()
 
 
-def test_of_very_many_films_so_many_probabilities_are_kept_that_shares_stay_what_they_are() -> None:
+def test_stored_quantiles_preserve_the_distribution() -> None:
     p = np.round(np.random.default_rng(0).beta(0.3, 0.3, 20_000), 6)
     kept = rising(p)
     assert kept.shape == (1001,)
@@ -168,7 +168,7 @@ def test_of_very_many_films_so_many_probabilities_are_kept_that_shares_stay_what
 
 @QUICK
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
-def test_a_spread_is_that_of_numpy(values: list[float]) -> None:
+def test_spread_matches_numpy(values: list[float]) -> None:
     spread = Spread.of(np.array(values))
     assert spread.mean == pytest.approx(np.mean(values), rel=1e-9, abs=1e-6)
     assert spread.quantiles == pytest.approx(np.quantile(values, QUANTILES), rel=1e-9, abs=1e-6)
@@ -176,7 +176,7 @@ def test_a_spread_is_that_of_numpy(values: list[float]) -> None:
         assert spread.sd == pytest.approx(np.std(values, ddof=1), rel=1e-9, abs=1e-6)
 
 
-def test_one_film_has_no_spread() -> None:
+def test_single_film_has_sd_0() -> None:
     assert Spread.of(np.array([0.25])) == Spread(0.25, 0, (0.25,) * len(QUANTILES))
 
 
@@ -184,8 +184,8 @@ def film(*rows: list[float]) -> np.ndarray:
     return np.array([rows], np.float32)
 
 
-def test_each_measure_of_a_film_is_what_it_says() -> None:
-    # The inner pixel is 1 and its four neighbours 0: its Laplacian is -4.
+def test_input_statistics_of_a_known_film() -> None:
+    # The inner pixel is 1 and its four neighbours are 0: its Laplacian is -4.
     grey = film([0, 0, 0.5], [0, 1, 0], [0.5, 0, 1])
     found = {name: values.tolist() for name, values in input_statistics(grey).items()}
     assert list(found) == list(INPUTS)
@@ -196,20 +196,20 @@ def test_each_measure_of_a_film_is_what_it_says() -> None:
     assert found["sharpness"] == [pytest.approx(4)]
 
 
-def test_nearly_black_and_nearly_white_count_as_such() -> None:
-    # Of an 8-bit film five grey values from either end, and the end itself.
+def test_nearly_black_and_nearly_white_pixels_are_counted() -> None:
+    # In an 8-bit film, five grey levels from either end, and the end itself.
     steps = np.array([0, 5, 6, 100, 128, 249, 250, 254, 255], np.float32).reshape(1, 3, 3) / 255
     found = input_statistics(steps)
     assert found["black"] == [pytest.approx(2 / 9)]
     assert found["white"] == [pytest.approx(3 / 9)]
 
 
-def test_a_slope_has_no_sharp_pixel() -> None:
+def test_slope_has_sharpness_0() -> None:
     grey = np.linspace(0, 1, 20)[np.newaxis, :, np.newaxis] * np.ones((1, 1, 20))
     assert input_statistics(grey)["sharpness"][0] == pytest.approx(0, abs=1e-12)
 
 
-def test_each_film_is_measured_by_itself() -> None:
+def test_films_are_measured_independently() -> None:
     greys = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
     together = input_statistics(greys)
     for index in range(3):
@@ -219,12 +219,12 @@ def test_each_film_is_measured_by_itself() -> None:
         }
 
 
-def test_no_films_have_no_measures() -> None:
+def test_no_films_give_empty_statistics() -> None:
     found = input_statistics(np.empty((0, 8, 8), np.float32))
     assert {name: values.shape for name, values in found.items()} == dict.fromkeys(INPUTS, (0,))
 
 
-def test_a_tensor_says_the_same_as_the_film_that_it_was_made_of() -> None:
+def test_tensor_has_the_statistics_of_its_film() -> None:
     # Every grey value of an 8-bit film, through the number range of the shipped model.
     grey = (np.arange(256, dtype=np.float32) / np.float32(255)).reshape(1, 16, 16)
     preprocessing = Preprocessing(16, 16, scale=1.9921875, offset=-0.9921875)
@@ -237,8 +237,8 @@ def test_a_tensor_says_the_same_as_the_film_that_it_was_made_of() -> None:
         assert after[name] == pytest.approx(before[name], rel=1e-5)
 
 
-def test_coordinates_are_those_that_the_distance_is_made_of() -> None:
-    # With all variance along the components and none beside, the distance is their length.
+def test_distance_is_the_length_of_the_coordinates() -> None:
+    # All variance is along the components and none is orthogonal: the distance is their length.
     gate = make_recogniser(mean=np.arange(6, dtype=np.float32))
     embeddings = np.random.default_rng(1).normal(size=(5, 6))
     along = gate.coordinates(embeddings)

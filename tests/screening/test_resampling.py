@@ -1,4 +1,4 @@
-"""A film that was halved is brought to the model's size as if it had not been."""
+"""A reduced film is resized to the model's input as if it had not been reduced."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from screening.model.preprocess import Preprocessing
 
 MODEL = Preprocessing(rows=32, columns=40)
 
-#: Rows and columns that no power of two divides, and that some do.
+#: Rows and columns: some are divisible by a power of two, others are not.
 SHAPES = [(160, 192), (163, 190), (401, 255), (166, 333)]
 
 
 def low_pass_of_rows(film: np.ndarray) -> np.ndarray:
-    """The 5/3 wavelet's, of every other row."""
+    """The low pass of the 5/3 wavelet at every other row."""
     rows = np.pad(film, ((2, 2), (0, 0)), mode="reflect")
     taps = zip(range(5), (-1, 2, 6, 2, -1), strict=True)
     total: np.ndarray = sum(tap / 8 * rows[place : len(film) + place] for place, tap in taps)
@@ -40,7 +40,7 @@ FILMS = pytest.mark.parametrize("shape", SHAPES, ids=str)
 @BOTH
 @POWERS
 @FILMS
-def test_an_even_film_stays_even(shape, power, wavelet):
+def test_film_with_a_single_value_keeps_it(shape, power, wavelet):
     shown = MODEL.shown(halved(np.full(shape, 0.7), power, wavelet))
     assert shown.shape == (32, 40)
     assert shown.dtype == np.float32
@@ -50,19 +50,19 @@ def test_an_even_film_stays_even(shape, power, wavelet):
 @BOTH
 @POWERS
 @FILMS
-def test_a_slope_stays_where_it_was(shape, power, wavelet):
+def test_slope_is_not_shifted(shape, power, wavelet):
     down, along = (np.linspace(0.1, 0.9, length) for length in shape)
     film = (down[:, np.newaxis] + along) / 2
     shown = MODEL.shown(halved(film, power, wavelet))
     expected = MODEL.resize(film.astype(np.float32))
-    # Beside the edge the slope is not known.
+    # The slope is not known close to the edge.
     np.testing.assert_allclose(shown[5:-5, 5:-5], expected[5:-5, 5:-5], atol=2e-4)
     np.testing.assert_allclose(shown, expected, atol=0.01)
 
 
 @BOTH
 @POWERS
-def test_a_film_is_shown_about_as_it_is_in_full(power, wavelet):
+def test_reduced_film_is_close_to_the_full_film(power, wavelet):
     size = 64 << power
     film = grey_film(1, side=256).astype(np.float32) / 255
     film += np.random.default_rng(1).normal(0, 0.004, film.shape).astype(np.float32)
@@ -76,7 +76,7 @@ def test_a_film_is_shown_about_as_it_is_in_full(power, wavelet):
 
 
 @BOTH
-def test_black_and_white_are_not_left(wavelet):
+def test_result_stays_between_0_and_1(wavelet):
     film = np.kron(np.indices((20, 24)).sum(axis=0) % 2, np.ones((8, 8)))
     reduced = halved(film, 1, wavelet)
     shown = MODEL.shown(Decoded(np.clip(reduced.grey, 0, 1), (), *film.shape, "", 1, wavelet))
@@ -85,8 +85,8 @@ def test_black_and_white_are_not_left(wavelet):
 
 
 @BOTH
-def test_pixels_are_estimated_as_well_as_they_can_be(wavelet):
-    """Of a film whose power falls with the square of the frequency: neighbours differ by steps of 1."""
+def test_pixel_estimate_is_close_to_optimal(wavelet):
+    """For a film whose power falls with the square of the frequency: neighbours differ by 1."""
     size, at = 128, 64
     place = np.arange(size)
     covariance = 50.0 + np.minimum(place[:, np.newaxis], place)
@@ -105,6 +105,6 @@ def test_pixels_are_estimated_as_well_as_they_can_be(wavelet):
         assert errors[0] < 1.02 * errors[1]
 
 
-def test_a_film_that_was_not_halved_is_resized():
+def test_film_that_was_not_reduced_is_resized():
     film = np.random.default_rng(1).random((100, 90), np.float32)
     np.testing.assert_array_equal(MODEL.shown(Decoded(film, (), 100, 90)), MODEL.resize(film))

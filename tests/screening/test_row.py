@@ -11,7 +11,7 @@ from screening.results import COLUMNS, Row, Status, cell, read_rows, text, write
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
-# What UTF-8 can hold; names that it cannot hold are translated by `discover`.
+# Text that UTF-8 can encode; `discover` translates other names.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SHARES = st.none() | st.floats(0, 1)
 
@@ -34,7 +34,7 @@ ROWS = st.builds(
 )
 
 
-def test_the_columns_begin_as_the_design_promises() -> None:
+def test_first_columns_are_as_documented() -> None:
     promised = (
         "film sha256 status reason probability prediction threshold label outcome patient view "
         "modality model model_sha256 screened_at seconds"
@@ -45,12 +45,12 @@ def test_the_columns_begin_as_the_design_promises() -> None:
 @pytest.mark.parametrize(
     "column", ["runtime", "instance", "study", "sex", "age_band", "manufacturer", "warnings"]
 )
-def test_further_promised_columns_follow(column: str) -> None:
+def test_documented_columns_exist(column: str) -> None:
     assert column in COLUMNS[16:]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
-def test_a_cell_that_is_a_formula_is_made_inert(start: str) -> None:
+def test_formula_cell_is_escaped(start: str) -> None:
     assert cell(f"{start}1+1") == f"'{start}1+1"
 
 
@@ -58,17 +58,17 @@ def test_a_cell_that_is_a_formula_is_made_inert(start: str) -> None:
     ("value", "expected"),
     [(None, ""), ("", ""), ("a.png", "a.png"), (0.25, "0.25"), (-0.5, "-0.5"), (7, "7")],
 )
-def test_other_cells_stand_as_they_are(value: object, expected: str) -> None:
+def test_other_cells_are_unchanged(value: object, expected: str) -> None:
     assert cell(value) == expected
 
 
-def test_a_status_is_written_as_its_word() -> None:
+def test_status_is_written_as_its_value() -> None:
     assert cell(Status.DUPLICATE) == "duplicate"
 
 
 @QUICK
 @given(st.text(max_size=8))
-def test_no_text_begins_like_a_formula_once_it_is_a_cell(value: str) -> None:
+def test_no_text_cell_starts_like_a_formula(value: str) -> None:
     assert not cell(value).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
 
@@ -77,17 +77,17 @@ def test_no_text_begins_like_a_formula_once_it_is_a_cell(value: str) -> None:
 @example("'")
 @example("''=1")
 @example("=1")
-def test_the_text_of_a_cell_comes_back(value: str) -> None:
+def test_text_cell_round_trip(value: str) -> None:
     assert text(cell(value)) == value
 
 
 @QUICK
 @given(ROWS)
-def test_a_row_survives_json(row: Row) -> None:
+def test_row_json_round_trip(row: Row) -> None:
     assert Row.from_dict(json.loads(json.dumps(row.as_dict()))) == row
 
 
-def test_rows_share_in_memory_what_they_have_in_common():
+def test_rows_share_common_strings_in_memory():
     said = {"status": "scored", "model_sha256": "ab" * 32, "runtime": "onnx/onnxruntime 1.32.0"}
     first, second = (
         Row.from_dict(json.loads(json.dumps(said | {"film": name}))) for name in ("a", "b")
@@ -99,15 +99,13 @@ def test_rows_share_in_memory_what_they_have_in_common():
 @QUICK
 @given(rows=st.lists(ROWS, max_size=5))
 @example([Row(film="scan\r1.png", status=Status.SCORED)])
-def test_rows_that_were_written_are_read_back(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
-) -> None:
+def test_rows_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
     path = tmp_path_factory.mktemp("rows") / "predictions.csv"
     write_rows(path, rows)
     assert read_rows(path) == rows
 
 
-def test_any_csv_reader_finds_one_line_for_each_film(tmp_path: Path) -> None:
+def test_csv_has_one_line_per_film(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     films = ["a.png", 'b,"c".png', "d\ne.png", "ü.png"]
     write_rows(path, [Row(film=film, status=Status.SCORED) for film in films])
@@ -117,7 +115,7 @@ def test_any_csv_reader_finds_one_line_for_each_film(tmp_path: Path) -> None:
     assert [line[0] for line in lines[1:]] == films
 
 
-def test_columns_that_follow_are_passed_over(tmp_path: Path) -> None:
+def test_additional_columns_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
     write_rows(path, [row])
@@ -127,7 +125,7 @@ def test_columns_that_follow_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "film,label\na.png,1\n"])
-def test_a_file_with_other_columns_is_no_report(tmp_path: Path, content: str) -> None:
+def test_file_with_other_columns_is_not_a_report(tmp_path: Path, content: str) -> None:
     path = tmp_path / "predictions.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ReportError, match=r"predictions\.csv"):
@@ -137,19 +135,19 @@ def test_a_file_with_other_columns_is_no_report(tmp_path: Path, content: str) ->
 @pytest.mark.parametrize(
     "line", ["a.png,,scored", "a.png,,splendid" + "," * (len(COLUMNS) - 3)], ids=["short", "status"]
 )
-def test_a_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
+def test_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
     path = tmp_path / "predictions.csv"
     path.write_text(",".join(COLUMNS) + f"\n{line}\n", encoding="utf-8")
     with pytest.raises(ReportError, match=r"predictions\.csv"):
         read_rows(path)
 
 
-def test_the_newest_columns_are_the_last() -> None:
+def test_newest_columns_are_last() -> None:
     assert COLUMNS[-3:] == ("decoding", "lung_evidence", "lung_area")
 
 
 @pytest.mark.parametrize("last", ["decoding", "sharpness", "heatmap"])
-def test_a_report_without_the_newest_columns_is_read(tmp_path: Path, last: str) -> None:
+def test_report_without_the_newest_columns_is_read(tmp_path: Path, last: str) -> None:
     path = tmp_path / "predictions.csv"
     row = Row(film="a.png", status=Status.SCORED, probability=0.25, domain_distance=0.5)
     write_rows(path, [row])
@@ -159,11 +157,11 @@ def test_a_report_without_the_newest_columns_is_read(tmp_path: Path, last: str) 
     assert read_rows(path) == [row]
 
 
-def test_a_row_of_an_older_ledger_is_read() -> None:
+def test_row_of_an_older_ledger_is_read() -> None:
     old = {"film": "a.png", "status": "scored", "probability": 0.25, "heatmap": ""}
     assert Row.from_dict(old).grey_mean is None
 
 
-def test_a_folder_without_a_table_is_no_report(tmp_path: Path) -> None:
+def test_folder_without_predictions_is_not_a_report(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="empty is no report: No such file"):
         read_rows(tmp_path / "empty" / "predictions.csv")

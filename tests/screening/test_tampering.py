@@ -1,7 +1,7 @@
-"""Every change of a small report is found and the file that was changed is named; none is left out.
+"""Every change of a small report is detected, and attributed to the changed file.
 
-The changes are made in memory, through the pure part of the verification: what it does with files
-on the disk is tested beside it.
+The changes are made in memory, with the part of the verification that needs no disk; its file
+access is tested in `test_verification.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ Files = dict[str, bytes]
 
 @pytest.fixture(scope="module", params=[write_small_report])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Content by name."""
+    """The files of a report: contents by name."""
     write: Callable[[Path], Path] = request.param
     folder = write(tmp_path_factory.mktemp("small"))
     assert verify(folder) == []
@@ -34,10 +34,10 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 
 def assert_found(report: Files, changes: Callable[[str, bytes], Iterable[bytes]]) -> None:
-    """Each of the `changes` of each file is a problem of that file, and of no other.
+    """Check that each of the `changes` of each file is a problem of that file only.
 
-    Where the audit is as it was it need not be read again, nor are files looked at that did not
-    change: none of them is held against another.
+    If the audit is unchanged, it is not read again, and unchanged files are not checked: files are
+    never compared with each other.
     """
     history = read_audit(report[AUDIT])
     for name, content in report.items():
@@ -55,13 +55,13 @@ def assert_found(report: Files, changes: Callable[[str, bytes], Iterable[bytes]]
 
 
 def flips(content: bytes, masks: Callable[[int], Iterable[int]]) -> Iterator[bytes]:
-    """The content with one byte changed by each mask that there is for its place."""
+    """Yield the content with one byte changed, for each mask at each position."""
     for place, byte in enumerate(content):
         for mask in masks(place):
             yield content[:place] + bytes([byte ^ mask]) + content[place + 1 :]
 
 
-def test_every_byte_that_is_flipped_is_found(report: Files, is_long: bool) -> None:
+def test_any_flipped_byte_is_detected(report: Files, is_long: bool) -> None:
     single_bits = [1 << bit for bit in range(8)]
 
     def changes(name: str, content: bytes) -> Iterator[bytes]:
@@ -75,15 +75,15 @@ def test_every_byte_that_is_flipped_is_found(report: Files, is_long: bool) -> No
     assert_found(report, changes)
 
 
-def test_a_file_cut_at_any_byte_is_found(report: Files) -> None:
+def test_truncation_at_any_byte_is_detected(report: Files) -> None:
     assert_found(report, lambda _name, content: (content[:end] for end in range(len(content))))
 
 
-def test_any_byte_at_the_end_is_found(report: Files) -> None:
+def test_any_appended_byte_is_detected(report: Files) -> None:
     assert_found(report, lambda _name, content: (content + bytes([byte]) for byte in range(256)))
 
 
-def test_any_byte_at_the_beginning_is_found(report: Files) -> None:
+def test_any_prepended_byte_is_detected(report: Files) -> None:
     assert_found(report, lambda _name, content: (bytes([byte]) + content for byte in range(256)))
 
 
@@ -91,7 +91,7 @@ def rows(content: bytes) -> list[bytes]:
     return content.splitlines(keepends=True)
 
 
-def test_every_row_that_is_taken_out_is_found(report: Files) -> None:
+def test_any_removed_row_is_detected(report: Files) -> None:
     def changes(_name: str, content: bytes) -> Iterator[bytes]:
         lines = rows(content)
         for place in range(len(lines)):
@@ -100,11 +100,11 @@ def test_every_row_that_is_taken_out_is_found(report: Files) -> None:
     assert_found(report, changes)
 
 
-def test_every_row_that_is_put_in_anywhere_is_found(report: Files, is_long: bool) -> None:
-    """Each row of a table, and an empty one, before each row and at the end.
+def test_any_inserted_row_is_detected(report: Files, is_long: bool) -> None:
+    """Insert each row of a table, and an empty one, before each row and at the end.
 
-    Of the page, which has hundreds, its first and its last row and an empty one; at full length
-    each.
+    For the page, which has hundreds of rows, only its first, its last and an empty row are
+    inserted, unless at full length.
     """
 
     def changes(name: str, content: bytes) -> Iterator[bytes]:
@@ -117,8 +117,8 @@ def test_every_row_that_is_put_in_anywhere_is_found(report: Files, is_long: bool
     assert_found(report, changes)
 
 
-def test_rows_that_changed_places_are_found(report: Files, is_long: bool) -> None:
-    """Neighbours; of the audit, and at full length of every file, all pairs."""
+def test_swapped_rows_are_detected(report: Files, is_long: bool) -> None:
+    """Swap neighbours; for the audit, and at full length for every file, all pairs."""
 
     def changes(name: str, content: bytes) -> Iterator[bytes]:
         lines = rows(content)
@@ -132,7 +132,7 @@ def test_rows_that_changed_places_are_found(report: Files, is_long: bool) -> Non
     assert_found(report, changes)
 
 
-def test_every_row_that_is_there_twice_is_found(report: Files) -> None:
+def test_any_duplicated_row_is_detected(report: Files) -> None:
     def changes(_name: str, content: bytes) -> Iterator[bytes]:
         lines = rows(content)
         for place, row in enumerate(lines):
@@ -141,24 +141,24 @@ def test_every_row_that_is_there_twice_is_found(report: Files) -> None:
     assert_found(report, changes)
 
 
-def test_every_file_that_is_removed_is_found(report: Files) -> None:
+def test_any_removed_file_is_detected(report: Files) -> None:
     for name in report:
         files = {other: content for other, content in report.items() if other != name}
         (problem,) = examine(files, files.__getitem__)
         assert (problem.file, problem.what) == (name, "missing")
 
 
-def test_every_file_that_is_renamed_is_found(report: Files) -> None:
+def test_any_renamed_file_is_detected(report: Files) -> None:
     for name in report:
         for renamed in (name.upper(), f"{name} ", f"folder/{name}", f"{name}={'0' * 64}"):
             files = {renamed if other == name else other: report[other] for other in report}
             found = {(one.file, one.what) for one in examine(files, files.__getitem__)}
             expected = {(name, "missing")}
-            # Without an audit nobody knows what else belongs to the report.
+            # Without an audit, the other files of the report are unknown.
             assert found == (expected if name == AUDIT else expected | {(renamed, "unknown")})
 
 
-def test_files_that_changed_names_are_found(report: Files) -> None:
+def test_files_with_swapped_names_are_detected(report: Files) -> None:
     for one, other in combinations(report, 2):
         files = report | {one: report[other], other: report[one]}
         found = {problem.file for problem in examine(files, files.__getitem__)}

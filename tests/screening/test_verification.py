@@ -1,4 +1,4 @@
-"""A report against its own audit, on the disk."""
+"""Verification of a report on disk against its own audit."""
 
 import os
 import shutil
@@ -27,16 +27,16 @@ def found(report: Path) -> set[tuple[str, str]]:
     return {(problem.file, problem.what) for problem in verify(report)}
 
 
-def test_a_report_as_it_was_written_is_intact(report: Path) -> None:
+def test_unchanged_report_is_intact(report: Path) -> None:
     assert verify(report) == []
 
 
-def test_a_folder_that_is_no_report_says_so(tmp_path: Path) -> None:
+def test_other_folder_is_not_a_report(tmp_path: Path) -> None:
     assert found(tmp_path) == {(AUDIT, "missing")}
     assert found(tmp_path / "nowhere") == {(".", "unreadable")}
 
 
-def test_what_was_changed_on_the_disk_is_found(report: Path) -> None:
+def test_changes_on_disk_are_detected(report: Path) -> None:
     for name, content in files_of(report).items():
         (report / name).write_bytes(content + b"x")
         assert name in {problem.file for problem in verify(report)}
@@ -44,7 +44,7 @@ def test_what_was_changed_on_the_disk_is_found(report: Path) -> None:
     assert verify(report) == []
 
 
-def test_the_line_of_a_row_that_was_changed_is_named(report: Path) -> None:
+def test_problem_names_the_line_of_a_changed_row(report: Path) -> None:
     path = report / PREDICTIONS
     path.write_bytes(path.read_bytes().replace(b",0.25,NORMAL", b",0.55,NORMAL"))
     assert [(one.what, one.line) for one in verify(report)] == [
@@ -53,8 +53,8 @@ def test_the_line_of_a_row_that_was_changed_is_named(report: Path) -> None:
     ]
 
 
-def test_a_table_that_does_not_belong_to_its_history_is_found(tmp_path: Path) -> None:
-    """Also if somebody gave it a line of its own in an audit written anew."""
+def test_table_that_contradicts_the_history_is_detected(tmp_path: Path) -> None:
+    """Even if the audit was rewritten with a line for the changed table."""
     write_rows(tmp_path / PREDICTIONS, [replace(ROWS[0], probability=0.1, prediction="NORMAL")])
     write_audit(tmp_path, [*EVENTS, film_event(ROWS[0])], 1)
     (problem,) = verify(tmp_path)
@@ -72,7 +72,7 @@ def test_a_table_that_does_not_belong_to_its_history_is_found(tmp_path: Path) ->
         ([ROWS[0], *ROWS], ROWS, len(ROWS) + 1, ["row_differs"]),
     ],
 )
-def test_rows_that_the_history_does_not_count_are_found(
+def test_rows_that_contradict_the_history_are_detected(
     tmp_path: Path, rows: list, told: list, stated: int, what: list[str]
 ) -> None:
     write_rows(tmp_path / PREDICTIONS, rows)
@@ -81,12 +81,12 @@ def test_rows_that_the_history_does_not_count_are_found(
 
 
 @pytest.mark.parametrize("content", [b"", b"film,status\n", b"\xff", b"film\n" * 3])
-def test_a_table_that_cannot_be_understood_is_damaged(report: Path, content: bytes) -> None:
+def test_table_that_cannot_be_parsed_is_damaged(report: Path, content: bytes) -> None:
     (report / PREDICTIONS).write_bytes(content)
     assert found(report) == {(PREDICTIONS, "altered"), (PREDICTIONS, "damaged")}
 
 
-def test_columns_that_came_with_another_version_are_no_problem(tmp_path: Path) -> None:
+def test_columns_of_another_version_are_accepted(tmp_path: Path) -> None:
     write_rows(tmp_path / PREDICTIONS, ROWS[:1])
     path = tmp_path / PREDICTIONS
     header, row = path.read_text(encoding="utf-8").splitlines()
@@ -95,17 +95,15 @@ def test_columns_that_came_with_another_version_are_no_problem(tmp_path: Path) -
     assert verify(tmp_path) == []
 
 
-def test_a_report_without_summary_and_in_any_order_of_films_is_intact(tmp_path: Path) -> None:
-    """As the program on a device writes them."""
+def test_edge_report_is_intact(tmp_path: Path) -> None:
+    """Edge devices write reports without a summary and with films in any order."""
     write_rows(tmp_path / PREDICTIONS, ROWS)
     write_audit(tmp_path, [*EVENTS, *map(film_event, ROWS[::-1])], len(ROWS))
     assert verify(tmp_path) == []
 
 
 @pytest.mark.parametrize("tells", [True, False])
-def test_an_evaluation_may_leave_the_films_to_the_report_that_it_is_of(
-    tmp_path: Path, tells: bool
-) -> None:
+def test_evaluation_may_omit_the_events_of_its_films(tmp_path: Path, tells: bool) -> None:
     write_rows(tmp_path / PREDICTIONS, ROWS)
     films = [film_event(row) for row in ROWS] if tells else []
     head = "e" * 64
@@ -113,7 +111,7 @@ def test_an_evaluation_may_leave_the_films_to_the_report_that_it_is_of(
     assert verify(tmp_path) == []
 
 
-def test_files_and_folders_that_nobody_named_are_unknown(report: Path) -> None:
+def test_unlisted_files_are_unknown(report: Path) -> None:
     (report / "notes.txt").touch()
     (report / "heatmaps" / "more.png").touch()
     (report / "empty" / "deeper").mkdir(parents=True)
@@ -124,14 +122,14 @@ def test_files_and_folders_that_nobody_named_are_unknown(report: Path) -> None:
     }
 
 
-def test_a_name_that_is_no_text_is_told_all_the_same(report: Path) -> None:
+def test_unknown_file_with_a_non_utf_8_name_is_reported(report: Path) -> None:
     Path(os.fsdecode(bytes(report) + b"/\xff.txt")).touch()
     ((name, what),) = found(report)
     assert what == "unknown"
     assert name.encode()
 
 
-def test_a_link_is_not_followed_even_to_the_same_bytes(report: Path) -> None:
+def test_link_is_not_followed_even_to_equal_content(report: Path) -> None:
     for name in files_of(report):
         (report / name).rename(report.parent / "kept")
         (report / name).symlink_to(report.parent / "kept")
@@ -140,7 +138,7 @@ def test_a_link_is_not_followed_even_to_the_same_bytes(report: Path) -> None:
         (report.parent / "kept").rename(report / name)
 
 
-def test_a_folder_of_pictures_that_is_a_link_is_found(report: Path) -> None:
+def test_image_folder_that_is_a_link_is_detected(report: Path) -> None:
     (report / "heatmaps").rename(report.parent / "kept")
     (report / "heatmaps").symlink_to(report.parent / "kept")
     ((picture, missing), link) = sorted(found(report), reverse=True)
@@ -148,7 +146,7 @@ def test_a_folder_of_pictures_that_is_a_link_is_found(report: Path) -> None:
     assert (missing, link) == ("missing", ("heatmaps", "unknown"))
 
 
-def test_a_pipe_is_not_waited_for(report: Path) -> None:
+def test_pipe_does_not_block(report: Path) -> None:
     for name in (AUDIT, "summary.csv"):
         (report / name).rename(report.parent / "kept")
         os.mkfifo(report / name)
@@ -159,7 +157,7 @@ def test_a_pipe_is_not_waited_for(report: Path) -> None:
         (report.parent / "kept").rename(report / name)
 
 
-def test_a_file_that_cannot_be_read_is_a_problem_with_its_reason(report: Path) -> None:
+def test_unreadable_file_is_a_problem_with_its_reason(report: Path) -> None:
     files = files_of(report)
 
     def read(name: str) -> bytes:
@@ -173,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_with_its_reason(report: Path) -
 
 
 @pytest.mark.parametrize("name", ["heatmaps/", "."])
-def test_a_folder_that_cannot_be_listed_is_a_problem_with_its_reason(
+def test_unlistable_folder_is_a_problem_with_its_reason(
     report: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     real = os.scandir
@@ -188,7 +186,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_with_its_reason(
     assert verify(report) == [VerificationProblem(name, "unreadable", why)]
 
 
-def test_a_signature_is_no_unknown_file_but_has_64_bytes(report: Path) -> None:
+def test_signature_is_known_and_must_have_64_bytes(report: Path) -> None:
     (report / "audit.sig").write_bytes(b"s" * 64)
     assert verify(report) == []
     (report / "audit.sig").write_bytes(b"s" * 63)
@@ -197,7 +195,7 @@ def test_a_signature_is_no_unknown_file_but_has_64_bytes(report: Path) -> None:
     assert found(report) == {("heatmaps/audit.sig", "unknown")}
 
 
-def test_when_and_by_whom_it_was_written_is_told(tmp_path: Path) -> None:
+def test_written_states_time_and_author(tmp_path: Path) -> None:
     write_audit(tmp_path, [*EVENTS, Event(AT, "writing", "job-1", "user somebody")], 0)
     history = read_audit((tmp_path / AUDIT).read_bytes())
     assert written(history) == (
@@ -205,7 +203,7 @@ def test_when_and_by_whom_it_was_written_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_of_an_evaluation_the_report_is_named(tmp_path: Path) -> None:
+def test_written_names_the_report_of_an_evaluation(tmp_path: Path) -> None:
     write_audit(tmp_path, [Event(AT, "evaluates", "report", "", "e" * 64)], 3)
     told = written(read_audit((tmp_path / AUDIT).read_bytes()))
     assert told.startswith("3 rows, ")

@@ -1,4 +1,4 @@
-"""The parent believes a decoder process nothing that it can check."""
+"""The parent process validates everything that a decoder process sends."""
 
 import json
 import os
@@ -42,7 +42,7 @@ SCORED = ReadFilm(
 
 
 class Pipe:
-    """Gives the bytes of a message as they are asked for, and never more than a message may have."""
+    """Returns the bytes of a message on request, but never more than a message may have."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -56,7 +56,7 @@ class Pipe:
 
 
 def sent(head: object, tensor: bytes = b"") -> Pipe:
-    """A message with any head, and lengths that are right."""
+    """A message with any header, and correct lengths."""
     text = head if isinstance(head, bytes) else json.dumps(head).encode()
     return Pipe(struct.pack("<IQ", len(text), len(tensor)) + text + tensor)
 
@@ -71,7 +71,7 @@ def bytes_of(film: ReadFilm) -> bytes:
     return film.tensor.tobytes()
 
 
-def test_a_film_arrives_as_it_was_sent() -> None:
+def test_film_round_trip() -> None:
     film = unpack(Pipe(pack(SCORED)), SCORED.film, SHAPE)
     assert film.tensor is not None
     assert (film.tensor == SCORED.tensor).all()
@@ -86,11 +86,11 @@ def test_a_film_arrives_as_it_was_sent() -> None:
         failed("a.dcm", UnreadableFilm("empty", "0 bytes"), "c" * 64, HEADER, 1.5),
     ],
 )
-def test_a_film_without_a_tensor_arrives_as_it_was_sent(film: ReadFilm) -> None:
+def test_film_without_a_tensor_round_trip(film: ReadFilm) -> None:
     assert vars(unpack(Pipe(pack(film)), "a.dcm", SHAPE)) == vars(film)
 
 
-def test_two_messages_do_not_run_into_each_other() -> None:
+def test_consecutive_messages_are_separate() -> None:
     pipe = Pipe(pack(SCORED) + pack(refused("b.dcm", "blank")))
     assert unpack(pipe, SCORED.film, SHAPE).seconds == 0.25
     assert unpack(pipe, "b.dcm", SHAPE).reason.startswith("blank: ")
@@ -98,7 +98,7 @@ def test_two_messages_do_not_run_into_each_other() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 13, 100, -25, -1])
-def test_a_message_that_is_cut_off_is_the_end(length: int) -> None:
+def test_truncated_message_raises_eof_error(length: int) -> None:
     with pytest.raises(EOFError):
         unpack(Pipe(pack(SCORED)[:length]), SCORED.film, SHAPE)
 
@@ -107,9 +107,7 @@ def test_a_message_that_is_cut_off_is_the_end(length: int) -> None:
     ("head", "tensor"),
     [(1_000_001, 0), (2**32 - 1, 24), (10, 1), (10, 23), (10, 25), (10, 2**64 - 1), (10, 96)],
 )
-def test_lengths_that_nobody_can_have_meant_are_garbled_before_anything_is_read(
-    head: int, tensor: int
-) -> None:
+def test_implausible_lengths_are_rejected_before_reading(head: int, tensor: int) -> None:
     pipe = Pipe(struct.pack("<IQ", head, tensor) + bytes(200))
     with pytest.raises(Garbled):
         unpack(pipe, SCORED.film, SHAPE)
@@ -136,7 +134,7 @@ def test_lengths_that_nobody_can_have_meant_are_garbled_before_anything_is_read(
     ],
     ids=lambda head: str(head)[:20],
 )
-def test_a_head_that_is_no_film_is_garbled(head: object) -> None:
+def test_header_that_is_not_a_film_is_rejected(head: object) -> None:
     with pytest.raises(Garbled):
         unpack(sent(head, bytes_of(SCORED)), SCORED.film, SHAPE)
 
@@ -193,38 +191,38 @@ def test_a_head_that_is_no_film_is_garbled(head: object) -> None:
     ],
     ids=lambda change: str(change)[:40],
 )
-def test_a_field_that_is_not_what_it_should_be_is_garbled(change: dict[str, object]) -> None:
+def test_invalid_field_is_rejected(change: dict[str, object]) -> None:
     with pytest.raises(Garbled):
         unpack(sent(fields(**change), bytes_of(SCORED)), SCORED.film, SHAPE)
 
 
 @pytest.mark.parametrize("name", [*fields(), *(f"header.{name}" for name in asdict(HEADER))])
-def test_a_field_that_is_missing_is_garbled(name: str) -> None:
+def test_missing_field_is_rejected(name: str) -> None:
     head = fields()
     del (head["header"] if "." in name else head)[name.removeprefix("header.")]
     with pytest.raises(Garbled):
         unpack(sent(head, bytes_of(SCORED)), SCORED.film, SHAPE)
 
 
-def test_a_scored_film_without_a_tensor_is_garbled() -> None:
+def test_scored_film_without_a_tensor_is_rejected() -> None:
     with pytest.raises(Garbled):
         unpack(sent(fields()), SCORED.film, SHAPE)
 
 
-def test_a_refused_film_with_a_tensor_is_garbled() -> None:
+def test_refused_film_with_a_tensor_is_rejected() -> None:
     film = refused(SCORED.film, "blank")
     with pytest.raises(Garbled):
         unpack(sent(fields(film), bytes_of(SCORED)), SCORED.film, SHAPE)
 
 
-def test_letters_that_no_database_can_hold_are_replaced() -> None:
+def test_surrogates_are_replaced() -> None:
     header = replace(HEADER, patient_id="4711\ud800")
     film = unpack(Pipe(pack(replace(SCORED, header=header))), SCORED.film, SHAPE)
     assert film.header.patient_id == "4711?"
 
 
 class Evil:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -233,7 +231,7 @@ class Evil:
         return os.mkdir, (str(self.path),)
 
 
-def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+def test_messages_are_never_unpickled(tmp_path: Path) -> None:
     data = pickle.dumps(Evil(tmp_path / "made"))
     with pytest.raises(Garbled):
         unpack(sent(data, bytes_of(SCORED)), SCORED.film, SHAPE)

@@ -1,1 +1,1 @@
-"""Labelled films: read, described and divided."""
+"""Read, describe and split labelled films."""

@@ -1,4 +1,4 @@
-"""Labelled films as arrays."""
+"""Read labelled films into arrays."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,32 +21,33 @@ from screening.training.data.manifest import LabelledFilm
 
 Labels = npt.NDArray[np.int64]
 
-#: Shape (n, rows, columns) or (rows, columns), 0..255: what is augmented, a quarter of the memory.
+#: Shape (n, rows, columns) or (rows, columns), 0..255. Augmentation works on bytes, which need a
+#: quarter of the memory.
 Bytes = npt.NDArray[np.uint8]
 
-#: Rows and columns that a film for training, validation or test is reduced to before it is brought
-#: to the model's size. Collections come at different sizes: if a model smaller than this took large
-#: films directly, those would be sharper than films that were stored at this size, and sharpness
-#: would name the source, and so the class.
+#: Rows and columns to which a film for training, validation or test is reduced before it is resized
+#: to the model's size. Collections come in different sizes: if a model smaller than this read large
+#: films directly, those would be sharper than films stored at this size. Sharpness would then
+#: reveal the source, and with it the class.
 COMMON_SIDE: Final = 224
 
-# Films of other places that the gate looks at.
+# Maximum number of films from elsewhere for the gate.
 _ENOUGH: Final = 1200
 
-# Share of the films that may be unreadable: more, and something else is wrong.
+# Maximum share of unreadable films; with more, something else is wrong.
 _MOST_UNREADABLE: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a film's file is like.
+    """Properties of a film's file.
 
     Attributes:
-        sha256: of the whole file, in hex.
-        kind: its format, from :mod:`screening.imaging.sniff`.
+        sha256: hash of the whole file, in hex.
+        kind: file format, from :mod:`screening.imaging.sniff`.
         size: in bytes.
-        rows: of the film as it is shown, before it is brought to the model's size.
-        columns: likewise.
+        rows: rows of the film as displayed, before it is resized to the model's size.
+        columns: columns of the film as displayed, in the same way.
     """
 
     sha256: str
@@ -58,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A film that was left out, and why."""
+    """A film that was left out, and the reason."""
 
     film: LabelledFilm
     reason: str
@@ -66,12 +67,12 @@ class Unreadable:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """All films that can be read, each of them read once.
+    """All readable films, each read once.
 
     Attributes:
         films: in the order in which they were given.
-        greys: of these at the model's size, shape (n, rows, columns), 0..255.
-        sources: their files.
+        greys: grey values at the model's size, shape (n, rows, columns), 0..255.
+        sources: properties of the files.
         unreadable: films that were left out.
     """
 
@@ -82,11 +83,11 @@ class Collection:
 
     @property
     def sha256(self) -> list[str]:
-        """Of each film's file, in hex."""
+        """Hash of each film's file, in hex."""
         return [source.sha256 for source in self.sources]
 
     def indices(self, films: Iterable[LabelledFilm]) -> Labels:
-        """Where `films` are in :attr:`films`, by name, shape (n,)."""
+        """Indices of `films` in :attr:`films`, matched by name, shape (n,)."""
         at = {film.name: index for index, film in enumerate(self.films)}
         return np.array([at[film.name] for film in films], np.int64)
 
@@ -97,16 +98,16 @@ def read_collection(
     pool: Executor,
     progress: Callable[[int, int], None] = lambda _done, _films: None,
 ) -> Collection:
-    """Read every film once: what is trained on, and what its data report says.
+    """Read every film once, for training and for the data report.
 
     A film that cannot be read is left out.
 
     Args:
-        progress: told the number of films that are done, and of all.
+        progress: receives the number of finished films and the number of all films.
 
     Raises:
-        TrainingDataError: if more than a fifth of the films, or all of a class, cannot be read,
-            or if two films of different labels are the same file.
+        TrainingDataError: if more than a fifth of the films, or all films of a class, cannot be
+            read, or if two films with different labels are the same file.
     """
     greys = np.empty((len(films), preprocessing.rows, preprocessing.columns), np.uint8)
     kept: list[LabelledFilm] = []
@@ -121,13 +122,13 @@ def read_collection(
             kept.append(film)
             sources.append(source)
         progress(done, len(films))
-    _refuse_what_is_left(kept, unreadable)
+    _refuse_too_many_unreadable(kept, unreadable)
     _refuse_two_labels(kept, sources)
     return Collection(kept, greys[: len(kept)], sources, unreadable)
 
 
 def _read(path: Path, preprocessing: Preprocessing) -> tuple[Bytes, Source] | str:
-    """A film at the model's size and its source, or why it cannot be read."""
+    """A film at the model's size and the properties of its file, or why it cannot be read."""
     try:
         data = path.read_bytes()
         grey, film = _reduced_first(open_film(data, path.name), preprocessing)
@@ -141,10 +142,10 @@ def _read(path: Path, preprocessing: Preprocessing) -> tuple[Bytes, Source] | st
 
 
 def _reduced_first(film: Film, preprocessing: Preprocessing) -> tuple[Grey, Decoded]:
-    """A film at the model's size, by way of :data:`COMMON_SIDE` if it is larger; and its original.
+    """A film at the model's size, first reduced to :data:`COMMON_SIDE` if larger; and the original.
 
     Raises:
-        UnreadableFilm: if it does not decode.
+        UnreadableFilm: if the film cannot be decoded.
     """
     original = film.decoded(preprocessing.side)
     rows, columns = (min(side, COMMON_SIDE) for side in (original.rows, original.columns))
@@ -158,7 +159,7 @@ def _reduced_first(film: Film, preprocessing: Preprocessing) -> tuple[Grey, Deco
     return preprocessing.resize(reduced), original
 
 
-def _refuse_what_is_left(kept: list[LabelledFilm], unreadable: list[Unreadable]) -> None:
+def _refuse_too_many_unreadable(kept: list[LabelledFilm], unreadable: list[Unreadable]) -> None:
     if not unreadable:
         return
     films = len(kept) + len(unreadable)
@@ -182,10 +183,10 @@ def _refuse_two_labels(films: list[LabelledFilm], sources: list[Source]) -> None
 
 
 def read_grey(path: Path, preprocessing: Preprocessing) -> Grey:
-    """One film at the model's size, read exactly as a night would read it.
+    """Read one film at the model's size, exactly as a screening run reads it.
 
     Raises:
-        TrainingDataError: naming the film, if it cannot be read.
+        TrainingDataError: if it cannot be read; the message names the film.
     """
     with _named(path):
         return preprocessing.shown(
@@ -200,7 +201,7 @@ def _read_reduced(path: Path, preprocessing: Preprocessing) -> Grey:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn what makes a film unreadable into an error that names it."""
+    """Turn the errors of an unreadable film into an error that names it."""
     try:
         yield
     except (OSError, NotAFilm, UnreadableFilm) as error:
@@ -210,13 +211,13 @@ def _named(path: Path) -> Iterator[None]:
 def read_folder(
     folder: Path | None, preprocessing: Preprocessing, pool: Executor
 ) -> npt.NDArray[np.float32]:
-    """The films below `folder` at the model's size, shape (n, rows, columns); none without one.
+    """Read the films below `folder` at the model's size, shape (n, rows, columns); none for None.
 
-    Files that are no images, such as a list of the films, are passed over. Of very many films some
-    are chosen, always the same ones.
+    Files that are not images, such as a list of the films, are skipped. From more films than the
+    gate needs, a fixed random sample is taken.
 
     Raises:
-        TrainingDataError: if a film cannot be read, or there is none.
+        TrainingDataError: if a film cannot be read, or the folder has none.
     """
     if folder is None:
         return np.empty((0, preprocessing.rows, preprocessing.columns), np.float32)
@@ -238,12 +239,12 @@ def _is_image(path: Path) -> bool:
 def read_films(
     films: list[LabelledFilm], preprocessing: Preprocessing, pool: Executor
 ) -> npt.NDArray[np.float32]:
-    """All films at the model's size, shape (n, rows, columns), 0..1; there may be none.
+    """Read films at the model's size, shape (n, rows, columns), 0..1; `films` may be empty.
 
     They are reduced first, as films for training are, see :data:`COMMON_SIDE`.
 
     Raises:
-        TrainingDataError: naming the film, if one cannot be read.
+        TrainingDataError: if a film cannot be read; the message names it.
     """
     greys = np.empty((len(films), preprocessing.rows, preprocessing.columns), np.float32)
     reads = pool.map(_read_reduced, [film.path for film in films], [preprocessing] * len(films))

@@ -1,4 +1,4 @@
-"""What the films of a training are like, counted before anything is fitted."""
+"""Describe the films of a training, before anything is fitted."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,15 @@ from screening.training.data.duplicates import DuplicatePair, Duplicates
 from screening.training.data.manifest import RELIABLE, LabelledFilm
 from screening.training.data.split import LEFT_OUT, Sides
 
-#: AUROC of a file's shape or size alone from which the data report warns.
+#: The data report warns if the AUROC of a file's shape or size alone is above this.
 BETRAYED: Final = 0.7
 
-#: AUROC of the source or the view alone from which it warns. It is lower, because so few values
-#: cannot rank films: with 70 % AP in one class and 40 % in the other it is 0.65.
+#: The data report warns if the AUROC of the source or the view alone is above this. The limit is
+#: lower because so few values cannot rank films: with 70 % AP in one class and 40 % in the other
+#: the AUROC is 0.65.
 TELLING: Final = 0.6
 
-#: Films of one patient: label of the group, fewest, most.
+#: Groups of patients by number of films: label, fewest, most.
 _GROUPS: Final = (("1", 1, 1), ("2", 2, 2), ("3-5", 3, 5), ("6-10", 6, 10), (">10", 11, 2**31))
 
 _QUANTILES: Final = {"min": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "max": 1.0}
@@ -33,11 +34,11 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassLeak:
-    """How well one number about a file tells the classes apart by itself.
+    """How well one number about a file separates the classes by itself.
 
     Attributes:
         auroc: 0.5 (not at all) to 1.
-        higher: the class whose films have more of it; empty if neither.
+        higher: the class with higher values; empty if neither.
     """
 
     auroc: float
@@ -46,14 +47,14 @@ class ClassLeak:
 
 @dataclass(frozen=True)
 class Twins:
-    """Two films that are one.
+    """Two copies of one film.
 
     Attributes:
         films: their names.
         likeness: correlation of their details, 1 for the same bytes.
-        same_class: whether both have the same label.
-        same_patient: whether both are said to be of the same patient.
-        same_side: whether both are on the same side.
+        same_class: True if both have the same label.
+        same_patient: True if the data name the same patient for both.
+        same_side: True if both are on the same side.
     """
 
     films: tuple[str, str]
@@ -68,8 +69,8 @@ class Stratum:
     """The films of one source and view.
 
     Attributes:
-        films: their number by class.
-        weak: how many of them have a label of less confidence than
+        films: number of films by class.
+        weak: number of films whose label has a confidence below
             :data:`screening.training.data.manifest.RELIABLE`.
     """
 
@@ -81,31 +82,31 @@ class Stratum:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What the data report says.
+    """The contents of the data report.
 
-    Patients are counted as the data name them: copies of one film under two patients are two here,
-    though one for the split.
+    Patients are counted as the data name them: copies of one film under two patients are two
+    patients here, though one for the split.
 
     Attributes:
-        films: number of films that can be read.
+        films: number of readable films.
         patients: number of their patients.
-        sides: by side and class, the number of films and of patients; also of the films that were
-            left out, if there are any.
+        sides: numbers of films and of patients by side and class, including left-out films if there
+            are any.
         strata: the films by source and view, sorted.
-        one_class: by source, of those to learn from, the only class that it has.
-        source_auroc: how well the source alone tells the classes apart, 0.5 to 1.
-        view_auroc: the same for the view alone, by source, where there are both classes.
-        films_per_patient: number of patients by how many films they have.
-        most_films: of one patient.
-        unnamed: films of which no patient is known; each counts as one of its own.
+        one_class: the only class of a source, by source, for training sources with one class.
+        source_auroc: how well the source alone separates the classes, 0.5 to 1.
+        view_auroc: the same for the view alone, by source with both classes.
+        films_per_patient: number of patients by number of films.
+        most_films: maximum number of films of one patient.
+        unnamed: films without a known patient; each counts as its own patient.
         of_both_classes: patients with films of both classes.
         torn: patients with films on more than one side.
         exact: films that are the same file.
-        near: films that are the same film in other files.
+        near: copies of one film in different files.
         sizes: by class, quantiles of the rows, columns, and columns per row of the original films.
-        betrayals: by what is looked at, how well it tells the classes apart.
+        betrayals: by property of the file, how well it separates the classes.
         kinds: number of films by file format and class.
-        same_names: films that share their file name with one in another folder.
+        same_names: films with the same file name as a film in another folder.
         unreadable: name and reason of films that were left out.
     """
 
@@ -131,21 +132,21 @@ class DatasetReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences on what a reader of the figures has to know."""
+        """Warnings for readers of the figures, in sentences."""
         return tuple(_warnings(self))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``data.json``."""
+        """The contents of ``data.json``."""
         return {**asdict(self), "warnings": list(self.warnings)}
 
 
 def describe_dataset(collection: Collection, sides: Sides, duplicates: Duplicates) -> DatasetReport:
-    """Count the films, before anything is fitted.
+    """Describe the films, before anything is fitted.
 
     Args:
-        collection: all films, with the patients as the data name them.
-        sides: the same films, divided; patients may have been joined.
-        duplicates: by the films' indices in `collection`.
+        collection: all films, with the patients that the data name.
+        sides: the same films after the split; their patients may have been merged.
+        duplicates: duplicate pairs, by index in `collection`.
     """
     films = collection.films
     named = dict(sides.items()) | {LEFT_OUT: sides.left_out}
@@ -226,7 +227,7 @@ def _view_auroc(films: Sequence[LabelledFilm]) -> dict[str, float]:
 
 
 def _auroc_of_groups(films: Sequence[LabelledFilm], groups: Sequence[str]) -> float:
-    """How well the group of a film alone tells its class, 0.5 to 1, on these very films."""
+    """How well the group of a film alone predicts its class, 0.5 to 1, on these same films."""
     labels = np.array([film.label for film in films])
     _names, group = np.unique(groups, return_inverse=True)
     share = np.bincount(group, labels) / np.bincount(group)

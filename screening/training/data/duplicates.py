@@ -1,4 +1,4 @@
-"""Films that are there more than once: the same bytes, or the same film saved again."""
+"""Find duplicate films: identical files, or the same film saved again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,43 +12,43 @@ from scipy.ndimage import gaussian_filter
 _Floats = npt.NDArray[np.float32]
 _Indices = npt.NDArray[np.int64]
 
-#: Likeness from which two films are one, half-way between the copies and the rest. Among 5,216
-#: films of children, two exposures of one patient reach 0.81 and films of two patients 0.75. Of
-#: 1,000 of them, copies that were recompressed (JPEG quality 30), had a gamma of 0.6 or 1.6, or were
-#: cropped by up to 2 % at each edge, or all of it, have 0.93 at least.
+#: Likeness from which two films count as one film, half-way between copies and other pairs. Among
+#: 5,216 films of children, two exposures of one patient reach 0.81 and films of two patients 0.75.
+#: For 1,000 of these films, copies that were recompressed (JPEG quality 30), had a gamma of 0.6 or
+#: 1.6, or were cropped by up to 2 % at each edge, or all of it, reach at least 0.93.
 NEAR: Final = 0.87
 
-# Films are compared at this size; its quarter finds those that are worth comparing.
+# Films are compared at this size, and at a quarter of it to find candidates.
 _SIDE: Final = 56
 _COARSE: Final = _SIDE // 4
 
 # -1 at the first pixel of an axis, 1 at the last.
 _FROM_CENTRE: Final = np.linspace(-1, 1, _SIDE, dtype=np.float32)
 
-# A film is compared with so many others, those that look most like it from afar; and laid over them
-# only if it resembles them without that. Such copies have 0.88 and 0.59 at least; an eighth of the
-# films' nearest others have 0.45.
+# Each film is compared with this many films, those most similar at the coarse size. Pairs are
+# aligned only if they are similar before alignment, too. Copies as above reach at least 0.88 and
+# 0.59; an eighth of the nearest other films reach 0.45.
 _NEIGHBOURS: Final = 8
-_LIKE_FROM_AFAR: Final = 0.8
-_LIKE_UNALIGNED: Final = 0.45
+_COARSE_LIKENESS: Final = 0.8
+_UNALIGNED_LIKENESS: Final = 0.45
 
-# Steps of the alignment; one is enough to see that two films are none.
+# Steps of the alignment; one is enough to see that two films differ.
 _STEPS: Final = 4
-_LIKE_AFTER_ONE_STEP: Final = 0.7
+_LIKENESS_AFTER_ONE_STEP: Final = 0.7
 
-# Films, and pairs, that are worked on at a time: what bounds the memory.
+# Number of films, or pairs, processed at a time; limits the memory.
 _CHUNK: Final = 256
 
-# Pixels that a film may be shifted, and likewise stretched.
-_FURTHEST: Final = 4
+# Maximum shift, and maximum stretch, in pixels.
+_MAX_SHIFT: Final = 4
 
-# What must be left of a film when the other one is laid over it.
+# Minimum share of a film that the other, warped film must cover.
 _LEAST_COVER: Final = 0.7
 
 
 @dataclass(frozen=True, order=True)
 class DuplicatePair:
-    """Two films that are one, by index; `first` < `second`.
+    """Two films that are the same, by index; `first` < `second`.
 
     Attributes:
         likeness: correlation of their details, 1 for the same bytes.
@@ -61,11 +61,11 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What is there more than once.
+    """Duplicate films.
 
     Attributes:
         exact: the same bytes; every further copy is paired with the first one.
-        near: other bytes, but the same film; of exact copies only the first one is compared.
+        near: different bytes, but the same film; of exact copies only the first one is compared.
     """
 
     exact: tuple[DuplicatePair, ...] = ()
@@ -78,15 +78,15 @@ class Duplicates:
 
 
 def find_duplicates(greys: npt.NDArray[np.uint8], sha256: Sequence[str]) -> Duplicates:
-    """Exact and near duplicates among films.
+    """Find exact and near duplicates among films.
 
     A near duplicate is a film that was recompressed, resized, made brighter or darker, or cropped
-    by up to 2 % at each edge; not one that was turned or mirrored. Two exposures of one patient
-    are no duplicates.
+    by up to 2 % at each edge. Turned or mirrored films are not detected. Two exposures of one
+    patient are not duplicates.
 
     Args:
         greys: the films at the model's size, shape (n, rows, columns), 0..255.
-        sha256: of their files.
+        sha256: hashes of their files.
     """
     first_with: dict[str, int] = {}
     exact = [
@@ -106,7 +106,7 @@ def _near(
     for start in range(0, len(candidates), _CHUNK):
         chunk = candidates[start : start + _CHUNK]
         one, other = (details[chunk[:, side]].astype(np.float32) for side in (0, 1))
-        likely = _correlation(one, other) >= _LIKE_UNALIGNED
+        likely = _correlation(one, other) >= _UNALIGNED_LIKENESS
         likeness = _aligned(one[likely], other[likely])
         for (first, second), value in zip(chunk[likely], likeness, strict=True):
             if value >= NEAR:
@@ -116,11 +116,11 @@ def _near(
 def _structures(
     greys: npt.NDArray[np.uint8], chosen: _Indices
 ) -> tuple[npt.NDArray[np.float16], _Floats]:
-    """Of the chosen films the details, shape (n, side, side), and the outlines, shape (n, k).
+    """The details, shape (n, side, side), and the outlines, shape (n, k), of the chosen films.
 
     Outlines have mean 0 and length 1; those of a film without any structure are all 0.
     """
-    # Half precision is exact enough, and half the memory.
+    # Half precision is accurate enough and halves the memory.
     details = np.empty((len(chosen), _SIDE, _SIDE), np.float16)
     outlines = np.empty((len(chosen), _COARSE * _COARSE), np.float32)
     for start in range(0, len(chosen), _CHUNK):
@@ -140,9 +140,10 @@ def _resized(grey: npt.NDArray[np.uint8]) -> _Floats:
 
 
 def _contrast(films: _Floats, detail: float, surroundings: float, floor: float) -> _Floats:
-    """What is brighter or darker than its surroundings, by how much these vary.
+    """Local contrast: the difference from the surroundings, divided by their variation.
 
-    So brightness, contrast and gamma hardly matter; the floor keeps the noise of black corners low.
+    This makes brightness, contrast and gamma nearly irrelevant; the floor suppresses the noise of
+    black corners.
     """
     fine = films - gaussian_filter(films, (0, detail, detail), truncate=2)
     variance = gaussian_filter(fine * fine, (0, surroundings, surroundings), truncate=2)
@@ -150,7 +151,7 @@ def _contrast(films: _Floats, detail: float, surroundings: float, floor: float) 
 
 
 def _candidates(outlines: _Floats) -> _Indices:
-    """Pairs of films that are alike from afar, shape (pairs, 2), the lower index first, sorted."""
+    """Pairs of films with similar outlines, shape (pairs, 2), the lower index first, sorted."""
     kept = min(_NEIGHBOURS, len(outlines) - 1)
     if kept < 1:
         return np.empty((0, 2), np.int64)
@@ -158,41 +159,41 @@ def _candidates(outlines: _Floats) -> _Indices:
     for start in range(0, len(outlines), _CHUNK):
         alike = outlines[start : start + _CHUNK] @ outlines.T
         rows = np.arange(len(alike))
-        alike[rows, start + rows] = -1  # a film is no neighbour of its own
+        alike[rows, start + rows] = -1  # exclude the film itself
         nearest = np.argpartition(alike, -kept, axis=1)[:, -kept:]
-        row, rank = np.nonzero(np.take_along_axis(alike, nearest, axis=1) >= _LIKE_FROM_AFAR)
+        row, rank = np.nonzero(np.take_along_axis(alike, nearest, axis=1) >= _COARSE_LIKENESS)
         found.append(np.stack([start + row, nearest[row, rank]], axis=1))
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0).astype(np.int64)
 
 
 def _aligned(one: _Floats, other: _Floats) -> _Floats:
-    """Correlation of pairs of details, shape (n,), after the others were laid over the ones.
+    """Correlation of pairs of details, shape (n,), after `other` was aligned with `one`.
 
-    The others are shifted and stretched along both axes by a few Gauss-Newton steps. Pairs that
-    are far from alike after the first step are left at that.
+    `other` is shifted and stretched along both axes by a few Gauss-Newton steps. Pairs that are
+    still very different after the first step are not aligned further.
     """
     likeness = _correlation(one, other)
     warp = np.zeros((len(one), 2, 2), np.float32)
     going = np.arange(len(one))
     for step in range(_STEPS):
-        warp[going] += _step(one[going], *_laid_over(other[going], warp[going]))
-        warp = np.clip(warp, -_FURTHEST, _FURTHEST)
-        laid, cover = _laid_over(other[going], warp[going])
+        warp[going] += _step(one[going], *_warped(other[going], warp[going]))
+        warp = np.clip(warp, -_MAX_SHIFT, _MAX_SHIFT)
+        laid, cover = _warped(other[going], warp[going])
         value = _correlation(one[going], laid, cover)
         value[cover.mean((1, 2)) < _LEAST_COVER] = 0
         likeness[going] = np.maximum(likeness[going], value)
         if step == 0:
-            going = going[value >= _LIKE_AFTER_ONE_STEP]
+            going = going[value >= _LIKENESS_AFTER_ONE_STEP]
     return likeness
 
 
-def _laid_over(other: _Floats, warp: _Floats) -> tuple[_Floats, _Floats]:
-    """The details after a shift and a stretch along each axis, and 1 where there are any.
+def _warped(other: _Floats, warp: _Floats) -> tuple[_Floats, _Floats]:
+    """The details after a shift and a stretch along each axis, and a mask that is 1 where defined.
 
     Args:
         other: shape (n, side, side).
-        warp: shape (n, 2, 2): for rows and for columns the shift, and how much further the edge
-            goes, in pixels.
+        warp: shape (n, 2, 2): for rows and for columns the shift, and the additional displacement
+            at the edge, in pixels.
     """
     down, across = (_interpolation(warp[:, axis]) for axis in (0, 1))
     there = (down.sum(2) > 0.99)[:, :, None] & (across.sum(2) > 0.99)[:, None, :]
@@ -208,7 +209,7 @@ def _interpolation(warp: _Floats) -> _Floats:
 
 
 def _step(one: _Floats, laid: _Floats, cover: _Floats) -> _Floats:
-    """The Gauss-Newton step, shape (n, 2, 2), that brings the laid-over details nearer."""
+    """The Gauss-Newton step, shape (n, 2, 2), that improves the alignment."""
     one, laid = _centred(one, cover), _centred(laid, cover)
     scale = np.linalg.norm(laid, axis=(1, 2)) / np.maximum(np.linalg.norm(one, axis=(1, 2)), 1e-3)
     off = (one * scale[:, None, None] - laid).reshape(-1, _SIDE * _SIDE, 1)
@@ -223,7 +224,7 @@ def _step(one: _Floats, laid: _Floats, cover: _Floats) -> _Floats:
 
 
 def _correlation(one: _Floats, other: _Floats, cover: _Floats | None = None) -> _Floats:
-    """Correlation of each pair, shape (n,), where it is covered; 0 where one has no structure."""
+    """Correlation of each pair within the cover, shape (n,); 0 if a film has no structure there."""
     cover = np.ones_like(one) if cover is None else cover
     one, other = _centred(one, cover), _centred(other, cover)
     lengths = np.linalg.norm(one, axis=(1, 2)) * np.linalg.norm(other, axis=(1, 2))
@@ -232,7 +233,7 @@ def _correlation(one: _Floats, other: _Floats, cover: _Floats | None = None) -> 
 
 
 def _centred(films: _Floats, cover: _Floats) -> _Floats:
-    """Films less their mean where they are covered, 0 elsewhere; shape (n, side, side)."""
+    """Films minus their mean within the cover, 0 elsewhere; shape (n, side, side)."""
     covered = np.maximum(cover.sum((1, 2), keepdims=True), 1)
     mean = (films * cover).sum((1, 2), keepdims=True) / covered
     return np.asarray((films - mean) * cover, np.float32)

@@ -1,4 +1,4 @@
-"""Labelled films: class folders and CSV manifests as one list, and their sources."""
+"""List labelled films from class folders and CSV manifests, with their sources."""
 
 import csv
 import hashlib
@@ -17,11 +17,11 @@ import numpy.typing as npt
 from screening.errors import TrainingDataError
 from screening.results import CLASSES, POSITIVE
 
-#: How file names of the Kermany collection begin with the patient: ``person12_virus_7.jpeg``,
+#: Start of the file names of the Kermany collection, with the patient: ``person12_virus_7.jpeg``,
 #: ``NORMAL2-IM-1427-0001.jpeg``, ``IM-0115-0001.jpeg``.
 PATIENT_PATTERN: Final = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
-#: What folders and the column ``split`` may say, and what it means.
+#: Allowed folder names and values of the column ``split``, with their meaning.
 SPLITS: Final = {
     "": "",
     "train": "train",
@@ -31,10 +31,10 @@ SPLITS: Final = {
     "test": "test",
 }
 
-#: The name of a manifest that is found in a folder without class folders.
+#: File name of a manifest in a folder without class folders.
 MANIFEST: Final = "films.csv"
 
-#: What the columns ``view`` and ``sex`` may say, in upper or lower case.
+#: Allowed values of the columns ``view`` and ``sex``, in upper or lower case.
 VIEWS: Final = ("", "AP", "PA")
 SEXES: Final = ("", "F", "M")
 
@@ -47,21 +47,21 @@ _EXPECTED: Final = (
 
 @dataclass(frozen=True)
 class LabelledFilm:
-    """One film for training.
+    """One labelled film.
 
     Attributes:
-        path: where it is.
-        name: its path relative to the data, with POSIX slashes; below the name of its DATA if there
-            are several.
+        path: path of the file.
+        name: its path relative to the data, with POSIX slashes; starts with the name of its data
+            folder or manifest if there are several.
         label: index in :data:`screening.results.CLASSES`.
-        patient: films with the same value never sit on two sides of a split.
-        split: ``train``, ``val``, ``test`` as the data say, or empty.
-        source: the hospital or collection that the film comes from: what the manifest says, or the
-            name of the folder.
+        patient: films with the same value are never put on two sides of a split.
+        split: ``train``, ``val``, ``test`` as given in the data, or empty.
+        source: the hospital or collection of the film: taken from the manifest, or else the name of
+            the folder.
         view: ``AP``, ``PA`` or empty.
-        age: of the patient, in years; None if it is not known.
+        age: age of the patient, in years; None if unknown.
         sex: ``F``, ``M`` or empty.
-        confidence: how likely the label is right, 0.5 to 1.
+        confidence: probability that the label is right, 0.5 to 1.
     """
 
     path: Path
@@ -83,21 +83,21 @@ def read_manifest(
 ) -> list[LabelledFilm]:
     """List the labelled films of `data`, sorted by name.
 
-    With several DATA the name of a film begins with that of its DATA, and its patient with the
-    source, because two hospitals may use the same numbers.
+    If there are several places, the name of a film starts with the name of its place, and its
+    patient with the source, because two hospitals may use the same numbers.
 
     Args:
         data: one or several of: a folder with one sub-folder for each class, optionally below
             ``train``, ``val`` and ``test`` (``valid`` and ``validation`` mean ``val``); a CSV with
             the columns film and label, and optionally patient, split, source, view, age, sex and
-            confidence; or a folder without class folders that holds such a CSV as ``films.csv``.
+            confidence; or a folder without class folders that contains such a CSV as ``films.csv``.
         patient_pattern: a regular expression whose first group is the patient in a file name;
             a film whose name does not match is its own patient.
-        names: what each DATA is called, if not by :func:`data_name`: films that were moved keep
-            their names.
+        names: names of the places, if different from :func:`data_name`, so that films that were
+            moved keep their names.
 
     Raises:
-        TrainingDataError: if there is nothing to learn from, or two DATA have the same name.
+        TrainingDataError: if there are no films to train on, or two places have the same name.
     """
     places = [data] if isinstance(data, Path) else list(data)
     pattern = compiled_pattern(patient_pattern)
@@ -122,18 +122,18 @@ def read_manifest(
 
 
 def data_name(data: Path) -> str:
-    """The name of a folder, or of the folder that holds a manifest: its last part, never a path."""
+    """Name of a folder, or of the folder that contains a manifest: its last part, never a path."""
     folder = data.parent if data.is_file() else data
     return (folder if folder.name not in {"", ".."} else folder.resolve()).name
 
 
 def fingerprint(films: list[LabelledFilm], sha256: Sequence[str] | None = None) -> str:
-    """SHA-256 over the content and label of every film, whatever the files are called.
+    """SHA-256 over the content and label of every film, independent of the file names.
 
-    The confidence of a label counts where it is not 1.
+    The confidence of a label is included if it is not 1.
 
     Args:
-        sha256: of each film's file, in hex, where they are known; they are read otherwise.
+        sha256: hash of each film's file, in hex, if known; otherwise the files are read.
     """
     digests = sha256 or [hashlib.sha256(film.path.read_bytes()).hexdigest() for film in films]
     lines = sorted(
@@ -153,14 +153,14 @@ def _refuse_same_names(names: Sequence[str]) -> None:
 
 
 def _below(name: str, film: LabelledFilm) -> LabelledFilm:
-    """The film as one of several DATA; one without a patient is still its own patient."""
+    """Prefix name and patient of a film of several places; without a patient it stays its own."""
     own = f"{name}/{film.name}"
     patient = own if film.patient == film.name else f"{film.source}/{film.patient}"
     return replace(film, name=own, patient=patient)
 
 
 def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
-    """The pattern, which must have a group.
+    """Compile the pattern, which must have a group.
 
     Raises:
         TrainingDataError: if it is not a regular expression with a group.
@@ -178,7 +178,7 @@ def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
 
 
 def _listed(data: Path, name: str, pattern: re.Pattern[str]) -> list[LabelledFilm]:
-    """The films of one DATA, whose name is their source unless the manifest has another one."""
+    """The films of one place; its name is their source unless the manifest gives another."""
     if data.is_dir():
         manifest = data / MANIFEST
         if manifest.is_file() and not _has_class_folders(data):
@@ -277,7 +277,7 @@ def _one_of(row: dict[str, str | None], column: str, allowed: tuple[str, ...], w
 def _number(
     row: dict[str, str | None], column: str, low: float, high: float, where: str
 ) -> float | None:
-    """The number in an optional column; None where the column or the value is missing."""
+    """The number in an optional column; None if the column or the value is missing."""
     if not (value := row.get(column)):
         return None
     try:
@@ -295,7 +295,7 @@ def _number(
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long
+    except OSError:  # the name is too long
         return False
 
 
@@ -305,7 +305,7 @@ def patient_of(file_name: str, relative: str, pattern: re.Pattern[str]) -> str:
     return (match and match[1]) or relative
 
 
-#: From this confidence on a label is reliable; the others are weak.
+#: Minimum confidence of a reliable label; labels below it are weak.
 RELIABLE: Final = 0.95
 
 _Indices = npt.NDArray[np.int64]
@@ -314,8 +314,8 @@ _Indices = npt.NDArray[np.int64]
 def reliable(films: Sequence[LabelledFilm]) -> _Indices:
     """Indices of the films that may choose a model or a threshold, shape (k,), ascending.
 
-    These are films with reliable labels, of sources that have such films of both classes here: a
-    source of one class would tell how sources differ, not how findings do.
+    These are films with reliable labels from sources with such films of both classes in `films`. A
+    source with one class would show how sources differ, not how findings do.
     """
     sure = [index for index, film in enumerate(films) if film.confidence >= RELIABLE]
     classes: dict[str, set[int]] = {}
@@ -326,13 +326,13 @@ def reliable(films: Sequence[LabelledFilm]) -> _Indices:
 
 
 def normals_elsewhere(films: Sequence[LabelledFilm]) -> dict[str, _Indices]:
-    """Reliable normal films of sources that have no reliable films of both classes here.
+    """Reliable normal films of sources that do not have reliable films of both classes here.
 
-    They say nothing of how well findings are told apart, but how often a model calls pneumonia
+    They do not show how well findings are separated, but how often a model calls pneumonia
     where there is none.
 
     Returns:
-        Indices, ascending, by source and view: ``chest, AP``; or ``chest`` where no view is known.
+        Indices, ascending, by source and view: ``chest, AP``; or ``chest`` if the view is unknown.
     """
     measured = set(reliable(films).tolist())
     groups: dict[str, list[int]] = {}
@@ -351,7 +351,7 @@ def strata_of(films: Sequence[LabelledFilm]) -> _Indices:
     """The source and view of each film as one number, shape (n,).
 
     The number is ``source * len(VIEWS) + view`` with indices in :func:`sources_of` and in
-    :data:`screening.training.data.manifest.VIEWS`; so a single source without views is all 0.
+    :data:`screening.training.data.manifest.VIEWS`; it is 0 for a single source without views.
     """
     sources = {source: index for index, source in enumerate(sources_of(films))}
     return np.array(
@@ -360,18 +360,17 @@ def strata_of(films: Sequence[LabelledFilm]) -> _Indices:
 
 
 def confidence_of(films: Sequence[LabelledFilm]) -> npt.NDArray[np.float32]:
-    """How likely each label is right, shape (n,), 0.5 to 1."""
+    """The probability that each label is right, shape (n,), 0.5 to 1."""
     return np.array([film.confidence for film in films], np.float32)
 
 
 def with_confidence(
     films: Sequence[LabelledFilm], confidence: Mapping[str, float]
 ) -> list[LabelledFilm]:
-    """The films with the confidence that the user gave for their sources.
+    """Set the confidence of films that the user gave for their sources.
 
     Args:
-        confidence: by ``SOURCE`` or ``SOURCE/CLASS``, 0.5 to 1; the latter counts where both are
-            given.
+        confidence: by ``SOURCE`` or ``SOURCE/CLASS``, 0.5 to 1; the latter takes precedence.
 
     Raises:
         TrainingDataError: if a source or a class is unknown, or if the
@@ -398,10 +397,10 @@ def range_of_ages(
     """The ages of the youngest and the oldest patient, in years.
 
     Args:
-        given: the same by source, for sources whose films do not say.
+        given: the same by source, for sources whose films have no ages.
 
     Returns:
-        None if there is a source of which neither the films nor `given` say anything.
+        None if neither the films nor `given` have ages for one of the sources.
     """
     known: dict[str, list[float]] = {}
     for film in films:
@@ -415,13 +414,13 @@ def range_of_ages(
 
 
 def refuse_unknown(films: Iterable[LabelledFilm], names: Iterable[str], option: str) -> None:
-    """Refuse names of sources that no film has.
+    """Raise an error for names of sources that no film has.
 
     Args:
-        option: what the user wrote, for the message.
+        option: the option as the user wrote it, for the message.
 
     Raises:
-        TrainingDataError: naming the sources that there are.
+        TrainingDataError: if a name is unknown; the message lists the known sources.
     """
     known = sources_of(films)
     for name in names:

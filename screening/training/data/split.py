@@ -1,4 +1,4 @@
-"""Divide films into training, validation and test."""
+"""Split films into training, validation and test."""
 
 from collections import Counter
 from collections.abc import Container, ItemsView, Iterable
@@ -13,10 +13,10 @@ from screening.training.data.dataset import Collection
 from screening.training.data.duplicates import Duplicates, find_duplicates
 from screening.training.data.manifest import LabelledFilm
 
-#: How films are divided.
+#: Protocols for splitting films.
 PROTOCOLS: Final = ("patient", "film", "given")
 
-#: What pages and cards call the films of the sources that were left out.
+#: Name of the left-out sources' films on pages and cards.
 LEFT_OUT: Final = "left out"
 
 _GIVEN: Final = ("train", "val", "test")
@@ -24,7 +24,7 @@ _GIVEN: Final = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Sides:
-    """The films of each side, sorted by name; `test` is empty where there is none.
+    """The films of each side, sorted by name; `test` is empty if there is no test side.
 
     Attributes:
         left_out: films of the sources that the user left out. They are on no side, so a model can
@@ -37,7 +37,7 @@ class Sides:
     left_out: list[LabelledFilm] = field(default_factory=list)
 
     def items(self) -> ItemsView[str, list[LabelledFilm]]:
-        """Name and films of each side, also of an empty one; not of what was left out."""
+        """Name and films of each side, including empty sides but not the left-out films."""
         sides = {"training": self.training, "validation": self.validation, "test": self.test}
         return sides.items()
 
@@ -50,52 +50,52 @@ def split(
     seed: int,
     left_out: Container[str] = (),
 ) -> Sides:
-    """Divide films by a protocol.
+    """Split films by a protocol.
 
     ``patient``
-        Whole patients, drawn within each source and class (a patient counts for the class and the
-        source of most of their films) until the class has given its share.
+        Draws whole patients within each source and class (a patient counts for the class and the
+        source of most of their films) until the class has reached its share.
     ``film``
-        Films, drawn within each source and class. Patients sit on several sides, so what is measured is better
-        than what new patients will see.
+        Draws films within each source and class. Patients may be on several sides, so results are
+        better than for new patients.
     ``given``
-        As the data say: folders, or the column ``split``. Nothing is drawn.
+        Uses the split in the data: folders, or the column ``split``. Nothing is drawn.
 
-    Films that the data call ``test`` are the test side under every protocol, and no others are
-    added. What the data call ``train`` and ``val`` matters under ``given`` alone.
+    Films that the data mark as ``test`` are the test side under every protocol, and no others are
+    added. ``train`` and ``val`` in the data are used only under ``given``.
 
     Args:
-        films: in any order; it has no influence.
+        films: in any order; the order has no influence.
         protocol: one of :data:`PROTOCOLS`.
-        validation_share: share of the films that goes to validation, 0 < share < 1.
-        test_share: likewise for the test, where the data name no test films; 0 for none.
-        seed: the same seed and the same films give the same sides. A source gives the same films
-            whatever other sources there are.
-        left_out: sources whose films are on no side.
+        validation_share: share of the films for validation, 0 < share < 1.
+        test_share: share of the films for the test if the data mark no test films; 0 for none.
+        seed: the same seed and the same films give the same sides. The split of a source does not
+            depend on the other sources.
+        left_out: sources whose films are put on no side.
 
     Raises:
         TrainingDataError: if a patient is in two given splits (except under ``film``), if a film
             has no split under ``given``, if a class would be missing on a side, or if the shares
             leave nothing for training.
-        ValueError: if there is no such protocol.
+        ValueError: if the protocol is unknown.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol {protocol!r}, expected {', '.join(PROTOCOLS)}")
     films = sorted(films, key=lambda film: film.name)
-    aside = [film for film in films if film.source in left_out]
+    excluded = [film for film in films if film.source in left_out]
     films = [film for film in films if film.source not in left_out]
     if protocol == "given":
         sides = _as_given(films)
     else:
         sides = _drawn(films, protocol, validation_share, test_share, seed)
-    sides = replace(sides, left_out=aside)
+    sides = replace(sides, left_out=excluded)
     for name, side in sides.items():
         for label, finding in enumerate(CLASSES):
             if not any(film.label == label for film in side) and (side or name != "test"):
                 raise TrainingDataError(
                     f"the {name} set has no {finding} film; add films or patients"
                     + (", or choose --protocol patient" if protocol == "given" else "")
-                    + (", or leave out fewer sources" if aside else "")
+                    + (", or leave out fewer sources" if excluded else "")
                 )
     return sides
 
@@ -108,7 +108,7 @@ def divide(
     seed: int,
     left_out: Container[str] = (),
 ) -> tuple[Sides, Duplicates]:
-    """:func:`split` films so that no copy of one is on another side, and say which are copies."""
+    """:func:`split` films so that no copies are on two sides; also return the copies."""
     duplicates = find_duplicates(collection.greys, collection.sha256)
     films = joined(collection.films, duplicates.pairs)
     sides = split(films, protocol, validation_share, test_share, seed, left_out)
@@ -116,7 +116,7 @@ def divide(
 
 
 def joined(films: Iterable[LabelledFilm], pairs: Iterable[tuple[int, int]]) -> list[LabelledFilm]:
-    """The films, with the patients of each pair made one, and so of all that hang together.
+    """Merge the patients of each pair, transitively.
 
     Args:
         pairs: indices of films that show the same patient, such as copies of one film.
@@ -127,7 +127,7 @@ def joined(films: Iterable[LabelledFilm], pairs: Iterable[tuple[int, int]]) -> l
     for pair in pairs:
         kept, *merged = sorted({name_of[films[index].patient] for index in pair})
         for name in merged:
-            # The name that sorts first stands for all, whatever the order of the pairs.
+            # The name that sorts first is used for all, whatever the order of the pairs.
             members[kept] += members[name]
             name_of |= dict.fromkeys(members[name], kept)
     return [replace(film, patient=name_of[film.patient]) for film in films]
@@ -140,7 +140,7 @@ def _as_given(films: list[LabelledFilm]) -> Sides:
             f"--protocol given: {len(without)} films have no split, the first is {without[0]}; put "
             "them below train, val or test, fill in the column split, or choose --protocol patient"
         )
-    _refuse_torn_patients(films, frozenset(_GIVEN))
+    _refuse_divided_patients(films, frozenset(_GIVEN))
     return Sides(*([film for film in films if film.split == name] for name in _GIVEN))
 
 
@@ -152,13 +152,13 @@ def _drawn(
             f"validation {validation_share:g} and test {test_share:g} leave no film for training"
         )
     if protocol == "patient":
-        _refuse_torn_patients(films, frozenset({"test"}))
+        _refuse_divided_patients(films, frozenset({"test"}))
     given = [film for film in films if film.split == "test"]
     films = [film for film in films if film.split != "test"]
     groups: dict[str, list[LabelledFilm]] = {}
     for film in films:
         groups.setdefault(film.patient if protocol == "patient" else film.name, []).append(film)
-    # Validation is drawn first: it stays the same with a test side and without one.
+    # Validation is drawn first, so that it is the same with and without a test side.
     shares = {"validation": validation_share, "test": 0 if given else test_share}
     side_of = {
         film.name: side
@@ -181,7 +181,7 @@ def _draw(
         by_source.setdefault(_main_source(own), {})[name] = own
     side_of: dict[str, str] = {}
     for own_groups in by_source.values():
-        # Each source begins with the same seed, so it is divided alike with others and alone.
+        # Each source starts with the same seed, so its split does not depend on other sources.
         side_of |= _draw_source(own_groups, shares, np.random.default_rng(seed))
     return side_of
 
@@ -202,20 +202,20 @@ def _draw_source(
     return side_of
 
 
-def _refuse_torn_patients(films: list[LabelledFilm], parts: frozenset[str]) -> None:
-    """Refuse a patient in two parts of the data; splits that are not in `parts` are one."""
+def _refuse_divided_patients(films: list[LabelledFilm], parts: frozenset[str]) -> None:
+    """Refuse a patient in two parts of the data; all splits not in `parts` count as one part."""
     films_of: dict[str, dict[str, str]] = {}
     for film in films:
         films_of.setdefault(film.patient, {}).setdefault(
             film.split if film.split in parts else "", film.name
         )
-    torn = {patient: own for patient, own in films_of.items() if len(own) > 1}
-    if torn:
+    shared = {patient: own for patient, own in films_of.items() if len(own) > 1}
+    if shared:
         named = "; ".join(
-            f"{patient} ({' and '.join(own.values())})" for patient, own in list(torn.items())[:3]
+            f"{patient} ({' and '.join(own.values())})" for patient, own in list(shared.items())[:3]
         )
         raise TrainingDataError(
-            f"{len(torn)} patients have films, or copies of one film, in more than one given split: "
+            f"{len(shared)} patients have films, or copies of one film, in more than one given split: "
             f"{named}. Correct the manifest, or take the copies out; if patients were guessed "
             "wrongly from file names, give --patient-pattern; or choose --protocol film"
         )
@@ -226,6 +226,6 @@ def _majority(films: list[LabelledFilm]) -> int:
 
 
 def _main_source(films: list[LabelledFilm]) -> str:
-    """The source of most films; copies of a film may make patients of two sources one."""
+    """The source of most films; copies of a film may merge patients of two sources."""
     counts = Counter(film.source for film in films)
     return min(counts, key=lambda source: (-counts[source], source))

@@ -1,1 +1,1 @@
-"""Figures and pages for people."""
+"""Figures and HTML pages about a model and its data."""

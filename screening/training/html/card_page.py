@@ -1,4 +1,4 @@
-"""The model card as a page for people; its parts follow Mitchell et al. (FAT* 2019)."""
+"""Render the model card as a page; its parts follow Mitchell et al. (FAT* 2019)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from screening.training.scored_split import number as value_of
 PAGE: Final = "card.html"
 FIGURES: Final = "figures"
 
-#: Metrics in the order of the page, as people call them, with the decimals that tell models apart.
+#: Metrics in the order of the page: label, and the decimals needed to compare models.
 _METRICS: Final = {
     "auroc": ("AUROC", 4),
     "average_precision": ("Average precision", 4),
@@ -40,7 +40,7 @@ _ELSEWHERE: Final = {
     "auroc_normals": ("AUROC of normals", 4),
     "balanced_accuracy": _METRICS["balanced_accuracy"],
 } | _METRICS
-_MADE: Final = {
+_PROVENANCE: Final = {
     "fingerprint": "fingerprint of the films",
     "validation_patients": "validation patients (SHA-256)",
     "test_patients": "test patients (SHA-256)",
@@ -57,10 +57,10 @@ Row = list[str]
 
 
 def write_page(model: Path, card: Card) -> None:
-    """Write ``card.html`` into the MODEL folder: one page with all its pictures, to be mailed.
+    """Write ``card.html`` into the model folder: a single page with all its images, to be mailed.
 
-    Everything comes from the card and from ``figures/*.png``. What a card lacks, such as a test
-    side, a gate or simulated hospitals, the page leaves out.
+    All content comes from the card and from ``figures/*.png``. The page omits whatever the card
+    does not have, such as a test side, a gate or simulated hospitals.
     """
     measured = {VALIDATION: card.metrics, TEST: card.test}
     measured = {name: metrics for name, metrics in measured.items() if metrics}
@@ -70,7 +70,7 @@ def write_page(model: Path, card: Card) -> None:
         "screening.training.html",
         card=card,
         threshold=f"{card.operating_point.threshold:.6g}",
-        glance=_glance(measured),
+        glance=_headline(measured),
         sides=list(measured),
         protocol=card.training.get("protocol", recipe.get("protocol")),
         command=card.training.get("command"),
@@ -90,16 +90,16 @@ def write_page(model: Path, card: Card) -> None:
         selection=selection_section(card),
         gate=_gate(card),
         reference=card.reference and _reference(card.reference),
-        made=_made(card),
+        made=_provenance(card),
         recipe=[[_words(name), _plain(value)] for name, value in recipe.items()],
         figures={path.stem: path for path in sorted((model / FIGURES).glob("*.png"))},
     )
-    # A name in the card may hold what is no text; the page shows a question mark for it.
+    # A name in the card may not be encodable as UTF-8; such characters become question marks.
     (model / PAGE).write_text(page, encoding="utf-8", errors="replace")
 
 
-def _glance(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """The three figures one looks for first, on test films where there are any."""
+def _headline(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """The three key figures, on test films if there are any."""
     if not measured:
         return []
     name, metrics = list(measured.items())[-1]
@@ -147,7 +147,7 @@ def _results(results: Mapping[str, Any], at_half: Mapping[str, Any]) -> list[Row
 
 
 def _classes(results: Mapping[str, Any]) -> list[Row]:
-    """A row for each side and class: films, how many were called what, precision, recall, F1."""
+    """A row for each side and class: films, confusion counts, precision, recall, F1."""
     rows = []
     for name, side in _in_order(results):
         for finding, figures in side.get("classes", {}).items():
@@ -166,7 +166,7 @@ def _classes(results: Mapping[str, Any]) -> list[Row]:
 def _side_of(
     points: Sequence[Mapping[str, Any]], measured: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
-    """Which side the table of thresholds is about: its chosen row has that side's confusion."""
+    """The side of the table of thresholds, found by the confusion of its chosen row."""
     for point in points:
         if CHOSEN in point.get("marks", ()):
             counts = {key.upper(): point.get(key) for key in ("tp", "fp", "tn", "fn")}
@@ -238,14 +238,14 @@ def _reference(reference: DriftBaseline) -> dict[str, Any]:
     }
 
 
-def _made(card: Card) -> list[Row]:
-    """What is needed to make the model again; the rest of the page has the keys left out here."""
+def _provenance(card: Card) -> list[Row]:
+    """Everything needed to reproduce the model, without the keys shown elsewhere on the page."""
     training = {
         name: value
         for name, value in card.training.items()
         if name not in {"command", "data_names", "films", "protocol", "recipe"}
     }
-    made = {_MADE.get(name, _words(name)): value for name, value in training.items()}
+    made = {_PROVENANCE.get(name, _words(name)): value for name, value in training.items()}
     made["seed"] = card.training.get("recipe", {}).get("seed")
     made["weights (SHA-256)"] = card.weights_sha256
     return [
@@ -274,7 +274,7 @@ def _n(metrics: Mapping[str, Any], key: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value of the card in words: numbers short, mappings as pairs."""
+    """A card value as text: short numbers, mappings as pairs."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items()) or DASH
     if isinstance(value, bool):

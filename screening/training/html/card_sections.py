@@ -1,4 +1,4 @@
-"""The card page's sections on groups of films, on reasons, and on what models are compared by."""
+"""Sections of the card page on groups of films, model reasons and model selection."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,7 +10,7 @@ from screening.training.subgroups import NIH_PNEUMONIA
 
 Row = list[str]
 
-#: The tests of reasons as people call them, and what a model of the lungs shows.
+#: Names of the tests of reasons, and the result expected of a model that reads the lungs.
 TESTS: Final = {
     "original": ("Films as they are", DASH),
     "outside_exchanged": ("Outside of a film of the other class", "AUROC as before"),
@@ -39,7 +39,7 @@ _GROUP_COLUMNS: Final = (
 
 
 def last_side(by_side: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The name and the figures of the last side that has some: test before validation.
+    """Name and figures of the last side that has figures: test before validation.
 
     Empty if none has.
     """
@@ -48,12 +48,12 @@ def last_side(by_side: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def source_name(source: str) -> str:
-    """A source as the page writes it."""
+    """The label of a source on the page."""
     return source or "no source given"
 
 
 def groups_section(card: Card) -> dict[str, Any] | None:
-    """Tables by source, view and age; None if they say no more than the page's other figures."""
+    """Tables by source, view and age; None if they repeat the page's other figures."""
     side, groups = last_side(card.subgroups)
     if not _worth_showing(groups):
         return None
@@ -73,12 +73,12 @@ def groups_section(card: Card) -> dict[str, Any] | None:
 
 
 def left_out_section(card: Card) -> list[tuple[str, list[str], list[Row]]]:
-    """Tables of the sources that the training left out; none without such a source."""
+    """Tables of the sources that the training left out; empty without such sources."""
     return _tables(card.left_out) if card.left_out else []
 
 
 def reasons_section(card: Card) -> dict[str, Any] | None:
-    """Tables of the tests for the right reason; None if they were not made."""
+    """Tables of the tests of reasons; None if there are none."""
     side, reasons = last_side(card.reasons)
     if not reasons:
         return None
@@ -119,7 +119,7 @@ def reasons_section(card: Card) -> dict[str, Any] | None:
 
 
 def selection_section(card: Card) -> list[Row]:
-    """The components that models are compared by: name, value, interval, of what."""
+    """The components that models are compared by: name, value, interval, hospital or source."""
     return [
         [label, *_pair(card.selection[name], 3), _COMPONENTS.get(of := _of(card, name), of)]
         for name, label in _COMPONENTS.items()
@@ -142,7 +142,7 @@ def _worth_showing(groups: Mapping[str, Any]) -> bool:
 
 
 def _tables(groups: Mapping[str, Any]) -> list[tuple[str, list[str], list[Row]]]:
-    """Title, columns and rows for each way of grouping that has rows."""
+    """Title, columns and rows for each grouping that has rows."""
     ways = (
         ("source", "", "By source"),
         ("source_view", "view", "By source and view"),
@@ -182,7 +182,7 @@ def _adult_row(row: Mapping[str, Any]) -> Row:
 
 
 def _not_shown(groups: Mapping[str, Any]) -> list[str]:
-    """What these films cannot say, in sentences."""
+    """Sentences on the questions that these films cannot answer."""
     sources = groups.get("source", ())
     views = {row["source"] for row in groups.get("source_view", ())}
     ages = {row["source"] for row in groups.get("source_age", ())}

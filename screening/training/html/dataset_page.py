@@ -1,4 +1,4 @@
-"""The data report: data.json for programs, data.html for people."""
+"""Write the data report as data.json and data.html."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -18,10 +18,10 @@ CLASSES_FIGURE: Final = "data_classes.png"
 FILMS_FIGURE: Final = "data_films.png"
 NEAR_FIGURE: Final = "data_near_duplicates.png"
 
-#: Pairs in the picture of near duplicates.
+#: Number of pairs in the image of near duplicates.
 SHOWN_PAIRS: Final = 8
 
-# Hatching tells the classes apart where colours do not print.
+# Hatching separates the classes in black-and-white print.
 _LOOKS: Final[tuple[dict[str, Any], ...]] = (
     {"facecolor": BLUE, "edgecolor": "white"},
     {"facecolor": ORANGE, "edgecolor": "white", "hatch": "////"},
@@ -33,14 +33,14 @@ _ACROSS: Final = 6
 def draw_dataset_figures(
     folder: Path, census: DatasetReport, collection: Collection, duplicates: Duplicates, seed: int
 ) -> None:
-    """Write ``data_classes.png`` and ``data_films.png``, and ``data_near_duplicates.png`` if any.
+    """Write ``data_classes.png``, ``data_films.png`` and, if needed, ``data_near_duplicates.png``.
 
     Args:
-        seed: chooses the films that are shown.
+        seed: determines which films are shown.
     """
     _draw_classes(folder / CLASSES_FIGURE, census)
     _draw_films(folder / FILMS_FIGURE, collection, seed)
-    (folder / NEAR_FIGURE).unlink(missing_ok=True)  # that of an earlier training on other films
+    (folder / NEAR_FIGURE).unlink(missing_ok=True)  # left by an earlier training on other films
     if duplicates.near:
         _draw_near(folder / NEAR_FIGURE, collection, duplicates)
 
@@ -58,7 +58,7 @@ def _draw_classes(path: Path, census: DatasetReport) -> None:
         for (finding, numbers), look in zip(films.items(), _LOOKS, strict=True):
             axes.barh(names, numbers, 0.6, left=left, label=finding, **look)
             left += numbers
-        # Beside the bars, since a small part has no room for its number.
+        # Next to the bars, because a small part has no room for its number.
         for row, own in enumerate(zip(*films.values(), strict=True)):
             parts = " + ".join(f"{number:,}" for number in own)
             axes.text(total[row], row, f"  {parts} = {total[row]:,}", va="center", fontsize="small")
@@ -69,7 +69,7 @@ def _draw_classes(path: Path, census: DatasetReport) -> None:
 
 
 def _draw_films(path: Path, collection: Collection, seed: int) -> None:
-    """Films of each class, drawn by lot."""
+    """Randomly chosen films of each class."""
     rng = np.random.default_rng(seed)
     deep = _SAMPLES // _ACROSS
     with drawn(path, 1.6 * _ACROSS, (1.85 * deep + 0.3) * len(CLASSES)) as figure:
@@ -86,7 +86,7 @@ def _draw_films(path: Path, collection: Collection, seed: int) -> None:
 
 
 def _draw_near(path: Path, collection: Collection, duplicates: Duplicates) -> None:
-    """The pairs to look at, two in a row: those of different labels, then the least alike."""
+    """The most important pairs, two in a row: different labels first, then the least alike."""
     films = collection.films
     pairs = sorted(
         duplicates.near,
@@ -115,7 +115,7 @@ def _show(axes: Axes, grey: Bytes, name: str, more: str = "") -> None:
         transform=axes.transAxes,
         parse_math=False,
     )
-    # A long name may reach over the gap to the next film, but must not make the films smaller.
+    # A long name may extend over the gap to the next film, but must not shrink the films.
     caption.set_in_layout(False)
 
 
@@ -123,7 +123,7 @@ DATA: Final = "data.json"
 PAGE: Final = "data.html"
 FIGURES: Final = "figures"
 
-# Lines of a list on the page; all of them are in data.json.
+# Maximum length of a list on the page; data.json has all entries.
 _LINES: Final = 50
 
 Rows = list[list[str]]
@@ -137,12 +137,12 @@ def write_dataset_report(
     protocol: str,
     seed: int,
 ) -> None:
-    """Write the data report into the MODEL folder: ``data.json``, ``data.html`` and its pictures.
+    """Write the data report into the model folder: ``data.json``, ``data.html`` and its images.
 
     Args:
-        model: the folder; it is made if it is not there.
+        model: the folder; it is created if missing.
         protocol: one of :data:`screening.training.data.split.PROTOCOLS`.
-        seed: of the training; also chooses the films that are shown.
+        seed: seed of the training; also determines which films are shown.
     """
     folder = model / FIGURES
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def write_dataset_report(
         },
         lines=_LINES,
     )
-    # A file name may hold bytes that are no text; the page shows a question mark for them.
+    # A file name may contain bytes that are not text; such bytes become question marks.
     (model / PAGE).write_text(page, encoding="utf-8", errors="replace")
 
 
@@ -202,7 +202,7 @@ def _sides(census: DatasetReport) -> Rows:
 
 
 def _strata(census: DatasetReport) -> Rows:
-    """A row for each source and view; none where there is one source, and nothing is known of it."""
+    """A row for each source and view; empty for a single source without views and weak labels."""
     known = any(stratum.view or stratum.weak for stratum in census.strata)
     if len(census.strata) == 1 and not known:
         return []
@@ -218,7 +218,7 @@ def _strata(census: DatasetReport) -> Rows:
 
 
 def _alone(census: DatasetReport) -> Rows:
-    """How well the source, and the view within a source, tell the classes apart by themselves."""
+    """How well the source alone, and the view within a source, separate the classes."""
     rows = [[f"View, {source}", f"{auroc:.3f}"] for source, auroc in census.view_auroc.items()]
     if len({stratum.source for stratum in census.strata}) > 1:
         rows.insert(0, ["Source", f"{census.source_auroc:.3f}"])

@@ -1,4 +1,4 @@
-"""Figures of a model card."""
+"""Draw the figures of a model card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from screening.results import CLASSES
 from screening.training.html.card_sections import TESTS
 from screening.training.scored_split import TEST, TRAINING, VALIDATION, ScoredSplit, number
 
-# Dashes and markers tell apart what colours do not on paper.
+# Dashes and markers separate the sides in black-and-white print.
 _SIDES: Final[dict[str, dict[str, Any]]] = {
     TRAINING: {"color": GREY, "linestyle": ":"},
     VALIDATION: {"color": BLUE, "linestyle": "-"},
@@ -58,10 +58,11 @@ _SHARES: Final = {
 
 
 def draw_learning(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """``learning_loss.png`` and ``learning_accuracy.png``: the history by epoch.
+    """Draw ``learning_loss.png`` and ``learning_accuracy.png``: the history by epoch.
 
     Args:
-        history: a row for each epoch, with ``epoch``. What no row has is left out; a gap stays one.
+        history: a row for each epoch, with ``epoch``. Columns without values are omitted; missing
+            values leave a gap.
     """
     for name, lines, ylabel in (("loss", _LOSSES, "cross-entropy"), ("accuracy", _SHARES, "share")):
         with drawn(folder / f"learning_{name}.png", 4.6, 3.6) as figure:
@@ -71,15 +72,15 @@ def draw_learning(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
 def draw_performance(
     folder: Path, sides: Sequence[ScoredSplit], threshold: float, metrics: Mapping[str, Any]
 ) -> None:
-    """Curves over all thresholds, and what happens at the chosen one.
+    """Draw curves over all thresholds, and the results at the chosen one.
 
     Writes ``roc.png`` and ``precision_recall.png``, which show all sides, and for each side
     ``confusion_SIDE.png``, ``reliability_SIDE.png``, ``scores_SIDE.png``, ``thresholds_SIDE.png``.
 
     Args:
-        sides: validation, and test where there is one; each with films of both classes.
-        threshold: from which calibrated probability on a film is called pneumonia.
-        metrics: by name of the side what :meth:`ScoredSplit.metrics` gives.
+        sides: validation, and test if there is one; each with films of both classes.
+        threshold: calibrated probability from which a film is called pneumonia.
+        metrics: results of :meth:`ScoredSplit.metrics` by name of the side.
     """
     drawn_sides = [_side(side, metrics[side.name]) for side in sides]
     draw_roc(folder / "roc.png", drawn_sides)
@@ -94,9 +95,9 @@ def draw_performance(
 
 
 def draw_elsewhere(folder: Path, elsewhere: Mapping[str, Mapping[str, Any]]) -> None:
-    """``elsewhere.png``: AUROCs and balanced accuracy at each simulated hospital, worst on top.
+    """Draw ``elsewhere.png``: AUROCs and balanced accuracy by simulated hospital, worst on top.
 
-    Nothing is drawn without a hospital that has an AUROC.
+    Nothing is drawn if no hospital has an AUROC.
 
     Args:
         elsewhere: metrics by name of the hospital; each a number or ``{value, …}``.
@@ -111,12 +112,12 @@ def draw_elsewhere(folder: Path, elsewhere: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def draw_reasons(folder: Path, reasons: Mapping[str, Any]) -> None:
-    """``reasons.png``: the AUROC on films as they are and on changed films.
+    """Draw ``reasons.png``: the AUROC on unchanged and on changed films.
 
     Nothing is drawn without such tests.
 
     Args:
-        reasons: of one side, from :func:`screening.training.robustness.measure_reasons`.
+        reasons: results of one side, from :func:`screening.training.robustness.measure_reasons`.
     """
     figures = {
         TESTS[name][0]: reasons["tests"][name]["auroc"]
@@ -134,12 +135,12 @@ def draw_reasons(folder: Path, reasons: Mapping[str, Any]) -> None:
 
 
 def draw_share_called(folder: Path, groups: Mapping[str, Any]) -> None:
-    """``share_called.png``: the share of films that are called, by source, view and label.
+    """Draw ``share_called.png``: the share of films called, by source, view and label.
 
     Nothing is drawn for a single group.
 
     Args:
-        groups: of one side, from :func:`screening.training.subgroups.subgroups`.
+        groups: results of one side, from :func:`screening.training.subgroups.subgroups`.
     """
     views = groups.get("source_view", [])
     with_views = {row["source"] for row in views}
@@ -186,7 +187,7 @@ def _with_interval(
     marker: str,
     hollow: bool = False,
 ) -> None:
-    """A figure as a marker with its interval as a line."""
+    """Draw a figure as a marker with its interval as a line."""
     face = "none" if hollow else color
     axes.plot(figure["value"], row, marker, color=color, markersize=7, markerfacecolor=face)
     if figure["ci_low"] is not None:
@@ -229,7 +230,7 @@ def _elsewhere(axes: Axes, names: list[str], elsewhere: Mapping[str, Mapping[str
         )  # fmt: skip
     axes.plot([], [], "o", markersize=11, markerfacecolor="none", color="black", label="worst")
     axes.set_yticks(range(len(names)), [drawable(n) for n in names], parse_math=False)
-    # Room for the worst value on the left; nothing is above 1.
+    # Leave room for the worst value on the left; nothing is above 1.
     low = axes.dataLim.x0
     axes.set(xlim=(low - 0.2 * (1.01 - low), 1 + 0.03 * (1.01 - low)))
     axes.set(xlabel="films as each hospital would have delivered them", title="Simulated hospitals")
@@ -237,7 +238,7 @@ def _elsewhere(axes: Axes, names: list[str], elsewhere: Mapping[str, Mapping[str
 
 _EACH: Final = 4
 _TITLES: Final = ("Pneumonia called normal", "Normal called pneumonia")
-# Images side by side, and the letters that fit below one.
+# Number of images in a row, and the length of the caption below each.
 _IMAGES: Final = 4
 _NAME: Final = 26
 # Inches.
@@ -260,12 +261,12 @@ class Mistakes:
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """All of them, the missed ones first: the order in which pictures are given."""
+        """All indices, missed films first; the order in which images are passed."""
         return self.missed + self.false_alarms
 
 
 def worst_mistakes(side: ScoredSplit, each: int = _EACH) -> Mistakes:
-    """At most `each` mistakes of both kinds; of equally bad ones the first by film."""
+    """At most `each` mistakes of both kinds; ties are ordered by film."""
     missed = np.flatnonzero(side.positive & ~side.called)
     alarms = np.flatnonzero(~side.positive & side.called)
     p = side.probabilities
@@ -282,24 +283,26 @@ def draw_mistakes(
     greys: Sequence[npt.ArrayLike],
     overlays: Sequence[npt.ArrayLike] | None = None,
 ) -> None:
-    """``mistakes_SIDE.png``: each film, with its probability and name below; nothing without any.
+    """Draw ``mistakes_SIDE.png``: each film with its probability and name below.
+
+    Nothing is drawn without mistakes.
 
     Args:
         greys: the films in the order of ``mistakes.indices``, shape (rows, columns): 0..1 in
             floating point, or 0..255 in uint8.
-        overlays: where the network saw pneumonia, to be drawn beside each film: arrays of shape
-            (rows, columns, 3), likewise, or Pillow images; of any size.
+        overlays: evidence for pneumonia, drawn next to each film: arrays of shape
+            (rows, columns, 3) in the same ranges, or Pillow images; of any size.
     """
     if not mistakes.indices:
         return
     films = dict(zip(mistakes.indices, greys, strict=True))
-    beside = {} if overlays is None else dict(zip(mistakes.indices, overlays, strict=True))
+    overlay_of = {} if overlays is None else dict(zip(mistakes.indices, overlays, strict=True))
     kinds = [
         (title, chosen)
         for title, chosen in zip(_TITLES, (mistakes.missed, mistakes.false_alarms), strict=True)
         if chosen
     ]
-    across = _IMAGES // 2 if beside else _IMAGES
+    across = _IMAGES // 2 if overlay_of else _IMAGES
     rows = [-(-len(chosen) // across) for _title, chosen in kinds]
     height = sum(rows) * _ROW + len(rows) * _HEADING
     with drawn(folder / f"mistakes_{side.name}.png", _WIDTH, height) as figure:
@@ -311,8 +314,8 @@ def draw_mistakes(
             cells = iter(part.subplots(number, _IMAGES, squeeze=False).flat)
             for index in chosen:
                 _show(next(cells), films[index], _caption(side, index))
-                if beside:
-                    _show(next(cells), beside[index], "evidence for pneumonia")
+                if overlay_of:
+                    _show(next(cells), overlay_of[index], "evidence for pneumonia")
             for empty in cells:
                 empty.set_axis_off()
 

@@ -1,4 +1,4 @@
-"""Call the command within the test's own process."""
+"""Run the command in the test's own process."""
 
 from click.testing import CliRunner
 
@@ -7,12 +7,12 @@ from jobs.cli.main import cli
 
 
 def screening(*words, **environment):
-    """Run the command; the environment by keyword."""
+    """Run the command with these words; environment variables are given as keywords."""
     return CliRunner().invoke(cli, [str(word) for word in words], env=environment)
 
 
 def submitted(store, *words, **environment):
-    """The job that `submit` puts into the queue."""
+    """Run `submit` and return the job that it enqueues."""
     result = screening("submit", *words, **environment)
     assert result.exit_code == exit_codes.OK, result.output
     return store.get(result.stdout.strip())

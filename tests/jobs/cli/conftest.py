@@ -1,4 +1,4 @@
-"""Where a command is tested: a folder, a queue and a bundle of its own."""
+"""Fixtures for tests of commands: a working folder, a queue and a bundle."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ from queue_makers import (
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A working folder of its own, and nothing in the environment that tests did not put there."""
+    """A separate working folder, with no other SCREENING variables in the environment."""
     for variable in [name for name in os.environ if name.startswith("SCREENING_")]:
         monkeypatch.delenv(variable)
-    # The films were written just now, and nobody writes more.
+    # No other program is writing the films, so there is nothing to wait for.
     for command in ("RUN", "SUBMIT"):
         monkeypatch.setenv(f"SCREENING_{command}_SETTLE", "0")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -35,14 +35,14 @@ def queue(home):
 
 @pytest.fixture
 def store(queue):
-    """The default queue, as another program sees it."""
+    """The default queue, opened as by another program."""
     with opened_store(queue, FakeClock()) as store:
         yield store
 
 
 @pytest.fixture
 def bundle(home):
-    """A bundle that can be submitted, but holds no model."""
+    """A bundle without a model; it can be submitted but not run."""
     return empty_bundle(home / "bundle")
 
 

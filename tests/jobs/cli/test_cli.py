@@ -1,4 +1,4 @@
-"""The command line: usage, exit codes, and screening."""
+"""Tests for the command line: usage, exit codes, and screening."""
 
 import signal
 import subprocess
@@ -58,7 +58,7 @@ USAGE = {
 
 @pytest.mark.usefixtures("films", "bundle")
 @pytest.mark.parametrize("words", USAGE.values(), ids=USAGE)
-def test_wrong_usage_is_exit_code_2_and_queues_nothing(home, queue, words):
+def test_usage_error_exits_with_2_and_enqueues_nothing(home, queue, words):
     (home / "file").write_text("x = = 1\n")
     (home / "binary").write_bytes(b"\xff\xfe\0")
     result = screening(*words)
@@ -88,7 +88,7 @@ ERRORS = {
 
 @pytest.mark.usefixtures("films", "bundle")
 @pytest.mark.parametrize(("words", "message"), ERRORS.values(), ids=ERRORS)
-def test_an_error_is_one_line_and_exit_code_1(home, words, message):
+def test_error_prints_one_line_and_exits_with_1(home, words, message):
     (home / "labels.csv").write_text("film,label\n0.png,1\n")
     (home / "file").write_text("nothing of use\n" * 50)
     result = screening(*words)
@@ -98,19 +98,19 @@ def test_an_error_is_one_line_and_exit_code_1(home, words, message):
     assert message in result.stderr
 
 
-def test_the_version_is_that_of_the_package():
+def test_version_is_that_of_the_package():
     assert __version__ in screening("--version").stdout
 
 
 @pytest.mark.parametrize("command", cli.commands)
-def test_help_names_every_command_and_each_has_help_of_its_own(command):
+def test_every_command_is_in_the_help_and_has_its_own(command):
     assert command in screening("--help").stdout
     result = screening(command, "--help")
     assert result.exit_code == exit_codes.OK
     assert f"{command} [OPTIONS]" in result.stdout
 
 
-def test_help_needs_no_heavy_package():
+def test_help_imports_no_heavy_package():
     code = (
         "import sys\n"
         "from jobs.cli.main import cli\n"
@@ -124,7 +124,7 @@ def test_help_needs_no_heavy_package():
     assert "Research software" in done.stdout
 
 
-def test_submit_prints_the_job_and_where_queue_and_report_are(store, films, bundle, queue):
+def test_submit_prints_job_queue_and_report(store, films, bundle, queue):
     result = screening("submit", films, "--model", bundle.path)
     (job,) = store.jobs()
     assert result.stdout == f"{job.name}\n"
@@ -134,11 +134,11 @@ def test_submit_prints_the_job_and_where_queue_and_report_are(store, films, bund
     assert (job.state, job.folder, job.model) == (State.QUEUED, films, bundle.path)
 
 
-def test_the_shipped_bundle_is_the_default(store, films):
+def test_shipped_bundle_is_the_default(store, films):
     assert submitted(store, films).model_sha256 == Bundle.open(SHIPPED).sha256
 
 
-def test_run_screens_with_the_shipped_model_and_reports(store, films):
+def test_run_screens_with_shipped_model_and_writes_report(store, films):
     (films / "notes.txt").write_text("not a film")
     result = screening("run", films, "--out", "report", "--batch", "2")
     assert result.exit_code == exit_codes.OK, result.output
@@ -158,13 +158,13 @@ def test_run_leaves_other_jobs_in_the_queue(store, films, bundle):
     assert store.get(waiting.name).state is State.QUEUED
 
 
-def test_run_with_a_failed_film_is_exit_code_3(films):
+def test_run_with_failed_film_exits_with_3(films):
     (films / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert screening("run", films, "--out", "report").exit_code == exit_codes.SOME_FAILED
     assert [line["status"] for line in table(Path("report/predictions.csv"))][-1] == "failed"
 
 
-def test_run_that_cannot_be_carried_out_says_why_and_is_exit_code_1(store, films, bundle):
+def test_failed_run_prints_reason_and_exits_with_1(store, films, bundle):
     result = screening("run", films, "--model", bundle.path, "--out", "report")
     assert result.exit_code == exit_codes.ERROR
     (job,) = store.jobs()
@@ -177,7 +177,7 @@ def test_run_that_cannot_be_carried_out_says_why_and_is_exit_code_1(store, films
     ("bad_model", "bad_film", "code"),
     [(False, False, 0), (False, True, 3), (True, False, 1), (True, True, 1)],
 )
-def test_a_draining_worker_exits_with_the_most_severe_of_its_jobs(
+def test_draining_worker_exits_with_most_severe_job_code(
     store, films, bundle, home, bad_model, bad_film, code
 ):
     if bad_model:
@@ -192,12 +192,12 @@ def test_a_draining_worker_exits_with_the_most_severe_of_its_jobs(
     assert store.jobs()[-1].state is State.DONE
 
 
-def test_a_worker_with_nothing_to_drain_ends_well(queue):
+def test_draining_an_empty_queue_exits_with_0(queue):
     assert screening("worker", "--drain").exit_code == exit_codes.OK
     assert queue.exists()
 
 
-def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, films, monkeypatch):
+def test_interrupted_run_exits_with_130_and_worker_continues_it(store, films, monkeypatch):
     engines = [SerialEngine(1, KeyboardInterrupt()), SerialEngine()]
     monkeypatch.setattr(bootstrap, "LocalEngine", lambda *_arguments: engines.pop(0))
     result = screening("run", films, "--batch", "1", "--out", "report")
@@ -209,7 +209,7 @@ def test_an_interrupted_run_is_exit_code_130_and_goes_on_in_a_worker(store, film
     assert len(read_rows(Path("report/predictions.csv"))) == 2
 
 
-def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
+def test_sigterm_interrupts_a_run(store, films, monkeypatch):
     class Terminated(SerialEngine):
         def __init__(self, *_arguments):
             super().__init__()
@@ -224,7 +224,7 @@ def test_a_termination_signal_is_an_interruption(store, films, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [0, 3, 1, 4])
-def test_run_exits_with_the_code_of_its_job_even_if_a_worker_was_faster(store, queue, films, code):
+def test_run_exits_with_its_job_code_if_another_worker_ran_it(store, queue, films, code):
     store.add(make_job(folder=films))
     store.finish(store.claim("another-host:1:1", 60), code, "as the worker saw it")
     assert bootstrap.run_single_job(queue, bootstrap.WorkerConfig(drain=True), "job-1") == code

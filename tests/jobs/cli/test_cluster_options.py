@@ -1,4 +1,4 @@
-"""Where films are screened is said once, and checked before anything is queued."""
+"""Tests for the cluster options, which are checked before anything is enqueued."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from jobs import exit_codes
 from jobs.cli import cluster
 from makers import write_film
 
-#: What click gives for wrong usage.
-WRONG = 2
+#: Click's exit code for a usage error.
+USAGE_ERROR = 2
 
 
 def flat(text):
-    """Without the frames and line ends of a usage error."""
+    """Return the message of a usage error without its frame and line breaks."""
     return " ".join(text.split())
 
 
@@ -28,22 +28,22 @@ def flat(text):
         (["--map-path", "/films"], "is not like /films=/mnt/films"),
     ],
 )
-def test_what_cannot_be_is_wrong_usage(command, words, said, folder, queue):
+def test_invalid_cluster_options_are_usage_errors(command, words, said, folder, queue):
     place = [] if command == "worker" else [folder]
     result = screening(command, *place, *words)
-    assert result.exit_code == WRONG
+    assert result.exit_code == USAGE_ERROR
     assert said in flat(result.stderr)
     assert not queue.exists()
 
 
-def test_without_dask_it_is_said_what_to_install(folder, monkeypatch):
+def test_missing_dask_prints_install_command(folder, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda _name: None)
     result = screening("run", folder, "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
-    assert result.exit_code == WRONG
+    assert result.exit_code == USAGE_ERROR
     assert "pip install 'screening[cluster]'" in flat(result.stderr)
 
 
-def test_all_of_it_may_come_from_the_environment(folder, monkeypatch):
+def test_cluster_options_can_come_from_the_environment(folder, monkeypatch):
     write_film(folder / "a.png", 1)
     monkeypatch.setattr("jobs.engines.dask.client._FIRST", 0)
     monkeypatch.setenv("SCREENING_ENGINE", "dask")

@@ -1,4 +1,4 @@
-"""``screening compare``."""
+"""Tests for ``screening compare``."""
 
 import csv
 import shutil
@@ -15,7 +15,7 @@ from tiny_model import write_bundle
 
 
 def run(place, films, name):
-    """The report called `name`, by the model called like it."""
+    """Write the report `name` with the model of the same name."""
     asked = ["run", films, "--model", place / f"model-{name}", "--settle", "0"]
     result = screening(*asked, "--out", place / name, XDG_STATE_HOME=str(place / "state"))
     assert result.exit_code == exit_codes.OK, result.output
@@ -23,7 +23,7 @@ def run(place, films, name):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Two reports of the same films, and one of none, made once."""
+    """Two reports of the same films and one of an empty folder, made once."""
     place = tmp_path_factory.mktemp("made")
     for number in range(2):
         write_chest_film(place / "films" / f"{number}.png", number)
@@ -44,7 +44,7 @@ def reports(made, home):
     return Path("a"), Path("b")
 
 
-def test_what_changed_is_said_and_written(reports):
+def test_changes_are_printed_and_written(reports):
     result = screening("compare", *reports, "--out", "comparison")
     assert result.exit_code == exit_codes.OK
     assert "They differ in: model_sha256, threshold." in result.stdout
@@ -54,7 +54,7 @@ def test_what_changed_is_said_and_written(reports):
         assert [line["film"] for line in csv.DictReader(file)] == ["0.png", "1.png"]
 
 
-def test_labels_may_come_later(reports):
+def test_labels_can_be_given_to_compare(reports):
     Path("labels.csv").write_text("film,label\n0.png,1\n1.png,0\n")
     result = screening("compare", *reports, "--labels", "labels.csv")
     assert result.exit_code == exit_codes.OK
@@ -64,7 +64,7 @@ def test_labels_may_come_later(reports):
 @pytest.mark.parametrize(
     "content", ["", "film\n0.png\n", "film,label\n0.png,maybe\n", "film,label\n0.png,1\n0.png,0\n"]
 )
-def test_labels_that_cannot_be_used_are_one_line(reports, content):
+def test_unusable_labels_are_a_one_line_error(reports, content):
     Path("labels.csv").write_text(content)
     result = screening("compare", *reports, "--labels", "labels.csv")
     assert result.exit_code == exit_codes.ERROR
@@ -73,7 +73,7 @@ def test_labels_that_cannot_be_used_are_one_line(reports, content):
     assert result.stderr.count("\n") == 1
 
 
-def test_a_report_that_was_altered_is_not_compared(reports):
+def test_altered_report_is_not_compared(reports):
     with Path("b/predictions.csv").open("a") as file:
         file.write("\n")
     result = screening("compare", *reports)
@@ -81,13 +81,13 @@ def test_a_report_that_was_altered_is_not_compared(reports):
     assert "b is not as it was written" in result.stderr
 
 
-def test_reports_of_other_films_are_an_error(reports):
+def test_reports_without_common_films_are_an_error(reports):
     result = screening("compare", "a", "empty")
     assert result.exit_code == exit_codes.ERROR
     assert "no film in common" in result.stderr
 
 
-def test_nothing_is_written_into_a_report(reports):
+def test_output_inside_a_report_is_a_usage_error(reports):
     result = screening("compare", *reports, "--out", "a/comparison")
     assert result.exit_code == exit_codes.USAGE
     assert "would lie inside a" in result.stderr

@@ -1,4 +1,4 @@
-"""Options from the line, the environment and a file."""
+"""Tests for options from the command line, the environment and a configuration file."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from command import screening, submitted
 from jobs import exit_codes
 
 
-# What is asked for on the command line comes before the environment, and that before the file.
+# The command line has priority over the environment, and the environment over the file.
 @pytest.mark.parametrize(
     ("line", "environment", "config", "batch"),
     [
@@ -20,7 +20,7 @@ from jobs import exit_codes
         (["--batch", "64"], {}, "[submit]\nbatch = 16\n", 64),
     ],
 )
-def test_an_option_comes_from_the_line_the_environment_or_the_file(
+def test_command_line_overrides_environment_and_file(
     store, films, bundle, home, line, environment, config, batch
 ):
     (home / "screening.toml").write_text(config)
@@ -38,7 +38,7 @@ def test_an_option_comes_from_the_line_the_environment_or_the_file(
     assert [job.options.batch for job in store.jobs()] == [batch]
 
 
-def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
+def test_file_accepts_every_type_of_option(store, films, bundle, home):
     (home / "labels.csv").write_text("film,label\n0.png,1\n")
     (home / "screening.toml").write_text(
         "[submit]\n"
@@ -59,7 +59,7 @@ def test_every_kind_of_option_can_stand_in_the_file(store, films, bundle, home):
         ("", {"SCREENING_SUBMIT_RUNTIME": "abacus"}),
     ],
 )
-def test_a_wrong_value_is_wrong_usage_wherever_it_comes_from(
+def test_invalid_value_is_a_usage_error_from_any_source(
     store, films, bundle, home, config, environment
 ):
     (home / "screening.toml").write_text(config)
@@ -70,14 +70,14 @@ def test_a_wrong_value_is_wrong_usage_wherever_it_comes_from(
 
 
 @pytest.mark.parametrize("config", ["submit = 16\n", 'submit = "fast"\n'])
-def test_a_file_without_a_table_for_the_command_is_wrong_usage(films, bundle, home, config):
+def test_file_without_a_table_for_the_command_is_a_usage_error(films, bundle, home, config):
     (home / "screening.toml").write_text(config)
     result = screening("--config", "screening.toml", "submit", films, "--model", bundle.path)
     assert result.exit_code == exit_codes.USAGE
 
 
 @pytest.mark.parametrize("source", ["line", "environment", "file"])
-def test_the_queue_can_be_chosen(films, bundle, home, queue, source):
+def test_queue_can_be_chosen_from_any_source(films, bundle, home, queue, source):
     chosen = home / "elsewhere" / "q.sqlite"
     config = home / "screening.toml"
     if source == "file":
@@ -96,7 +96,7 @@ def test_the_queue_can_be_chosen(films, bundle, home, queue, source):
 
 
 @pytest.mark.parametrize("config", ["[submit]\nbach = 16\n", "[sumbit]\nbatch = 16\n"])
-def test_a_misspelt_option_is_not_passed_over_in_silence(store, films, bundle, home, config):
+def test_misspelt_option_in_file_is_a_usage_error(store, films, bundle, home, config):
     (home / "screening.toml").write_text(config)
     result = screening("--config", "screening.toml", "submit", films, "--model", bundle.path)
     assert result.exit_code == exit_codes.USAGE

@@ -1,4 +1,4 @@
-"""``screening drift``."""
+"""Tests for ``screening drift``."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from screening.report.drift.profile import NightProfile
 
 
 def report(folder, day, **changes):
-    """A report of 100 films."""
+    """Write a report of 100 films."""
     given = {
         "at": f"2026-11-{day:02}T03:00:00.000+00:00",
         "model_sha256": "f" * 64,
@@ -26,12 +26,12 @@ def report(folder, day, **changes):
 
 @pytest.fixture
 def reports(home):
-    """Seven calm nights and one with many calls."""
-    calm = [report(home, day) for day in range(1, 8)]
-    return [*calm, report(home, 8, called=60)]
+    """Reports of seven ordinary nights and of one with many positive films."""
+    ordinary = [report(home, day) for day in range(1, 8)]
+    return [*ordinary, report(home, 8, called=60)]
 
 
-def test_nights_are_shown_one_below_the_other_with_what_is_beyond_its_limits(home, reports):
+def test_table_has_one_night_per_line_and_marks_breaches(home, reports):
     result = screening("drift", *reversed(reports))
     assert result.exit_code == exit_codes.OK, result.output
     lines = result.stdout.splitlines()
@@ -52,7 +52,7 @@ def test_nights_are_shown_one_below_the_other_with_what_is_beyond_its_limits(hom
     assert table(home / "drift/drift.csv")[-1]["report"] == "night-8"
 
 
-def test_the_charts_are_drawn_anew_each_time(home, reports):
+def test_charts_are_redrawn_each_time(home, reports):
     screening("drift", *reports[:2], "--out", "charts")
     first = (home / "charts/drift.csv").read_bytes()
     assert screening("drift", *reports, "--out", "charts").exit_code == exit_codes.OK
@@ -60,34 +60,34 @@ def test_the_charts_are_drawn_anew_each_time(home, reports):
 
 
 @pytest.mark.parametrize("place", ["night-1", "night-1/charts"])
-def test_nothing_is_written_into_a_report(reports, place):
+def test_output_inside_a_report_is_a_usage_error(reports, place):
     result = screening("drift", *reports, "--out", place)
     assert result.exit_code == exit_codes.USAGE
     assert "would lie inside" in result.stderr
 
 
-def test_a_folder_that_is_no_report_is_an_error_in_one_line(home, reports):
+def test_folder_that_is_no_report_is_a_one_line_error(home, reports):
     (home / "other").mkdir()
     result = screening("drift", *reports, "other")
     assert result.exit_code == exit_codes.ERROR
     assert result.stderr == "Error: other is no report: No such file or directory\n"
 
 
-def test_reports_of_another_model_than_the_bundle_are_an_error(home, reports):
+def test_reports_of_another_model_are_an_error(home, reports):
     bundle = empty_bundle(home / "bundle")
     result = screening("drift", *reports, "--model", bundle.path)
     assert result.exit_code == exit_codes.ERROR
     assert f"is {bundle.sha256[:16]}" in result.stderr
 
 
-def test_with_the_bundle_nights_are_held_against_its_reference(home):
+def test_nights_are_compared_with_the_baseline_of_the_bundle(home):
     sha256 = Bundle.open(SHIPPED).sha256
     only = report(home, 1, model_sha256=sha256, histograms={"domain_distance": {70: 100}})
     result = screening("drift", only, "--model", SHIPPED)
     assert "domain_distance" in result.stdout.splitlines()[1]
 
 
-def test_charts_that_cannot_be_written_are_an_error_in_one_line(home, reports):
+def test_unwritable_charts_are_an_error_without_traceback(home, reports):
     (home / "file").touch()
     result = screening("drift", *reports, "--out", "file/charts")
     assert result.exit_code in (exit_codes.ERROR, exit_codes.USAGE)

@@ -1,4 +1,4 @@
-"""What people read of a job, on one line and in 80 columns."""
+"""Tests for the text views of jobs, on one line and in 80 columns."""
 
 from io import StringIO
 from pathlib import Path
@@ -19,7 +19,7 @@ NOW = 1_000_000.0
 
 
 def rendered(what, width=80):
-    """The lines of it on a terminal."""
+    """Return the lines that a terminal shows."""
     file = StringIO()
     Console(file=file, width=width, force_terminal=True, color_system=None).print(what)
     return file.getvalue().splitlines()
@@ -37,7 +37,7 @@ MANY = [
 
 
 @pytest.mark.parametrize("some", [MANY, MANY[:1], MANY[1:]])
-def test_a_table_fits_80_columns_with_names_states_and_numbers_whole(some):
+def test_table_fits_80_columns_with_full_names_and_counts(some):
     shown = rendered(table(some, NOW))
     assert all(cell_len(line) <= 80 for line in shown)
     for one in some:
@@ -48,30 +48,30 @@ def test_a_table_fits_80_columns_with_names_states_and_numbers_whole(some):
         )
 
 
-def test_a_wider_terminal_shows_more():
+def test_wider_terminal_shows_more():
     shown = "\n".join(rendered(table(MANY[:2], NOW), width=300))
     assert str(MANY[1].job.folder) in shown
     assert MANY[1].note.strip() in shown
 
 
-def test_failed_films_have_a_column_only_if_there_are_any():
+def test_failed_column_appears_only_with_failed_films():
     assert "1234" in "\n".join(rendered(table(MANY, NOW)))
     assert "FAILED" not in rendered(table(MANY[1:], NOW))[0]
 
 
-def test_a_plain_line_is_never_cut():
+def test_plain_line_is_never_truncated():
     assert all(str(one.job.folder) in line for one, line in zip(MANY, lines(MANY), strict=True))
 
 
 @given(st.text(min_size=1).filter(str.isprintable), st.integers(5, 40))
-def test_a_long_text_is_shortened_at_its_front(text, width):
+def test_long_text_is_truncated_at_its_start(text, width):
     (line,) = rendered(Tail(text), width) or [""]
     assert cell_len(line) <= width
     assert text.endswith(line.strip().removeprefix("…")) or cell_len(text) <= width
 
 
 @given(st.text())
-def test_what_is_printed_does_nothing_to_a_terminal(text):
+def test_printed_text_has_no_control_characters(text):
     assert display_name(text).isprintable()
 
 
@@ -88,7 +88,7 @@ def test_what_is_printed_does_nothing_to_a_terminal(text):
         (100 * 86400, "100 d"),
     ],
 )
-def test_a_span_is_said_in_one_unit(seconds, words):
+def test_duration_has_a_single_unit(seconds, words):
     assert job_view.duration_text(seconds) == words
 
 
@@ -96,22 +96,22 @@ def note(job, *waiting):
     return job_view.note(job, [job, *waiting], NOW)
 
 
-def test_a_job_that_may_begin_waits_for_nothing():
+def test_job_that_can_start_has_no_note():
     assert note(make_job()) == note(make_job(not_before=NOW)) == ""
 
 
-def test_a_job_that_was_put_off_says_until_when_and_why():
+def test_postponed_job_shows_time_and_reason():
     assert note(make_job(not_before=NOW + 5, message="no disk")).endswith(": no disk")
     assert note(make_job(not_before=NOW + 5)).startswith("waits until ")
     assert ":" in note(make_job(not_before=NOW + 5))
 
 
-def test_a_time_on_another_day_is_said_with_its_day():
+def test_time_on_another_day_includes_its_date():
     assert "1970-02-" in note(make_job(not_before=NOW + 30 * 86400))
     assert "1970" not in note(make_job(not_before=NOW + 1))
 
 
-def test_a_job_waits_for_the_one_before_it_in_its_schedule():
+def test_job_waits_for_earlier_job_of_same_schedule():
     first = make_job("a", schedule="night", state=State.RUNNING, lease_until=NOW)
     second, third = (make_job(name, schedule="night") for name in ("b", "c"))
     other = make_job("0", schedule="noon")
@@ -121,12 +121,12 @@ def test_a_job_waits_for_the_one_before_it_in_its_schedule():
     assert job_view.note(first, [other, first, second, third], NOW) == ""
 
 
-def test_a_worker_that_is_not_heard_of_is_said():
+def test_expired_lease_is_shown():
     job = make_job(state=State.RUNNING, lease_until=NOW - 60)
     assert note(job) == "its worker was last heard of more than 60 s ago"
 
 
-def test_since_is_when_the_job_came_into_its_state():
+def test_state_since_is_when_the_state_began():
     times = {"submitted_at": "2026-11-22T21:00:00+00:00", "started_at": "2026-11-22T22:00:00+00:00"}
     ended = {"finished_at": "2026-11-22T23:00:00+00:00"}
     assert job_view.state_since(make_job(**times)).hour == 21

@@ -1,4 +1,4 @@
-"""Looking at the queue, and mending it: `screening jobs`."""
+"""Tests for ``screening jobs``, which inspects and manages jobs."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ COMMANDS = sorted(cli.commands["jobs"].commands)
 
 
 def screened(store, name, films=("1.png", "2.png"), failed=()):
-    """Claim the job and commit a row for each of these films; the job as it was claimed."""
+    """Claim the job, commit a row for each of these films, and return the claimed job."""
     job = store.claim("host:1:2", 60, only=name)
     store.list_films(job, found(*films, *failed), [])
     rows = [scored_row(film) for film in films]
@@ -30,25 +30,25 @@ def screened(store, name, films=("1.png", "2.png"), failed=()):
 
 
 def listed(*words):
-    """The names that `jobs list` gives."""
+    """Return the names that `jobs list` prints."""
     result = screening("jobs", "list", *words)
     assert result.exit_code == exit_codes.OK, result.output
     return [line.split()[0] for line in result.stdout.splitlines()]
 
 
-def of_one_job(*words):
+def json_of_job(*words):
     return json.loads(screening("jobs", *words, "--json").stdout)
 
 
 @pytest.mark.parametrize("words", [[], ["--state", "done"], ["--tag", "night"]])
-def test_where_there_is_no_job_only_people_are_told(queue, words):
+def test_empty_list_is_mentioned_on_stderr_only(queue, words):
     result = screening("jobs", "list", *words)
     assert (result.exit_code, result.stdout) == (exit_codes.OK, "")
     assert result.stderr.startswith(f"The queue {queue} ")
     assert screening("jobs", "list", "--json", *words).stdout == "[]\n"
 
 
-def test_jobs_are_listed_a_line_each_oldest_first(store):
+def test_list_has_one_line_per_job_oldest_first(store):
     for name in ("b", "a", "c"):
         store.add(make_job(name, Path(f"/films of {name}"), priority=5, tags=("ct", name)))
     screened(store, "a", ["1.png"], ["2.png"])
@@ -66,7 +66,7 @@ def test_jobs_are_listed_a_line_each_oldest_first(store):
     assert lines[2][5:] == ["ct,c", r"/films of c  no\ndisk"]
 
 
-def test_a_list_can_be_narrowed_by_state_tag_and_number(store):
+def test_list_can_be_filtered_by_state_tag_and_limit(store):
     for name, tags in {"a": ("ct",), "b": ("ct", "night"), "c": ("night",), "d": ()}.items():
         store.add(make_job(name, tags=tags))
     store.cancel("a")
@@ -80,7 +80,7 @@ def test_a_list_can_be_narrowed_by_state_tag_and_number(store):
     assert listed("--limit", "1", "--state", "queued") == ["c"]
 
 
-def test_a_list_for_programs_has_a_value_for_every_field(store):
+def test_json_list_has_every_field(store):
     store.add(make_job("a", Path("/films"), priority=5, tags=("ct",), not_before=4e9))
     store.add(make_job("b"))
     store.finish(screened(store, "b", ["1.png"], ["2.png"]), 3)
@@ -113,16 +113,16 @@ def test_a_list_for_programs_has_a_value_for_every_field(store):
     assert second["finished_at"] >= second["started_at"] > second["submitted_at"]
 
 
-def test_the_help_names_every_field_for_programs(store):
+def test_help_names_every_json_field(store):
     store.add(make_job())
     (job,) = json.loads(screening("jobs", "list", "--json").stdout)
     assert [name for name in job if name not in screening("jobs", "list", "--help").stdout] == []
-    more = of_one_job("show", "job-1").keys() - job.keys()
+    more = json_of_job("show", "job-1").keys() - job.keys()
     assert [name for name in more if name not in screening("jobs", "show", "--help").stdout] == []
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "job-1"]])
-def test_a_folder_whose_name_is_hidden_is_not_shown(store, words):
+def test_hidden_folder_name_is_not_shown(store, words):
     store.add(make_job(folder=Path("/films/Doe, Jane"), report=Path("/report"), hash_names=True))
     for more in ([], ["--json"]):
         result = screening("jobs", *words, *more)
@@ -130,7 +130,7 @@ def test_a_folder_whose_name_is_hidden_is_not_shown(store, words):
         assert "Doe" not in result.output
 
 
-def test_a_job_is_shown_with_its_options_its_end_and_its_history(store):
+def test_show_prints_options_result_and_history(store):
     store.add(make_job(labels=Path("/labels.csv"), tags=("ct",)))
     job = screened(store, "job-1", ["1.png"], ["2.png"])
     store.record(job, Event("2026-11-22T21:30:06", "given_up", job.name, "2 of\x1b[31m 3"))
@@ -146,7 +146,7 @@ def test_a_job_is_shown_with_its_options_its_end_and_its_history(store):
     assert lines[-1] == r"  2026-11-22T21:30:06  given_up  2 of\x1b[31m 3"
 
 
-def test_a_job_that_waits_is_shown_without_end_and_worker(store):
+def test_show_of_queued_job_has_no_result_and_worker(store):
     store.add(make_job())
     shown = screening("jobs", "show", "job-1").stdout
     assert "exit code" not in shown
@@ -155,33 +155,33 @@ def test_a_job_that_waits_is_shown_without_end_and_worker(store):
     assert "films        not listed yet" in shown
 
 
-def test_a_job_is_shown_to_programs_with_counts_options_and_history(store):
+def test_json_of_show_has_counts_options_and_history(store):
     store.add(make_job())
     store.finish(screened(store, "job-1", ["1.png"], ["2.png"]), 3)
-    shown = of_one_job("show", "job-1")
+    shown = json_of_job("show", "job-1")
     assert shown["counts"] == {"scored": 1, "refused": 0, "failed": 1, "duplicate": 0}
     assert (shown["claims"], shown["deaths"], shown["options"]["batch"]) == (1, 0, 2)
     assert [event["event"] for event in shown["history"]] == ["submitted"]
 
 
-def test_the_beginning_of_a_name_is_enough_if_no_other_begins_so(store):
+def test_unique_prefix_selects_a_job(store):
     for name in ("20261122-213005-9f3c2a", "20261122-213005-9f4000", "20261123-213005-9f3c2a"):
         store.add(make_job(name))
-    assert of_one_job("show", "20261123")["name"] == "20261123-213005-9f3c2a"
-    assert of_one_job("show", "20261122-213005-9f4")["name"] == "20261122-213005-9f4000"
+    assert json_of_job("show", "20261123")["name"] == "20261123-213005-9f3c2a"
+    assert json_of_job("show", "20261122-213005-9f4")["name"] == "20261122-213005-9f4000"
     result = screening("jobs", "show", "20261122")
     assert result.exit_code == exit_codes.ERROR
     assert "begins the names of 2 jobs: 20261122-213005-9f3c2a, " in result.stderr
 
 
-def test_a_name_that_begins_another_is_the_job_of_this_name(store):
+def test_exact_name_wins_over_prefix(store):
     for name in ("job", "job-1"):
         store.add(make_job(name))
-    assert of_one_job("show", "job")["name"] == "job"
+    assert json_of_job("show", "job")["name"] == "job"
 
 
 @pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
-def test_a_name_that_is_not_known_is_an_error_that_names_what_was_perhaps_meant(store, command):
+def test_unknown_name_is_an_error_with_a_suggestion(store, command):
     store.add(make_job("20261122-213005-9f3c2a"))
     result = screening("jobs", command, "20261122-213006-9f3c2a")
     assert result.exit_code == exit_codes.ERROR
@@ -192,7 +192,7 @@ def test_a_name_that_is_not_known_is_an_error_that_names_what_was_perhaps_meant(
 
 @pytest.mark.parametrize("command", ["show", "retry", "cancel"])
 @pytest.mark.parametrize("words", [[], [""]])
-def test_without_a_name_nothing_is_done(store, command, words):
+def test_missing_or_empty_name_changes_nothing(store, command, words):
     store.add(make_job())
     result = screening("jobs", command, *words)
     assert result.exit_code in (exit_codes.USAGE, exit_codes.ERROR)
@@ -200,7 +200,7 @@ def test_without_a_name_nothing_is_done(store, command, words):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_queue_that_is_none_is_one_line_and_exit_code_1(home, command):
+def test_invalid_queue_file_prints_one_line_and_exits_with_1(home, command):
     (home / "file").write_text("nothing of use\n" * 50)
     names = ["job-1"] if command in ("show", "retry", "cancel") else []
     result = screening("jobs", command, *names, "--queue", "file")
@@ -208,7 +208,7 @@ def test_a_queue_that_is_none_is_one_line_and_exit_code_1(home, command):
     assert "file cannot be opened" in result.stderr
 
 
-def test_a_cancelled_job_says_who_will_notice(store):
+def test_cancel_names_the_worker_of_the_job(store):
     store.add(make_job("a"))
     store.add(make_job("b"))
     job = screened(store, "b")
@@ -222,7 +222,7 @@ def test_a_cancelled_job_says_who_will_notice(store):
     assert store.get("b").fence > job.fence
 
 
-def test_one_job_that_cannot_be_cancelled_does_not_keep_the_others(store):
+def test_cancel_continues_after_jobs_that_have_ended(store):
     for name in ("a", "b", "c"):
         store.add(make_job(name))
     store.cancel("a")
@@ -236,13 +236,13 @@ def test_one_job_that_cannot_be_cancelled_does_not_keep_the_others(store):
     assert [job.state.value for job in store.jobs()] == ["cancelled", "done", "cancelled"]
 
 
-def test_a_misspelt_name_among_others_keeps_all_as_they_are(store):
+def test_cancel_with_an_unknown_name_cancels_nothing(store):
     store.add(make_job("a"))
     assert screening("jobs", "cancel", "a", "x").exit_code == exit_codes.ERROR
     assert store.get("a").state is State.QUEUED
 
 
-def test_a_retried_job_says_how_much_is_left_and_where_its_old_report_is(store, screener, films):
+def test_retry_prints_remaining_films_and_old_report(store, screener, films):
     (films / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     job = store.add(make_job(folder=films))
     list(work(make_tools(store, screener), drain=True))
@@ -256,7 +256,7 @@ def test_a_retried_job_says_how_much_is_left_and_where_its_old_report_is(store, 
     assert last.detail.startswith("user ")
 
 
-def test_a_retry_of_an_open_job_is_an_error_and_the_others_wait(store):
+def test_retry_of_open_job_is_an_error_others_are_queued(store):
     for name in ("a", "b"):
         store.add(make_job(name))
     store.cancel("b")
@@ -267,7 +267,7 @@ def test_a_retry_of_an_open_job_is_an_error_and_the_others_wait(store):
     assert store.get("b").state is State.QUEUED
 
 
-def test_pruning_forgets_what_ended_long_ago(store):
+def test_prune_deletes_jobs_that_ended_long_ago(store):
     for name in ("open", "ended"):
         store.add(make_job(name))
     store.cancel("ended")
@@ -281,7 +281,7 @@ def test_pruning_forgets_what_ended_long_ago(store):
     assert listed() == ["open"]
 
 
-def test_pruning_removes_pictures_that_waited_for_a_retry_and_no_report(store, home):
+def test_prune_deletes_kept_images_but_no_report(store, home):
     job = store.add(make_job(heatmaps=True, report=home / "report"))
     job.report.mkdir()
     job.gallery.keep({"heatmaps/0.png": b"picture"})
@@ -293,7 +293,7 @@ def test_pruning_removes_pictures_that_waited_for_a_retry_and_no_report(store, h
     assert job.report.exists()
 
 
-def test_listing_needs_nothing_that_screens(store):
+def test_list_imports_no_heavy_package(store):
     store.add(make_job())
     code = (
         "import sys\n"

@@ -1,4 +1,4 @@
-"""Watching the queue: `screening jobs watch`."""
+"""Tests for ``screening jobs watch``."""
 
 import json
 import os
@@ -19,13 +19,13 @@ from jobs.queue.jobs import State
 from queue_makers import found, make_job, scored_row
 from screening.results import Row, Status
 
-#: Later than any real time, so that no lease has run out.
+#: Later than any real time, so that no lease has expired.
 LEASE = 1e11
 ROOT = Path(__file__).parents[3]
 
 
-class Night:
-    """What happens in a queue between two looks, one step after the other."""
+class ScriptedSleep:
+    """Advances the clock and runs the next step in place of a sleep between two updates."""
 
     def __init__(self, clock, *steps):
         self._clock = clock
@@ -36,19 +36,19 @@ class Night:
         self._steps.pop(0)()
 
 
-class Witnessed:
-    """A display that remembers."""
+class RecordingDisplay:
+    """A display that records every update."""
 
     def __init__(self):
-        self.looks = []
+        self.updates = []
 
-    def show(self, glances):
-        self.looks.append(list(glances))
+    def show(self, snapshots):
+        self.updates.append(list(snapshots))
 
 
 @pytest.fixture
 def running(store):
-    """A job of ten films that a worker holds."""
+    """A running job of ten films, claimed by a worker."""
     store.add(make_job())
     job = store.claim("host:1:2", LEASE)
     store.list_films(job, found(*(f"{number}.png" for number in range(10))), [])
@@ -57,7 +57,7 @@ def running(store):
 
 @pytest.fixture
 def commits(store, running):
-    """Makes a step that commits the films of these numbers."""
+    """Make a step that commits films by number."""
 
     def step(*numbers, failed=()):
         rows = [scored_row(f"{number}.png") for number in numbers]
@@ -69,39 +69,39 @@ def commits(store, running):
 
 @pytest.fixture
 def watched(store, clock):
-    """Watch until it ends by itself: what was seen at each look, two seconds apart."""
+    """Watch until the command ends and return each update; updates are two seconds apart."""
 
     def seen(*steps, names=(), display=None):
-        witness = display or Witnessed()
-        watch(JobMonitor(store, names, clock), witness, 2.0, Night(clock, *steps))
-        return witness.looks if display is None else None
+        recorder = display or RecordingDisplay()
+        watch(JobMonitor(store, names, clock), recorder, 2.0, ScriptedSleep(clock, *steps))
+        return recorder.updates if display is None else None
 
     return seen
 
 
-def test_the_watch_ends_when_nothing_is_open(store, running, commits, watched):
-    looks = watched(commits(0, 1, 2, 3), commits(4, 5), lambda: store.finish(running, 0))
-    assert [[glance.job.state.value for glance in look] for look in looks] == [
+def test_watch_ends_when_no_job_is_open(store, running, commits, watched):
+    updates = watched(commits(0, 1, 2, 3), commits(4, 5), lambda: store.finish(running, 0))
+    assert [[snapshot.job.state.value for snapshot in update] for update in updates] == [
         ["running"],
         ["running"],
         ["running"],
         ["done"],
     ]
-    assert [look[0].rate for look in looks] == [None, 2.0, 1.5, None]
-    assert [look[0].left for look in looks] == [None, 3.0, pytest.approx(4 / 1.5), None]
+    assert [update[0].rate for update in updates] == [None, 2.0, 1.5, None]
+    assert [update[0].left for update in updates] == [None, 3.0, pytest.approx(4 / 1.5), None]
 
 
-def test_another_worker_has_a_pace_of_its_own(store, running, commits, watched, clock):
+def test_new_worker_gets_a_new_throughput(store, running, commits, watched, clock):
     def stolen():
         store.expire(running)
         assert store.claim("other:3:4", LEASE).fence == 2
 
-    looks = watched(commits(0, 1, 2, 3), stolen, lambda: store.cancel(running.name))
-    assert [look[0].rate for look in looks] == [None, 2.0, None, None]
-    assert looks[2][0].job.worker == "other:3:4"
+    updates = watched(commits(0, 1, 2, 3), stolen, lambda: store.cancel(running.name))
+    assert [update[0].rate for update in updates] == [None, 2.0, None, None]
+    assert updates[2][0].job.worker == "other:3:4"
 
 
-def test_new_jobs_are_seen_and_those_that_run_come_first(store, running, watched):
+def test_new_jobs_appear_and_running_jobs_come_first(store, running, watched):
     def more():
         store.add(make_job("job-0"))
         store.add(make_job("job-2", priority=5))
@@ -111,19 +111,19 @@ def test_new_jobs_are_seen_and_those_that_run_come_first(store, running, watched
         for name in ("job-0", "job-1", "job-2"):
             store.cancel(name)
 
-    looks = watched(more, end)
-    assert [glance.job.name for glance in looks[1]] == ["job-1", "job-2", "job-0"]
-    assert {glance.job.state for glance in looks[2]} == {State.CANCELLED}
+    updates = watched(more, end)
+    assert [snapshot.job.name for snapshot in updates[1]] == ["job-1", "job-2", "job-0"]
+    assert {snapshot.job.state for snapshot in updates[2]} == {State.CANCELLED}
 
 
-def test_an_end_is_seen_once(store, running, watched):
+def test_ended_job_is_shown_once(store, running, watched):
     store.add(make_job("job-2"))
-    looks = watched(lambda: store.finish(running, 0), lambda: None, lambda: store.cancel("job-2"))
-    seen = [[glance.job.name for glance in look] for look in looks]
+    updates = watched(lambda: store.finish(running, 0), lambda: None, lambda: store.cancel("job-2"))
+    seen = [[snapshot.job.name for snapshot in update] for update in updates]
     assert seen == [["job-1", "job-2"], ["job-1", "job-2"], ["job-2"], ["job-2"]]
 
 
-def test_a_job_that_was_pruned_meanwhile_is_not_missed(store, running, watched):
+def test_pruned_job_is_ignored(store, running, watched):
     def forget():
         store.finish(running, 0)
         store.prune("9999")
@@ -131,19 +131,19 @@ def test_a_job_that_was_pruned_meanwhile_is_not_missed(store, running, watched):
     assert watched(forget)[-1] == []
 
 
-def test_named_jobs_are_watched_until_all_of_them_have_ended(store, running, watched):
+def test_named_jobs_are_watched_until_all_have_ended(store, running, watched):
     for name in ("job-2", "job-3"):
         store.add(make_job(name))
-    looks = watched(
+    updates = watched(
         lambda: store.finish(running, 0),
         lambda: store.cancel("job-2"),
         names=["job-2", "job-1"],
     )
-    assert [len(look) for look in looks] == [2, 2, 2]
+    assert [len(update) for update in updates] == [2, 2, 2]
     assert store.get("job-3").state is State.QUEUED
 
 
-def test_plain_lines_say_only_what_is_new(running, store, commits, watched, capsys):
+def test_plain_lines_are_printed_only_on_changes(running, store, commits, watched, capsys):
     watched(
         commits(0, 1, failed=[2]),
         lambda: None,
@@ -158,24 +158,22 @@ def test_plain_lines_say_only_what_is_new(running, store, commits, watched, caps
     ]
 
 
-def test_lines_for_programs_are_one_a_look_with_the_fields_of_the_list(
+def test_json_has_one_line_per_update_with_the_list_fields(
     running, store, commits, watched, capsys
 ):
     watched(commits(0, 1, 2), lambda: store.finish(running, 0), display=JsonLines())
-    looks = [json.loads(line)["jobs"] for line in capsys.readouterr().out.splitlines()]
-    assert [look[0]["films_per_second"] for look in looks] == [None, 1.5, None]
-    assert [look[0]["seconds_left"] for look in looks] == [None, 4.667, None]
+    updates = [json.loads(line)["jobs"] for line in capsys.readouterr().out.splitlines()]
+    assert [update[0]["films_per_second"] for update in updates] == [None, 1.5, None]
+    assert [update[0]["seconds_left"] for update in updates] == [None, 4.667, None]
     (job,) = json.loads(screening("jobs", "list", "--json").stdout)
-    assert looks[-1][0] == job | {"films_per_second": None, "seconds_left": None}
+    assert updates[-1][0] == job | {"films_per_second": None, "seconds_left": None}
 
 
 def terminal(**settings):
     return Console(file=StringIO(), width=80, force_terminal=True, color_system=None, **settings)
 
 
-def test_a_live_table_fits_80_columns_and_leaves_a_line_for_what_ended(
-    running, store, commits, watched
-):
+def test_live_table_keeps_a_line_for_each_ended_job(running, store, commits, watched):
     store.add(make_job("20261122-213005-9f3c2a", not_before=4e9, message="long " * 40))
     console = terminal()
     with LiveTable(console) as display:
@@ -191,7 +189,7 @@ def test_a_live_table_fits_80_columns_and_leaves_a_line_for_what_ended(
     assert "2.0" in shown
 
 
-def test_the_table_of_open_jobs_has_a_bar_or_says_why_not(running, store, commits, clock):
+def test_table_shows_a_bar_or_a_reason_in_80_columns(running, store, commits, clock):
     store.add(make_job("20261122-213005-9f3c2a", not_before=4e9, message="long " * 40))
     commits(0, 1, 2, 3)()
     console = terminal()
@@ -204,7 +202,7 @@ def test_the_table_of_open_jobs_has_a_bar_or_says_why_not(running, store, commit
     assert second.startswith("20261122-213005-9f3c2a  waits until 2096")
 
 
-def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table():
+def test_live_table_needs_a_terminal_with_cursor_control():
     with display_on(terminal(), as_json=False) as display:
         assert isinstance(display, LiveTable)
     with display_on(terminal(_environ={"TERM": "dumb"}), as_json=False) as display:
@@ -216,7 +214,7 @@ def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table():
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_a_watch_of_an_empty_queue_ends_at_once(queue, words):
+def test_watch_of_empty_queue_ends_at_once(queue, words):
     result = screening("jobs", "watch", *words)
     assert result.exit_code == exit_codes.OK
     assert result.stderr == f"Nothing is open in the queue {queue}.\n"
@@ -225,7 +223,7 @@ def test_a_watch_of_an_empty_queue_ends_at_once(queue, words):
 @pytest.mark.parametrize(
     ("codes", "code"), [([0], 0), ([0, 3], 3), ([3, 1, 0], 1), ([1, 4], 4), ([None, 3], 1)]
 )
-def test_the_exit_code_is_the_most_severe_of_the_jobs_named(store, codes, code):
+def test_exit_code_is_the_most_severe_of_the_named_jobs(store, codes, code):
     for number, ended in enumerate([*codes, 4]):
         store.add(make_job(f"{number}-job"))
         if ended is None:
@@ -237,7 +235,7 @@ def test_the_exit_code_is_the_most_severe_of_the_jobs_named(store, codes, code):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_watch_is_exit_code_130_and_touches_nothing(store, running, number):
+def test_interrupted_watch_exits_with_130_and_changes_nothing(store, running, number):
     before = store.get("job-1"), store.events(running)
     command = "from jobs.cli.main import cli; cli(['jobs', 'watch', '--interval', '0.1'])"
     with subprocess.Popen(

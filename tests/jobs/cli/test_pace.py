@@ -1,4 +1,4 @@
-"""How fast, and how long still."""
+"""Tests for throughput and remaining time."""
 
 import pytest
 from hypothesis import given
@@ -8,38 +8,38 @@ from jobs.cli.watch_jobs import Throughput, seconds_left
 from queue_makers import FakeClock
 
 
-def rates(clock, looks, **settings):
-    """What a pace says after each of (seconds since the look before, films done)."""
-    pace = Throughput(clock, **settings)
-    said = []
-    for seconds, done in looks:
+def rates(clock, samples, **settings):
+    """Return the rate after each sample, given as (seconds since the last sample, films done)."""
+    throughput = Throughput(clock, **settings)
+    results = []
+    for seconds, done in samples:
         clock.seconds += seconds
-        said.append(pace.look(done))
-    return said
+        results.append(throughput.look(done))
+    return results
 
 
-def test_nothing_is_known_at_the_first_look(clock):
+def test_rate_is_unknown_after_one_sample(clock):
     assert rates(clock, [(0, 100)]) == [None]
 
 
-def test_two_looks_at_one_moment_say_nothing(clock):
+def test_two_samples_at_the_same_time_give_no_rate(clock):
     assert rates(clock, [(0, 100), (0, 108)]) == [None, None]
 
 
-def test_films_that_were_done_before_the_first_look_do_not_count(clock):
+def test_films_before_the_first_sample_do_not_count(clock):
     assert rates(clock, [(0, 100), (2, 108)])[-1] == 4
 
 
-def test_a_pause_between_batches_is_evened_out(clock):
+def test_pause_between_batches_is_averaged(clock):
     assert rates(clock, [(0, 0), (2, 8), (2, 8)])[-1] == 2
 
 
-def test_what_is_long_ago_no_longer_counts(clock):
-    looks = [(0, 0), *[(2, 100)] * 5, *[(2, 100 + 2 * step) for step in range(1, 6)]]
-    assert rates(clock, looks, window=10)[-1] == 1
+def test_samples_outside_the_window_do_not_count(clock):
+    samples = [(0, 0), *[(2, 100)] * 5, *[(2, 100 + 2 * step) for step in range(1, 6)]]
+    assert rates(clock, samples, window=10)[-1] == 1
 
 
-def test_looks_that_are_further_apart_than_the_window_still_say_something(clock):
+def test_samples_further_apart_than_the_window_give_a_rate(clock):
     assert rates(clock, [(0, 0), (100, 100), (100, 400)], window=10)[1:] == [1, 3]
 
 
@@ -48,17 +48,17 @@ def test_looks_that_are_further_apart_than_the_window_still_say_something(clock)
     pauses=st.lists(st.integers(1, 500), min_size=1, max_size=50),
     window=st.integers(1, 1000),
 )
-def test_a_steady_pace_is_found_however_often_one_looks(rate, pauses, window):
-    done, looks = 0, [(0, 0)]
+def test_constant_rate_is_measured_at_any_sampling(rate, pauses, window):
+    done, samples = 0, [(0, 0)]
     for pause in pauses:
         done += rate * pause
-        looks.append((pause, done))
-    assert rates(FakeClock(), looks, window=window)[1:] == [rate] * len(pauses)
+        samples.append((pause, done))
+    assert rates(FakeClock(), samples, window=window)[1:] == [rate] * len(pauses)
 
 
 @pytest.mark.parametrize(
     ("films", "rate", "seconds"),
     [(100, 4.0, 25.0), (0, 4.0, 0.0), (100, 0.0, None), (5, None, None)],
 )
-def test_the_rest_takes_as_long_as_films_and_pace_say(films, rate, seconds):
+def test_seconds_left_is_films_divided_by_rate(films, rate, seconds):
     assert seconds_left(films, rate) == seconds

@@ -1,4 +1,4 @@
-"""What is said on a terminal while films are screened."""
+"""Tests for the progress output while films are screened."""
 
 import io
 
@@ -7,7 +7,7 @@ from rich.console import Console
 from jobs.cli.progress import ScreeningProgress
 
 
-def test_a_name_that_looks_like_markup_is_said_as_it_is():
+def test_name_that_looks_like_markup_is_printed_literally():
     progress = ScreeningProgress()
     progress.watched = True
     progress.bar.live.console = Console(file=io.StringIO(), width=80)

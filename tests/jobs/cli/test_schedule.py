@@ -1,4 +1,4 @@
-"""``screening schedule``: what is refused, and what is shown."""
+"""Tests for ``screening schedule``: invalid schedules and printed output."""
 
 import json
 
@@ -14,7 +14,7 @@ NIGHTLY = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--name", "nightly")
 
 
 @pytest.fixture
-def agenda(queue):
+def schedules(queue):
     database = open_database(queue)
     yield SqlScheduleStore(database)
     database.close()
@@ -27,7 +27,7 @@ def add(folder, *words, **environment):
 
 
 def refused(result, code=exit_codes.ERROR):
-    """The one line that says why."""
+    """Check the exit code and return the only error line."""
     assert result.exit_code == code, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1
@@ -37,7 +37,7 @@ def refused(result, code=exit_codes.ERROR):
 
 
 @pytest.mark.usefixtures("bundle")
-def test_a_schedule_is_added_with_all_that_was_asked(agenda, home):
+def test_schedule_is_added_with_all_options(schedules, home):
     (home / "labels.csv").write_text("film,label\n0.png,1\n")
     words = (
         "--out",
@@ -52,7 +52,7 @@ def test_a_schedule_is_added_with_all_that_was_asked(agenda, home):
     result = add("pacs/{date:%Y/%m}", *words, "--tag", "ward", "--priority", "3")
     assert (result.exit_code, result.stdout) == (exit_codes.OK, "nightly\n")
     assert "fires first at " in result.stderr
-    (planned,) = agenda.schedules()
+    (planned,) = schedules.schedules()
     assert (planned.cron, planned.tz) == ("30 2 * * *", "Europe/Berlin")
     assert planned.folder == str(home / "pacs/{date:%Y/%m}")
     assert planned.report == str(home / "reports/{date}")
@@ -64,13 +64,13 @@ def test_a_schedule_is_added_with_all_that_was_asked(agenda, home):
 
 
 @pytest.mark.usefixtures("bundle")
-def test_braces_in_the_path_of_this_place_are_no_template(agenda, home, monkeypatch):
+def test_braces_in_current_directory_are_literal(schedules, home, monkeypatch):
     place = home / "{ward}"
     place.mkdir()
     monkeypatch.chdir(place)
     result = add("{date}", "--model", "../bundle")
     assert result.exit_code == exit_codes.OK, result.output
-    (planned,) = agenda.schedules()
+    (planned,) = schedules.schedules()
     assert planned.folder_at(0) == place / "1970-01-01"
 
 
@@ -85,23 +85,23 @@ BAD = {
 
 @pytest.mark.usefixtures("bundle")
 @pytest.mark.parametrize(("words", "why"), BAD.values(), ids=BAD)
-def test_what_cannot_be_understood_is_refused_in_one_line(agenda, home, words, why):
+def test_invalid_schedule_is_a_one_line_error(schedules, home, words, why):
     (home / "elsewhere").mkdir()
     assert why in refused(add("pacs", *words))
-    assert agenda.schedules() == []
+    assert schedules.schedules() == []
 
 
 @pytest.mark.usefixtures("bundle")
-def test_a_folder_template_that_cannot_be_understood_is_not_added(agenda):
+def test_invalid_folder_template_is_rejected(schedules):
     assert "the template" in refused(add("pacs/{moon}"))
-    assert agenda.schedules() == []
+    assert schedules.schedules() == []
 
 
 @pytest.mark.usefixtures("bundle")
-def test_a_name_that_is_taken_is_refused(agenda):
+def test_existing_name_is_rejected(schedules):
     assert add("pacs").exit_code == exit_codes.OK
     assert "there is a schedule nightly already" in refused(add("other"))
-    assert len(agenda.schedules()) == 1
+    assert len(schedules.schedules()) == 1
 
 
 WRONG = {
@@ -116,16 +116,16 @@ WRONG = {
 
 @pytest.mark.usefixtures("bundle")
 @pytest.mark.parametrize("words", WRONG.values(), ids=WRONG)
-def test_wrong_usage_adds_nothing(agenda, words):
+def test_usage_error_adds_nothing(schedules, words):
     refused(add(*words), exit_codes.USAGE)
-    assert agenda.schedules() == []
+    assert schedules.schedules() == []
 
 
-def test_schedules_are_listed_with_their_last_and_next_firing(agenda):
-    agenda.add(make_schedule("a"))
-    agenda.add(make_schedule("b"))
-    agenda.fire(make_schedule("a"), {1_795_000_000: make_job()}, [], 1_795_000_000)
-    agenda.fire(make_schedule("b"), {}, [1_795_000_000], 1_795_000_000)
+def test_list_shows_last_and_next_runs(schedules):
+    schedules.add(make_schedule("a"))
+    schedules.add(make_schedule("b"))
+    schedules.fire(make_schedule("a"), {1_795_000_000: make_job()}, [], 1_795_000_000)
+    schedules.fire(make_schedule("b"), {}, [1_795_000_000], 1_795_000_000)
     lines = screening("schedule", "list").stdout.splitlines()
     assert lines[0] == "a  30 2 * * *  Europe/Berlin  /films"
     assert lines[1].startswith("  next ")
@@ -133,32 +133,32 @@ def test_schedules_are_listed_with_their_last_and_next_firing(agenda):
     assert lines[3].endswith("last 2026-11-18 12:06+01:00 skipped")
 
 
-def test_schedules_are_listed_for_machines(agenda):
-    agenda.add(make_schedule("a", tags=("ward",)))
+def test_list_prints_json(schedules):
+    schedules.add(make_schedule("a", tags=("ward",)))
     (listed,) = json.loads(screening("schedule", "list", "--json").stdout)
     assert (listed["name"], listed["cron"], listed["report"]) == ("a", "30 2 * * *", None)
     assert listed["next"][11:16] == "02:30"
     assert listed["tags"] == ["ward"]
 
 
-@pytest.mark.usefixtures("agenda")
-def test_without_a_schedule_the_list_says_so():
+@pytest.mark.usefixtures("schedules")
+def test_empty_list_is_stated():
     assert screening("schedule", "list").stdout.endswith("has no schedules.\n")
     assert screening("schedule", "list", "--json").stdout == "[]\n"
 
 
-def test_a_schedule_is_removed_and_its_jobs_stay(agenda, queue):
-    agenda.add(make_schedule("a"))
-    agenda.fire(make_schedule("a"), {100: make_job()}, [], 100)
+def test_remove_keeps_submitted_jobs(schedules, queue):
+    schedules.add(make_schedule("a"))
+    schedules.fire(make_schedule("a"), {100: make_job()}, [], 100)
     assert screening("schedule", "remove", "a").stdout == "a is removed\n"
     assert "there is no schedule a" in refused(screening("schedule", "remove", "a"))
     with opened_store(queue, FakeClock()) as store:
         assert len(store.jobs()) == 1
 
 
-def test_the_next_firings_are_shown_in_order_with_their_folders(agenda):
-    agenda.add(make_schedule("a", folder="/pacs/{date}"))
-    agenda.add(make_schedule("b", cron="0 12 * * *"))
+def test_next_runs_are_shown_in_order_with_folders(schedules):
+    schedules.add(make_schedule("a", folder="/pacs/{date}"))
+    schedules.add(make_schedule("b", cron="0 12 * * *"))
     lines = screening("schedule", "next", "--count", "4").stdout.splitlines()
     assert lines == sorted(lines)
     assert [line.split()[2] for line in lines] in (["a", "b", "a", "b"], ["b", "a", "b", "a"])
@@ -168,7 +168,7 @@ def test_the_next_firings_are_shown_in_order_with_their_folders(agenda):
     assert "there is no schedule c" in refused(screening("schedule", "next", "c"))
 
 
-def test_the_password_of_a_queue_is_not_shown(postgres_url):
+def test_queue_password_is_not_shown(postgres_url):
     secret = postgres_url.replace("screening@", "screening:sesame@")
     assert secret != postgres_url
     for words in (["list"], ["list", "--json"], ["next"], ["remove", "a"]):

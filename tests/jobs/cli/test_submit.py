@@ -1,4 +1,4 @@
-"""What `screening submit` asks for, and what it says."""
+"""Tests for ``screening submit``: the submitted job and the printed output."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from jobs.cli.bootstrap import shown
 
 @pytest.fixture
 def submit(films, bundle):
-    """The result of `submit` with these options."""
+    """Run `submit` with these options and return the result."""
 
     def asked(*words, **environment):
         return screening("submit", films, "--model", bundle.path, *words, **environment)
@@ -19,7 +19,7 @@ def submit(films, bundle):
     return asked
 
 
-def test_what_is_queued_already_is_the_same_job_and_that_is_said(store, submit):
+def test_queued_folder_is_not_added_again(store, submit):
     first, second = submit(), submit()
     assert [first.exit_code, second.exit_code] == [exit_codes.OK] * 2
     assert first.stdout == second.stdout
@@ -29,7 +29,7 @@ def test_what_is_queued_already_is_the_same_job_and_that_is_said(store, submit):
     assert len(store.jobs()) == 1
 
 
-def test_what_is_running_already_is_the_same_job_and_that_is_said(store, submit):
+def test_running_folder_is_not_added_again(store, submit):
     first = submit()
     store.claim("A", 60)
     second = submit()
@@ -37,36 +37,36 @@ def test_what_is_running_already_is_the_same_job_and_that_is_said(store, submit)
     assert second.stderr.startswith("is running already, queue ")
 
 
-def test_what_has_ended_is_asked_for_anew(store, submit):
+def test_ended_job_can_be_submitted_again(store, submit):
     first = submit()
     store.finish(store.claim("A", 60), exit_codes.OK)
     assert submit().stdout != first.stdout
 
 
 @pytest.mark.parametrize("words", [("--batch", "4"), ("--new-only",), ("--out", "elsewhere")])
-def test_the_same_folder_otherwise_is_another_job(store, submit, words):
+def test_same_folder_with_other_options_is_another_job(store, submit, words):
     assert submit().stdout != submit(*words).stdout
     assert len(store.jobs()) == 2
 
 
-def test_run_is_always_a_job_of_its_own(store, films, submit):
+def test_run_always_adds_a_job(store, films, submit):
     waiting = submit().stdout.strip()
     assert screening("run", films, "--out", "report").exit_code == exit_codes.OK
     assert len(store.jobs()) == 2
     assert store.get(waiting).exit_code is None
 
 
-def test_what_is_asked_for_is_frozen_with_the_job(store, films, bundle, home):
+def test_options_are_stored_with_the_job(store, films, bundle, home):
     words = ("--priority", "-7", "--retries", "9", "--tag", "ward 2", "--tag", "night")
-    promises = ("--settle", "2.5", "--new-only", "--quarantine", "aside")
-    job = submitted(store, films, "--model", bundle.path, *words, *promises)
+    more_words = ("--settle", "2.5", "--new-only", "--quarantine", "aside")
+    job = submitted(store, films, "--model", bundle.path, *words, *more_words)
     assert (job.priority, job.tags) == (-7, ("ward 2", "night"))
     options = job.options
     assert (options.retries, options.settle, options.new_only) == (9, 2.5, True)
     assert options.quarantine == home / "aside"
 
 
-def test_what_is_not_asked_for_has_its_default(store, films, bundle):
+def test_unset_options_have_their_defaults(store, films, bundle):
     job = submitted(store, films, "--model", bundle.path, SCREENING_SUBMIT_SETTLE=None)
     assert (job.priority, job.tags, job.not_before) == (0, (), 0.0)
     options = job.options
@@ -74,7 +74,7 @@ def test_what_is_not_asked_for_has_its_default(store, films, bundle):
     assert options.quarantine is None
 
 
-def test_run_is_not_tried_again_by_itself(store, films, bundle):
+def test_run_has_no_retries(store, films, bundle):
     screening("run", films, "--model", bundle.path, "--out", "report")
     assert store.jobs()[0].options.retries == 0
 
@@ -89,7 +89,7 @@ def test_run_is_not_tried_again_by_itself(store, films, bundle):
         ("2026-11-22", datetime(2026, 11, 22).astimezone()),
     ],
 )
-def test_a_time_without_an_offset_is_that_of_this_machine(store, films, bundle, asked, meant):
+def test_time_without_offset_is_local_time(store, films, bundle, asked, meant):
     job = submitted(store, films, "--model", bundle.path, "--not-before", asked)
     assert job.not_before == meant.timestamp()
 
@@ -111,7 +111,7 @@ def test_a_time_without_an_offset_is_that_of_this_machine(store, films, bundle, 
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_meant_is_wrong_usage(queue, submit, words):
+def test_invalid_values_are_usage_errors(queue, submit, words):
     result = submit(*words)
     assert result.exit_code == exit_codes.USAGE
     assert "Traceback" not in result.output
@@ -130,7 +130,7 @@ SECRETS = [
 @pytest.mark.parametrize("url", SECRETS)
 @pytest.mark.parametrize("command", [("jobs", "list"), ("schedule", "list"), ("submit",)])
 @pytest.mark.parametrize("source", ["line", "environment"])
-def test_the_password_of_a_queue_is_never_told(submit, url, command, source):
+def test_queue_password_is_never_printed(submit, url, command, source):
     words = ("--queue", url) if source == "line" else ()
     environment = {"SCREENING_QUEUE": url} if source == "environment" else {}
     if command == ("submit",):
@@ -143,12 +143,12 @@ def test_the_password_of_a_queue_is_never_told(submit, url, command, source):
 
 
 @pytest.mark.parametrize("url", SECRETS[:2])
-def test_a_queue_is_shown_without_its_password(url):
+def test_queue_is_displayed_without_its_password(url):
     assert shown(url).endswith("@127.0.0.1:1/queue")
     assert "hush" not in shown(url)
 
 
-def test_thumbnails_are_asked_of_any_model(store, submit):
+def test_thumbnails_work_with_any_model(store, submit):
     assert submit("--thumbnails").exit_code == exit_codes.OK
     (job,) = store.jobs()
     assert (job.options.thumbnails, job.options.heatmaps) == (True, False)

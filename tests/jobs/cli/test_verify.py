@@ -1,4 +1,4 @@
-"""``screening verify`` and ``screening sign`` of reports."""
+"""Tests for ``screening verify`` and for ``screening sign`` with reports."""
 
 import shutil
 from pathlib import Path
@@ -50,7 +50,7 @@ def keys(home):
     return write_keys(home, "ours")
 
 
-def test_an_intact_report_is_told_with_what_it_is(report):
+def test_intact_report_is_described(report):
     result = screening("verify", report)
     assert result.exit_code == exit_codes.OK
     first, second = result.output.splitlines()
@@ -60,7 +60,7 @@ def test_an_intact_report_is_told_with_what_it_is(report):
     assert second == "It is not signed: whoever can write all of it anew is not found."
 
 
-def test_what_was_changed_is_named_with_its_line(report):
+def test_changes_are_named_with_file_and_line(report):
     path = report / "predictions.csv"
     path.write_bytes(path.read_bytes().replace(b"NORMAL", b"ABSENT", 1))
     (report / "more.txt").touch()
@@ -74,7 +74,7 @@ def test_what_was_changed_is_named_with_its_line(report):
     assert result.stderr == "report is not as it was written: 3 found\n"
 
 
-def test_a_long_list_is_cut_and_what_was_cut_is_counted(report):
+def test_long_list_is_truncated_and_the_rest_counted(report):
     audit = report / "audit.csv"
     write_audit(report, [Event("now", "scored", str(number)) for number in range(40)], 40)
     audit.write_bytes(audit.read_bytes().replace(b"\r\n", b"\n"))
@@ -85,18 +85,18 @@ def test_a_long_list_is_cut_and_what_was_cut_is_counted(report):
     assert f"audit.csv: broken_chain: and {lines - 20} more\n" in result.stdout
 
 
-def test_a_folder_without_an_audit_is_no_report(home, films):
+def test_folder_without_audit_is_no_report(home, films):
     result = screening("verify", films)
     assert result.exit_code == exit_codes.ERROR
     assert "audit.csv: missing: is missing; without it this is no report" in result.stdout
 
 
-def test_a_name_that_a_terminal_would_obey_is_made_harmless(report):
+def test_control_characters_in_names_are_escaped(report):
     (report / "\x1b[31m").touch()
     assert r"\x1b[31m: unknown" in screening("verify", report).stdout
 
 
-def test_films_are_screened_once_more_when_asked(report, films, model):
+def test_films_are_screened_again_with_films_option(report, films, model):
     asked = ["verify", report, "--films", films, "--model", model]
     result = screening(*asked, "--seed", 7, "--sample", 1)
     assert result.exit_code == exit_codes.OK
@@ -111,7 +111,7 @@ def test_films_are_screened_once_more_when_asked(report, films, model):
     assert "intact" not in result.stdout
 
 
-def test_a_report_that_names_films_by_hashes_needs_its_key(films, model, home):
+def test_report_with_hashed_names_needs_its_key(films, model, home):
     screening("run", films, "--model", model, "--out", "hashed", "--hash-names")
     asked = ["verify", "hashed", "--films", films, "--model", model]
     assert screening(*asked).exit_code == exit_codes.OK
@@ -120,19 +120,19 @@ def test_a_report_that_names_films_by_hashes_needs_its_key(films, model, home):
     assert screening(*asked, "--key", "kept.key").exit_code == exit_codes.OK
 
 
-def test_a_model_without_films_is_wrong_usage(report, model):
+def test_model_without_films_is_a_usage_error(report, model):
     result = screening("verify", report, "--model", model)
     assert result.exit_code == exit_codes.USAGE
     assert "--model needs --films" in result.stderr
 
 
-def test_a_model_that_is_none_is_one_line(report, films):
+def test_invalid_model_is_an_error(report, films):
     result = screening("verify", report, "--films", films, "--model", films)
     assert result.exit_code == exit_codes.ERROR
     assert "is no bundle" in result.stderr
 
 
-def test_a_signature_is_demanded_by_who_gives_a_public_key(report, keys, home):
+def test_public_key_option_requires_a_valid_signature(report, keys, home):
     private, public = keys
     result = screening("verify", report, "--public-key", public)
     assert result.exit_code == exit_codes.ERROR
@@ -148,7 +148,7 @@ def test_a_signature_is_demanded_by_who_gives_a_public_key(report, keys, home):
     assert "audit.sig: forged" in result.stdout
 
 
-def test_a_report_that_was_written_anew_is_found_by_its_signature_alone(report, keys):
+def test_only_a_signature_detects_a_rewritten_report(report, keys):
     screening("sign", report, "--key", keys[0])
     (report / "predictions.csv").unlink()
     write_audit(report, [Event("now", "submitted", "job-1")], 0)
@@ -158,7 +158,7 @@ def test_a_report_that_was_written_anew_is_found_by_its_signature_alone(report, 
     assert "audit.sig: forged" in result.stdout
 
 
-def test_a_report_that_was_altered_is_not_signed(report, keys):
+def test_altered_report_is_not_signed(report, keys):
     (report / "more.txt").touch()
     result = screening("sign", report, "--key", keys[0])
     assert result.exit_code == exit_codes.ERROR
@@ -166,7 +166,7 @@ def test_a_report_that_was_altered_is_not_signed(report, keys):
     assert not (report / "audit.sig").exists()
 
 
-def test_a_report_may_be_signed_again(report, keys, home):
+def test_report_can_be_signed_again(report, keys, home):
     (report / "audit.sig").write_bytes(b"damaged")
     screening("sign", report, "--key", write_keys(home, "theirs")[0])
     screening("sign", report, "--key", keys[0])
@@ -189,7 +189,7 @@ def test_only_a_bundle_or_a_report_is_signed(report, model, keys, home, which):
 
 
 @pytest.mark.parametrize("command", ["run", "worker"])
-def test_a_night_signs_its_reports_by_itself(films, model, keys, home, command):
+def test_sign_reports_option_signs_each_report(films, model, keys, home, command):
     environment = {"SCREENING_SIGN_REPORTS": str(keys[0])}
     asked = ["--model", model, "--out", home / "report"]
     if command == "run":
@@ -202,7 +202,7 @@ def test_a_night_signs_its_reports_by_itself(films, model, keys, home, command):
 
 
 @pytest.mark.parametrize("command", ["run", "worker", "watch"])
-def test_a_key_that_is_none_is_found_before_anything_is_queued(store, films, model, keys, command):
+def test_invalid_key_is_detected_before_anything_is_enqueued(store, films, model, keys, command):
     words = ["--drain"] if command == "worker" else [films, "--model", model]
     result = screening(command, *words, "--sign-reports", keys[1])
     assert result.exit_code == exit_codes.ERROR

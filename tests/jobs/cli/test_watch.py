@@ -1,4 +1,4 @@
-"""``screening watch``: what is refused, and a folder that is only fed from."""
+"""Tests for ``screening watch``: usage errors and --submit-only."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from command import screening
 from jobs import exit_codes
 from makers import COMMAND
 
-#: Seconds for what takes a moment.
+#: Seconds to wait for something that normally takes a moment.
 PATIENCE = 60
 
 
@@ -23,7 +23,7 @@ def ward(home):
 
 
 def until(condition):
-    """Wait for it."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
@@ -32,7 +32,7 @@ def until(condition):
 
 @contextmanager
 def started(*words):
-    """The command as a process of its own."""
+    """Run the command as a process of its own."""
     process = subprocess.Popen(
         [COMMAND, *map(str, words)], env=os.environ, stderr=subprocess.PIPE, text=True
     )
@@ -56,24 +56,24 @@ WRONG = {
 
 @pytest.mark.usefixtures("bundle", "ward")
 @pytest.mark.parametrize("words", WRONG.values(), ids=WRONG)
-def test_wrong_usage_is_exit_code_2(words):
+def test_usage_error_exits_with_2(words):
     result = screening("watch", *words, "--model", "bundle")
     assert result.exit_code == exit_codes.USAGE, result.output
 
 
-def test_a_bundle_that_is_none_is_noticed_at_once(ward):
+def test_invalid_bundle_is_an_immediate_error(ward):
     result = screening("watch", ward, "--model", ward)
     assert result.exit_code == exit_codes.ERROR
     assert "is no bundle" in result.stderr
 
 
-def test_help_says_what_is_ignored():
+def test_help_says_which_files_are_ignored():
     words = " ".join(screening("watch", "--help").stdout.split())
     assert "Files directly in FOLDER are ignored" in words
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_folder_that_is_only_fed_from_is_left_with_exit_code_130(store, ward, bundle, how):
+def test_submit_only_continues_after_restart_and_exits_with_130(store, ward, bundle, how):
     words = ("watch", ward, "--submit-only", "--model", bundle.path, "--settle", "0")
     with started(*words) as process:
         for name in ("a", "b"):

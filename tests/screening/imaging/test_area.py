@@ -14,8 +14,8 @@ def shown(stored: np.ndarray = STORED, **attributes: object) -> np.ndarray:
     return grey
 
 
-def test_a_shutter_makes_everything_black_that_it_covers() -> None:
-    # PS3.3 C.7.6.11: rows and columns count from 1, the edge itself is open.
+def test_area_outside_the_shutter_is_black() -> None:
+    # PS3.3 C.7.6.11: rows and columns count from 1, the edge itself is inside.
     edges = {
         "ShutterShape": "RECTANGULAR",
         "ShutterUpperHorizontalEdge": 3,
@@ -50,11 +50,11 @@ def test_a_shutter_makes_everything_black_that_it_covers() -> None:
     ],
     ids=["no edges", "no radius", "half a vertex", "nothing open", "bitmap"],
 )
-def test_a_shutter_that_makes_no_sense_covers_nothing(shutter: dict[str, object]) -> None:
+def test_invalid_shutter_is_ignored(shutter: dict[str, object]) -> None:
     np.testing.assert_array_equal(shown(**shutter), shown())
 
 
-def test_the_radius_of_a_circle_counts_columns_of_pixels_that_are_not_square() -> None:
+def test_circle_radius_counts_columns_of_non_square_pixels() -> None:
     film = np.arange(100 * 100, dtype=np.uint16).reshape(100, 100)
     dataset = dicom_film(
         film,
@@ -69,13 +69,13 @@ def test_the_radius_of_a_circle_counts_columns_of_pixels_that_are_not_square() -
 
 
 @pytest.mark.parametrize("border", [0, 4095])
-def test_a_burnt_in_border_does_not_count(border: int) -> None:
+def test_burnt_in_border_is_excluded(border: int) -> None:
     framed = np.full((26, 52), border, np.uint16)
     framed[5:21, 10:42] = STORED // 2 + 500
     np.testing.assert_array_equal(shown(framed)[5:21, 10:42], shown(STORED // 2 + 500))
 
 
-def test_borders_are_peeled_from_all_sides_and_no_further() -> None:
+def test_borders_are_removed_on_all_sides() -> None:
     cells = np.zeros((9, 12), np.uint16)
     cells[:, -2:] = 7  # another border, which crosses the rows of the first
     cells[2:6, 3:8] = np.arange(1, 21).reshape(4, 5)

@@ -29,7 +29,7 @@ def compressed(
     stored: np.ndarray, syntax: UID, *frames: bytes, **attributes: object
 ) -> FileDataset:
     """A DICOM file, written and read again, with `frames` as its pixel data."""
-    # pydicom writes no transfer syntax that it does not know: one of the same length stands in.
+    # pydicom does not write unknown transfer syntaxes: write one of the same length instead.
     known = syntax.is_transfer_syntax
     dataset = dicom_film(stored, syntax if known else uids.HTJ2KLossless, **attributes)
     dataset.PixelData = encapsulate(list(frames))
@@ -89,7 +89,7 @@ def lossless_jpeg(stored: np.ndarray, bits: int, predictor: int = 1) -> bytes:
     ],
     ids=lambda value: getattr(value, "keyword", "encoder"),
 )
-def test_twelve_bits_come_back_without_loss(syntax: UID, encode: object) -> None:
+def test_twelve_bits_are_decoded_without_loss(syntax: UID, encode: object) -> None:
     dataset = compressed(TWELVE_BIT, syntax, encode(TWELVE_BIT), BitsStored=12, HighBit=11)
     np.testing.assert_array_equal(decoded(dataset), TWELVE_BIT)
 
@@ -104,14 +104,14 @@ def test_twelve_bits_come_back_without_loss(syntax: UID, encode: object) -> None
     ],
     ids=lambda value: getattr(value, "keyword", "encoder"),
 )
-def test_sixteen_bits_come_back_without_loss(syntax: UID, encode: object) -> None:
+def test_sixteen_bits_are_decoded_without_loss(syntax: UID, encode: object) -> None:
     np.testing.assert_array_equal(
         decoded(compressed(SIXTEEN_BIT, syntax, encode(SIXTEEN_BIT))), SIXTEEN_BIT
     )
 
 
 @pytest.mark.parametrize("predictor", range(1, 8))
-def test_every_predictor_of_lossless_jpeg_is_read(predictor: int) -> None:
+def test_each_predictor_of_lossless_jpeg_is_decoded(predictor: int) -> None:
     stream = lossless_jpeg(TWELVE_BIT, 12, predictor)
     dataset = compressed(TWELVE_BIT, uids.JPEGLossless, stream, BitsStored=12, HighBit=11)
     np.testing.assert_array_equal(decoded(dataset), TWELVE_BIT)
@@ -128,31 +128,31 @@ def test_every_predictor_of_lossless_jpeg_is_read(predictor: int) -> None:
     ],
     ids=lambda value: getattr(value, "keyword", "encoder"),
 )
-def test_signed_values_keep_their_sign(syntax: UID, encode: object) -> None:
+def test_signed_values_are_decoded_with_their_sign(syntax: UID, encode: object) -> None:
     signed = (TWELVE_BIT.astype(np.int32) - 2048).astype(np.int16)
     dataset = compressed(signed, syntax, encode(signed), BitsStored=12, HighBit=11)
     np.testing.assert_array_equal(decoded(dataset), signed)
 
 
-def test_eight_bit_baseline_is_read_with_the_loss_of_a_jpeg() -> None:
+def test_eight_bit_baseline_jpeg_is_decoded_within_its_loss() -> None:
     stream = imagecodecs.jpeg8_encode(EIGHT_BIT, level=98)
     dataset = compressed(EIGHT_BIT, uids.JPEGBaseline8Bit, stream)
     np.testing.assert_allclose(decoded(dataset).astype(int), EIGHT_BIT, atol=4)
 
 
-def test_twelve_bit_extended_is_read_with_the_loss_of_a_jpeg() -> None:
+def test_twelve_bit_extended_jpeg_is_decoded_within_its_loss() -> None:
     stream = imagecodecs.jpeg8_encode(TWELVE_BIT, level=98, bitspersample=12)
     dataset = compressed(TWELVE_BIT, uids.JPEGExtended12Bit, stream, BitsStored=12, HighBit=11)
     np.testing.assert_allclose(decoded(dataset).astype(int), TWELVE_BIT, atol=64)
 
 
-def test_near_lossless_jpeg_ls_errs_by_no_more_than_it_was_told() -> None:
+def test_near_lossless_jpeg_ls_error_is_within_its_bound() -> None:
     stream = imagecodecs.jpegls_encode(SIXTEEN_BIT, level=2)
     dataset = compressed(SIXTEEN_BIT, uids.JPEGLSNearLossless, stream)
     assert np.abs(decoded(dataset).astype(int) - SIXTEEN_BIT).max() <= 2
 
 
-def test_a_stream_narrower_than_its_container_is_read() -> None:
+def test_stream_with_fewer_bits_than_allocated_is_decoded() -> None:
     dataset = compressed(
         EIGHT_BIT,
         uids.JPEGLSLossless,
@@ -180,7 +180,7 @@ def test_a_stream_narrower_than_its_container_is_read() -> None:
     ],
     ids=lambda value: getattr(value, "keyword", value if isinstance(value, str) else "encoder"),
 )
-def test_colour_comes_back_without_loss(syntax: UID, photometric: str, encode: object) -> None:
+def test_colour_is_decoded_without_loss(syntax: UID, photometric: str, encode: object) -> None:
     dataset = compressed(
         COLOUR[..., 0],
         syntax,
@@ -198,13 +198,13 @@ def test_colour_comes_back_without_loss(syntax: UID, photometric: str, encode: o
     [
         ("YBR_FULL", lambda x: imagecodecs.jpeg8_encode(x, level=98, subsampling="444")),
         ("YBR_FULL_422", lambda x: imagecodecs.jpeg8_encode(x, level=98, subsampling="422")),
-        # JFIF says luma and chroma, whatever the data set says; Adobe's marker may say RGB.
+        # JFIF means luma and chroma, whatever the data set says; Adobe's marker may state RGB.
         ("RGB", lambda x: imagecodecs.jpeg8_encode(x, level=98, subsampling="444")),
         ("YBR_FULL", lambda x: imagecodecs.jpeg8_encode(x, level=98, outcolorspace="RGB")),
     ],
     ids=["444", "422", "JFIF", "Adobe"],
 )
-def test_the_colours_of_a_jpeg_are_transformed_back_once(
+def test_jpeg_colour_transform_is_undone_exactly_once(
     said: str, encode: object, planar: int
 ) -> None:
     dataset = compressed(
@@ -218,8 +218,8 @@ def test_the_colours_of_a_jpeg_are_transformed_back_once(
     np.testing.assert_allclose(grey_of(frame_of(dataset)), grey_of_colour(COLOUR, 8), atol=0.02)
 
 
-def test_jpeg_ls_leaves_luma_and_chroma_as_they_are() -> None:
-    # PS3.5 8.2.3: no colour transform belongs to the stream, so the data set has the word.
+def test_jpeg_ls_keeps_luma_and_chroma() -> None:
+    # PS3.5 8.2.3: the stream has no colour transform, so the data set decides.
     dataset = compressed(
         COLOUR[..., 0],
         uids.JPEGLSLossless,
@@ -233,7 +233,7 @@ def test_jpeg_ls_leaves_luma_and_chroma_as_they_are() -> None:
     assert frame.colour == "YBR_FULL"
 
 
-def test_the_first_frame_is_the_first() -> None:
+def test_first_of_several_frames_is_decoded() -> None:
     frames = [imagecodecs.jpegls_encode(x) for x in (SIXTEEN_BIT, SIXTEEN_BIT[::-1].copy())]
     dataset = compressed(SIXTEEN_BIT, uids.JPEGLSLossless, *frames, NumberOfFrames=2)
     np.testing.assert_array_equal(decoded(dataset), SIXTEEN_BIT)
@@ -244,7 +244,7 @@ def jpeg_xl(stored: np.ndarray, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("encode", [jpeg_xl, lambda x: jpeg_xl(x, bitspersample=12)])
-def test_jpeg_xl_comes_back_without_loss(encode: object) -> None:
+def test_jpeg_xl_is_decoded_without_loss(encode: object) -> None:
     dataset = compressed(
         TWELVE_BIT, UID("1.2.840.10008.1.2.4.110"), encode(TWELVE_BIT), BitsStored=12, HighBit=11
     )
@@ -253,22 +253,20 @@ def test_jpeg_xl_comes_back_without_loss(encode: object) -> None:
 
 @pytest.mark.parametrize("boxed", [False, True])
 @pytest.mark.parametrize("shape", [(8, 8), (256, 256), (16, 40), (300, 400), (333, 51), (2000, 9)])
-def test_the_size_in_a_jpeg_xl_stream_is_read_without_decoding_it(
-    shape: tuple[int, int], boxed: bool
-) -> None:
+def test_size_of_jpeg_xl_is_read_without_decoding(shape: tuple[int, int], boxed: bool) -> None:
     stream = imagecodecs.jpegxl_encode(np.zeros(shape, np.uint8), usecontainer=boxed)
     header = read_stream_header(stream)
     assert (header.kind, header.rows, header.columns) == ("JPEG XL", *shape)
 
 
-def test_jpeg_2000_in_a_file_of_boxes_is_read() -> None:
+def test_jpeg_2000_inside_boxes_is_decoded() -> None:
     stream = imagecodecs.jpeg2k_encode(SIXTEEN_BIT, level=0, codecformat="jp2", reversible=True)
     dataset = compressed(SIXTEEN_BIT, uids.JPEG2000Lossless, stream)
     np.testing.assert_array_equal(decoded(dataset), SIXTEEN_BIT)
 
 
 @pytest.mark.parametrize("syntax", [uids.JPEG2000MCLossless, uids.JPEG2000MC])
-def test_jpeg_2000_part_2_with_one_component_is_read(syntax: UID) -> None:
+def test_jpeg_2000_part_2_with_one_component_is_decoded(syntax: UID) -> None:
     dataset = compressed(SIXTEEN_BIT, syntax, jpeg_2000(SIXTEEN_BIT))
     np.testing.assert_array_equal(decoded(dataset), SIXTEEN_BIT)
 
@@ -284,7 +282,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=str)
-def test_a_stream_of_another_size_is_refused_before_it_is_decoded(syntax: UID) -> None:
+def test_stream_of_wrong_size_is_rejected_before_decoding(syntax: UID) -> None:
     large = np.zeros((1500, 1500), np.uint16)
     dataset = compressed(EIGHT_BIT, syntax, STREAMS[syntax](large))
     tracemalloc.start()
@@ -296,19 +294,19 @@ def test_a_stream_of_another_size_is_refused_before_it_is_decoded(syntax: UID) -
     assert peak < large.nbytes // 4
 
 
-def test_a_stream_over_the_limit_is_too_large() -> None:
+def test_stream_over_the_limit_is_too_large() -> None:
     dataset = compressed(EIGHT_BIT, uids.JPEGLSLossless, imagecodecs.jpegls_encode(EIGHT_BIT))
     with pytest.raises(UnreadableFilm) as caught:
         read_frame(dataset, uids.JPEGLSLossless, read_image_pixel(dataset), 4095)
     assert caught.value.code == "too_large"
 
 
-def test_a_stream_of_colour_is_no_film_of_one_sample() -> None:
+def test_colour_stream_in_a_grey_film_is_rejected() -> None:
     error = refusal(compressed(EIGHT_BIT, uids.JPEGBaseline8Bit, imagecodecs.jpeg8_encode(COLOUR)))
     assert error.detail == "the stream has 3 samples a pixel, the header says 1"
 
 
-def test_a_stream_of_fewer_bits_than_are_stored_is_refused() -> None:
+def test_stream_with_fewer_bits_than_stored_is_rejected() -> None:
     stream = imagecodecs.jpeg8_encode(EIGHT_BIT)
     error = refusal(
         compressed(EIGHT_BIT.astype(np.uint16), uids.JPEGBaseline8Bit, stream, BitsStored=12)
@@ -316,13 +314,13 @@ def test_a_stream_of_fewer_bits_than_are_stored_is_refused() -> None:
     assert error.detail == "the stream has 8 bits a sample, the header says 12"
 
 
-def test_a_stream_of_another_kind_is_named() -> None:
+def test_error_names_the_kind_of_a_wrong_stream() -> None:
     error = refusal(compressed(TWELVE_BIT, uids.JPEG2000, imagecodecs.jpegls_encode(TWELVE_BIT)))
     assert error.detail == "holds a JPEG-LS stream"
 
 
-def test_overshoot_of_a_lossy_stream_does_not_turn_white_into_black() -> None:
-    # 5000 does not fit 12 bits: without care 4096 + 904 would become 904.
+def test_overshoot_of_a_lossy_stream_is_clipped() -> None:
+    # 5000 does not fit 12 bits: without clipping, 4096 + 904 would become 904.
     stored = np.full((48, 64), 5000, np.uint16)
     stream = imagecodecs.jpeg2k_encode(stored, level=60, codecformat="j2k", reversible=False)
     dataset = compressed(stored, uids.JPEG2000, stream, BitsStored=12, HighBit=11)
@@ -330,16 +328,16 @@ def test_overshoot_of_a_lossy_stream_does_not_turn_white_into_black() -> None:
 
 
 @pytest.mark.parametrize("syntax", [uids.JPEGLosslessSV1, uids.JPEGLSLossless], ids=str)
-def test_what_stands_above_the_high_bit_of_a_lossless_stream_is_not_seen(syntax: UID) -> None:
+def test_bits_above_high_bit_of_a_lossless_stream_are_ignored(syntax: UID) -> None:
     dirty = TWELVE_BIT | np.uint16(0x9000)
     dataset = compressed(dirty, syntax, STREAMS[syntax](dirty), BitsStored=12, HighBit=11)
     np.testing.assert_array_equal(decoded(dataset), TWELVE_BIT)
 
 
-# imagecodecs.htj2k_decode gives what the memory held, and libjpeg fills up with grey.
+# imagecodecs.htj2k_decode returns uninitialised memory, and libjpeg fills the rest with grey.
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 @pytest.mark.parametrize("syntax", STREAMS, ids=str)
-def test_a_stream_that_is_cut_off_does_not_decode(syntax: UID, share: float) -> None:
+def test_truncated_stream_is_not_decodable(syntax: UID, share: float) -> None:
     narrow = syntax == uids.JPEGBaseline8Bit
     stored = EIGHT_BIT if narrow else SIXTEEN_BIT
     stream = STREAMS[syntax](stored)
@@ -350,10 +348,10 @@ def test_a_stream_that_is_cut_off_does_not_decode(syntax: UID, share: float) -> 
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=str)
-def test_a_damaged_header_of_a_stream_is_an_error_of_its_own(syntax: UID) -> None:
+def test_damaged_stream_header_raises_only_stream_error(syntax: UID) -> None:
     stream = STREAMS[syntax](TWELVE_BIT)
     for length in range(40):
-        with suppress(StreamError):  # and no other
+        with suppress(StreamError):  # any other exception fails the test
             read_stream_header(stream[:length])
     rng = np.random.default_rng(1)
     for _ in range(300):

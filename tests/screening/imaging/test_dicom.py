@@ -20,7 +20,7 @@ from screening.errors import UnreadableFilm
 from screening.imaging.dicom import open_dicom
 
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
-# A window of 65536 from 0 on: grey = stored / 65535, by PS3.3 C.11.2.1.2.1.
+# A window of 65536 that starts at 0: grey = stored / 65535, by PS3.3 C.11.2.1.2.1.
 WINDOW = {"WindowCenter": 32768, "WindowWidth": 65536}
 GREY = STORED / 65535
 FIRST_OF_3 = "multi_frame: Only the first frame was read (first of 3 frames)."
@@ -52,16 +52,16 @@ def compressed(stream: bytes, syntax: str = JPEGLSLossless, **attributes: object
     return dicom_bytes(dataset)
 
 
-def test_raw_pixels_are_read() -> None:
+def test_native_pixels_are_read() -> None:
     np.testing.assert_allclose(grey_of(dicom_bytes(film())), GREY, atol=1e-5)
 
 
-def test_deflated_data_are_read() -> None:
+def test_deflated_data_set_is_read() -> None:
     data = dicom_bytes(dicom_film(STORED, DeflatedExplicitVRLittleEndian, **WINDOW))
     np.testing.assert_allclose(grey_of(data), GREY, atol=1e-5)
 
 
-def test_big_endian_data_are_read() -> None:
+def test_big_endian_data_set_is_read() -> None:
     dataset = film()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
     dataset.PixelData = STORED.astype(">u2").tobytes()
@@ -69,19 +69,19 @@ def test_big_endian_data_are_read() -> None:
     np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), GREY, atol=1e-5)
 
 
-def test_run_length_data_are_read() -> None:
+def test_rle_pixels_are_read() -> None:
     dataset = film()
     dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), GREY, atol=1e-5)
 
 
-def test_compressed_pixels_are_read_like_raw_ones() -> None:
+def test_compressed_pixels_give_the_same_grey_values() -> None:
     data = compressed(imagecodecs.jpegls_encode(STORED))
     np.testing.assert_array_equal(grey_of(data), grey_of(dicom_bytes(film())))
 
 
-def test_what_stands_in_unused_bits_is_not_seen() -> None:
-    # PS3.5 8.1.1: bits above High Bit are no part of the value; old films keep overlays there.
+def test_unused_bits_are_ignored() -> None:
+    # PS3.5 8.1.1: bits above High Bit are not part of the value; old films store overlays there.
     dirty = STORED | np.uint16(0xF000)
     attributes = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
     np.testing.assert_allclose(
@@ -89,17 +89,17 @@ def test_what_stands_in_unused_bits_is_not_seen() -> None:
     )
 
 
-def test_a_file_without_a_preamble_is_read() -> None:
+def test_file_without_preamble_is_read() -> None:
     np.testing.assert_allclose(grey_of(dicom_bytes(film())[132:]), GREY, atol=1e-5)
 
 
 @pytest.mark.parametrize("start", [b"", bytes(128) + b"DICM"], ids=["bare", "preamble"])
 @pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "explicit"])
-def test_a_file_without_file_meta_is_read(start: bytes, implicit: bool) -> None:
+def test_file_without_file_meta_is_read(start: bytes, implicit: bool) -> None:
     np.testing.assert_allclose(grey_of(start + bare(implicit)), GREY, atol=1e-5)
 
 
-def test_colour_becomes_grey() -> None:
+def test_colour_is_converted_to_grey() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (16, 32, 3), np.uint8)
     dataset = dicom_film(
         rgb[..., 0], SamplesPerPixel=3, PlanarConfiguration=1, PhotometricInterpretation="RGB"
@@ -109,10 +109,10 @@ def test_colour_becomes_grey() -> None:
     np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), expected, atol=1e-6)
 
 
-# PS3.3 C.7.6.3.1.2: "Pixel data describe a
-# color image with a single sample per pixel (single image plane). The pixel value is used as an
-# index into each of the Red, Blue, and Green Palette Color Lookup Tables".
-def test_a_palette_is_looked_up() -> None:
+# PS3.3 C.7.6.3.1.2: "Pixel data describe a color image with a single sample per pixel (single image
+# plane). The pixel value is used as an index into each of the Red, Blue, and Green Palette Color
+# Lookup Tables".
+def test_palette_is_applied() -> None:
     indices = np.arange(256, dtype=np.uint8).reshape(16, 16)
     dataset = dicom_film(indices, PhotometricInterpretation="PALETTE COLOR")
     falling = np.arange(255, -1, -1, dtype=np.uint8)
@@ -123,7 +123,7 @@ def test_a_palette_is_looked_up() -> None:
     np.testing.assert_allclose(grey_of(dicom_bytes(dataset)), falling[indices] / 255, atol=0.01)
 
 
-def test_of_several_frames_the_first_is_read_with_a_warning() -> None:
+def test_first_of_several_frames_is_read_with_a_warning() -> None:
     dataset = film(NumberOfFrames=3)
     dataset.PixelData = b"".join(x.tobytes() for x in (STORED, STORED[::-1], STORED[:, ::-1]))
     grey, warnings = open_dicom(dicom_bytes(dataset)).decode()
@@ -131,7 +131,7 @@ def test_of_several_frames_the_first_is_read_with_a_warning() -> None:
     assert warnings == (FIRST_OF_3,)
 
 
-def test_an_image_without_its_pixels_is_damaged() -> None:
+def test_image_without_pixel_data_is_not_decodable() -> None:
     dataset = film()
     del dataset.PixelData
     with pytest.raises(UnreadableFilm) as caught:
@@ -150,14 +150,14 @@ def test_an_image_without_its_pixels_is_damaged() -> None:
     ],
     ids=lambda data: repr(data[:6]),
 )
-def test_text_is_no_dicom(data: bytes) -> None:
+def test_non_dicom_bytes_are_not_decodable(data: bytes) -> None:
     with pytest.raises(UnreadableFilm) as caught:
         open_dicom(data)
     assert caught.value.code == "not_decodable"
 
 
 @pytest.mark.parametrize("lost", [1, 100, 800])
-def test_pixels_that_were_cut_off_do_not_decode(lost: int) -> None:
+def test_truncated_pixel_data_is_not_decodable(lost: int) -> None:
     film_with_header = open_dicom(dicom_bytes(film())[:-lost])
     with pytest.raises(UnreadableFilm) as caught:
         film_with_header.decode()
@@ -166,9 +166,7 @@ def test_pixels_that_were_cut_off_do_not_decode(lost: int) -> None:
 
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless, JPEGBaseline8Bit])
 @pytest.mark.parametrize("stream", [b"", b"nonsense" * 9, b"\xff\xd8\xff\xf7\0\x0b"], ids=repr)
-def test_a_damaged_stream_does_not_decode_and_its_syntax_is_named(
-    syntax: str, stream: bytes
-) -> None:
+def test_error_of_damaged_stream_names_the_transfer_syntax(syntax: str, stream: bytes) -> None:
     opened = open_dicom(compressed(stream or b"\0\0", syntax))
     with pytest.raises(UnreadableFilm, match="JPEG") as caught:
         opened.decode()
@@ -176,7 +174,7 @@ def test_a_damaged_stream_does_not_decode_and_its_syntax_is_named(
 
 
 def with_syntax(uid: str) -> bytes:
-    """A compressed film that says another transfer syntax; the UIDs are as long as it was."""
+    """A compressed film that states another transfer syntax; both UIDs have the same length."""
     data = compressed(imagecodecs.jpegls_encode(STORED))
     assert len(uid) == len(JPEGLSLossless)
     return data.replace(JPEGLSLossless.encode(), uid.encode())
@@ -192,7 +190,7 @@ def with_syntax(uid: str) -> bytes:
         ("1.2.840.10008.1.2.4.00", "a transfer syntax that is no UID"),
     ],
 )
-def test_a_transfer_syntax_that_is_not_read_is_named_with_a_way_out(uid: str, named: str) -> None:
+def test_error_names_unsupported_syntax_and_suggests_export(uid: str, named: str) -> None:
     with pytest.raises(UnreadableFilm) as caught:
         open_dicom(with_syntax(uid)).decode()
     assert caught.value.code == "unsupported"
@@ -200,7 +198,7 @@ def test_a_transfer_syntax_that_is_not_read_is_named_with_a_way_out(uid: str, na
 
 
 @pytest.mark.parametrize("keyword", ["FloatPixelData", "DoubleFloatPixelData"])
-def test_floating_point_pixels_are_not_supported(keyword: str) -> None:
+def test_floating_point_pixel_data_is_unsupported(keyword: str) -> None:
     dataset = film()
     del dataset.PixelData
     setattr(dataset, keyword, bytes(8))
@@ -209,7 +207,7 @@ def test_floating_point_pixels_are_not_supported(keyword: str) -> None:
     assert caught.value.code == "unsupported"
 
 
-def test_a_film_over_the_limit_is_not_unpacked() -> None:
+def test_film_over_the_pixel_limit_is_not_decompressed() -> None:
     data = dicom_bytes(film(Rows=60_000, Columns=60_000))
     with pytest.raises(UnreadableFilm) as caught:
         open_dicom(data).decode()
@@ -217,7 +215,7 @@ def test_a_film_over_the_limit_is_not_unpacked() -> None:
 
 
 def nested() -> bytes:
-    """A sequence in a sequence, three thousand deep (PS3.5 7.5)."""
+    """Sequences nested three thousand deep (PS3.5 7.5)."""
     opening = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff"
     return bytes(128) + b"DICM" + opening * 3000
 
@@ -254,20 +252,20 @@ def item_longer_than_the_file() -> bytes:
         pytest.param(item_longer_than_the_file, id="item longer than the file"),
     ],
 )
-def test_a_damaged_file_is_an_unreadable_film_and_no_other_error(data: object) -> None:
+def test_damaged_file_raises_only_unreadable_film(data: object) -> None:
     content = data()
     with pytest.raises(UnreadableFilm) as caught:
         open_dicom(content).decode()
     assert caught.value.code == "not_decodable"
 
 
-def test_want_of_a_transfer_syntax_does_not_keep_a_compressed_film_from_being_read() -> None:
+def test_compressed_film_without_transfer_syntax_is_read() -> None:
     data = compressed(imagecodecs.jpegls_encode(STORED))
     start = data.index(b"\x08\0\x16\0")
     np.testing.assert_allclose(grey_of(data[start:]), GREY, atol=1e-5)
 
 
-def test_a_bare_big_endian_data_set_is_read() -> None:
+def test_big_endian_data_set_without_file_meta_is_read() -> None:
     dataset = Dataset()
     dataset.update(film())
     dataset.PixelData = STORED.astype(">u2").tobytes()
@@ -276,7 +274,7 @@ def test_a_bare_big_endian_data_set_is_read() -> None:
     np.testing.assert_allclose(grey_of(buffer.getvalue()), GREY, atol=1e-5)
 
 
-def test_a_deflated_data_set_is_not_unpacked_beyond_any_film() -> None:
+def test_deflated_data_set_is_not_inflated_beyond_the_limit() -> None:
     dataset = dicom_film(STORED, DeflatedExplicitVRLittleEndian, NumberOfFrames=100_000)
     dataset.PixelData = bytes(100 << 20)
     data = dicom_bytes(dataset)
@@ -290,7 +288,7 @@ def test_a_deflated_data_set_is_not_unpacked_beyond_any_film() -> None:
 
 
 def frames(count: int, table: bool) -> bytes:
-    """Frames that are the first one, and negatives of it, in fragments of 100 bytes."""
+    """The first frame, then its negatives, in fragments of 100 bytes."""
     dataset = dicom_film(STORED, JPEGLSLossless, **WINDOW, NumberOfFrames=count)
     streams = [imagecodecs.jpegls_encode(STORED)]
     streams += [imagecodecs.jpegls_encode(65535 - STORED)] * (count - 1)
@@ -300,13 +298,13 @@ def frames(count: int, table: bool) -> bytes:
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["offset table", "no offset table"])
-def test_the_fragments_of_the_first_frame_are_found(table: bool) -> None:
+def test_first_frame_is_joined_from_its_fragments(table: bool) -> None:
     grey, warnings = open_dicom(frames(3, table)).decode()
     np.testing.assert_allclose(grey, GREY, atol=1e-5)
     assert warnings == (FIRST_OF_3,)
 
 
-def test_only_the_first_of_many_frames_is_unpacked() -> None:
+def test_only_the_first_frame_is_decoded() -> None:
     data = frames(400, table=True)
     opened = open_dicom(data)
     tracemalloc.start()
@@ -350,7 +348,7 @@ def test_only_the_first_of_many_frames_is_unpacked() -> None:
     ],
     ids=str,
 )
-def test_a_header_that_contradicts_itself_is_an_error_that_says_so(
+def test_error_names_the_contradictory_attribute(
     attributes: dict[str, object], code: str, detail: str
 ) -> None:
     with pytest.raises(UnreadableFilm) as caught:

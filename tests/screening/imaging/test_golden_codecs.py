@@ -1,4 +1,4 @@
-"""Encoded films against what other programs decode: see `golden/streams.py` for the table."""
+"""Encoded films compared with the output of other decoders; the table is `golden/streams.py`."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def read(data: bytes, name: str = "film.dcm") -> Grey:
 
 
 def samples_of(stream: Stream) -> npt.NDArray[np.generic]:
-    """What the stream holds: its phantom, and what another program says the codec added."""
+    """The samples in the stream: its phantom, plus the codec's error by another decoder."""
     film = PHANTOMS[stream.phantom]
     if not stream.lossy:
         return film
@@ -38,9 +38,9 @@ def samples_of(stream: Stream) -> npt.NDArray[np.generic]:
 
 
 def grey_of(samples: npt.NDArray[np.generic], phantom: str) -> Grey:
-    """Full range to 0..1.
+    """Scale the full range to 0..1.
 
-    The films say centre 2^(b-1), width 2^b (0 in place of 2^(b-1) where samples are signed): by
+    The films state centre 2^(b-1), width 2^b (0 instead of 2^(b-1) if samples are signed): by
     PS3.3 C.11.2.1.2.1 that is ``((x - (c - 0.5)) / (w - 1)) + 0.5``, so x / (2^b - 1).
     """
     if samples.ndim == 3:
@@ -51,13 +51,13 @@ def grey_of(samples: npt.NDArray[np.generic], phantom: str) -> Grey:
 
 
 def tolerance(stream: Stream) -> float:
-    """In grey: the decoder's levels, and what float32 rounds (6e-8), times two."""
+    """In grey: the decoder's levels plus the rounding of float32 (6e-8), times two."""
     top = 255 if stream.phantom in {"rgb", "mild"} else 2 ** BITS[stream.phantom] - 1
     return stream.levels / top + 2e-7
 
 
 @EVERY_STREAM
-def test_a_stream_gives_the_samples_that_other_programs_decode(stream: Stream) -> None:
+def test_stream_decodes_to_the_samples_of_other_decoders(stream: Stream) -> None:
     grey = read(content(stream.file))
     expected = grey_of(samples_of(stream), stream.phantom)
     assert grey.dtype == np.float32
@@ -65,8 +65,8 @@ def test_a_stream_gives_the_samples_that_other_programs_decode(stream: Stream) -
 
 
 @EVERY_STREAM
-def test_each_stream_would_fail_with_one_sample_altered(stream: Stream) -> None:
-    """No value is compared with itself: one sample a step beyond the tolerance is seen."""
+def test_comparison_detects_one_altered_sample(stream: Stream) -> None:
+    """The comparison is not trivial: it detects one sample changed by more than the tolerance."""
     samples = samples_of(stream)
     assert len(np.unique(samples)) > 60
     altered = samples.astype(np.int64)
@@ -81,19 +81,19 @@ LOSSLESS = [stream for stream in STREAMS if not stream.lossy]
 
 
 @pytest.mark.parametrize("stream", LOSSLESS, ids=lambda stream: stream.file)
-def test_a_film_in_any_lossless_syntax_is_the_same_grey_to_the_bit(stream: Stream) -> None:
+def test_all_lossless_syntaxes_give_identical_grey_values(stream: Stream) -> None:
     native = read(content(f"explicit-{stream.phantom}"))
     np.testing.assert_array_equal(read(content(stream.file)), native)
 
 
 @pytest.mark.parametrize("phantom", ["g8", "g16"])
-def test_near_lossless_jpeg_ls_stays_within_its_bound(phantom: str) -> None:
+def test_near_lossless_jpeg_ls_error_stays_within_its_bound(phantom: str) -> None:
     difference = read(content(f"near2-{phantom}")) - read(content(f"explicit-{phantom}"))
     assert 0 < np.abs(difference).max() <= 2 / (2 ** BITS[phantom] - 1) + 2e-7
 
 
 def framed(frames: int, **options: object) -> bytes:
-    """The phantom g12 in JPEG-LS, then its negative, `frames` in all."""
+    """The phantom g12 in JPEG-LS, then its negatives; `frames` in total."""
     dataset = dcmread(GOLDEN / "table-g12.dcm")
     (code,) = generate_fragments(dataset.PixelData[8 + 4 :])
     negative = imagecodecs.jpegls_encode(np.uint16(4095) - PHANTOMS["g12"])
@@ -122,8 +122,8 @@ ENCAPSULATIONS = {
 
 
 @pytest.mark.parametrize("data", ENCAPSULATIONS.values(), ids=ENCAPSULATIONS)
-def test_the_first_frame_is_put_together_whatever_its_offset_tables(data: bytes) -> None:
-    """PS3.5 A.4; the second frame is the negative, so that it cannot pass for the first."""
+def test_first_frame_is_found_with_any_offset_table(data: bytes) -> None:
+    """PS3.5 A.4; the second frame is the negative, so that it cannot be mistaken for the first."""
     np.testing.assert_array_equal(read(data), read(content("explicit-g12")))
 
 
@@ -141,6 +141,6 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("data", "name"), FORMS.values(), ids=FORMS)
-def test_a_dicom_film_is_read_whatever_its_form(data: bytes, name: str) -> None:
-    """PS3.10 7.1: the preamble is anyone's, and says nothing about the film."""
+def test_dicom_film_is_read_in_any_file_form(data: bytes, name: str) -> None:
+    """PS3.10 7.1: the preamble has arbitrary content, and says nothing about the film."""
     np.testing.assert_array_equal(read(data, name), read(content("explicit-g12")))

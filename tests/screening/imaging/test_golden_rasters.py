@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and BMP films: the table is `golden/pngs.py`, `jpegs.py` and `tiffs.py`."""
+"""Golden PNG, JPEG, TIFF and BMP films; the tables are `golden/pngs.py`, `jpegs.py`, `tiffs.py`."""
 
 import struct
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def read(data: bytes, name: str) -> Grey:
 
 
 def expected_of(raster: Raster) -> Grey:
-    """From the samples that were encoded, and what another decoder says a lossy codec added."""
+    """Expected grey from the encoded samples, plus a codec's error by another decoder."""
     if raster.expected is not None:
         return raster.expected
     with np.load(GOLDEN / "decoded.npz") as added:
@@ -34,27 +34,27 @@ def expected_of(raster: Raster) -> Grey:
 
 
 @EVERY_RASTER
-def test_a_picture_is_the_grey_of_its_samples(raster: Raster) -> None:
+def test_image_has_the_expected_grey_values(raster: Raster) -> None:
     grey = read((GOLDEN / raster.file).read_bytes(), raster.file)
     assert grey.dtype == np.float32
     np.testing.assert_allclose(grey, expected_of(raster), rtol=0, atol=raster.tolerance)
 
 
 @EVERY_RASTER
-def test_each_case_would_fail_without_its_rule(raster: Raster) -> None:
+def test_comparison_detects_a_reader_without_the_rule(raster: Raster) -> None:
     expected = expected_of(raster)
     assert np.ptp(expected) > 0.3
     assert np.abs(raster.without - expected).max() > 1.9 * raster.tolerance
 
 
 @EVERY_RASTER
-def test_a_picture_is_read_whatever_its_suffix(raster: Raster) -> None:
+def test_image_is_read_with_any_suffix(raster: Raster) -> None:
     data = (GOLDEN / raster.file).read_bytes()
     np.testing.assert_array_equal(read(data, "film.dcm"), read(data, raster.file))
 
 
 @pytest.mark.parametrize("name", ["grey1", "grey8", "grey16"])
-def test_an_interlaced_png_is_the_same_film_to_the_bit(name: str) -> None:
+def test_interlaced_png_gives_identical_grey_values(name: str) -> None:
     plain, interlaced = (GOLDEN / f"{name}.png", GOLDEN / f"{name}-interlaced.png")
     assert plain.read_bytes() != interlaced.read_bytes()
     np.testing.assert_array_equal(
@@ -62,7 +62,7 @@ def test_an_interlaced_png_is_the_same_film_to_the_bit(name: str) -> None:
     )
 
 
-#: What row 0 and column 0 of the stored picture are, by the tag's value (TIFF 6.0, Orientation).
+#: Position of the stored image's row 0 and column 0, by the tag's value (TIFF 6.0, Orientation).
 SHOWN: dict[int, Callable[[Grey], Grey]] = {
     1: lambda stored: stored,  # top, left
     2: lambda stored: stored[:, ::-1],  # top, right
@@ -76,7 +76,7 @@ SHOWN: dict[int, Callable[[Grey], Grey]] = {
 
 
 def turned(orientation: int, order: str) -> bytes:
-    """A JPEG with an APP1 segment right behind SOI: EXIF, one IFD, one tag, 0x0112."""
+    """A JPEG with an APP1 segment directly after SOI: EXIF, one IFD, one tag, 0x0112."""
     mark = {"<": b"II", ">": b"MM"}[order]
     head = mark + struct.pack(order + "HI", 42, 8)
     entry = struct.pack(order + "HHHIHH", 1, 0x0112, 3, 1, orientation, 0)
@@ -87,14 +87,14 @@ def turned(orientation: int, order: str) -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", SHOWN)
-def test_a_picture_is_turned_as_its_exif_orientation_says(orientation: int, order: str) -> None:
+def test_exif_orientation_is_applied(orientation: int, order: str) -> None:
     stored = expected_of(next(raster for raster in RASTERS if raster.file == "grey.jpg"))
     grey = read(turned(orientation, order), "film.jpg")
     np.testing.assert_allclose(grey, SHOWN[orientation](stored), rtol=0, atol=1 / 255)
 
 
-def test_no_two_exif_orientations_look_alike() -> None:
-    """The eight expectations differ: none passes for another, nor for the picture as stored."""
+def test_exif_orientations_are_all_different() -> None:
+    """The eight expected images differ, so that none can be mistaken for another."""
     looks = [show(G8 / 255) for show in SHOWN.values()]
     for number, look in enumerate(looks):
         for other in looks[:number]:

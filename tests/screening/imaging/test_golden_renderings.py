@@ -1,4 +1,4 @@
-"""Samples, tables, windows and ranges against the formulas of the standard and DCMTK.
+"""Samples, tables, windows and ranges compared with the formulas of the standard and with DCMTK.
 
 The tables are `golden/samples.py`, `palettes.py`, `windows.py` and `ranges.py`.
 """
@@ -20,7 +20,7 @@ SMALL = windows.SMALL | palettes.SMALL
 
 
 @EVERY_CASE
-def test_a_film_looks_as_the_standard_says(case: Case) -> None:
+def test_film_is_rendered_as_the_standard_defines(case: Case) -> None:
     grey, _warnings = open_film(case.film(), case.name).decode()
     assert grey.dtype == np.float32
     assert grey.min() >= 0
@@ -29,7 +29,7 @@ def test_a_film_looks_as_the_standard_says(case: Case) -> None:
 
 
 @EVERY_CASE
-def test_each_case_would_fail_without_its_rule(case: Case) -> None:
+def test_comparison_detects_a_reader_without_the_rule(case: Case) -> None:
     assert np.ptp(case.expected) > 0.15
     other = case.without
     if callable(other):
@@ -38,23 +38,23 @@ def test_each_case_would_fail_without_its_rule(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", WITNESSED, ids=lambda case: case.proves)
-def test_dcmtk_shows_what_is_expected(case: Case) -> None:
-    """The expected values themselves are checked: the program under test has no part in it."""
+def test_dcmtk_agrees_with_the_expected_values(case: Case) -> None:
+    """Checks the expected values themselves; the code under test is not involved."""
     with np.load(GOLDEN / "witness.npz") as shown:
         witness = shown[case.proves] / 65535
     difference = np.abs(witness - case.expected.ravel()[::STEP])
     assert difference.max() <= case.quantum
 
 
-def test_every_case_has_a_name_of_its_own() -> None:
+def test_case_names_are_unique() -> None:
     names = [case.proves for case in CASES]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("order", ["implicit", "bigendian"])
 @pytest.mark.parametrize("name", SMALL)
-def test_a_table_is_the_same_in_any_byte_order(name: str, order: str) -> None:
-    """PS3.5 7.3 and A.1: words turn, bytes in words turn with them, implicit VR names no type."""
+def test_table_is_read_in_any_byte_order(name: str, order: str) -> None:
+    """PS3.5 7.3 and A.1: words and the bytes in them are swapped; implicit VR names no type."""
     grey, _warnings = open_film((GOLDEN / f"{name}-{order}.dcm").read_bytes(), "film").decode()
     expected, _warnings = open_film(SMALL[name], "film").decode()
     np.testing.assert_array_equal(grey, expected)

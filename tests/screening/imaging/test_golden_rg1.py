@@ -1,6 +1,6 @@
-"""A real film, RG1 of pydicom-data, in every syntax: one tensor, and about one probability.
+"""A real film, RG1 of pydicom-data, gives the same tensor and probability in every transfer syntax.
 
-The film is not part of this project: it is encoded here, in memory.
+The film is not part of this project; it is encoded here, in memory.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def tensor_of(data: bytes) -> Tensor:
 
 
 def encoded(syntax: UID, code: bytes) -> bytes:
-    """RG1 around another code of its samples."""
+    """RG1 with its samples in another encoding."""
     dataset = rg1()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([code])
@@ -47,7 +47,7 @@ def encoded(syntax: UID, code: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    """The stored values, by pydicom, which only cuts bytes here."""
+    """The stored values according to pydicom, which only slices bytes here."""
     return rg1().pixel_array
 
 
@@ -98,33 +98,33 @@ ENCODERS: dict[str, Callable[[Samples], bytes]] = {
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
-def test_rg1_in_a_lossless_syntax_is_one_tensor(
+def test_lossless_syntax_gives_the_same_tensor(
     encoder: Callable[[Samples], bytes], samples: Samples, raw: Tensor
 ) -> None:
     np.testing.assert_array_equal(tensor_of(encoder(samples)), raw)
 
 
-def test_rg1_in_jpeg_2000_of_others_is_one_tensor(raw: Tensor) -> None:
+def test_jpeg_2000_from_another_encoder_gives_the_same_tensor(raw: Tensor) -> None:
     np.testing.assert_array_equal(tensor_of(as_bytes(rg1("J2KR"))), raw)
 
 
-def test_rg1_in_lossy_jpeg_2000_is_what_others_decoded() -> None:
-    """UNCI is J2KI as pydicom-data's authors decoded it; one level of 30000 is left to rounding."""
+def test_lossy_jpeg_2000_matches_another_decoder() -> None:
+    """UNCI is J2KI as decoded by pydicom-data's authors, up to rounding by 1 level of 30000."""
     lossy, _warnings = open_film(as_bytes(rg1("J2KI")), "film.dcm").decode()
     theirs, _warnings = open_film(as_bytes(rg1("UNCI")), "film.dcm").decode()
     assert np.abs(lossy - theirs).max() <= 1.01 / 29999
 
 
-def test_one_sample_of_rg1_altered_is_another_tensor(samples: Samples, raw: Tensor) -> None:
-    """The tensor is no constant: a level of 32768 in one of 3.6 million samples shows."""
+def test_one_altered_sample_changes_the_tensor(samples: Samples, raw: Tensor) -> None:
+    """A change of one sample among 3.6 million by one level of 32768 is visible."""
     altered = samples.copy()
     altered[900, 900] += 1
     code = imagecodecs.jpegls_encode(altered)
     assert not np.array_equal(tensor_of(encoded(uid.JPEGLSLossless, code)), raw)
 
 
-def test_rg1_raw_looks_as_its_window_says(samples: Samples) -> None:
-    """MONOCHROME1, centre 15000, width 30000: PS3.3 C.11.2.1.2.1, turned over."""
+def test_native_film_is_rendered_with_its_window(samples: Samples) -> None:
+    """MONOCHROME1, centre 15000, width 30000: PS3.3 C.11.2.1.2.1, inverted."""
     grey, _warnings = open_film(as_bytes(rg1()), "film.dcm").decode()
     shown = np.clip((samples - 14999.5) / 29999 + 0.5, 0, 1)
     np.testing.assert_allclose(grey, 1 - shown, rtol=0, atol=1e-6)
@@ -149,7 +149,7 @@ def bundle() -> Bundle:
 
 
 @pytest.mark.parametrize("encoder", LOSSY.values(), ids=LOSSY)
-def test_rg1_in_a_lossy_syntax_is_about_as_probable(
+def test_lossy_syntax_gives_a_similar_probability(
     encoder: Callable[[Samples], bytes], samples: Samples, bundle: Bundle
 ) -> None:
     films = [open_film(data, "film").decode()[0] for data in (as_bytes(rg1()), encoder(samples))]

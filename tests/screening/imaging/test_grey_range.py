@@ -1,4 +1,4 @@
-"""The range of a film without a window: that of a smaller film, whose pixels are less noisy."""
+"""The grey range of a film without a window is measured on a smaller copy, which is less noisy."""
 
 import imagecodecs
 import numpy as np
@@ -13,7 +13,7 @@ SIDES = (400, 673, 1400)
 
 
 def film_of(side: int, noise: float = 8.0, seed: int = 1) -> np.ndarray:
-    """12 bits."""
+    """A 12-bit film."""
     small = grey_film(seed, side=side).astype(np.float64)
     film = 400 + small * 12 + np.random.default_rng(seed).normal(0, noise, small.shape)
     return np.rint(film).clip(0, 4095).astype(np.uint16)
@@ -25,12 +25,12 @@ def range_of(stored: np.ndarray, padding: Padding | None = None, **attributes: o
 
 
 @pytest.mark.parametrize(("side", "power"), [(671, 0), (672, 1), (1343, 1), (1344, 2), (2688, 3)])
-def test_a_film_is_halved_until_it_has_just_more_than_336_rows(side, power):
+def test_film_is_halved_while_it_keeps_336_rows(side, power):
     assert halvings_for_range(side, side + 1) == power
 
 
 @pytest.mark.parametrize("side", SIDES[1:])
-def test_low_resolutions_of_jpeg_2000_have_the_same_range(side):
+def test_low_resolutions_of_jpeg_2000_have_the_same_range_as_full(side):
     stored = film_of(side)
     whole = range_of(stored)
     code = imagecodecs.jpeg2k_encode(stored, level=0, reversible=True, bitspersample=12)
@@ -41,7 +41,7 @@ def test_low_resolutions_of_jpeg_2000_have_the_same_range(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_noise_does_not_widen_the_range_of_a_large_film(side):
+def test_noise_does_not_widen_the_range(side):
     low, high = range_of(film_of(side, noise=0))
     noisy = range_of(film_of(side, noise=100))
     least = {400: 0.05, 673: 0.05, 1400: 0.02}[side] * (high - low)
@@ -49,7 +49,7 @@ def test_noise_does_not_widen_the_range_of_a_large_film(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_border_does_not_count(side):
+def test_border_is_excluded(side):
     stored = film_of(side)
     inside = range_of(stored[40:-40, 40:-40])
     for value in (0, 4095):
@@ -60,7 +60,7 @@ def test_a_border_does_not_count(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_what_the_collimator_covers_does_not_count(side):
+def test_area_outside_the_collimator_is_excluded(side):
     stored = film_of(side)
     edge = side // 4
     inside = range_of(stored[edge:-edge, edge:-edge])
@@ -76,7 +76,7 @@ def test_what_the_collimator_covers_does_not_count(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_padding_does_not_count_nor_what_it_is_mixed_with(side):
+def test_padding_and_values_mixed_with_it_are_excluded(side):
     stored = film_of(side)
     low, high = range_of(stored)
     rows = np.arange(side)[:, np.newaxis]
@@ -87,14 +87,14 @@ def test_padding_does_not_count_nor_what_it_is_mixed_with(side):
     assert found[1] - found[0] > 0.8 * (high - low)
 
 
-def test_a_film_of_wide_cells_has_the_range_of_narrow_ones():
+def test_wide_cells_have_the_same_range_as_narrow_ones():
     stored = film_of(700)
     low, high = range_of(stored)
     wide = range_of(stored.astype(np.uint32) * 1000)
     np.testing.assert_allclose(wide, (low * 1000, high * 1000), rtol=1e-4)
 
 
-def test_a_large_film_that_is_even_but_for_a_few_pixels_keeps_these():
+def test_few_pixels_of_a_uniform_film_are_in_the_range():
     stored = np.full((700, 700), 7, np.uint16)
     stored[350, 350:353] = [8, 9, 11]
     assert range_of(stored)[1] > 7
@@ -103,5 +103,5 @@ def test_a_large_film_that_is_even_but_for_a_few_pixels_keeps_these():
     assert range_of(stored) == (7, 11)
 
 
-def test_an_even_film_has_none():
+def test_film_with_a_single_value_has_no_range():
     assert range_of(np.full((700, 700), 5, np.uint16)) is None

@@ -22,7 +22,7 @@ def header_of(**attributes: object) -> Header:
     return read_header(dcmread(BytesIO(dicom_bytes(film(**attributes)))))
 
 
-def test_a_header_is_read_as_plain_data() -> None:
+def test_header_fields_are_read() -> None:
     dataset = film(
         Modality="DX",
         BodyPartExamined="Chest",
@@ -46,7 +46,7 @@ def test_a_header_is_read_as_plain_data() -> None:
     )
 
 
-def test_what_a_header_does_not_say_stays_empty() -> None:
+def test_missing_attributes_stay_empty() -> None:
     dataset = film(PatientSex="", PatientAge=None)
     del dataset.Modality
     header = open_dicom(dicom_bytes(dataset)).header
@@ -54,7 +54,7 @@ def test_what_a_header_does_not_say_stays_empty() -> None:
     assert header.patient_age is None
 
 
-def test_who_it_is_is_not_shown() -> None:
+def test_repr_hides_identifiers() -> None:
     header = open_dicom(dicom_bytes(film(PatientID="4711", StudyInstanceUID="1.2.3"))).header
     assert "4711" not in repr(header)
     assert "1.2.3" not in repr(header)
@@ -78,12 +78,12 @@ def test_who_it_is_is_not_shown() -> None:
         ("", None),
     ],
 )
-def test_an_age_is_read_in_whole_years(age: str, years: int | None) -> None:
+def test_age_is_read_in_whole_years(age: str, years: int | None) -> None:
     assert open_dicom(dicom_bytes(film(PatientAge=age))).header.patient_age == years
 
 
 @pytest.mark.parametrize("age", [b"45Y ", b"0045", b"045y", b"YYYY", b"-45Y", b"\xb2\xb2\xb2Y"])
-def test_an_age_that_is_none_is_unknown(age: bytes) -> None:
+def test_invalid_age_is_none(age: bytes) -> None:
     data = dicom_bytes(film(PatientAge="045Y")).replace(b"045Y", age)
     assert open_dicom(data).header.patient_age is None
 
@@ -91,7 +91,7 @@ def test_an_age_that_is_none_is_unknown(age: bytes) -> None:
 @pytest.mark.parametrize(
     ("said", "kept"), [("M", "M"), ("f ", "F"), ("O", "O"), ("X", ""), ("MALE", ""), ("", "")]
 )
-def test_the_sex_is_one_of_three_letters_or_unknown(said: str, kept: str) -> None:
+def test_sex_is_one_of_three_letters_or_empty(said: str, kept: str) -> None:
     assert header_of(PatientSex=said).patient_sex == kept
 
 
@@ -109,12 +109,12 @@ def test_the_sex_is_one_of_three_letters_or_unknown(said: str, kept: str) -> Non
     ids=str,
 )
 @pytest.mark.parametrize("keyword", ["Modality", "BodyPartExamined", "ViewPosition"])
-def test_a_code_that_is_none_is_left_out(keyword: str, said: object, kept: str) -> None:
+def test_invalid_code_string_is_dropped(keyword: str, said: object, kept: str) -> None:
     field = {"BodyPartExamined": "body_part_examined", "ViewPosition": "view_position"}
     assert getattr(header_of(**{keyword: said}), field.get(keyword, "modality")) == kept
 
 
-def test_a_body_part_that_is_no_code_is_free_text() -> None:
+def test_body_part_that_is_not_a_code_string_is_free_text() -> None:
     assert header_of(BodyPartExamined="c-spine").body_part_text == "C-SPINE"
     assert header_of(BodyPartExamined="CHEST").body_part_text == ""
 
@@ -130,7 +130,7 @@ def test_a_body_part_that_is_no_code_is_free_text() -> None:
     ],
     ids=str,
 )
-def test_an_orientation_is_two_directions_or_unknown(said: object, kept: tuple[str, ...]) -> None:
+def test_orientation_is_two_directions_or_empty(said: object, kept: tuple[str, ...]) -> None:
     assert header_of(PatientOrientation=said).patient_orientation == kept
 
 
@@ -140,7 +140,7 @@ def item(value: str, meaning: str) -> Dataset:
     return dataset
 
 
-def test_what_names_the_procedure_is_read_and_never_shown() -> None:
+def test_procedure_texts_are_read_but_hidden_in_repr() -> None:
     texts = {
         "StudyDescription": "study_description",
         "SeriesDescription": "series_description",
@@ -166,15 +166,15 @@ def test_what_names_the_procedure_is_read_and_never_shown() -> None:
     assert header.without_text() == header_of(SOPInstanceUID=header.instance_uid)
 
 
-def test_a_very_long_text_is_cut() -> None:
+def test_long_text_is_truncated() -> None:
     assert len(header_of(StudyDescription="x" * 5000).study_description) == 1024
 
 
-def test_a_manufacturer_has_no_control_characters() -> None:
+def test_manufacturer_has_no_control_characters() -> None:
     assert header_of(Manufacturer="AC\x07ME " + "x" * 99).manufacturer == "ACME " + "x" * 59
 
 
-def test_a_value_that_does_not_parse_costs_no_film() -> None:
+def test_invalid_value_does_not_fail_the_film() -> None:
     data = dicom_bytes(film(WindowCenter=1234, WindowWidth=5678, PatientAge="045Y"))
     data = data.replace(b"1234", b"abcd").replace(b"045Y", b"\xff\xfe\xfd\xfc")
     opened = open_dicom(data)
@@ -182,7 +182,7 @@ def test_a_value_that_does_not_parse_costs_no_film() -> None:
     np.testing.assert_array_equal(opened.decode()[0], 0)
 
 
-# PS3.4 B.5 and I.4: what DICOM stores besides images. The names are those of PS3.6 annex A.
+# PS3.4 B.5 and I.4: DICOM objects that are not images. The names are those of PS3.6 annex A.
 @pytest.mark.parametrize(
     ("sop_class", "name"),
     [
@@ -200,7 +200,7 @@ def test_a_value_that_does_not_parse_costs_no_film() -> None:
     ],
 )
 @pytest.mark.parametrize("stated", ["data set", "File Meta"])
-def test_what_is_no_image_is_no_film_and_its_kind_is_named(
+def test_other_dicom_object_is_not_a_film_and_is_named(
     sop_class: str, name: str, stated: str
 ) -> None:
     dataset = film(SOPClassUID=sop_class)
@@ -213,7 +213,7 @@ def test_what_is_no_image_is_no_film_and_its_kind_is_named(
     assert str(caught.value) == name
 
 
-# These have pixel data, which are labels and measurements.
+# These have pixel data, but they are labels and measurements.
 @pytest.mark.parametrize(
     ("sop_class", "name"),
     [
@@ -223,13 +223,13 @@ def test_what_is_no_image_is_no_film_and_its_kind_is_named(
         ("1.2.840.10008.5.1.4.1.1.481.2", "RT Dose Storage"),
     ],
 )
-def test_pixels_that_are_no_image_are_no_film(sop_class: str, name: str) -> None:
+def test_label_and_measurement_objects_are_not_films(sop_class: str, name: str) -> None:
     with pytest.raises(NotAFilm) as caught:
         open_dicom(dicom_bytes(film(SOPClassUID=sop_class)))
     assert str(caught.value) == name
 
 
-def test_a_data_set_of_an_unknown_kind_without_pixels_is_no_film_and_is_not_quoted() -> None:
+def test_unknown_object_without_pixels_is_not_quoted() -> None:
     dataset = film(SOPClassUID="1.2.3.4711")
     del dataset.PixelData, dataset.Rows, dataset.Columns
     with pytest.raises(NotAFilm) as caught:

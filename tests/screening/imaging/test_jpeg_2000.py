@@ -1,4 +1,4 @@
-"""JPEG 2000 at a lower resolution."""
+"""Decoding JPEG 2000 at a lower resolution."""
 
 import struct
 
@@ -12,14 +12,14 @@ from screening.imaging.downscale import decode
 
 @pytest.mark.parametrize("power", [1, 2, 3])
 @pytest.mark.parametrize("rest", range(8))
-def test_a_size_that_does_not_divide_is_rounded_up(power, rest):
+def test_reduced_size_is_rounded_up(power, rest):
     film = grey_film(1, side=256)[: 200 + rest, : 160 - rest]
     cells = decode(imagecodecs.jpeg2k_encode(film, level=0, reversible=True), power, 8)
     assert cells.shape == tuple(-(-length >> power) for length in film.shape)
 
 
 def low_pass(film: np.ndarray) -> np.ndarray:
-    """The 5/3 wavelet's, of every other cell, from the formula: (-1, 2, 6, 2, -1) / 8."""
+    """The 5/3 wavelet's low pass at every other cell, by its formula: (-1, 2, 6, 2, -1) / 8."""
     for axis in (0, 1):
         padded = np.moveaxis(np.pad(film, 2, mode="reflect"), axis, 0)
         taps = zip(range(5), (-1, 2, 6, 2, -1), strict=True)
@@ -31,7 +31,7 @@ def low_pass(film: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize(("bits", "kind"), [(8, np.uint8), (12, np.uint16), (16, np.uint16)])
-def test_the_values_are_those_of_the_low_pass(bits, kind, power):
+def test_reduced_values_match_the_low_pass(bits, kind, power):
     top = (1 << bits) - 1
     film = grey_film(1, side=256).astype(np.float64) / 255 * 0.8 + 0.1
     film += np.random.default_rng(1).normal(0, 0.01, film.shape)
@@ -41,12 +41,12 @@ def test_the_values_are_those_of_the_low_pass(bits, kind, power):
     for _ in range(power):
         expected = low_pass(expected)
     difference = decode(code, power, bits) - expected
-    # Every step of the reversible transformation is rounded; but not always up.
+    # The reversible transformation rounds every step, but not always up.
     assert np.abs(difference).max() < 1.5 * power
     assert abs(difference.mean()) < 0.1
 
 
 @pytest.mark.parametrize("code", [b"", b"hello", b"\xff\x4f\xff\x51" + b"\0" * 50])
-def test_what_is_no_stream_is_an_error(code):
+def test_invalid_stream_raises(code):
     with pytest.raises((OSError, SyntaxError, ValueError, struct.error)):
         decode(code, 1, 8)

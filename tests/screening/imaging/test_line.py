@@ -1,4 +1,4 @@
-"""A film that is rendered by a straight line may be averaged before."""
+"""Films whose rendering is a straight line may be averaged before rendering."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from makers import dicom_film
 from screening.imaging.render import line_of, render
 
-#: A window that covers part of what each of the kinds below can hold.
+#: A window that covers part of the range of each dtype below.
 WINDOW = {"WindowCenter": 40, "WindowWidth": 100}
 
 
@@ -18,13 +18,13 @@ WINDOW = {"WindowCenter": 40, "WindowWidth": 100}
         (np.int16, 12, -2048, 2047),
         (np.int16, 16, -32768, 32767),
         (np.uint8, 8, 0, 255),
-        # As a stream has them that is narrower than its data set says.
+        # A stream with fewer bits than its data set states.
         (np.uint8, 12, 0, 255),
         (np.int8, 16, -128, 127),
     ],
 )
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_means_of_equal_cells_are_rendered_as_the_cells(
+def test_means_of_equal_cells_render_like_the_cells(
     kind: type, bits: int, low: int, high: int, photometric: str
 ) -> None:
     stored = np.linspace(low, high, 512).round().astype(kind).reshape(16, 32)

@@ -1,4 +1,4 @@
-"""Only what cannot cost much more than its size says is decoded in this process."""
+"""Only files whose decoding cost is bounded by their size are decoded in this process."""
 
 import struct
 from io import BytesIO
@@ -73,22 +73,22 @@ def test_png_and_sequential_jpeg_of_ordinary_size_are_plain(data: bytes) -> None
         *(jpeg(frame(marker), scan()) for marker in (0xC2, 0xC3, 0xC5, 0xC9, 0xCA, 0xCF)),
     ],
 )
-def test_other_formats_and_other_processes_of_jpeg_are_not_plain(data: bytes) -> None:
+def test_other_formats_and_other_jpeg_processes_are_not_plain(data: bytes) -> None:
     assert not is_plain(data[:FIRST_BYTES], "film")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "README", ""])
-def test_what_is_no_image_is_plain(name: str) -> None:
+def test_non_image_is_plain(name: str) -> None:
     assert is_plain(b"hello", name)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.dcm", "a.jpg", "a"])
-def test_an_empty_file_is_plain(name: str) -> None:
+def test_empty_file_is_plain(name: str) -> None:
     assert is_plain(b"", name)
 
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.tif", "a.jpg"])
-def test_a_name_counts_where_the_bytes_say_nothing(name: str) -> None:
+def test_suffix_decides_if_content_is_unknown(name: str) -> None:
     assert not is_plain(b"hello", name)
 
 
@@ -98,18 +98,18 @@ def png(width: int, height: int, first_chunk: bytes = b"IHDR") -> bytes:
 
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 1), (40_001, 1000)])
-def test_a_png_of_extraordinary_size_is_not_plain(width: int, height: int) -> None:
+def test_very_large_png_is_not_plain(width: int, height: int) -> None:
     assert not is_plain(png(width, height), "a.png")
 
 
-def test_a_png_that_does_not_begin_with_its_size_is_not_plain() -> None:
+def test_png_without_leading_ihdr_is_not_plain() -> None:
     assert is_plain(png(100, 100), "a.png")
     assert not is_plain(png(100, 100, b"tEXt"), "a.png")
     assert not is_plain(png(100, 100)[:20], "a.png")
 
 
 @pytest.mark.parametrize(("lines", "samples"), [(60_000, 60_000), (65_535, 611), (611, 65_535)])
-def test_a_jpeg_of_extraordinary_size_is_not_plain(lines: int, samples: int) -> None:
+def test_very_large_jpeg_is_not_plain(lines: int, samples: int) -> None:
     assert not is_plain(jpeg(frame(0xC0, lines, samples), scan()), "a.jpg")
 
 
@@ -124,12 +124,12 @@ def test_a_jpeg_of_extraordinary_size_is_not_plain(lines: int, samples: int) -> 
         jpeg(segment(0xE0, bytes(65_000)), segment(0xE1, bytes(2000)), frame(0xC0), scan()),
     ],
 )
-def test_a_jpeg_that_does_not_say_in_time_how_it_is_coded_is_not_plain(data: bytes) -> None:
+def test_jpeg_without_an_early_frame_header_is_not_plain(data: bytes) -> None:
     assert not is_plain(data[:FIRST_BYTES], "a.jpg")
 
 
-def test_a_jpeg_that_codes_its_components_one_after_the_other_is_not_plain() -> None:
-    # Each scan goes over the whole film, and there may be any number of them.
+def test_non_interleaved_jpeg_is_not_plain() -> None:
+    # Each scan covers the full image, and their number is not limited.
     assert not is_plain(jpeg(frame(0xC0, components=3), scan(1)), "a.jpg")
     assert not is_plain(jpeg(frame(0xC0, components=3), scan(2)), "a.jpg")
 
@@ -137,8 +137,8 @@ def test_a_jpeg_that_codes_its_components_one_after_the_other_is_not_plain() -> 
 @pytest.mark.parametrize(
     "between", [b"\xff\xd0", b"\xff\x00", b"\xff\x01", b"\xff\xd8", b"\0\0", b"\xff\xbf"]
 )
-def test_a_jpeg_that_decoders_understand_otherwise_is_not_plain(between: bytes) -> None:
-    # For a reader that took these for a segment, the progressive frame would be its body.
+def test_ambiguous_jpeg_is_not_plain(between: bytes) -> None:
+    # For a reader that takes these bytes for a segment, the progressive frame would be its body.
     hidden = frame(0xC2)
     length = int.from_bytes(hidden[:2])
     data = b"\xff\xd8" + between + hidden
@@ -146,11 +146,11 @@ def test_a_jpeg_that_decoders_understand_otherwise_is_not_plain(between: bytes) 
     assert not is_plain(data, "a.jpg")
 
 
-def test_a_second_frame_makes_a_jpeg_not_plain() -> None:
+def test_jpeg_with_a_second_frame_is_not_plain() -> None:
     assert not is_plain(jpeg(frame(0xC0), frame(0xC2), scan()), "a.jpg")
 
 
-def test_a_png_of_16_bits_in_colour_is_not_plain() -> None:
+def test_16_bit_colour_png_is_not_plain() -> None:
     start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 100, 100)
     rest = b"\0\0\0" + b"crc!"
     assert is_plain(start + b"\x10\x00" + rest, "a.png")

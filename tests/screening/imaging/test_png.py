@@ -1,4 +1,4 @@
-"""The quicker decoder of PNG: the samples that Pillow gives, or nothing."""
+"""The fast PNG decoder returns the same samples as Pillow, or None."""
 
 import zlib
 from io import BytesIO
@@ -30,21 +30,21 @@ def text(key, value):
 
 
 def with_chunk(data, kind, content):
-    """A chunk after the header of the image."""
+    """Insert a chunk after the image header."""
     chunk = len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
     return data[:33] + chunk + data[33:]
 
 
 @pytest.mark.parametrize("level", [0, 1, 6])
 @pytest.mark.parametrize("cells", [GREY, DEEP, COLOUR], ids=["grey", "16 bits", "colour"])
-def test_the_samples_are_those_of_the_file(cells, level):
+def test_samples_equal_those_of_the_file(cells, level):
     found = decode_quickly(saved(cells, compress_level=level))
     assert found.dtype == cells.dtype
     np.testing.assert_array_equal(found, cells)
 
 
 @pytest.mark.parametrize("cells", [GREY, DEEP, COLOUR], ids=["grey", "16 bits", "colour"])
-def test_the_grey_values_do_not_depend_on_the_decoder(cells, monkeypatch):
+def test_grey_values_do_not_depend_on_the_decoder(cells, monkeypatch):
     data = saved(cells)
     quick, _warnings = decode_raster(data)
     monkeypatch.setattr(raster, "_quick", None)
@@ -53,7 +53,7 @@ def test_the_grey_values_do_not_depend_on_the_decoder(cells, monkeypatch):
     np.testing.assert_array_equal(quick, slow)
 
 
-def test_what_says_nothing_of_the_samples_may_stand_in_the_file():
+def test_chunks_without_effect_on_samples_are_allowed():
     data = saved(
         GREY, dpi=(300, 300), pnginfo=text("Software", "a scanner"), icc_profile=b"x" * 128
     )
@@ -80,11 +80,11 @@ def test_what_says_nothing_of_the_samples_may_stand_in_the_file():
         *("Exif as text", "unknown chunk", "signature alone", "empty", "another format"),
     ],
 )
-def test_what_is_not_plain_is_for_the_other_decoder(data):
+def test_other_kinds_of_png_are_left_to_pillow(data):
     assert decode_quickly(data) is None
 
 
-def test_a_file_with_a_wrong_byte_anywhere_is_for_the_other_decoder():
+def test_file_with_any_wrong_byte_is_left_to_pillow():
     data = saved(GREY[:9, :9])
     for place in range(len(data)):
         damaged = bytearray(data)
@@ -92,20 +92,20 @@ def test_a_file_with_a_wrong_byte_anywhere_is_for_the_other_decoder():
         assert decode_quickly(bytes(damaged)) is None, place
 
 
-def test_a_file_that_is_cut_or_goes_on_is_for_the_other_decoder():
+def test_truncated_or_extended_file_is_left_to_pillow():
     data = saved(GREY[:9, :9])
     assert all(decode_quickly(data[:length]) is None for length in range(len(data)))
     assert decode_quickly(data + b"\0") is None
 
 
-def test_samples_that_are_not_there_are_for_the_other_decoder():
-    # Whole chunks, but half of the rows: only who unpacks them sees it.
+def test_file_with_missing_rows_is_left_to_pillow():
+    # The chunks are complete but hold half of the rows, which only decompression reveals.
     half, full = saved(GREY[:18]), saved(GREY)
     assert decode_quickly(full[:33] + half[33:]) is None
 
 
 @pytest.mark.parametrize("cells", [GREY, DEEP, COLOUR], ids=["grey", "16 bits", "colour"])
-def test_a_device_without_the_decoder_averages_the_same_films(cells, monkeypatch):
+def test_film_is_averaged_without_the_fast_decoder_too(cells, monkeypatch):
     data = saved(np.tile(cells, (4, 4, 1) if cells.ndim == 3 else (4, 4)))
     quick = reduce_raster(data, 64)
     monkeypatch.setattr(raster, "_quick", None)

@@ -28,53 +28,53 @@ def grey_of(data: bytes) -> np.ndarray:
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG (PNG specification, 5.3)."""
+    """A PNG chunk (PNG specification, 5.3)."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG whose header says this size, with a few bytes of data (PNG specification, 11.2)."""
+    """A PNG whose header states this size, with a few bytes of data (PNG specification, 11.2)."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
 
 
 def exif(*entries: tuple[int, int, bytes]) -> bytes:
-    """Exif with one value an entry: tag, type, four bytes (TIFF 6.0, section 2)."""
+    """Exif data with one value per entry: tag, type, four bytes (TIFF 6.0, section 2)."""
     fields = b"".join(struct.pack("<HHI4s", tag, kind, 1, value) for tag, kind, value in entries)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + fields + bytes(4)
 
 
-def test_eight_bits_become_0_to_1() -> None:
+def test_eight_bits_are_scaled_to_0_to_1() -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_allclose(grey_of(encoded(ramp)), ramp / 255, atol=1e-7)
 
 
-def test_sixteen_bits_become_0_to_1_without_loss() -> None:
+def test_sixteen_bits_are_scaled_to_0_to_1_without_loss() -> None:
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     np.testing.assert_allclose(
         grey_of(saved(Image.fromarray(ramp))), ramp.astype(float) / 65535, atol=1e-7
     )
 
 
-def test_one_bit_becomes_black_and_white() -> None:
+def test_one_bit_gives_black_and_white() -> None:
     board = np.indices((8, 8)).sum(axis=0) % 2 == 1
     np.testing.assert_array_equal(grey_of(saved(Image.fromarray(board))), board)
 
 
-def test_a_jpeg_is_read_with_the_loss_of_a_jpeg() -> None:
+def test_jpeg_is_read_within_compression_loss() -> None:
     film = grey_film(1)
     np.testing.assert_allclose(grey_of(encoded(film, "JPEG")), film / 255, atol=0.03)
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 200, 90)])
-def test_colour_is_weighted_as_bt_601_says(colour: tuple[int, int, int]) -> None:
+def test_colour_is_weighted_by_bt_601(colour: tuple[int, int, int]) -> None:
     red, green, blue = colour
     grey = grey_of(saved(Image.new("RGB", (4, 4), colour)))
     expected = (0.299 * red + 0.587 * green + 0.114 * blue) / 255
     np.testing.assert_allclose(grey, expected, atol=1 / 255)
 
 
-def test_a_palette_is_looked_up() -> None:
+def test_palette_is_applied() -> None:
     image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
     image.putpalette([200, 200, 200, 0, 0, 0, 100, 100, 100])
     np.testing.assert_allclose(grey_of(saved(image)), [[200 / 255, 0, 100 / 255]], atol=1e-6)
@@ -82,7 +82,7 @@ def test_a_palette_is_looked_up() -> None:
 
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 200), (128, 200 * 128 / 255), (0, 0)])
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_transparency_lies_over_black(mode: str, alpha: int, expected: float) -> None:
+def test_transparency_is_composited_over_black(mode: str, alpha: int, expected: float) -> None:
     colour = (*[200] * (len(mode) - 1), alpha)
     grey = grey_of(saved(Image.new(mode, (4, 4), colour)))
     np.testing.assert_allclose(grey, expected / 255, atol=1 / 255)
@@ -90,7 +90,7 @@ def test_transparency_lies_over_black(mode: str, alpha: int, expected: float) ->
 
 # Exif 2.3, Orientation: 3 is upside down; 6 has the first row at the right side.
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_an_exif_orientation_is_applied(orientation: int, turns: int) -> None:
+def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
     film = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     tags = Image.Exif()
     tags[0x0112] = orientation
@@ -100,7 +100,7 @@ def test_an_exif_orientation_is_applied(orientation: int, turns: int) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_film_that_was_cut_off_does_not_decode(kind: str, share: float) -> None:
+def test_truncated_film_is_not_decodable(kind: str, share: float) -> None:
     data = encoded(grey_film(1), kind)
     with pytest.raises(UnreadableFilm) as caught:
         decode_raster(data[: int(share * len(data))])
@@ -108,7 +108,7 @@ def test_a_film_that_was_cut_off_does_not_decode(kind: str, share: float) -> Non
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\0" * 99])
-def test_bytes_that_are_no_image_do_not_decode(data: bytes) -> None:
+def test_bytes_without_an_image_are_not_decodable(data: bytes) -> None:
     with pytest.raises(UnreadableFilm) as caught:
         decode_raster(data)
     assert caught.value.code == "not_decodable"
@@ -116,37 +116,37 @@ def test_bytes_that_are_no_image_do_not_decode(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PPM"])
-def test_no_other_format_is_read_by_chance(kind: str) -> None:
+def test_other_formats_are_rejected(kind: str) -> None:
     with pytest.raises(UnreadableFilm):
         decode_raster(saved(Image.fromarray(grey_film(1, side=16)), kind))
 
 
-# Pillow stumbles over values that do not fit their tag: struct.error, TypeError, AttributeError.
+# Values that do not fit their tag make Pillow raise struct.error, TypeError, AttributeError.
 @pytest.mark.parametrize(
     "entry",
     [(0x0100, 2, b"A\0\0\0"), (0x011A, 2, b"A\0\0\0"), (0x010E, 11, b"A\0\0\0")],
     ids=["width is text", "resolution is text", "description is a number"],
 )
-def test_damaged_exif_costs_no_more_than_the_film(entry: tuple[int, int, bytes]) -> None:
+def test_film_with_damaged_exif_entry_is_still_read(entry: tuple[int, int, bytes]) -> None:
     film = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     data = saved(Image.fromarray(film), exif=exif((0x0112, 3, b"\x06\0\0\0"), entry))
     np.testing.assert_allclose(grey_of(data), np.rot90(film, -1) / 255, atol=1e-7)
 
 
-def test_a_film_over_the_limit_is_not_unpacked() -> None:
+def test_film_over_the_pixel_limit_is_not_decompressed() -> None:
     with pytest.raises(UnreadableFilm) as caught:
         decode_raster(png(60_000, 60_000))
     assert caught.value.code == "too_large"
     assert "60000 x 60000" in caught.value.detail
 
 
-def test_the_limit_itself_is_allowed() -> None:
+def test_film_at_the_pixel_limit_is_allowed() -> None:
     check_size(10_000, MAX_PIXELS // 10_000)
     with pytest.raises(UnreadableFilm, match="allowed"):
         check_size(10_000, MAX_PIXELS // 10_000 + 1)
 
 
-def test_a_raster_film_says_nothing_about_itself_and_is_decoded_only_when_asked() -> None:
+def test_raster_film_has_empty_header_and_is_decoded_on_demand() -> None:
     film = open_raster(b"not an image at all")
     assert film.header == Header()
     with pytest.raises(UnreadableFilm):
@@ -155,7 +155,7 @@ def test_a_raster_film_says_nothing_about_itself_and_is_decoded_only_when_asked(
 
 # PNG specification 11.3.1.1: tRNS holds samples of the image's own depth.
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_the_transparent_grey_of_a_png_is_black_whatever_its_depth(bits: int) -> None:
+def test_transparent_grey_of_a_png_is_black_at_any_depth(bits: int) -> None:
     top = (1 << bits) - 1
     samples = b"\xff" * max(1, bits // 8)
     header = struct.pack(">IIBBBBB", 1, 1, bits, 0, 0, 0, 0)
@@ -172,7 +172,7 @@ def test_the_transparent_grey_of_a_png_is_black_whatever_its_depth(bits: int) ->
 
 
 @pytest.mark.parametrize("samples", [2, 3, 4])
-def test_sixteen_bits_of_colour_keep_their_lower_half(samples: int) -> None:
+def test_sixteen_bit_colour_keeps_all_bits(samples: int) -> None:
     rng = np.random.default_rng(samples)
     cells = rng.integers(0, 65536, (5, 7, samples), np.uint16)
     weights = np.array([0.299, 0.587, 0.114]) if samples > 2 else np.array([1.0])
@@ -182,14 +182,14 @@ def test_sixteen_bits_of_colour_keep_their_lower_half(samples: int) -> None:
     np.testing.assert_allclose(grey_of(imagecodecs.png_encode(cells)), expected, atol=1e-6)
 
 
-def test_colour_without_colour_is_the_same_grey() -> None:
+def test_grey_stored_as_colour_gives_the_same_grey() -> None:
     film = grey_film(1, side=32)
     colour = np.stack([film] * 3, axis=-1)
     np.testing.assert_array_equal(grey_of(encoded(colour)), grey_of(encoded(film)))
 
 
-def test_ink_is_turned_into_light() -> None:
-    # Pillow writes CMYK as Adobe does: inverted, and says so in the marker.
+def test_cmyk_is_converted_to_grey() -> None:
+    # Pillow writes CMYK as Adobe does: inverted, and marked as such.
     grey = grey_of(saved(Image.new("CMYK", (16, 16), (0, 0, 0, 55)), "JPEG", quality=98))
     np.testing.assert_allclose(grey, 200 / 255, atol=0.02)
 
@@ -215,7 +215,7 @@ RAMP = np.arange(0, 65536, 273, dtype=np.uint16)[:240].reshape(12, 20)
 @pytest.mark.parametrize("photometric", [0, 1])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("cells", [RAMP, (RAMP >> 8).astype(np.uint8)], ids=["16", "8"])
-def test_a_tiff_is_read_in_both_byte_orders_and_with_zero_as_black_or_white(
+def test_tiff_byte_order_and_photometric_are_respected(
     cells: np.ndarray, order: str, photometric: int
 ) -> None:
     expected = cells / np.iinfo(cells.dtype).max
@@ -224,7 +224,7 @@ def test_a_tiff_is_read_in_both_byte_orders_and_with_zero_as_black_or_white(
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
-def test_a_tiff_is_read_however_it_is_compressed(compression: str) -> None:
+def test_tiff_is_read_with_each_compression(compression: str) -> None:
     data = saved(Image.fromarray(RAMP), "TIFF", compression=compression)
     np.testing.assert_allclose(grey_of(data), RAMP / 65535, atol=1e-6)
 
@@ -238,13 +238,13 @@ def test_a_tiff_is_read_however_it_is_compressed(compression: str) -> None:
     ],
     ids=["signed", "float", "32 bits"],
 )
-def test_a_tiff_of_other_numbers_is_not_supported(cells: np.ndarray, sample_format: int) -> None:
+def test_tiff_of_other_number_types_is_unsupported(cells: np.ndarray, sample_format: int) -> None:
     with pytest.raises(UnreadableFilm, match="convert it to") as caught:
         decode_raster(tiff(cells, sample_format=sample_format))
     assert caught.value.code == "unsupported"
 
 
-def test_of_several_pages_the_first_is_read_with_a_warning() -> None:
+def test_first_of_several_pages_is_read_with_a_warning() -> None:
     first, second = Image.fromarray(RAMP), Image.fromarray(RAMP[::-1].copy())
     data = saved(first, "TIFF", save_all=True, append_images=[second])
     grey, warnings = decode_raster(data)
@@ -253,14 +253,14 @@ def test_of_several_pages_the_first_is_read_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-def test_a_bitmap_is_read(mode: str) -> None:
+def test_bmp_is_read(mode: str) -> None:
     image = Image.fromarray(grey_film(1, side=16)).convert(mode)
     expected = np.asarray(image.convert("L")) / 255
     np.testing.assert_allclose(grey_of(saved(image, "BMP")), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_what_is_said_of_damage_is_no_word_of_the_file(kind: str) -> None:
+def test_damage_message_never_quotes_the_file(kind: str) -> None:
     data = encoded(grey_film(1, side=32), kind)
     rng = np.random.default_rng(0)
     said = set()

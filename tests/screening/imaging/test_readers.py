@@ -33,26 +33,26 @@ def as_jpeg_ls(dataset: object) -> object:
 
 @pytest.mark.parametrize("name", ["film", "film.png", "film.dcm", "film.txt"])
 @pytest.mark.parametrize("data", [encoded(FILM), dicom(), dicom(compress=True)])
-def test_a_film_is_read_whatever_its_name_says(data: bytes, name: str) -> None:
+def test_film_is_read_with_any_suffix(data: bytes, name: str) -> None:
     grey, _warnings = open_film(data, name).decode()
     np.testing.assert_allclose(grey, FILM / 255, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["film.png", "film.dcm", "film.tif", "film", "notes.txt"])
-def test_an_empty_file_is_an_unreadable_film(name: str) -> None:
+def test_empty_file_is_unreadable(name: str) -> None:
     with pytest.raises(UnreadableFilm) as caught:
         open_film(b"", name)
     assert caught.value.code == "empty"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "README", ".DS_Store", "Thumbs.db"])
-def test_a_file_that_is_no_image_is_no_film(name: str) -> None:
+def test_other_file_is_not_a_film(name: str) -> None:
     with pytest.raises(NotAFilm):
         open_film(b"hello", name)
 
 
 @pytest.mark.parametrize("name", ["letter.png", "letter.JPG", "letter.jpeg"])
-def test_a_text_renamed_to_an_image_does_not_decode(name: str) -> None:
+def test_text_with_an_image_suffix_is_not_decodable(name: str) -> None:
     film = open_film(b"Dear colleague,", name)
     with pytest.raises(UnreadableFilm) as caught:
         film.decode()
@@ -60,7 +60,7 @@ def test_a_text_renamed_to_an_image_does_not_decode(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP"])
-def test_tiff_and_bitmap_are_read_as_a_courtesy(kind: str) -> None:
+def test_tiff_and_bmp_are_read(kind: str) -> None:
     buffer = BytesIO()
     Image.fromarray(FILM).save(buffer, kind)
     grey, warnings = open_film(buffer.getvalue(), "film").decode()
@@ -69,7 +69,7 @@ def test_tiff_and_bitmap_are_read_as_a_courtesy(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", [encoded(FILM), dicom(), dicom(compress=True)])
-def test_the_limit_is_the_callers(data: bytes) -> None:
+def test_pixel_limit_of_the_caller_is_used(data: bytes) -> None:
     open_film(data, "film", FILM.size).decode()
     with pytest.raises(UnreadableFilm, match="1,023 pixels are allowed") as caught:
         open_film(data, "film", max_pixels=FILM.size - 1).decode()
@@ -77,7 +77,7 @@ def test_the_limit_is_the_callers(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "JPEG2000"])
-def test_an_image_of_another_format_is_not_supported_and_the_way_out_is_named(kind: str) -> None:
+def test_error_for_unsupported_format_suggests_conversion(kind: str) -> None:
     buffer = BytesIO()
     Image.fromarray(FILM).save(buffer, kind)
     with pytest.raises(UnreadableFilm, match="convert it to PNG or DICOM") as caught:
@@ -90,7 +90,7 @@ FILMS = [*(encoded(FILM, kind) for kind in KINDS[:4]), dicom(), dicom(compress=T
 
 
 @pytest.mark.parametrize(("seed", "data"), list(enumerate(FILMS)), ids=KINDS)
-def test_a_damaged_film_is_read_or_refused_but_never_another_error(seed: int, data: bytes) -> None:
+def test_damaged_film_raises_only_unreadable_film(seed: int, data: bytes) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(250):
         damaged = np.frombuffer(data, np.uint8).copy()
@@ -101,7 +101,7 @@ def test_a_damaged_film_is_read_or_refused_but_never_another_error(seed: int, da
 
 
 @pytest.mark.parametrize("data", FILMS, ids=KINDS)
-def test_grey_values_are_finite_numbers_between_0_and_1_row_by_row(data: bytes) -> None:
+def test_grey_values_are_contiguous_and_between_0_and_1(data: bytes) -> None:
     grey, _warnings = open_film(data, "film").decode()
     assert grey.dtype == np.float32
     assert grey.ndim == 2
@@ -110,7 +110,7 @@ def test_grey_values_are_finite_numbers_between_0_and_1_row_by_row(data: bytes) 
 
 
 @pytest.mark.parametrize("where", ["opened", "decoded"])
-def test_want_of_memory_is_not_taken_for_damage(
+def test_memory_error_is_not_reported_as_damage(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def starved(*_args: object, **_options: object) -> object:
@@ -135,13 +135,13 @@ def odd_film(name: str = "MUSTERFRAU^ERIKA") -> bytes:
     return data.replace(b"ISO_IR 100", b"MUSTERFRAU")
 
 
-def test_odd_values_are_neither_warned_of_nor_logged_in_any_thread(
+def test_invalid_values_are_not_logged_in_any_thread(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     def grey(_number: int) -> np.ndarray:
         return open_film(odd_film(), "film").decode()[0]
 
-    with ThreadPoolExecutor(4) as pool:  # pytest makes an error of a warning
+    with ThreadPoolExecutor(4) as pool:  # pytest turns warnings into errors
         films = list(pool.map(grey, range(40)))
     assert all(np.array_equal(film, films[0]) for film in films)
     assert capfd.readouterr() == ("", "")

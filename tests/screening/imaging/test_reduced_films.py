@@ -1,8 +1,8 @@
-"""A large film that is brought down sooner has the answer that it has in full.
+"""A large film gives the same result reduced during decoding as decoded in full.
 
-The input tensor may differ by 2/255 (mean), the probability by 0.02, the status and the prediction not
-at all. RG1 of pydicom-data is a real film that the shipped model is unsure of: its probability moves
-with the least change.
+The input tensor may differ by 2/255 (mean) and the probability by 0.02; status and prediction must
+not differ. RG1 of pydicom-data is a real film that the shipped model is unsure of: small changes
+move its probability.
 """
 
 import shutil
@@ -33,10 +33,10 @@ pytest.importorskip("data_store", reason="could not import data_store: pydicom-d
 
 Samples = npt.NDArray[np.uint16]
 
-#: Rows and columns that are cut off at both ends: each gives another film, and other blocks.
+#: Rows and columns that are cropped at both ends: each crop gives another film and other blocks.
 CROPS = ((0, 0), (31, 17), (9, 4))
 
-#: Rows of about the smallest films that are brought down, where it costs most of what is on them.
+#: Rows of about the smallest films that are reduced, which lose the most detail.
 SMALL, SMALL_JPEG, SMALL_LOW, QUARTERED = 938, 1062, 822, 1400
 
 
@@ -52,7 +52,7 @@ def predictor() -> Predictor:
 
 @pytest.fixture
 def screen(bundle: Bundle, predictor: Predictor, folder: Path) -> Callable[[bool], list[Row]]:
-    """Screen the folder, in full or not."""
+    """Screen the folder, exactly or with reduction."""
 
     def screened(exact: bool) -> list[Row]:
         reader = Reader(folder, bundle.card.preprocessing, exact=exact)
@@ -63,15 +63,15 @@ def screen(bundle: Bundle, predictor: Predictor, folder: Path) -> Callable[[bool
 
 
 def crops(size: int) -> Iterator[Dataset]:
-    """RG1 with so many rows."""
+    """Crops of RG1, each resampled to `size` rows."""
     for rows, columns in CROPS:
         film = dcmread(get_testdata_file("RG1_UNCR.dcm", download=False))
-        # By the nearest of its own.
+        # Nearest neighbour: keeps original sample values.
         width = size * 27 // 28 + rows % 7
         at = np.linspace(rows, film.Rows - rows - 1, size).astype(int)
         along = np.linspace(columns, film.Columns - columns - 1, width).astype(int)
         cells = film.pixel_array[np.ix_(at, along)]
-        # Where the collimator was is no matter here.
+        # The collimator's position does not matter here.
         for keyword in [name for name in film.dir("Collimator") if name in film]:
             del film[keyword]
         film.Rows, film.Columns = cells.shape
@@ -148,7 +148,7 @@ WAYS: dict[str, tuple[Callable[[Dataset], bytes], int, str]] = {
 
 
 @pytest.mark.parametrize(("encode", "size", "decoding"), WAYS.values(), ids=WAYS)
-def test_a_real_film_has_the_answer_that_it_has_in_full(
+def test_reduced_film_has_the_result_of_the_full_film(
     screen, folder, bundle, encode, size, decoding
 ):
     for number, film in enumerate(crops(size)):
@@ -177,7 +177,7 @@ def code_of(row: Row) -> str:
     return row.reason.partition(":")[0]
 
 
-def test_films_that_may_only_be_rendered_whole_are_decoded_in_full(screen, folder):
+def test_films_that_cannot_be_reduced_are_decoded_in_full(screen, folder):
     changes = {
         "shutter": {
             "ShutterShape": "RECTANGULAR",
@@ -201,20 +201,20 @@ def test_films_that_may_only_be_rendered_whole_are_decoded_in_full(screen, folde
     )
 
 
-def test_jpeg_2000_whose_padding_would_be_mixed_with_the_image_is_decoded_in_full(screen, folder):
+def test_jpeg_2000_with_padding_is_decoded_in_full(screen, folder):
     film = next(crops(SMALL))
     film.WindowCenter = film.WindowWidth = None
-    # Black, as what is below the range is.
+    # Black, like all values below the range.
     film.PhotometricInterpretation = "MONOCHROME2"
     film.add_new("PixelPaddingValue", "US", 0)
     (folder / "film").write_bytes(jpeg_2000(film))
     (row,) = screen(False)
-    # Its values are there, and may be averaged.
+    # The stored values are available and may be averaged.
     assert row.decoding == "mean/2"
 
 
 @pytest.mark.parametrize("way", ["raw", "JPEG 2000", "PNG", "JPEG"])
-def test_a_damaged_film_has_the_status_that_it_has_in_full(screen, folder, way):
+def test_damaged_film_has_the_status_of_the_full_film(screen, folder, way):
     encode, size, _decoding = WAYS[way]
     data = encode(next(crops(size)))
     rng = np.random.default_rng(0)
@@ -230,9 +230,9 @@ def test_a_damaged_film_has_the_status_that_it_has_in_full(screen, folder, way):
     assert Status.FAILED in {row.status for row in full}
 
 
-def test_a_film_with_next_to_nothing_on_it_is_looked_at_in_full(screen, folder):
+def test_nearly_blank_film_is_decoded_in_full(screen, folder):
     rng = np.random.default_rng(0)
-    # Noise that an average would take away.
+    # Noise that averaging would remove.
     for number, deviation in enumerate((0.008, 0.012, 0.03)):
         noise = np.clip(0.5 + rng.normal(0, deviation, (1000, 1000)), 0, 1)
         Image.fromarray(np.rint(noise * 255).astype(np.uint8)).save(folder / f"{number}.png")
@@ -242,7 +242,7 @@ def test_a_film_with_next_to_nothing_on_it_is_looked_at_in_full(screen, folder):
     assert code_of(full[0]) == "blank"
 
 
-def test_real_films_have_the_answers_that_they_have_in_full(screen, folder, real_films):
+def test_reduced_real_films_have_the_results_of_full_films(screen, folder, real_films):
     paths = [path for path in sorted(real_films.rglob("*")) if path.is_file()]
     for number, path in enumerate(paths[:: max(1, len(paths) // 100)]):
         shutil.copy(path, folder / f"{number:03}{path.suffix}")

@@ -1,4 +1,4 @@
-"""Films are averaged before anything costly is done."""
+"""Films are averaged before any expensive step."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from screening.imaging.downscale import JPEG, LOW_PASS, MEANS, averaged, halving
         (2688, 3000, LOW_PASS, 3),
     ],
 )
-def test_a_film_is_halved_while_enough_is_left_three_times_at_most(rows, columns, least, power):
+def test_film_is_halved_at_most_three_times(rows, columns, least, power):
     assert halvings(rows, columns, 448, least) == power
 
 
@@ -43,7 +43,7 @@ def test_a_film_is_halved_while_enough_is_left_three_times_at_most(rows, columns
     more=st.sampled_from([(), (3,)]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_block_becomes_its_mean_also_where_it_is_cut(rows, columns, power, kind, more, seed):
+def test_blocks_are_averaged_including_partial_ones(rows, columns, power, kind, more, seed):
     ends = np.iinfo(kind)
     rng = np.random.default_rng(seed)
     cells = rng.integers(ends.min, ends.max, (rows, columns, *more), kind, endpoint=True)
@@ -56,14 +56,14 @@ def test_a_block_becomes_its_mean_also_where_it_is_cut(rows, columns, power, kin
                 row * factor : (row + 1) * factor, column * factor : (column + 1) * factor
             ]
             expected = block.mean(axis=(0, 1), dtype=np.float64)
-            # Sums of a block that is cut are rounded to whole numbers, twice.
+            # Sums of a partial block are rounded to whole numbers, twice.
             cut = block.shape[:2] != (factor, factor)
             np.testing.assert_allclose(
                 means[row, column], expected, rtol=1e-6, atol=0.6 if cut else 0
             )
 
 
-def test_cells_at_the_end_of_their_range_do_not_overflow():
+def test_extreme_cell_values_do_not_overflow():
     for kind in ("u1", "u2"):
         top = np.iinfo(kind).max
         np.testing.assert_array_equal(averaged(np.full((64, 64), top, kind), 3), top)
@@ -72,7 +72,7 @@ def test_cells_at_the_end_of_their_range_do_not_overflow():
 @pytest.mark.parametrize("kind", ["u2", "i2"])
 @pytest.mark.parametrize("power", [1, 2, 3])
 @pytest.mark.parametrize("most", [1, 511, 512, 1023, 1024, 4095, 8191, 8192, 16383, 32767])
-def test_cells_that_are_known_to_be_small_do_not_overflow(kind, power, most):
+def test_cells_with_a_stated_limit_do_not_overflow(kind, power, most):
     assert (averaged(np.full((16, 16), most, kind), power, most) == most).all()
     if kind == "i2":
         assert (averaged(np.full((16, 16), -most, kind), power, most) == -most).all()

@@ -28,7 +28,7 @@ def rendered(
     grey, warnings = render(dicom_film(stored, **TWELVE_BIT | attributes), stored)
     assert grey.dtype == np.float32
     assert grey.flags.c_contiguous
-    assert 0 <= grey.min() <= grey.max() <= 1  # a comparison with NaN is false
+    assert 0 <= grey.min() <= grey.max() <= 1  # NaN would make the comparison false
     return grey, warnings
 
 
@@ -52,7 +52,7 @@ def sigmoid(x: np.ndarray, centre: float, width: float) -> np.ndarray:
 
 
 def table(values: np.ndarray, bits: int, first: int = 0) -> Sequence:
-    """A lookup table (PS3.3 C.11.1.1, C.11.2.1.1) with `values` from the stored value `first`."""
+    """A lookup table (PS3.3 C.11.1.1, C.11.2.1.1) with `values` for stored values from `first`."""
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [len(values), first, bits])
     item.add_new("LUTData", "US", [int(value) for value in values])
@@ -60,12 +60,12 @@ def table(values: np.ndarray, bits: int, first: int = 0) -> Sequence:
 
 
 @pytest.mark.parametrize(("centre", "width"), [(2048, 4096), (1000, 500), (600.5, 33), (2048, 2)])
-def test_a_window_is_linear_unless_it_says_otherwise(centre: float, width: float) -> None:
+def test_window_is_linear_by_default(centre: float, width: float) -> None:
     grey = shown(WindowCenter=centre, WindowWidth=width)
     np.testing.assert_allclose(grey, linear(X, centre, width), atol=1e-5)
 
 
-def test_the_narrowest_window_is_a_threshold() -> None:
+def test_window_of_width_1_is_a_threshold() -> None:
     grey = shown(WindowCenter=2000, WindowWidth=1)
     np.testing.assert_array_equal(grey, X > 1999.5)
 
@@ -74,12 +74,12 @@ def test_the_narrowest_window_is_a_threshold() -> None:
     ("function", "formula"),
     [("LINEAR", linear), ("LINEAR_EXACT", linear_exact), ("SIGMOID", sigmoid)],
 )
-def test_a_window_is_the_function_that_it_names(function: str, formula: object) -> None:
+def test_voi_lut_function_is_applied(function: str, formula: object) -> None:
     grey = shown(WindowCenter=1500, WindowWidth=900, VOILUTFunction=function)
     np.testing.assert_allclose(grey, formula(X, 1500, 900), atol=1e-5)
 
 
-def test_the_first_of_several_windows_is_used() -> None:
+def test_first_of_several_windows_is_used() -> None:
     grey = shown(WindowCenter=[1000, 3000], WindowWidth=[500, 100])
     np.testing.assert_allclose(grey, linear(X, 1000, 500), atol=1e-5)
 
@@ -87,12 +87,12 @@ def test_the_first_of_several_windows_is_used() -> None:
 @pytest.mark.parametrize(
     "half", [{"WindowCenter": 1000}, {"WindowCenter": 1000, "WindowWidth": None}], ids=str
 )
-def test_half_a_window_is_no_window(half: dict[str, object]) -> None:
+def test_window_without_centre_or_width_is_ignored(half: dict[str, object]) -> None:
     np.testing.assert_array_equal(shown(**half), shown())
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (2, -1024), (0.25, 10)])
-def test_a_window_is_in_rescaled_values(slope: float, intercept: float) -> None:
+def test_window_applies_to_rescaled_values(slope: float, intercept: float) -> None:
     centre, width = 1200 * slope + intercept, 900 * slope
     grey = shown(
         WindowCenter=centre, WindowWidth=width, RescaleSlope=slope, RescaleIntercept=intercept
@@ -100,17 +100,17 @@ def test_a_window_is_in_rescaled_values(slope: float, intercept: float) -> None:
     np.testing.assert_allclose(grey, linear(X * slope + intercept, centre, width), atol=1e-5)
 
 
-def test_a_falling_rescale_turns_the_film_round_under_a_window() -> None:
+def test_negative_slope_inverts_a_film_with_a_window() -> None:
     grey = shown(WindowCenter=2048, WindowWidth=4096, RescaleSlope=-1, RescaleIntercept=4095)
     np.testing.assert_allclose(grey, linear(4095 - X, 2048, 4096), atol=1e-5)
 
 
-def test_a_falling_rescale_turns_the_film_round_without_a_window() -> None:
+def test_negative_slope_inverts_a_film_without_a_window() -> None:
     grey = shown(RescaleSlope=-1, RescaleIntercept=4095)
     np.testing.assert_allclose(grey, 1 - shown(), atol=1e-5)
 
 
-def test_a_modality_table_comes_before_the_window() -> None:
+def test_modality_lut_is_applied_before_the_window() -> None:
     squared = np.arange(4096) ** 2 >> 8
     grey = shown(ModalityLUTSequence=table(squared, 16), WindowCenter=30_000, WindowWidth=20_000)
     np.testing.assert_allclose(
@@ -118,65 +118,65 @@ def test_a_modality_table_comes_before_the_window() -> None:
     )
 
 
-def test_signed_values_are_windowed_as_they_are() -> None:
+def test_signed_values_are_windowed() -> None:
     stored = (STORED.astype(np.int32) - 2048).astype(np.int16)
     grey = shown(stored, WindowCenter=-500, WindowWidth=800)
     np.testing.assert_allclose(grey, linear(X - 2048, -500, 800), atol=1e-5)
 
 
-def test_signed_values_without_a_window_run_from_the_lowest_to_the_highest() -> None:
+def test_signed_values_without_a_window_span_their_range() -> None:
     stored = (STORED.astype(np.int32) - 2048).astype(np.int16)
     np.testing.assert_allclose(shown(stored), shown(), atol=1e-5)
 
 
-def test_without_a_window_half_a_percent_is_left_out_at_each_end() -> None:
-    # Of the 1000 values 0 to 999 the percentile 0.5 is 0.005 * 999 = 4.995; the other 994.005.
+def test_range_without_a_window_omits_half_a_percent_at_each_end() -> None:
+    # Of the 1000 values 0 to 999, percentile 0.5 is 0.005 * 999 = 4.995; the other one is 994.005.
     stored = np.arange(1000, dtype=np.uint16).reshape(20, 50)
     expected = np.clip((stored - 4.995) / (994.005 - 4.995), 0, 1)
     np.testing.assert_allclose(shown(stored), expected, atol=1e-5)
 
 
-def test_a_few_burnt_out_pixels_do_not_darken_a_film() -> None:
+def test_a_few_saturated_pixels_do_not_darken_a_film() -> None:
     stored = STORED.copy()
     stored[0, 0] = 65535
     np.testing.assert_allclose(shown(stored)[1:], shown()[1:], atol=0.01)
 
 
-def test_an_even_film_is_black() -> None:
+def test_film_with_a_single_value_is_black() -> None:
     np.testing.assert_array_equal(shown(np.full((4, 4), 1000, np.uint16)), 0)
 
 
 VOI = np.round(np.sqrt(np.arange(4096) / 4095) * 4095).astype(int)
 
 
-def test_a_voi_table_is_looked_up_and_spans_its_own_bits() -> None:
+def test_voi_lut_is_applied_and_scaled_by_its_bits() -> None:
     np.testing.assert_allclose(shown(VOILUTSequence=table(VOI, 12)), VOI[STORED] / 4095, atol=1e-5)
 
 
-def test_a_voi_table_begins_at_its_first_value_and_its_ends_go_on() -> None:
+def test_voi_lut_extends_beyond_its_first_and_last_value() -> None:
     values = np.arange(0, 1001)
     expected = np.clip(X - 1000, 0, 1000) / 1023
     grey = shown(VOILUTSequence=table(values, 10, first=1000))
     np.testing.assert_allclose(grey, expected, atol=1e-5)
 
 
-def test_a_voi_table_is_taken_before_a_window() -> None:
+def test_voi_lut_takes_precedence_over_a_window() -> None:
     grey = shown(VOILUTSequence=table(VOI, 12), WindowCenter=100, WindowWidth=50)
     np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
 
 
-def test_a_voi_table_may_have_entries_of_8_bits() -> None:
+def test_voi_lut_may_have_8_bit_entries() -> None:
     values = VOI >> 4
     grey = shown(VOILUTSequence=table(values, 8))
     np.testing.assert_allclose(grey, values[STORED] / 255, atol=1e-5)
 
 
-def test_a_voi_table_follows_the_identity_rescale_of_digital_radiographs() -> None:
+def test_voi_lut_is_applied_after_an_identity_rescale() -> None:
     grey = shown(VOILUTSequence=table(VOI, 12), RescaleSlope=1, RescaleIntercept=0)
     np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
 
 
-def test_an_empty_voi_sequence_is_no_table() -> None:
+def test_empty_voi_lut_sequence_is_ignored() -> None:
     grey = shown(VOILUTSequence=Sequence([]), WindowCenter=1000, WindowWidth=500)
     np.testing.assert_allclose(grey, linear(X, 1000, 500), atol=1e-5)
 
@@ -202,7 +202,7 @@ VOI_NAMES = ["percentiles", "window", "exact window", "rescaled window", "table"
     ],
     ids=["MONOCHROME1", "empty shape", "MONOCHROME1 and INVERSE", "INVERSE"],
 )
-def test_a_film_whose_lowest_value_is_white_is_inverted_exactly_once(
+def test_film_with_white_as_lowest_value_is_inverted_once(
     voi: dict[str, object], white_is_low: dict[str, object]
 ) -> None:
     grey = shown(**voi, **white_is_low)
@@ -211,13 +211,13 @@ def test_a_film_whose_lowest_value_is_white_is_inverted_exactly_once(
 
 
 @pytest.mark.parametrize("voi", VOI_KINDS, ids=VOI_NAMES)
-def test_a_film_of_p_values_is_not_inverted(voi: dict[str, object]) -> None:
+def test_p_values_are_not_inverted(voi: dict[str, object]) -> None:
     grey = shown(**voi, PresentationLUTShape="IDENTITY")
     np.testing.assert_array_equal(grey, shown(**voi))
     assert grey.flat[0] < grey.flat[-1]
 
 
-def test_inverting_goes_by_the_range_and_not_by_the_bits() -> None:
+def test_inversion_uses_the_range_and_not_the_bits() -> None:
     # Of 12 bits only 1000 to 1999 are used: white must be the lowest value, black the highest.
     stored = (1000 + np.arange(1000, dtype=np.uint16)).reshape(20, 50)
     grey = shown(stored, PhotometricInterpretation="MONOCHROME1")
@@ -242,7 +242,7 @@ def ignored(detail: str) -> tuple[str, ...]:
     ],
     ids=str,
 )
-def test_a_window_that_is_none_gives_way_to_the_pixels_with_a_warning(
+def test_invalid_window_falls_back_to_the_range_with_a_warning(
     window: dict[str, object],
 ) -> None:
     grey, warnings = rendered(**{"WindowCenter": 1000} | window)
@@ -250,13 +250,13 @@ def test_a_window_that_is_none_gives_way_to_the_pixels_with_a_warning(
     assert warnings == ignored("WindowCenter and WindowWidth")
 
 
-def test_a_window_that_is_none_gives_way_to_the_next() -> None:
+def test_invalid_window_falls_back_to_the_next() -> None:
     grey = shown(WindowCenter=[1000, 3000], WindowWidth=[0, 100])
     np.testing.assert_allclose(grey, linear(X, 3000, 100), atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [0.001, 1e-9])
-def test_a_steep_sigmoid_stays_a_number(width: float) -> None:
+def test_steep_sigmoid_is_finite(width: float) -> None:
     grey = shown(WindowCenter=1500, WindowWidth=width, VOILUTFunction="SIGMOID")
     np.testing.assert_array_equal(grey[X != 1500], (X > 1500)[X != 1500])
 
@@ -269,7 +269,7 @@ def test_a_steep_sigmoid_stays_a_number(width: float) -> None:
         ([], [3, 0, 12], "VOI LUT is empty"),
     ],
 )
-def test_a_voi_table_that_is_none_gives_way_to_the_window_with_a_warning(
+def test_invalid_voi_lut_falls_back_to_the_window_with_a_warning(
     entries: list[int], said: list[int], detail: str
 ) -> None:
     item = Dataset()
@@ -280,7 +280,7 @@ def test_a_voi_table_that_is_none_gives_way_to_the_window_with_a_warning(
     assert warnings == ignored(detail)
 
 
-def test_a_modality_table_that_is_none_is_an_error() -> None:
+def test_invalid_modality_lut_is_an_error() -> None:
     item = table(np.arange(3), 16)
     item[0].LUTDescriptor = [4096, 0, 16]
     with pytest.raises(UnreadableFilm, match="Modality LUT has 3 entries") as caught:
@@ -291,31 +291,31 @@ def test_a_modality_table_that_is_none_is_an_error() -> None:
 @pytest.mark.parametrize(
     "rescale", [{"RescaleSlope": "inf"}, {"RescaleIntercept": "nan"}, {"RescaleSlope": "1e300"}]
 )
-def test_a_rescale_that_is_no_number_is_an_error(rescale: dict[str, object]) -> None:
+def test_rescale_that_is_not_finite_is_an_error(rescale: dict[str, object]) -> None:
     with pytest.raises(UnreadableFilm, match="is not finite"):
         shown(**rescale)
 
 
-def test_a_slope_of_zero_is_not_applied() -> None:
+def test_slope_of_zero_is_ignored_with_a_warning() -> None:
     grey, warnings = rendered(RescaleSlope=0, RescaleIntercept=7)
     np.testing.assert_array_equal(grey, shown())
     assert warnings == ignored("RescaleSlope 0")
 
 
-def test_a_voi_table_may_begin_below_zero() -> None:
+def test_voi_lut_may_start_below_zero() -> None:
     # A first value of -1024 in a descriptor of VR US is 64512 (PS3.3 C.11.2.1.1).
     grey = shown(VOILUTSequence=table(VOI, 12, first=64512), RescaleSlope=1, RescaleIntercept=-1024)
     np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
 
 
-def test_entries_that_need_more_bits_than_the_table_says_get_them() -> None:
+def test_lut_bits_are_widened_to_fit_its_entries() -> None:
     grey = shown(VOILUTSequence=table(VOI, 8))
     np.testing.assert_allclose(grey, VOI[STORED] / 4095, atol=1e-5)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_a_presentation_table_gives_p_values(photometric: str) -> None:
-    # PS3.3 C.11.4: they need no turning round, whatever the photometric interpretation.
+def test_presentation_lut_gives_p_values(photometric: str) -> None:
+    # PS3.3 C.11.4: P-values need no inversion, whatever the photometric interpretation.
     falling = np.linspace(255, 0, 256).round().astype(int) ** 2 >> 8
     grey = shown(
         PresentationLUTSequence=table(falling, 8),
@@ -328,7 +328,7 @@ def test_a_presentation_table_gives_p_values(photometric: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int32])
-def test_wide_cells_look_like_narrow_ones(dtype: type) -> None:
+def test_wide_cells_render_like_narrow_ones(dtype: type) -> None:
     wide = STORED.astype(dtype) * 100_000
     np.testing.assert_allclose(shown(wide, BitsStored=32, HighBit=31), shown(), atol=1e-5)
     grey = shown(
@@ -337,17 +337,17 @@ def test_wide_cells_look_like_narrow_ones(dtype: type) -> None:
     np.testing.assert_allclose(grey, linear(X * 1e5, 2e8, 1e8), atol=1e-5)
 
 
-def test_a_film_of_nearly_one_value_keeps_the_others_apart() -> None:
+def test_nearly_uniform_film_keeps_its_other_values_distinct() -> None:
     stored = np.full((100, 100), 7, np.uint16)
     stored[50, 50:53] = [8, 9, 11]
     np.testing.assert_allclose(shown(stored)[50, 49:54], [0, 0.25, 0.5, 1, 0], atol=1e-6)
 
 
-def test_a_film_that_is_all_padding_is_black() -> None:
+def test_film_of_padding_only_is_black() -> None:
     np.testing.assert_array_equal(shown(PixelPaddingValue=0, PixelPaddingRangeLimit=4095), 0)
 
 
-def test_a_large_film_is_rendered_in_little_more_memory_than_its_grey_values() -> None:
+def test_rendering_needs_little_more_memory_than_the_grey_values() -> None:
     stored = np.random.default_rng(1).integers(0, 4096, (2000, 1500), np.uint16)
     dataset = dicom_film(stored, **TWELVE_BIT)
     tracemalloc.start()
@@ -357,7 +357,7 @@ def test_a_large_film_is_rendered_in_little_more_memory_than_its_grey_values() -
     assert peak < 4 * stored.size + 12_000_000
 
 
-def test_colour_is_weighted_as_bt_601_says() -> None:
+def test_colour_is_weighted_by_bt_601() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
     grey = grey_of_colour(rgb, 8)
     expected = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]) / 255
@@ -365,13 +365,13 @@ def test_colour_is_weighted_as_bt_601_says() -> None:
     np.testing.assert_allclose(grey, expected, atol=1e-6)
 
 
-def test_luma_of_the_studio_range_reaches_from_16_to_235() -> None:
+def test_studio_range_luma_spans_16_to_235() -> None:
     neutral = np.array([[[0, 128, 128], [16, 128, 128], [235, 128, 128], [255, 128, 128]]])
     grey = grey_of_colour(neutral.astype(np.uint8), 8, "YBR_PARTIAL")
     np.testing.assert_allclose(grey, [[0, 0, 1, 1]], atol=1e-6)
 
 
-def test_colour_without_colour_is_the_same_grey() -> None:
+def test_grey_stored_as_colour_gives_the_same_grey() -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     grey = grey_of_colour(np.stack([ramp] * 3, axis=-1), 16)
     np.testing.assert_array_equal(grey, shown(ramp, WindowCenter=32768, WindowWidth=65536))

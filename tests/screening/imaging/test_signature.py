@@ -26,21 +26,21 @@ def saved(kind: str) -> bytes:
         ("JPEG2000", "JPEG 2000"),
     ],
 )
-def test_an_image_is_known_by_its_first_bytes(encoder: str, kind: str) -> None:
+def test_image_is_recognised_by_its_first_bytes(encoder: str, kind: str) -> None:
     assert kind_of(saved(encoder)[:132], "film") == kind
 
 
 @pytest.mark.parametrize("start", [b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"])
-def test_a_big_tiff_is_known_by_its_first_bytes(start: bytes) -> None:
+def test_bigtiff_is_recognised_by_its_first_bytes(start: bytes) -> None:
     assert kind_of(start + bytes(8), "film") == "TIFF"
 
 
-def test_the_bytes_are_believed_before_the_suffix() -> None:
+def test_content_takes_precedence_over_the_suffix() -> None:
     assert kind_of(saved("PNG"), "film.jpg") == "PNG"
     assert kind_of(saved("JPEG"), "film.dcm") == "JPEG"
 
 
-def test_dicom_is_known_by_the_prefix_after_the_preamble() -> None:
+def test_dicom_is_recognised_by_its_prefix() -> None:
     data = dicom_bytes(dicom_film(np.zeros((4, 4), np.uint16)))
     assert kind_of(data[:132], "IM0001") == "DICOM"
 
@@ -57,7 +57,7 @@ def test_dicom_is_known_by_the_prefix_after_the_preamble() -> None:
         b"\x00\x08\x00\x05CS\x00\x0a",
     ],
 )
-def test_dicom_without_a_preamble_is_known_by_its_first_element(start: bytes) -> None:
+def test_dicom_without_preamble_is_recognised(start: bytes) -> None:
     assert kind_of(start + b"ISO_IR 100", "IM0001") == "DICOM"
 
 
@@ -73,7 +73,7 @@ def test_dicom_without_a_preamble_is_known_by_its_first_element(start: bytes) ->
         b"\x00\x08\x01\x00CS\x00\x0a",
     ],
 )
-def test_other_bytes_are_no_dicom_without_a_preamble(data: bytes) -> None:
+def test_other_content_is_not_taken_for_dicom(data: bytes) -> None:
     assert kind_of(data, "data.bin") is None
 
 
@@ -93,15 +93,15 @@ def test_other_bytes_are_no_dicom_without_a_preamble(data: bytes) -> None:
         ("film.webp", "WebP"),
     ],
 )
-def test_bytes_that_say_nothing_leave_it_to_the_suffix(name: str, kind: str) -> None:
+def test_suffix_decides_if_content_is_unknown(name: str, kind: str) -> None:
     assert kind_of(b"", name) == kind
     assert kind_of(b"hello", name) == kind
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "README", "film.png.bak", "png", ".png", "a.png/b"])
-def test_a_file_that_says_nothing_is_no_image(name: str) -> None:
+def test_unknown_content_and_suffix_is_not_an_image(name: str) -> None:
     assert kind_of(b"hello", name) is None
 
 
-def test_a_text_that_begins_with_bm_is_no_bitmap() -> None:
+def test_text_that_starts_with_bm_is_not_a_bitmap() -> None:
     assert kind_of(b"BMI;age;sex\n22;45;F\n", "cohort.csv") is None

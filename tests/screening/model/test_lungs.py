@@ -1,4 +1,4 @@
-"""The lung fields of a film, and what they say of its quality."""
+"""The lung fields of a film and its image quality."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def codes(mask: np.ndarray) -> list[str]:
     return [code for code, _detail in quality(measured(mask))]
 
 
-def test_the_input_has_mean_0_and_deviation_1_at_any_exposure() -> None:
+def test_input_is_standardised_at_any_exposure() -> None:
     film = grey_film(3, side=200).astype(np.float32) / 255
     given_, darker = lung_input(film), lung_input(film * 0.5 + 0.1)
     assert given_.shape == (SIDE, SIDE, 1)
@@ -45,11 +45,11 @@ def test_the_input_has_mean_0_and_deviation_1_at_any_exposure() -> None:
     np.testing.assert_allclose(given_, darker, atol=1e-4)
 
 
-def test_a_film_of_one_grey_value_is_no_division_by_zero() -> None:
+def test_film_with_a_single_value_does_not_divide_by_zero() -> None:
     assert not lung_input(np.full((50, 40), 0.5, np.float32)).any()
 
 
-def test_a_good_film_has_no_flaw() -> None:
+def test_good_film_has_no_quality_problem() -> None:
     lungs = measured(two_lungs())
     assert quality(lungs) == ()
     assert lungs.area == pytest.approx(2 * np.pi * 0.14 * 0.3, rel=0.01)
@@ -75,32 +75,32 @@ def test_a_good_film_has_no_flaw() -> None:
         (two_lungs(tilt=90), ["lungs_tilted"]),
     ],
 )
-def test_each_flaw_has_its_code(mask: np.ndarray, expected: list[str]) -> None:
+def test_each_quality_problem_has_its_code(mask: np.ndarray, expected: list[str]) -> None:
     assert codes(mask) == expected
 
 
-def test_the_edge_that_cuts_the_lungs_off_is_named() -> None:
+def test_detail_names_the_edge_that_cuts_off_the_lungs() -> None:
     mask = ellipse(0.28, 0.98, 0.16, 0.5) | ellipse(0.72, 0.98, 0.16, 0.5)
     assert dict(quality(measured(mask)))["lungs_cut_off"] == "at the bottom"
 
 
 @pytest.mark.parametrize("tilt", [-40, -10, 0, 10, 25, 60])
-def test_the_tilt_is_measured_in_degrees_anticlockwise(tilt: float) -> None:
+def test_tilt_is_in_degrees_anticlockwise(tilt: float) -> None:
     assert measured(two_lungs(tilt)).tilt == pytest.approx(tilt, abs=0.5)
 
 
-def test_lungs_that_lean_towards_each_other_are_not_tilted() -> None:
+def test_lungs_leaning_towards_each_other_are_not_tilted() -> None:
     mask = ellipse(0.28, 0.5, tilt=-12) | ellipse(0.72, 0.5, tilt=12)
     assert measured(mask).tilt == pytest.approx(0, abs=0.5)
 
 
-def test_one_lung_has_no_tilt_and_the_other_side_no_area() -> None:
+def test_single_lung_has_no_tilt_and_no_area_on_the_other_side() -> None:
     lungs = measured(ellipse(0.75, 0.5))
     assert (lungs.left, lungs.tilt, lungs.symmetry) == (0, None, 0)
     assert lungs.right > 0.1
 
 
-def test_lungs_that_touch_are_two_lungs() -> None:
+def test_touching_lungs_are_separated() -> None:
     lungs = two_lungs()
     lungs[60:66, 40:90] = True
     found = measured(lungs)
@@ -108,7 +108,7 @@ def test_lungs_that_touch_are_two_lungs() -> None:
     assert quality(found) == ()
 
 
-def test_cleaning_keeps_the_two_largest_parts_without_holes() -> None:
+def test_clean_keeps_the_two_largest_parts_without_holes() -> None:
     lungs = two_lungs()
     spoilt = lungs.astype(np.float32)
     spoilt[20, 60:70] = 1  # a thin line
@@ -118,13 +118,13 @@ def test_cleaning_keeps_the_two_largest_parts_without_holes() -> None:
     np.testing.assert_array_equal(clean(spoilt), lungs)
 
 
-def test_what_is_no_number_is_no_lung() -> None:
+def test_nan_is_not_lung() -> None:
     assert not clean(np.full((SIDE, SIDE), np.nan, np.float32)).any()
 
 
 @QUICK
 @given(mask=SMALL_MASKS, rows=st.integers(1, 11), columns=st.integers(1, 11))
-def test_coverage_keeps_the_area(mask: np.ndarray, rows: int, columns: int) -> None:
+def test_coverage_preserves_the_area(mask: np.ndarray, rows: int, columns: int) -> None:
     cells = coverage(mask, rows, columns)
     assert cells.shape == (rows, columns)
     assert cells.dtype == np.float32
@@ -133,7 +133,7 @@ def test_coverage_keeps_the_area(mask: np.ndarray, rows: int, columns: int) -> N
     assert float(cells.mean()) == pytest.approx(float(mask.mean()), abs=1e-6)
 
 
-def test_a_cell_that_is_half_lung_counts_half() -> None:
+def test_cell_counts_by_its_share_of_lung() -> None:
     mask = np.zeros((SIDE, SIDE), np.bool_)
     mask[:, :32] = True
     assert coverage(mask, 2, 2).tolist() == [[0.5, 0], [0.5, 0]]
@@ -161,9 +161,7 @@ def test_lung_evidence_is_a_share(evidence: np.ndarray, mask: np.ndarray) -> Non
 
 @QUICK
 @given(evidence=EVIDENCE, factor=st.floats(0.1, 10))
-def test_all_evidence_inside_is_1_and_its_strength_does_not_matter(
-    evidence: np.ndarray, factor: float
-) -> None:
+def test_lung_evidence_does_not_depend_on_strength(evidence: np.ndarray, factor: float) -> None:
     evidence[:, 2:] = -1
     evidence[0, 0] = 1
     mask = np.zeros((8, 8), np.bool_)
@@ -177,7 +175,7 @@ def test_all_evidence_inside_is_1_and_its_strength_does_not_matter(
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, np.nan, np.inf])
-def test_without_positive_evidence_there_is_no_share(value: float) -> None:
+def test_lung_evidence_is_none_without_positive_evidence(value: float) -> None:
     assert lung_evidence(np.full((7, 7), value, np.float32), two_lungs()) is None
 
 
@@ -189,6 +187,6 @@ def test_every_code_has_a_sentence() -> None:
 @pytest.mark.parametrize(
     "fields", [{"low_evidence": 2}, {"low_evidence": "0.5"}, {"low_evidence": True}]
 )
-def test_a_card_with_another_threshold_is_refused(fields: dict[str, object]) -> None:
+def test_card_with_invalid_low_evidence_is_rejected(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="low_evidence"):
         LungCard(**fields)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Connected parts, against SciPy."""
+"""Connected parts compared with SciPy."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ QUICK = settings(deadline=None, max_examples=200, database=None)
 
 @QUICK
 @given(MASKS)
-def test_parts_are_those_that_scipy_finds(mask: np.ndarray) -> None:
+def test_parts_match_scipy(mask: np.ndarray) -> None:
     labels, count = ndimage.label(mask)
     parts = parts_of(mask)
     assert len(parts.sizes) == count
@@ -28,13 +28,13 @@ def test_parts_are_those_that_scipy_finds(mask: np.ndarray) -> None:
 
 @QUICK
 @given(MASKS)
-def test_holes_are_filled_as_scipy_fills_them(mask: np.ndarray) -> None:
+def test_filled_matches_scipy(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(filled(mask), ndimage.binary_fill_holes(mask))
 
 
 @QUICK
 @given(MASKS)
-def test_opening_is_that_of_scipy_with_more_beyond_the_edge(mask: np.ndarray) -> None:
+def test_opened_matches_scipy_with_padded_edges(mask: np.ndarray) -> None:
     square = np.ones((3, 3))
     eroded = ndimage.binary_erosion(mask, square, border_value=1)
     np.testing.assert_array_equal(opened(mask), ndimage.binary_dilation(eroded, square))
@@ -42,14 +42,14 @@ def test_opening_is_that_of_scipy_with_more_beyond_the_edge(mask: np.ndarray) ->
 
 @given(st.integers(1, 5), st.integers(1, 5))
 @settings(max_examples=10, database=None)
-def test_a_mask_without_pixels_has_no_parts(rows: int, columns: int) -> None:
+def test_empty_mask_has_no_parts(rows: int, columns: int) -> None:
     parts = parts_of(np.zeros((rows, columns), np.bool_))
     assert parts.each() == []
     assert not parts.drawn(np.zeros(0, np.bool_)).any()
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1)])
-def test_a_full_mask_is_one_part(shape: tuple[int, int]) -> None:
+def test_full_mask_is_one_part(shape: tuple[int, int]) -> None:
     full = np.ones(shape, np.bool_)
     (part,) = parts_of(full).each()
     np.testing.assert_array_equal(part, full)

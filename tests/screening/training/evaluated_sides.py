@@ -1,4 +1,4 @@
-"""Sides of a split that tests make for themselves."""
+"""Sides of a split for tests."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def side_of(labels, probabilities, threshold=0.5, name="validation", films_a_pat
 
 
 def random_side(n=200, seed=0, name="validation", threshold=0.5, films_a_patient=1):
-    """Two thirds pneumonia, told apart with an AUROC of about 0.92."""
+    """A side with two thirds pneumonia and an AUROC of about 0.92."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3 > 0
     p = np.round(1 / (1 + np.exp(-(2 * labels - 0.7 + rng.normal(0, 1, n)))), 6)

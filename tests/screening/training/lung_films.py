@@ -1,4 +1,4 @@
-"""Made films: two bright ellipses on noise as lungs, a sign of the class in them and a marker."""
+"""Synthetic films: two bright ellipses as lungs that show the class, on noise, and a marker."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def as_scores(odds):
 
 
 def inside_only(films):
-    """A model that compares the two lungs and sees nothing else."""
+    """A model that compares the two lungs and ignores everything else."""
     half = films.shape[2] // 2
     mask = lung_mask(films.shape[1])
     left = films[:, :, :half][:, mask[:, :half]].mean(axis=1)
@@ -48,7 +48,7 @@ def inside_only(films):
 
 
 def outside_only(films):
-    """A model that compares the two top corners and sees nothing else."""
+    """A model that compares the two top corners and ignores everything else."""
     corner = films.shape[1] // 5
     left, right = films[:, :corner, :corner], films[:, :corner, -corner:]
     return as_scores(100 * (left.mean(axis=(1, 2)) - right.mean(axis=(1, 2))))

@@ -1,8 +1,8 @@
-"""Three pictures made from a seed, as the 1000-class network wants them.
+"""Three reproducible images in the number range of the 1000-class network.
 
-`lite0_reference.npy` holds what the PyTorch implementation of the package
-``efficientnet-lite-pytorch`` 0.1.0 answers to them with the same checkpoint: its 1000 logits each.
-To make it again, with PyTorch installed:
+`lite0_reference.npy` contains the output of the PyTorch implementation in the package
+``efficientnet-lite-pytorch`` 0.1.0 for these images, with the same checkpoint: 1000 logits each.
+To reproduce it, with PyTorch installed:
 
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=...).eval()
     network(torch.tensor(reference_images().transpose(0, 3, 1, 2)))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
 SHAPE = Preprocessing(32, 32, 1).shape
 
-# Another process has other places in memory; a second later it is another date.
+# Another process has different memory addresses, and a second later the date differs.
 AGAIN = """
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_another_process_writes_the_same_bytes(tmp_path, architecture):
     assert sha256_of(first) == sha256_of(second)
 
 
-def test_another_weight_gives_other_bytes(tmp_path, network):
+def test_changed_weights_give_other_bytes(tmp_path, network):
     save_network(network, tmp_path / "a.keras")
     changed = keras.models.clone_model(network)
     weights = network.get_weights()
@@ -51,7 +51,7 @@ def test_another_weight_gives_other_bytes(tmp_path, network):
     assert sha256_of(tmp_path / "a.keras") != sha256_of(tmp_path / "b.keras")
 
 
-def test_keras_reads_it_and_answers_as_before(tmp_path, network):
+def test_saved_network_gives_the_same_outputs_when_loaded(tmp_path, network):
     save_network(network, tmp_path / "a.keras")
     again = keras.saving.load_model(tmp_path / "a.keras", compile=False)
     films = np.random.default_rng(0).random((2, *SHAPE), np.float32)
@@ -60,7 +60,7 @@ def test_keras_reads_it_and_answers_as_before(tmp_path, network):
     assert np.array_equal(told["embedding"], expected["embedding"])
 
 
-def test_the_file_has_no_dates(tmp_path, network):
+def test_file_has_no_dates(tmp_path, network):
     save_network(network, tmp_path / "a.keras")
     with zipfile.ZipFile(tmp_path / "a.keras") as archive:
         assert {info.date_time[0] for info in archive.infolist()} == {1980}

@@ -37,7 +37,7 @@ SEEDS = range(25)
 
 
 def _bright(image: Image.Image) -> npt.NDArray[np.float64]:
-    """Where a white mark on black is, without what came into view beside the film."""
+    """Position of a white mark on black, without the area outside the film."""
     labelled, _count = ndimage.label(np.asarray(image) > 127)
     edges = {*labelled[0], *labelled[-1], *labelled[:, 0], *labelled[:, -1]}
     return np.asarray((labelled > 0) & ~np.isin(labelled, list(edges)), float)
@@ -48,7 +48,7 @@ def rng(seed: int) -> np.random.Generator:
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80), (80, 48)], ids=str)
-def test_a_film_keeps_its_shape_and_its_type(shape: tuple[int, int]) -> None:
+def test_augmented_film_keeps_shape_and_type(shape: tuple[int, int]) -> None:
     film = grey_film(1, side=80)[: shape[0], : shape[1]].copy()
     for seed in SEEDS:
         changed = augment(film, rng(seed))
@@ -56,7 +56,7 @@ def test_a_film_keeps_its_shape_and_its_type(shape: tuple[int, int]) -> None:
         assert changed.dtype == np.uint8
 
 
-def test_the_film_itself_is_left_as_it_was() -> None:
+def test_film_itself_is_not_changed() -> None:
     film = grey_film(1, side=64).copy()
     before = film.copy()
     for seed in SEEDS:
@@ -64,7 +64,7 @@ def test_the_film_itself_is_left_as_it_was() -> None:
     np.testing.assert_array_equal(film, before)
 
 
-def test_the_same_seed_gives_the_same_view() -> None:
+def test_same_seed_gives_the_same_view() -> None:
     film = grey_film(1, side=64)
     np.testing.assert_array_equal(augment(film, rng(3)), augment(film, rng(3)))
 
@@ -76,14 +76,14 @@ def test_each_seed_gives_another_view() -> None:
 
 
 def placed(film: Pixels, seed: int, ranges: Ranges = HOSPITAL_VIEWS) -> Pixels:
-    """A film at another place, and otherwise as it was."""
+    """A film moved to another place, and otherwise unchanged."""
     image = Image.fromarray(film)
     return np.asarray(moved(image, geometry(image.size, rng(seed), ranges)))
 
 
-def test_a_film_is_moved_by_no_more_than_a_tenth_or_so() -> None:
-    # A shift of up to 0.07 along each axis, times a zoom of exp(0.2) and an aspect of exp(0.18) at
-    # most: 0.07 * sqrt(2) * 1.22 * 1.2 = 0.145 of the side.
+def test_film_is_moved_by_about_a_tenth_at_most() -> None:
+    # A shift of up to 0.07 along each axis, times a zoom of at most exp(0.2) and an aspect of at
+    # most exp(0.18): 0.07 * sqrt(2) * 1.22 * 1.2 = 0.145 of the side.
     film = np.zeros((200, 200), np.uint8)
     film[96:104, 96:104] = 255
     for seed in SEEDS:
@@ -93,8 +93,8 @@ def test_a_film_is_moved_by_no_more_than_a_tenth_or_so() -> None:
         assert np.hypot(centre[0] - 99.5, centre[1] - 99.5) < 0.145 * 200 + 1
 
 
-def test_a_film_is_turned_by_no_more_than_11_degrees() -> None:
-    # A vertical line; aspect changes its slope by exp(0.18) ** 2 at most.
+def test_film_is_turned_by_11_degrees_at_most() -> None:
+    # A vertical line; the aspect changes its slope by at most exp(0.18) ** 2.
     film = np.zeros((200, 200), np.uint8)
     film[40:160, 97:103] = 255
     steepest = np.tan(np.deg2rad(11)) * np.exp(0.36)
@@ -103,8 +103,8 @@ def test_a_film_is_turned_by_no_more_than_11_degrees() -> None:
         assert abs(np.polyfit(rows, columns, 1)[0]) < steepest + 0.02
 
 
-def test_a_film_is_never_mirrored() -> None:
-    # The heart stays on its side: what was left of the middle by a quarter stays left of it.
+def test_film_is_never_mirrored() -> None:
+    # The heart stays on its side: a mark a quarter left of the middle stays left of it.
     film = np.zeros((200, 200), np.uint8)
     film[90:110, 40:60] = 255
     for seed in SEEDS:
@@ -112,7 +112,7 @@ def test_a_film_is_never_mirrored() -> None:
         assert (mark.sum(axis=0) * np.arange(200)).sum() / mark.sum() < 100
 
 
-def test_another_exposure_never_turns_dark_into_bright() -> None:
+def test_exposure_never_turns_dark_into_bright() -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
     for seed in SEEDS:
         exposed = np.asarray(_expose(Image.fromarray(ramp), rng(seed))).astype(int)
@@ -120,56 +120,56 @@ def test_another_exposure_never_turns_dark_into_bright() -> None:
         assert exposed.max() - exposed.min() > 60
 
 
-def test_what_comes_into_view_beside_a_film_has_one_grey_and_mostly_it_is_black() -> None:
+def test_area_outside_the_film_has_one_grey_and_is_mostly_black() -> None:
     film = np.full((100, 100), 100, np.uint8)
     borders = []
     for seed in range(200):
         view = placed(film, seed)
-        beside = view[np.abs(view.astype(int) - 100) > 1]
-        if len(beside):
-            borders.append(int(np.bincount(beside).argmax()))
+        outside = view[np.abs(view.astype(int) - 100) > 1]
+        if len(outside):
+            borders.append(int(np.bincount(outside).argmax()))
     assert 0.4 < np.mean(np.array(borders) == 0) < 0.75
     assert 255 in borders
     assert len({*borders}) > 10
 
 
-def test_letters_stand_near_the_edges_and_are_bright() -> None:
+def test_letters_are_bright_and_near_the_edges() -> None:
     film = np.zeros((120, 120), np.uint8)
     for seed in SEEDS:
         lettered = np.asarray(burn_in_letters(Image.fromarray(film), rng(seed)))
         assert lettered.max() >= 100
-        # A word may reach inwards from the fifth where its middle is at most.
+        # The centre of a word is in the outer fifth; the word may reach further inwards.
         assert (lettered[40:80, 40:80] > 0).mean() < 0.5
         assert 0 < (lettered > 0).mean() < 0.2
 
 
-def test_a_film_is_not_written_on_itself() -> None:
+def test_burning_in_letters_does_not_change_the_input() -> None:
     film = np.zeros((120, 120), np.uint8)
     burn_in_letters(Image.fromarray(film), rng(0))
     assert film.max() == 0
 
 
-def test_multi_frequency_processing_flattens_what_is_coarse() -> None:
+def test_multi_frequency_processing_reduces_coarse_contrast() -> None:
     film = np.repeat(np.array([60, 190], np.uint8), 112)[np.newaxis].repeat(224, axis=0)
     for seed in SEEDS:
         processed = np.asarray(_process(Image.fromarray(film), rng(seed))).astype(float)
         assert processed[:, 180].mean() - processed[:, 44].mean() < 131
 
 
-def test_multi_frequency_processing_lifts_detail_on_average() -> None:
+def test_multi_frequency_processing_enhances_detail_on_average() -> None:
     film = rng(0).integers(110, 140, (96, 96)).astype(np.uint8)
     spread = [np.asarray(_process(Image.fromarray(film), rng(seed))).std() for seed in SEEDS]
     assert np.mean(spread) > film.std()
 
 
-def test_shading_only_darkens_and_by_no_more_than_half() -> None:
+def test_shading_only_darkens_and_by_half_at_most() -> None:
     film = np.full((64, 64), 200, np.uint8)
     for seed in SEEDS:
         shaded = np.asarray(_shade(Image.fromarray(film), rng(seed)))
         assert 100 <= shaded.min() < shaded.max() <= 200
 
 
-def test_a_lent_exposure_is_that_of_the_lender_and_the_order_of_greys_stays() -> None:
+def test_lent_exposure_matches_the_lender_and_keeps_the_order_of_greys() -> None:
     film = rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
     lender = rng(1).integers(90, 130, (64, 64)).astype(np.uint8)
     lent = expose_like(film, lender)
@@ -181,7 +181,7 @@ def test_a_lent_exposure_is_that_of_the_lender_and_the_order_of_greys_stays() ->
     assert (np.diff(lent.ravel()[order].astype(int)) >= 0).all()
 
 
-def test_a_lender_of_one_grey_gives_a_film_of_one_grey() -> None:
+def test_lender_of_one_grey_gives_a_film_of_one_grey() -> None:
     lent = expose_like(grey_film(1, side=32), np.full((32, 32), 77, np.uint8))
     assert (lent == 77).all()
 
@@ -192,7 +192,7 @@ def test_moving_keeps_the_grey_values() -> None:
 
 
 def test_about_a_quarter_of_the_views_keep_the_grey_values() -> None:
-    # A flat film whose grey is still there, but for patches and what came into view beside it.
+    # A flat film keeps its grey, except for patches and the area outside the film.
     film = np.full((64, 64), 100, np.uint8)
     kept = [np.median(augment(film, rng(seed))) == 100 for seed in range(200)]
     assert 0.15 < np.mean(kept) < 0.4
@@ -206,7 +206,7 @@ def test_some_views_have_the_exposure_of_the_lender() -> None:
     assert np.mean(lent) > np.mean(alone) + 5
 
 
-def test_processing_leaves_a_film_what_it_was() -> None:
+def test_degraded_film_still_resembles_the_original() -> None:
     film = grey_film(1, side=128)
     for seed in SEEDS:
         degraded = np.asarray(_degrade(Image.fromarray(film), rng(seed)))
@@ -215,7 +215,7 @@ def test_processing_leaves_a_film_what_it_was() -> None:
 
 
 def test_up_to_three_patches_are_covered() -> None:
-    # A patch is at most 0.22 x 0.22 of the film, so three are at most 0.1452 of it.
+    # A patch covers at most 0.22 x 0.22 of the film, three cover at most 0.1452.
     changed = []
     for seed in SEEDS:
         film = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
@@ -227,18 +227,18 @@ def test_up_to_three_patches_are_covered() -> None:
 
 
 def lungs_and_film(side: int = 96) -> tuple[Pixels, Pixels]:
-    """A mask, and a film that is grey where the mask is white; black beside it."""
+    """A mask, and a film that is grey inside the mask and black outside."""
     mask = lung_mask(side).astype(np.uint8) * 255
     return mask, mask // 2
 
 
 def only_moved(image: Image.Image, rng: np.random.Generator) -> Pixels:
-    """In place of what changes the look of a view."""
+    """A replacement for the change of look that changes nothing."""
     return np.array(image)
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.5, 1.0])
-def test_mask_moves_as_its_film_does(flip: float) -> None:
+def test_mask_moves_with_its_film(flip: float) -> None:
     mask, film = lungs_and_film()
     compared = 0
     for seed in range(40):
@@ -246,7 +246,7 @@ def test_mask_moves_as_its_film_does(flip: float) -> None:
         assert drawn is not None
         assert view.shape == drawn.shape == mask.shape
         if not any(edge.any() for edge in (view[0], view[-1], view[:, 0], view[:, -1])):
-            # Nothing but black came into view beside the film.
+            # The area outside the film is black.
             np.testing.assert_allclose(view, drawn / 2, atol=1)
             compared += 1
     assert compared > 10
@@ -261,7 +261,7 @@ def test_mask_moves_with_a_light_view_and_is_not_covered() -> None:
         inside = drawn == 255
         assert inside.sum() > 0.6 * (mask == 255).sum()
         np.testing.assert_array_equal(own[inside], film.max())
-        # What differs are patches.
+        # Only patches differ.
         assert (view != own).mean() <= 3 * 0.22**2
 
 
@@ -275,7 +275,7 @@ def test_view_is_the_same_with_and_without_a_mask() -> None:
         np.testing.assert_array_equal(view, alone)
 
 
-def test_view_is_mirrored_as_often_as_asked() -> None:
+def test_view_is_mirrored_at_the_given_rate() -> None:
     film = np.zeros((64, 64), np.uint8)
     film[28:36, 8:16] = 255
     for flip, low, high in ((0.0, 0, 0), (1.0, 1, 1), (0.3, 0.2, 0.4)):
@@ -299,12 +299,12 @@ def test_mask_has_a_black_border(ranges: Ranges) -> None:
         drawn = np.asarray(moved(white, place.on_black()))
         assert place.on_black().matrix == place.matrix
         film = np.asarray(moved(Image.new("L", (64, 48), 0), place))
-        # Where the film has its border, the mask is black.
+        # The mask is black where the film has its border.
         assert (drawn[film == place.border] == 0).all() or place.border == 0
     assert len(borders) > 3
 
 
-def test_what_changes_the_look_can_be_chosen() -> None:
+def test_change_of_look_can_be_replaced() -> None:
     film = grey_film(1, side=64)
 
     def white(image: Image.Image, _rng: np.random.Generator) -> Pixels:
@@ -334,7 +334,7 @@ def test_change_of_look_keeps_shape_type_and_place(look: Look) -> None:
         assert changed.dtype == np.uint8
         correlations.append(np.corrcoef(changed.ravel(), mask.ravel())[0, 1])
     np.testing.assert_array_equal(film, before)
-    # Patches and letters cover a part of some; a moved film would agree with the mask in none.
+    # Patches and letters cover parts of some films; moved films would never agree with the mask.
     assert np.median(correlations) > 0.8
 
 
@@ -347,14 +347,14 @@ def test_change_of_contrast_is_the_same_for_the_same_seed() -> None:
 
 @pytest.mark.parametrize("look", [change_contrast, change_look], ids=lambda look: look.__name__)
 @pytest.mark.parametrize("grey", [0, 77, 255])
-def test_change_of_look_takes_a_film_of_one_grey(look: Look, grey: int) -> None:
+def test_change_of_look_accepts_a_film_of_one_grey(look: Look, grey: int) -> None:
     image = Image.new("L", (64, 64), grey)
     for seed in range(40):
         assert look(image, rng(seed)).shape == (64, 64)
 
 
 def slow_clahe(film: Pixels, tiles: int, limit: float) -> npt.NDArray[np.float64]:
-    """Each pixel by itself, from the tables of the tiles whose middles are around it."""
+    """Compute each pixel separately, from the tables of the tiles whose centres surround it."""
     down, across = (np.linspace(0, side, tiles + 1).astype(int) for side in film.shape)
     tables = np.zeros((tiles, tiles, 256))
     for row, column in np.ndindex(tiles, tiles):
@@ -371,7 +371,7 @@ def slow_clahe(film: Pixels, tiles: int, limit: float) -> npt.NDArray[np.float64
 
 
 def around(place: float, edges: npt.NDArray[np.int64]) -> list[tuple[int, float]]:
-    """The tiles on both sides of a place, with how much each of them counts."""
+    """The tiles on both sides of a place, with their weights."""
     middles = [(low + high) / 2 for low, high in pairwise(edges.tolist())]
     if place <= middles[0]:
         return [(0, 1.0)]
@@ -403,6 +403,6 @@ def test_clahe_leaves_a_film_of_one_grey_at_one_grey(grey: int) -> None:
     assert len(np.unique(flat)) == 1
 
 
-def test_clahe_lifts_the_contrast_of_a_flat_region() -> None:
+def test_clahe_increases_the_contrast_of_a_flat_region() -> None:
     film = np.clip(rng(0).normal(128, 3, (112, 112)), 0, 255).astype(np.uint8)
     assert clahe(film).std() > 2 * film.std()

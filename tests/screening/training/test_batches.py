@@ -15,25 +15,25 @@ from screening.training.recipe import CONTRAST, GEOMETRY, HOSPITALS, Recipe
 LABELS = np.array([0] * 7 + [1] * 25)
 
 
-def test_a_balanced_epoch_has_all_films_of_the_smaller_class_and_as_many_of_the_other():
+def test_balanced_epoch_has_the_smaller_class_and_as_many_of_the_larger():
     indices = np.concatenate(order_of_epoch(LABELS, 4, True, (1, 0)))
     assert sorted(indices[LABELS[indices] == 0]) == [*range(7)]
     assert len({*indices[LABELS[indices] == 1]}) == 7
 
 
-def test_another_epoch_chooses_other_films_of_the_larger_class():
+def test_each_epoch_draws_other_films_of_the_larger_class():
     epochs = [np.concatenate(order_of_epoch(LABELS, 4, True, (1, epoch))) for epoch in range(40)]
     assert {*np.concatenate(epochs)} == {*range(32)}
     assert {*epochs[0]} != {*epochs[1]}
 
 
-def test_an_epoch_that_is_not_balanced_has_every_film_once():
+def test_unbalanced_epoch_has_every_film_once():
     batches = order_of_epoch(LABELS, 5, False, (1, 0))
     assert [len(batch) for batch in batches] == [5] * 6 + [2]
     assert sorted(np.concatenate(batches)) == [*range(32)]
 
 
-def test_the_same_seed_and_epoch_give_the_same_order():
+def test_same_seed_and_epoch_give_the_same_order():
     first, second = (order_of_epoch(LABELS, 4, True, (3, 2)) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -44,13 +44,13 @@ def test_classes_are_mixed_within_an_epoch():
     assert 0 < LABELS[indices][:7].sum() < 7
 
 
-def test_class_weights_let_both_classes_count_the_same():
+def test_class_weights_balance_the_classes():
     weights = class_weights(LABELS)
     assert 7 * weights[0] == pytest.approx(25 * weights[1])
     assert weights[LABELS].sum() == pytest.approx(len(LABELS))
 
 
-def test_batches_hold_their_films_changed_and_are_the_same_for_the_same_seed():
+def test_batches_are_augmented_and_the_same_for_the_same_seed():
     films = np.stack([grey_film(seed, side=32) for seed in range(6)])
     batches = [np.array([4, 1]), np.array([0, 5]), np.array([2])]
     preprocessing = Preprocessing(32, 32, 3, 2.0, -1.0)
@@ -69,7 +69,7 @@ def test_batches_hold_their_films_changed_and_are_the_same_for_the_same_seed():
         assert np.abs(batch.tensors - later.tensors).mean() > 0.01
 
 
-def test_without_other_hospitals_films_are_only_moved():
+def test_geometry_augmentation_only_moves_films():
     films = np.full((20, 32, 32), 51, np.uint8)
     preprocessing = Preprocessing(32, 32, 1)
     with ThreadPoolExecutor(2) as pool:
@@ -85,7 +85,7 @@ def test_without_other_hospitals_films_are_only_moved():
 
 SIDE = 64
 
-#: Films of one grey for each, whose lungs are 40 brighter; the last film has none.
+#: Films of one grey each, whose lungs are 40 brighter; the last film has no lungs.
 LUNGS = np.stack([lung_mask(SIDE)] * 5 + [np.zeros((SIDE, SIDE), bool)])
 GREYS = np.array([20, 50, 80, 110, 140, 170], np.uint8)
 FILMS = GREYS[:, None, None] + 40 * LUNGS.astype(np.uint8)
@@ -104,7 +104,7 @@ def only_batch(of, recipe, indices, epoch=0):
 
 @pytest.fixture
 def unmoved(monkeypatch):
-    """Views that are the films themselves, so that what was exchanged can be seen."""
+    """Disable geometry and patches, so that only the exchange changes films."""
     still = augment.Ranges(0, (0, 0), 0, 0)
     monkeypatch.setattr(augment, "LIGHT_VIEWS", still)
     monkeypatch.setattr(augment, "_cover", lambda film, _rng: film)
@@ -120,8 +120,8 @@ def test_nothing_is_exchanged_at_rate_0(unmoved):
     np.testing.assert_array_equal(greys_of(batch), FILMS)
 
 
-def test_all_outsides_are_those_of_donors_of_the_epoch_at_rate_1(unmoved):
-    # Film 3 is not in this epoch, so it lends nothing.
+def test_all_outsides_come_from_donors_of_the_epoch_at_rate_1(unmoved):
+    # Film 3 is not in this epoch, so it is never a donor.
     indices = np.array([0, 1, 2, 4])
     views = np.concatenate(
         [
@@ -131,7 +131,7 @@ def test_all_outsides_are_those_of_donors_of_the_epoch_at_rate_1(unmoved):
     )
     outside = views[:, 0, 0]
     assert {*outside} == {20, 50, 80, 140}
-    # The exposure of the lungs is that of the donor, so their film is seen in their shape only.
+    # The lungs have the donor's exposure, so only their shape shows which film they belong to.
     core = soft_mask(LUNGS[0]) == 1
     inside = views[:, LUNGS[0] & core].mean(axis=1)
     np.testing.assert_allclose(inside, outside + 40, atol=3)
@@ -152,7 +152,7 @@ def test_lungs_of_an_exchanged_film_are_its_own(unmoved):
         np.testing.assert_array_equal(greys_of(batch)[0], expected)
 
 
-def test_half_of_the_views_are_exchanged_at_rate_one_half(unmoved):
+def test_half_of_the_films_are_exchanged_at_rate_one_half(unmoved):
     recipe = replace(unmoved, exchange=0.5)
     indices = np.arange(5)
     kept = [
@@ -182,7 +182,7 @@ def test_coverage_is_the_share_of_each_cell_that_is_lung(unmoved):
 
 @pytest.mark.parametrize("augmentation", [HOSPITALS, CONTRAST, GEOMETRY])
 def test_coverage_moves_with_the_film(augmentation):
-    # Films with one lung; half of the views are mirrored, and the coverage with them.
+    # Films with one lung; half of them are mirrored, together with their coverage.
     one = lung_mask(SIDE) & (np.arange(SIDE) < SIDE // 2)
     lungs = np.stack([one] * 5).astype(np.uint8) * 255
     one_lung = Material(40 + lungs // 2, lungs, None, (16, 16))
@@ -198,7 +198,7 @@ def test_coverage_moves_with_the_film(augmentation):
     assert np.mean(is_brighter) > 0.85
 
 
-def test_no_cells_give_no_coverage():
+def test_no_coverage_without_cells():
     batch = only_batch(material(None), Recipe(exchange=1.0), np.arange(3))
     assert batch.coverage is None
 

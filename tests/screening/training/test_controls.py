@@ -1,6 +1,6 @@
-"""Controls on real films: does anything but the lung tell the classes apart?
+"""Controls on real films: whether anything but the lungs separates the classes.
 
-Slow: ``SCREENING_FILMS=FOLDER make test-long``. Their figures are printed with ``-rP``.
+Slow: ``SCREENING_FILMS=FOLDER make test-long``. The figures are printed with ``-rP``.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def labels(collection: Collection) -> npt.NDArray[np.int64]:
 
 @pytest.fixture(scope="module")
 def halves(collection: Collection) -> list[npt.NDArray[np.int64]]:
-    """Indices to fit on and to measure on, no patient in both."""
+    """Indices for fitting and for measuring; no patient is in both."""
     sides = split(collection.films, "patient", 0.3, 0, 1)
     return [collection.indices(sides.training), collection.indices(sides.validation)]
 
@@ -52,7 +52,7 @@ def features(collection):
 
 
 def test_labels_permuted_by_patient_cannot_be_learnt(collection, labels, halves, features):
-    """A leak of patients between the sides would show as more than chance."""
+    """A leak of patients between the sides would give an AUROC above chance."""
     patients, patient = np.unique([film.patient for film in collection.films], return_inverse=True)
     of_patient = np.array([labels[patient == index].max() for index in range(len(patients))])
     rng = np.random.default_rng(0)
@@ -67,8 +67,8 @@ def test_labels_permuted_by_patient_cannot_be_learnt(collection, labels, halves,
     assert auroc(features, labels, halves) > 0.95
 
 
-def test_films_with_shuffled_pixels_tell_less_than_films(collection, labels, halves, features):
-    """What is left is the histogram: exposure and processing, which differ between the classes."""
+def test_films_with_shuffled_pixels_are_classified_worse(collection, labels, halves, features):
+    """Only the histogram is left: exposure and processing, which differ between the classes."""
     rng = np.random.default_rng(0)
     shuffled = collection.greys.reshape(len(labels), -1)
     shuffled = rng.permuted(shuffled, axis=1).reshape(collection.greys.shape)

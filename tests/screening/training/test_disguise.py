@@ -19,7 +19,7 @@ def rng(seed: int) -> np.random.Generator:
 
 @pytest.mark.parametrize("change", [recompress, resample])
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80), (80, 48), (1, 1)], ids=str)
-def test_another_export_keeps_shape_and_type_and_changes_little(
+def test_export_changes_keep_shape_and_type_and_change_little(
     change: Callable[[Pixels, np.random.Generator], Pixels], shape: tuple[int, int]
 ) -> None:
     film = grey_film(1, side=80)[: shape[0], : shape[1]].copy()
@@ -32,8 +32,8 @@ def test_another_export_keeps_shape_and_type_and_changes_little(
     np.testing.assert_array_equal(change(film, rng(3)), change(film, rng(3)))
 
 
-def test_a_recompressed_film_has_the_artefacts_of_jpeg() -> None:
-    # Fine noise does not survive quality 75, and a flat film has nothing to lose.
+def test_recompressed_film_has_jpeg_artefacts() -> None:
+    # Fine noise does not survive quality 75; a flat film loses nothing.
     noise = rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     for seed in SEEDS:
         assert np.abs(recompress(noise, rng(seed)).astype(int) - noise).mean() > 5
@@ -42,7 +42,7 @@ def test_a_recompressed_film_has_the_artefacts_of_jpeg() -> None:
         assert abs(flat.min() - 90) <= 2
 
 
-def test_a_resampled_film_is_softer_and_never_moved() -> None:
+def test_resampled_film_is_softer_and_not_moved() -> None:
     film = np.zeros((65, 65), np.uint8)
     film[28:37, 28:37] = 200
     for seed in SEEDS:
@@ -54,7 +54,7 @@ def test_a_resampled_film_is_softer_and_never_moved() -> None:
         assert softer.sum() == pytest.approx(film.sum(), rel=0.05)
 
 
-def test_90_degrees_is_anticlockwise_as_the_reader_sees_it() -> None:
+def test_90_degrees_is_anticlockwise_for_the_viewer() -> None:
     film = np.array([[[0.1, 0.2], [0.3, 0.4]]], np.float32)
     expected = {
         "upright": [[0.1, 0.2], [0.3, 0.4]],
@@ -68,7 +68,7 @@ def test_90_degrees_is_anticlockwise_as_the_reader_sees_it() -> None:
         np.testing.assert_allclose(turn(film, name), [values], rtol=1e-6)
 
 
-def test_turning_is_that_of_numpy_film_by_film() -> None:
+def test_turn_agrees_with_numpy_film_by_film() -> None:
     films = rng(1).random((3, 8, 8), np.float32)
     for times, name in enumerate(("90", "180", "270"), start=1):
         turned = turn(films, name)
@@ -78,7 +78,7 @@ def test_turning_is_that_of_numpy_film_by_film() -> None:
             np.testing.assert_array_equal(one, np.rot90(film, times))
 
 
-def test_four_turns_or_two_inversions_give_the_film_back() -> None:
+def test_four_turns_or_two_inversions_restore_the_film() -> None:
     films = rng(2).random((2, 8, 8), np.float32)
     turned = films
     for _ in range(4):
@@ -89,12 +89,12 @@ def test_four_turns_or_two_inversions_give_the_film_back() -> None:
     np.testing.assert_allclose(turn(turn(films, "inverted"), "inverted"), films, atol=1e-7)
 
 
-def test_no_films_are_turned_into_no_films() -> None:
+def test_turn_accepts_an_empty_array() -> None:
     for name in ORIENTATIONS:
         assert turn(np.empty((0, 8, 8), np.float32), name).shape == (0, 8, 8)
 
 
-def test_a_dressed_picture_keeps_its_phases_and_takes_the_amplitudes_of_the_film() -> None:
+def test_dressed_picture_keeps_phases_and_takes_the_films_amplitudes() -> None:
     rng = np.random.default_rng(0)
     picture, film = rng.random((2, 64, 64)).astype(np.float32)
     for seed in range(8):
@@ -109,7 +109,7 @@ def test_a_dressed_picture_keeps_its_phases_and_takes_the_amplitudes_of_the_film
         assert np.corrcoef(amplitudes[1], amplitudes[2])[0, 1] > 0.3
 
 
-def test_a_picture_dressed_as_itself_has_its_own_shades_again() -> None:
+def test_picture_dressed_as_itself_stays_nearly_the_same() -> None:
     picture = np.random.default_rng(0).random((32, 32)).astype(np.float32)
     dressed = dress(picture, picture, np.random.default_rng(1))
     assert np.corrcoef(dressed.ravel(), picture.ravel())[0, 1] > 0.99

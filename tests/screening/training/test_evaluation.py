@@ -9,7 +9,7 @@ from screening.model.calibration import Calibration, OperatingPoint
 from screening.training.scored_split import SIDES, ScoredSplit, number
 
 
-def test_scores_become_the_probabilities_and_calls_of_the_card():
+def test_calibration_and_operating_point_are_applied_to_scores():
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]], np.float32)
     calibration, point = Calibration(temperature=0.5), OperatingPoint(0.7, "rule")
     side = ScoredSplit.of("test", films_of((0, 1, 1)), scores, calibration, point)
@@ -17,18 +17,18 @@ def test_scores_become_the_probabilities_and_calls_of_the_card():
     assert side.called.tolist() == [False, False, True]
 
 
-def test_arrays_of_other_lengths_than_the_films_are_refused():
+def test_arrays_must_have_the_length_of_the_films():
     with pytest.raises(ValueError, match="the test side"):
         ScoredSplit("test", films_of((0, 1)), np.array([0.5]), np.array([True]))
 
 
-def test_films_of_one_patient_get_the_same_number():
+def test_films_of_one_patient_have_the_same_number():
     scored = side_of((0, 1, 1, 0), (0.1, 0.9, 0.8, 0.2), films_a_patient=2).scored()
     assert scored.patient.tolist() == [0, 0, 1, 1]
     assert scored.positive.tolist() == [False, True, True, False]
 
 
-def test_the_loss_is_the_log_loss_of_the_calibrated_probabilities():
+def test_loss_is_the_log_loss_of_the_calibrated_probabilities():
     side = random_side()
     assert side.loss == pytest.approx(log_loss(side.labels, side.probabilities))
     assert side.results()["loss"] == side.loss
@@ -43,11 +43,11 @@ def test_results_at_half_give_each_film_the_likelier_class():
     assert (at_half["accuracy"], at_half["loss"]) == (0.75, side.loss)
 
 
-def test_a_surely_wrong_film_has_a_finite_loss():
+def test_certain_but_wrong_film_has_a_finite_loss():
     assert np.isfinite(side_of((0, 1), (1.0, 0.0)).loss)
 
 
-def test_the_metrics_name_their_side_and_agree_with_the_results():
+def test_metrics_name_their_side_and_agree_with_the_results():
     side = random_side(name="test")
     metrics = side.metrics()
     assert metrics["set"] == "test"
@@ -55,7 +55,7 @@ def test_the_metrics_name_their_side_and_agree_with_the_results():
     assert sum(metrics["confusion"].values()) == metrics["accuracy"]["n"] == 200
 
 
-def test_the_columns_have_a_row_for_each_film():
+def test_columns_have_a_row_for_each_film():
     columns = side_of((0, 1), (0.1, 0.4)).columns()
     assert list(columns) == ["film", "label", "patient", "probability", "prediction"]
     assert [list(column) for column in columns.values()] == [
@@ -67,7 +67,7 @@ def test_the_columns_have_a_row_for_each_film():
     ]
 
 
-def test_the_sides_are_named_as_the_data_report_names_them():
+def test_sides_have_the_names_of_the_data_report():
     assert SIDES == ("training", "validation", "test")
 
 
@@ -75,5 +75,5 @@ def test_the_sides_are_named_as_the_data_report_names_them():
     ("metric", "value"),
     [(0.5, 0.5), ({"value": 0.5, "n": 3}, 0.5), ({"value": None}, None), (None, None), (1, 1.0)],
 )
-def test_a_metric_is_a_number_or_has_one(metric, value):
+def test_number_takes_the_value_of_a_metric(metric, value):
     assert number(metric) == value

@@ -1,4 +1,4 @@
-"""The pictures that ship: what they are, where they come from, and that they may be shipped."""
+"""The bundled pictures: contents, sources and licences."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ from screening.training.fit_image_gate import FRONTAL, Example, read_examples
 PICTURES = Path(screening.__file__).parent / "training" / "gate_pictures"
 COLUMNS = ["file", "kind", "source", "package", "version", "licence", "origin"]
 
-#: What may be copied and passed on; what stands behind it in brackets is a note.
+#: Licences that allow redistribution; SOURCES.csv may add a note in brackets.
 LICENCES = {
     "Apache-2.0",
     "BSD-3-Clause",
@@ -40,20 +40,22 @@ def examples() -> list[Example]:
     return read_examples(Preprocessing())
 
 
-def test_the_list_names_every_file_once_and_no_other(lines: list[dict[str, str]]) -> None:
+def test_list_names_every_file_once_and_no_other(lines: list[dict[str, str]]) -> None:
     names = [line["file"] for line in lines]
     assert sorted([*names, "SOURCES.csv"]) == sorted(path.name for path in PICTURES.iterdir())
 
 
-def test_every_line_says_where_a_picture_comes_from(lines: list[dict[str, str]]) -> None:
+def test_every_line_has_all_columns(lines: list[dict[str, str]]) -> None:
     for line in lines:
         assert list(line) == COLUMNS
         assert all(value and value == value.strip() for value in line.values()), line
 
 
-def test_every_picture_may_be_passed_on(lines: list[dict[str, str]]) -> None:
+def test_every_picture_has_a_licence_that_allows_redistribution(
+    lines: list[dict[str, str]],
+) -> None:
     assert {line["licence"].partition(" (")[0] for line in lines} <= LICENCES
-    # Attribution needs a name.
+    # Attribution requires a name.
     for line in lines:
         assert not line["licence"].startswith("CC BY") or " (" in line["licence"], line
 
@@ -67,12 +69,12 @@ def test_all_pictures_together_are_small_enough_for_a_package() -> None:
     assert sum(path.stat().st_size for path in PICTURES.iterdir()) <= 5_000_000
 
 
-def test_every_picture_is_grey_and_large_enough_to_be_read() -> None:
+def test_every_picture_is_grey_and_large_enough() -> None:
     for path in PICTURES.glob("*.[!c]*"):
         with Image.open(path) as image:
             assert image.mode == "L", path.name
             assert min(image.size) >= 96, path.name
-            # No time, place or device travels with a picture.
+            # Pictures must not contain a time, place or device.
             assert not image.getexif(), path.name
             assert not {"exif", "xmp", "icc_profile", "photoshop"} & set(image.info), path.name
 
@@ -83,7 +85,7 @@ def test_no_two_pictures_are_the_same(examples: list[Example]) -> None:
     assert len({example.grey.tobytes() for example in examples}) == len(examples)
 
 
-def test_nothing_is_blank_but_what_is_called_so(examples: list[Example]) -> None:
+def test_only_pictures_of_kind_blank_are_blank(examples: list[Example]) -> None:
     for example in examples:
         blank = 255 * example.grey.std() < 1
         assert not blank or example.kind == "blank", (example.kind, example.source)
@@ -99,7 +101,7 @@ def test_examples_are_at_the_size_of_the_model(lines: list[dict[str, str]]) -> N
         assert 0 <= example.grey.min() <= example.grey.max() <= 1
 
 
-def test_computed_frontal_views_have_lateral_ones_of_the_same_volumes(
+def test_computed_frontal_views_have_lateral_views_of_the_same_volumes(
     lines: list[dict[str, str]],
 ) -> None:
     sources = {
@@ -111,7 +113,7 @@ def test_computed_frontal_views_have_lateral_ones_of_the_same_volumes(
         assert sources["lateral_chest"][source] == count
 
 
-def test_what_is_no_frontal_chest_film_comes_in_many_kinds_from_many_sources(
+def test_negatives_are_of_many_kinds_from_many_sources(
     lines: list[dict[str, str]],
 ) -> None:
     others = [line for line in lines if line["kind"] != FRONTAL]

@@ -14,7 +14,7 @@ def film(seed, rows=112, columns=112):
     return np.random.default_rng(seed).integers(0, 256, (rows, columns), np.uint8)
 
 
-def test_far_outside_is_the_donors_and_lungs_are_the_films():
+def test_outside_is_the_donors_and_lungs_are_the_films():
     mask = lungs()
     own = np.where(mask, 200, 60).astype(np.uint8) + film(0) // 16
     donor = film(1) // 4 + 90
@@ -26,7 +26,7 @@ def test_far_outside_is_the_donors_and_lungs_are_the_films():
     assert np.corrcoef(mixed[core], own[core])[0, 1] > 0.95
 
 
-def test_lungs_film_gets_mean_and_deviation_of_donor():
+def test_film_gets_mean_and_deviation_of_the_donor():
     own = (film(0) // 4 + 20).astype(np.float32) / 255
     donor = (film(1) // 2 + 60).astype(np.float32) / 255
     mixed = exchange_outside(own, np.ones_like(own), donor)

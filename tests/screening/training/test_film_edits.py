@@ -21,7 +21,7 @@ def test_lungs_are_hidden_by_boxes_a_tenth_larger():
     film = np.arange(100 * 100, dtype=np.float32).reshape(100, 100) / 1e4
     mask = np.zeros((100, 100), bool)
     mask[20:60, 10:30] = mask[20:60, 60:80] = True
-    mask[90, 90] = True  # a third part that is no lung
+    mask[90, 90] = True  # a third part that is not a lung
     hidden = hide_lungs(film, mask)
     same = hidden == film
     box = np.zeros_like(mask)
@@ -30,7 +30,7 @@ def test_lungs_are_hidden_by_boxes_a_tenth_larger():
     assert same[~box].all()
 
 
-def test_film_without_lungs_is_left_as_it_is(film):
+def test_film_without_lungs_is_not_changed(film):
     assert (hide_lungs(film, np.zeros_like(film, bool)) == film).all()
 
 
@@ -49,7 +49,7 @@ def test_pasted_markers_are_near_the_edges_and_bright(film):
     assert not changed[28:36, 28:36].any()
 
 
-def test_removed_markers_leave_their_surroundings(film):
+def test_removing_markers_keeps_their_surroundings(film):
     removed = remove_markers(film, soft_mask(lung_mask()))
     assert film[2:8, 2:8].min() > 0.9
     assert removed[2:8, 2:8] == pytest.approx(0.3, abs=0.1)
@@ -57,7 +57,7 @@ def test_removed_markers_leave_their_surroundings(film):
     assert (removed[16:-16] == film[16:-16]).all()
 
 
-def test_lungs_in_a_corner_are_not_filled(film):
+def test_lungs_in_a_corner_are_kept(film):
     mask = np.zeros_like(film, bool)
     mask[:16, :16] = True
     assert (remove_markers(film, soft_mask(mask))[:16, :16] == film[:16, :16]).all()

@@ -21,7 +21,7 @@ RECIPE = replace(default_recipe("small"), epochs=2, batch=8)
 
 
 class Silent:
-    """Progress that is kept, not shown."""
+    """Records the progress without showing it."""
 
     def __init__(self, stop_after=99):
         self.rows = []
@@ -60,7 +60,7 @@ def once(films, tmp_path_factory):
     return fitted(tmp_path_factory.mktemp("once"), films)
 
 
-def test_every_epoch_has_its_figures(once):
+def test_history_has_all_figures_of_every_epoch(once):
     _network, history = once
     assert [row["epoch"] for row in history] == [1, 2]
     for row in history:
@@ -79,15 +79,15 @@ def test_every_epoch_has_its_figures(once):
         assert row["loss"] > 0
 
 
-def test_the_figures_of_an_epoch_are_those_of_all_its_films(films, tmp_path):
-    # Sixteen films in batches of 7, 7 and 2: of the last two alone an accuracy is 0, 0.5 or 1.
+def test_figures_of_an_epoch_cover_all_its_films(films, tmp_path):
+    # Sixteen films in batches of 7, 7 and 2; the last batch alone has an accuracy of 0, 0.5 or 1.
     _network, history = fitted(tmp_path, films, replace(RECIPE, batch=7, epochs=4))
     right = [row["accuracy"] * 16 for row in history]
     assert right == pytest.approx([round(number) for number in right], abs=1e-3)
     assert any(round(number) % 8 for number in right)
 
 
-def test_the_same_seed_gives_the_same_network(films, once, tmp_path):
+def test_same_seed_gives_the_same_network(films, once, tmp_path):
     network, history = fitted(tmp_path, films)
     for one, other in zip(without_seconds(history), without_seconds(once[1]), strict=True):
         assert one == pytest.approx(other, abs=1e-3)
@@ -95,15 +95,15 @@ def test_the_same_seed_gives_the_same_network(films, once, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-3)
 
 
-def test_an_uncertain_label_is_learnt_as_uncertain(films, tmp_path):
+def test_uncertain_label_is_a_soft_target(films, tmp_path):
     training, validation = films
     unsure = replace(training, confidence=np.full(24, 0.5, np.float32))
     _network, history = fitted(tmp_path, (unsure, validation), replace(RECIPE, epochs=1))
-    # Nothing can be better than half and half for targets of one half.
+    # With targets of one half, no loss is below log(2).
     assert history[0]["loss"] >= np.log(2) - 1e-6
 
 
-def test_an_epoch_is_drawn_from_all_strata(films, tmp_path):
+def test_epoch_is_drawn_from_all_strata(films, tmp_path):
     training, validation = films
     strata = np.array([0] * 4 + [1] * 4 + [0] * 15 + [1])
     recipe = replace(RECIPE, epochs=1, films_per_epoch=40)
@@ -124,7 +124,7 @@ def test_another_seed_gives_another_network(films, once, tmp_path):
     assert np.abs(scores[0] - scores[1]).max() > 1e-3
 
 
-def test_an_interrupted_training_ends_where_it_would_have_ended(films, once, tmp_path):
+def test_resumed_training_ends_with_the_same_network(films, once, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path, films, progress=Silent(stop_after=1))
     progress = Silent()
@@ -137,14 +137,14 @@ def test_an_interrupted_training_ends_where_it_would_have_ended(films, once, tmp
 
 
 def lung_films(films):
-    """The films, with lungs that are known; those of one film are not."""
+    """The films with lung fields; those of one film are empty."""
     training, validation = films
     _made, masks = made_films(training.labels, side=48)
     masks[5] = False
     return replace(training, lungs=masks.astype(np.uint8) * 255), validation
 
 
-def test_an_interrupted_training_with_exchange_ends_where_it_would_have(films, tmp_path):
+def test_resumed_training_with_exchange_ends_with_the_same_network(films, tmp_path):
     recipe = replace(RECIPE, exchange=0.5, outside_evidence=0.3, flip=0.5)
     own = lung_films(films)
     network, history = fitted(tmp_path / "once", own, recipe)
@@ -163,7 +163,7 @@ def test_recipe_that_needs_lungs_is_refused_without_them(films, tmp_path, settin
         fitted(tmp_path, films, replace(RECIPE, **{setting: 0.5}))
 
 
-def test_no_recipe_needs_lungs_unless_asked():
+def test_default_recipes_of_other_networks_need_no_lungs():
     for architecture in ("efficientnet-lite0", "small", "reference"):
         recipe = default_recipe(architecture)
         if architecture != "efficientnet-lite0":
@@ -174,7 +174,7 @@ def test_no_recipe_needs_lungs_unless_asked():
 
 
 def test_evidence_outside_the_lungs_costs_its_mean_times_the_weight():
-    # Two films of 2 x 2 cells; evidence is the difference of two logits, for or against.
+    # Two films of 2 x 2 cells; the evidence is the difference of two logits, for or against.
     normal = np.array([[[1, 0], [0, 3]], [[0, 0], [0, 0]]], np.float32)
     pneumonia = np.array([[[0, 2], [4, 3]], [[0, -8], [0, 0]]], np.float32)
     coverage = np.array([[[1, 0.5], [0, 0]], [[0, 0.75], [1, 1]]], np.float32)
@@ -193,7 +193,7 @@ def test_evidence_in_the_lungs_costs_nothing():
 
 
 def test_penalty_moves_evidence_into_the_lungs():
-    # The class is seen in the greys of the lungs, and in those of a corner.
+    # The class shows in the grey values of the lungs, and in those of a corner.
     labels = np.array([0, 1] * 4)
     (mask,) = made_films([0], side=16)[1]
     greys = np.repeat(np.where(mask, 0.5, -0.5)[np.newaxis], 8, axis=0)
@@ -217,7 +217,7 @@ def test_penalty_moves_evidence_into_the_lungs():
 
 
 def network_of_pixels():
-    """Its map has a cell for each pixel, which sees the grey value of this one only."""
+    """A network whose map has one cell for each pixel, computed from that pixel only."""
     keras.utils.set_random_seed(1)
     film = keras.layers.Input((16, 16, 1))
     hidden = keras.layers.Conv2D(32, 1, activation="relu")(film)
@@ -238,18 +238,18 @@ def test_loss_of_a_fit_grows_with_the_weight_of_the_penalty(films, tmp_path):
         recipe = replace(RECIPE, outside_evidence=weight)
         with pytest.raises(KeyboardInterrupt):
             fitted(tmp_path / str(weight), lung_films(films), recipe, FirstBatch())
-    # Before the first step the network is the same, and so are the films.
+    # Before the first step, network and films are the same.
     assert first[1] > first[0] + 1e-3
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(films, tmp_path):
+def test_checkpoint_of_another_recipe_is_refused(films, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path, films, progress=Silent(stop_after=1))
     with pytest.raises(TrainingDataError, match="other films or settings"):
         fitted(tmp_path, films, replace(RECIPE, learning_rate=1e-3))
 
 
-def test_a_network_fitted_in_bfloat16_is_finished_in_float32(films, tmp_path):
+def test_network_fitted_in_bfloat16_is_float32_at_the_end(films, tmp_path):
     network, _history = fitted(tmp_path, films, replace(RECIPE, precision=BFLOAT16, epochs=1))
     assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
     score = predict(network, PREPROCESSING, films[1].greys, "score")
@@ -257,7 +257,7 @@ def test_a_network_fitted_in_bfloat16_is_finished_in_float32(films, tmp_path):
     np.testing.assert_allclose(score.sum(axis=1), 1, atol=1e-6)
 
 
-def test_layers_with_the_factor_0_stay_as_they_are(films, tmp_path):
+def test_layers_with_the_factor_0_are_frozen(films, tmp_path):
     recipe = replace(RECIPE, multipliers={"stage1": 0.0, "stage2": 0.0}, epochs=1)
     network, _history = fitted(tmp_path, films, recipe)
     keras.utils.set_random_seed(recipe.seed)
@@ -277,7 +277,7 @@ def test_layers_with_the_factor_0_stay_as_they_are(films, tmp_path):
     assert {name for name, has_moved in moved.items() if not has_moved} == frozen
 
 
-def test_bytes_and_their_grey_values_are_predicted_alike(once, films):
+def test_bytes_and_floats_give_the_same_predictions(once, films):
     greys = films[0].greys
     of_bytes = predict(once[0], PREPROCESSING, greys, "score")
     of_greys = predict(once[0], PREPROCESSING, greys.astype(np.float32) / np.float32(255), "score")

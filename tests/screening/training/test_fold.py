@@ -1,4 +1,4 @@
-"""A folded network gives the answers of the one it was made from."""
+"""A folded network gives the same outputs as the original."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from screening.training.quantisation_ready import fold
 
 
 def small_network(kind: type[layers.Layer]) -> keras.Model:
-    """One convolution with a norm whose statistics are not the ones it was born with."""
+    """One convolution with a norm whose statistics differ from the initial ones."""
     inputs = layers.Input((8, 8, 4), name="film")
     settings = {"kernel_size": 3, "padding": "same", "use_bias": False, "name": "only_conv"}
     convolution = kind(**settings) if kind is layers.DepthwiseConv2D else kind(6, **settings)
@@ -24,7 +24,7 @@ def small_network(kind: type[layers.Layer]) -> keras.Model:
 
 
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D])
-def test_a_folded_convolution_answers_like_convolution_and_norm_together(kind):
+def test_folded_convolution_equals_convolution_and_norm(kind):
     network = small_network(kind)
     films = np.random.default_rng(1).uniform(-1, 1, (3, 8, 8, 4)).astype(np.float32)
     before, after = network.predict_on_batch(films), fold(network).predict_on_batch(films)
@@ -34,7 +34,7 @@ def test_a_folded_convolution_answers_like_convolution_and_norm_together(kind):
     assert np.abs(before["embedding"]).max() > 1
 
 
-def test_every_weight_of_a_folded_network_is_held_by_half_precision():
+def test_every_folded_weight_is_exact_in_half_precision():
     folded = fold(small_network(layers.Conv2D))
     weights = [value for layer in folded.layers for value in layer.get_weights()]
     assert len(weights) == 4
@@ -42,7 +42,7 @@ def test_every_weight_of_a_folded_network_is_held_by_half_precision():
         np.testing.assert_array_equal(value, value.astype(np.float16).astype(np.float32))
 
 
-def test_no_norm_is_left():
+def test_folded_network_has_no_norms():
     folded = fold(small_network(layers.Conv2D))
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
     assert folded.count_params() == 3 * 3 * 4 * 6 + 6 + 6 * 2 + 2

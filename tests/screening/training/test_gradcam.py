@@ -1,4 +1,4 @@
-"""Where a Keras network sees pneumonia."""
+"""Evidence maps of Keras networks: class activation maps and Grad-CAM."""
 
 import keras
 import numpy as np
@@ -17,12 +17,12 @@ def films(number: int, channels: int = 1) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pooling() -> keras.Model:
-    """A network that ends in global pooling, with the statistics of no particular film."""
+    """A network that ends in global pooling, with the initial statistics of its norms."""
     from screening.training.networks import build
 
     keras.utils.set_random_seed(0)
     network = build("small", (64, 64, 1))
-    # Random weights say almost nothing, and nothing else.
+    # Random weights give almost no evidence, so they are scaled up.
     kernel, _zeros = network.get_layer("logits").get_weights()
     network.get_layer("logits").set_weights([1000 * kernel, np.array([0.5, -0.25])])
     return network
@@ -42,12 +42,10 @@ def dense() -> keras.Model:
 
 
 @pytest.mark.parametrize("layer", ["stage5_1_relu", "logits"])
-def test_where_a_network_pools_grad_cam_is_the_class_activation_map_without_its_bias(
-    pooling, layer
-):
+def test_grad_cam_of_a_pooling_network_is_its_map_without_the_bias(pooling, layer):
     _kernel, bias = pooling.get_layer("logits").get_weights()
     maps = activation(pooling, films(5))
-    # Grad-CAM of the logits themselves includes what every cell gets from the bias.
+    # Grad-CAM of the logits themselves includes the contribution of the bias to every cell.
     expected = maps - (0 if layer == "logits" else bias[1] - bias[0])
     assert (expected > 0).any()
     assert (expected < 0).any()
@@ -56,14 +54,14 @@ def test_where_a_network_pools_grad_cam_is_the_class_activation_map_without_its_
     np.testing.assert_allclose(given * cells, np.maximum(expected, 0), rtol=1e-3, atol=1e-4)
 
 
-def test_the_activation_of_a_pooling_network_is_the_evidence_in_its_map(pooling):
+def test_activation_of_a_pooling_network_is_the_evidence_in_its_map(pooling):
     outputs = pooling.predict_on_batch(films(3))
     expected = outputs["map"][..., 1] - outputs["map"][..., 0]
     np.testing.assert_allclose(activation(pooling, films(3)), expected, atol=1e-5)
 
 
-def test_grad_cam_is_what_its_definition_says(dense):
-    """Against differences of the log odds, cell by cell and channel by channel."""
+def test_grad_cam_follows_its_definition(dense):
+    """Compared with finite differences of the log odds, by cell and channel."""
     (film,) = films(1)
     head = keras.Model(dense.get_layer("last").output, dense.output["score"])
     cells = keras.Model(dense.input, dense.get_layer("last").output).predict_on_batch(film[None])
@@ -82,8 +80,8 @@ def test_grad_cam_is_what_its_definition_says(dense):
     np.testing.assert_allclose(given, expected, atol=0.02 * expected.max())
 
 
-def test_a_network_that_is_sure_still_shows_why(dense):
-    """In float32 the softmax has no gradient left."""
+def test_certain_network_still_has_a_map(dense):
+    """In float32 the gradient of its softmax is zero."""
     sure = keras.models.clone_model(dense)
     sure.set_weights(dense.get_weights())
     kernel, bias = sure.get_layer("score").get_weights()
@@ -96,14 +94,14 @@ def test_a_network_that_is_sure_still_shows_why(dense):
     assert given.max() > 0
 
 
-def test_films_have_the_same_activation_alone_and_among_many(dense):
+def test_film_has_the_same_activation_alone_and_in_a_batch(dense):
     together = activation(dense, films(19))
     assert together.shape == (19, 8, 8)
     alone = [activation(dense, film[None])[0] for film in films(19)[[0, 7, 8, 18]]]
     np.testing.assert_allclose(together[[0, 7, 8, 18]], alone, atol=1e-5)
 
 
-def test_the_reference_cnn_has_an_activation_for_every_cell_of_its_last_convolution():
+def test_reference_cnn_has_activations_at_its_last_convolution():
     from screening.training.networks import build
 
     keras.utils.set_random_seed(0)

@@ -10,16 +10,15 @@ from screening.training.imagenet import _TensorUnpickler
 REFERENCE = Path(__file__).parent / "lite0_reference.npy"
 
 
-def test_the_ported_network_answers_like_the_pytorch_reference():
+def test_ported_network_gives_the_logits_of_the_pytorch_reference():
     from reference_images import reference_images
-
     from screening.training.imagenet import imagenet_classifier
 
     logits = imagenet_classifier().predict_on_batch(reference_images())
     np.testing.assert_allclose(logits, np.load(REFERENCE), rtol=0, atol=1e-4)
 
 
-def test_a_grey_film_gives_the_same_embedding_through_one_channel_as_through_three():
+def test_one_grey_channel_gives_the_same_embedding_as_three():
     import keras
 
     from screening.training.imagenet import load_imagenet_weights
@@ -36,7 +35,7 @@ def test_a_grey_film_gives_the_same_embedding_through_one_channel_as_through_thr
 
 
 @pytest.mark.parametrize("harmful", [print, eval, Path], ids=["print", "eval", "Path"])
-def test_a_checkpoint_cannot_name_anything_but_tensors(harmful):
+def test_checkpoint_with_anything_but_tensors_is_refused(harmful):
     stream = BytesIO(pickle.dumps(harmful))
     with pytest.raises(pickle.UnpicklingError, match="no use for"):
         _TensorUnpickler(stream).load()

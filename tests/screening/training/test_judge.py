@@ -1,4 +1,4 @@
-"""What a card says about groups of films and about reasons, from a stand-in model."""
+"""Card sections on groups of films and model reasons, from a fake model."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_reasons_and_groups_are_given_for_each_side(measured):
     assert measured["reasons"]["test"]["tests"]["outside_exchanged"]["auroc"]["value"] == 1
 
 
-def test_simulated_sites_have_films_of_sources_with_both_classes(measured):
+def test_simulated_sites_use_sources_with_both_classes(measured):
     assert {row["auroc"]["n"] for row in measured["elsewhere"].values()} == {len(CHILDREN)}
 
 
@@ -55,7 +55,7 @@ def test_left_out_source_has_its_figures(measured):
     assert (row["source"], row["n"], row["auroc"]["value"]) == ("elsewhere", 24, 1)
 
 
-def test_model_of_the_outside_is_not_selected(measured):
+def test_model_of_the_outside_has_a_low_selection_value(measured):
     assert {*measured["selection"]} == {
         "worst_site", "outside_exchanged", "normals_ap", "normals_pa", "worst",
     }  # fmt: skip
@@ -64,7 +64,7 @@ def test_model_of_the_outside_is_not_selected(measured):
     assert (other["value"], other["of"]) == (0, "outside_exchanged")
 
 
-def test_no_masks_and_no_left_out_source_leave_these_parts_empty():
+def test_parts_without_masks_or_left_out_sources_are_empty():
     bare = generalisation(inside_only, masks=False)
     assert bare["reasons"] == bare["left_out"] == {}
     assert "outside_exchanged" not in bare["selection"]
@@ -77,7 +77,7 @@ def test_weak_labels_alone_select_nothing():
     assert measured["selection"] == {}
 
 
-def test_card_keeps_all_of_it(measured, tmp_path):
+def test_card_keeps_all_parts(measured, tmp_path):
     card = replace(make_card(), **measured)
     card.write(tmp_path)
     assert Card.read(tmp_path) == card

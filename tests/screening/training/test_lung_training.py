@@ -1,4 +1,4 @@
-"""The lung network: its films, its training on made ones, its file, and the one that is shipped."""
+"""The lung network: its films, training on synthetic films, its file, and the shipped network."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ FIGURES = {
 
 
 class BrightLungs:
-    """Takes what is brighter than the film's mean for lung."""
+    """A fake lung network that segments everything brighter than the film's mean."""
 
     def predict_on_batch(self, inputs):
         return 1 / (1 + np.exp(-8 * (np.asarray(inputs) - 0.2)))
@@ -62,7 +62,7 @@ def pool():
 
 @pytest.fixture(scope="module")
 def masked():
-    """A dozen films of six patients, two of each."""
+    """Twelve films of six patients, two each."""
     greys, masks = made_films([0, 1] * 6, side=224)
     names = [f"person{number // 2}_{number}" for number in range(12)]
     patients = [name.partition("_")[0] for name in names]
@@ -71,7 +71,7 @@ def masked():
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Ten pictures without lungs, in place of the hundreds that come with the package."""
+    """Ten pictures without lungs, instead of the hundreds in the package."""
     rng = np.random.default_rng(0)
     greys = rng.random((10, 224, 224), np.float32)
     examples = [Example("noise", str(number), grey) for number, grey in enumerate(greys)]
@@ -88,7 +88,7 @@ def trained(masked, pool, pictures):
 
 
 def write_pairs(folder, number=3):
-    """Films in sub-folders and masks of their names."""
+    """Write films in sub-folders and masks with the same names."""
     greys, masks = made_films([0] * number, side=64)
     for index in range(number):
         film = folder / "films" / str(index % 2) / f"person{index}_1.png"
@@ -124,7 +124,7 @@ def test_films_and_masks_are_paired_by_name(tmp_path, pool):
         assert grey[mask].mean() > grey[~mask].mean() + 50
 
 
-def test_film_may_have_another_ending_than_its_mask(tmp_path, pool):
+def test_film_may_have_another_suffix_than_its_mask(tmp_path, pool):
     films, masks = write_pairs(tmp_path, 1)
     path = films / "0" / "person0_1.png"
     with Image.open(path) as film:
@@ -133,7 +133,7 @@ def test_film_may_have_another_ending_than_its_mask(tmp_path, pool):
     assert read_masked_films(films, masks, PATIENT_PATTERN, pool).names == ["person0_1"]
 
 
-def test_hash_of_films_follows_from_pixels_alone(masked):
+def test_hash_of_films_depends_on_pixels_only(masked):
     backwards = masked.chosen(np.arange(12)[::-1])
     renamed = replace(masked, names=["film"] * 12)
     assert masked.sha256() == backwards.sha256() == renamed.sha256()
@@ -163,7 +163,7 @@ def test_mask_without_exactly_one_film_is_refused(tmp_path, pool, found):
         read_masked_films(films, masks, PATIENT_PATTERN, pool)
 
 
-def test_mask_that_cannot_be_read_is_named(tmp_path, pool):
+def test_unreadable_mask_is_an_error_with_its_name(tmp_path, pool):
     films, masks = write_pairs(tmp_path)
     (masks / "person2_1.png").write_bytes(b"no picture")
     with pytest.raises(
@@ -172,14 +172,14 @@ def test_mask_that_cannot_be_read_is_named(tmp_path, pool):
         read_masked_films(films, masks, PATIENT_PATTERN, pool)
 
 
-def test_film_that_cannot_be_read_is_named(tmp_path, pool):
+def test_unreadable_film_is_an_error_with_its_name(tmp_path, pool):
     films, masks = write_pairs(tmp_path)
     (films / "0" / "person2_1.png").write_bytes(b"no picture")
     with pytest.raises(TrainingDataError, match=r"0/person2_1\.png cannot be used for training"):
         read_masked_films(films, masks, PATIENT_PATTERN, pool)
 
 
-def test_patients_are_held_out_whole_and_the_same_ones_every_time(masked):
+def test_the_same_whole_patients_are_held_out_every_time(masked):
     training, held_out = _divided(masked, RECIPE)
     assert len(held_out.names) == 4
     assert not {*training.patients} & {*held_out.patients}
@@ -195,8 +195,8 @@ def test_too_few_patients_are_refused(masked):
             _divided(few, replace(RECIPE, held_out=0.15))
 
 
-def test_views_for_the_lung_network_move_with_their_masks(masked):
-    # Films that are nothing but their lungs.
+def test_augmented_films_move_with_their_masks(masked):
+    # The film is bright inside its lungs and black outside.
     film, mask = masked.masks[0].astype(np.uint8) * 200, masked.masks[0]
     for seed in range(20):
         inputs, drawn = _changed(film, mask, masked.greys[1], (1, 0, seed))
@@ -221,11 +221,11 @@ def test_gas_is_dark_and_outside_the_lungs(masked):
         np.testing.assert_array_equal(changed[mask], film[mask])
         assert (changed <= film).all()
         rows = np.flatnonzero((changed < film).any(axis=1))
-        # Below the middle of the lungs, which is that of the film.
+        # Below the middle of the lungs, which is the middle of the film.
         assert not len(rows) or rows.min() > 112
 
 
-def test_figures_of_a_training_have_their_names(trained, masked):
+def test_training_returns_all_figures(trained, masked):
     network, figures, said = trained
     assert {*figures} == FIGURES
     assert (figures["training_films"], figures["held_out_films"], figures["steps"]) == (8, 4, 2)
@@ -234,7 +234,7 @@ def test_figures_of_a_training_have_their_names(trained, masked):
     assert 0 <= figures["dice_least"] <= figures["dice_5_percent"] <= figures["dice"] <= 1
     assert figures["jaccard"] <= figures["dice"]
     assert json.loads(json.dumps(figures)) == figures
-    # Every fifth source of pictures without lungs is kept.
+    # Every fifth source of pictures without lungs is held out.
     assert figures["pictures_without_lungs"].endswith(" of 2")
     assert "training on 8 films, measuring on 4" in said
     assert said[-1].startswith("step 2/2: loss ")
@@ -276,7 +276,7 @@ def test_card_of_a_network_without_figures_has_none(trained, tmp_path):
     assert lung_card(tmp_path / "lungs.keras").figures == {}
 
 
-def test_figures_that_cannot_be_read_are_named(trained, tmp_path):
+def test_unreadable_figures_are_an_error_with_their_name(trained, tmp_path):
     save_lungs(trained[0], {}, tmp_path / "lungs.keras")
     (tmp_path / "lungs.json").write_text("{")
     with pytest.raises(TrainingDataError, match=r"lungs\.json cannot be read"):
@@ -291,7 +291,7 @@ def other_network(kind):
 
 
 @pytest.mark.parametrize("kind", ["classifier", "one output"])
-def test_other_network_is_refused_as_lung_network(tmp_path, kind):
+def test_other_network_is_refused_as_a_lung_network(tmp_path, kind):
     path = tmp_path / "model.keras"
     other_network(kind).save(path)
     with pytest.raises(TrainingDataError, match=r"model\.keras is no lung network: .*train-lungs"):
@@ -299,7 +299,7 @@ def test_other_network_is_refused_as_lung_network(tmp_path, kind):
 
 
 @pytest.mark.parametrize("content", [None, b"no network"])
-def test_file_that_is_no_network_is_named(tmp_path, content):
+def test_file_that_is_not_a_network_is_an_error_with_its_name(tmp_path, content):
     path = tmp_path / "lungs.keras"
     if content:
         path.write_bytes(content)
@@ -307,7 +307,7 @@ def test_file_that_is_no_network_is_named(tmp_path, content):
         load_lungs(path)
 
 
-def test_lungs_are_found_in_bytes_and_in_grey_values_alike(masked):
+def test_bytes_and_floats_give_the_same_lungs(masked):
     greys = masked.greys[:3]
     found = find_lungs(BrightLungs(), greys)
     assert found.shape == (3, 128, 128)

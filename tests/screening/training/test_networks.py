@@ -31,27 +31,27 @@ REFERENCE_LAYERS = [
 ]
 
 
-def test_the_reference_cnn_has_the_layers_it_was_specified_with():
+def test_reference_cnn_has_the_specified_layers():
     from screening.training.networks import PREPROCESSING, build
 
     network = build("reference", PREPROCESSING["reference"].shape)
     layers = [
         (layer.name, tuple(layer.output.shape[1:]), layer.count_params())
         for layer in network.layers
-        # The embedding is read beside the way to the score.
+        # The embedding is not on the path to the score.
         if not layer.name.startswith("embedding")
     ]
     assert layers == REFERENCE_LAYERS
 
 
-def test_the_reference_cnn_has_21_154_050_parameters():
+def test_reference_cnn_has_21_154_050_parameters():
     assert sum(parameters for _name, _shape, parameters in REFERENCE_LAYERS) == 21_154_050
     from screening.training.networks import build
 
     assert build("reference", (224, 224, 3)).count_params() == 21_154_050
 
 
-def test_no_network_holds_a_layer_that_calls_for_training_mode():
+def test_no_network_contains_a_layer_that_asks_for_training_mode():
     """Keras's image layers do, and that leaks into every BatchNorm of an exported model."""
     import keras
 
@@ -76,9 +76,7 @@ def test_no_network_holds_a_layer_that_calls_for_training_mode():
         ("reference", 9 * 512 + 512, {}),
     ],
 )
-def test_every_network_has_a_score_and_an_embedding_and_one_that_pools_a_map(
-    architecture, embedding, maps
-):
+def test_networks_have_score_and_embedding_and_pooling_ones_a_map(architecture, embedding, maps):
     from screening.training.networks import PREPROCESSING, build
 
     outputs = build(architecture, PREPROCESSING[architecture].shape).output
@@ -133,14 +131,14 @@ def test_thirds_cover_a_feature_map_evenly_from_edge_to_edge(side):
     assert [*zip(*np.nonzero(changed[0, :, :, 0]), strict=True)] == [(min(side, 3) - 1,) * 2]
 
 
-def test_the_small_cnn_is_small():
+def test_small_cnn_is_small():
     from screening.training.networks import PREPROCESSING, build
 
     assert build("small", PREPROCESSING["small"].shape).count_params() == 237_138
 
 
 @pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
-def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
+def test_score_is_the_softmax_of_the_maps_mean(architecture):
     import keras
 
     from screening.training.imagenet import load_imagenet_weights
@@ -149,7 +147,7 @@ def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
     keras.utils.set_random_seed(0)
     network = build(architecture, (64, 64, 1))
     if architecture == "efficientnet-lite0":
-        # Films of random weights all look alike so deep in a network.
+        # With random weights, all films look alike this deep in a network.
         load_imagenet_weights(network)
     kernel, _zeros = network.get_layer("logits").get_weights()
     network.get_layer("logits").set_weights([10 * kernel, np.array([0.5, -0.5])])
@@ -158,11 +156,11 @@ def test_the_mean_of_the_map_is_what_the_score_is_the_softmax_of(architecture):
     logits = given["map"].mean(axis=(1, 2))
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(given["score"], expected, atol=1e-5)
-    # Cells that all say the same would be no map.
+    # A map of equal cells would carry no information.
     assert given["map"].std(axis=(1, 2)).min() > 0.001
 
 
-def test_the_map_is_pooling_and_a_dense_layer_in_another_order():
+def test_map_is_pooling_and_a_dense_layer_in_another_order():
     import keras
 
     from screening.training.imagenet import load_imagenet_weights
@@ -181,7 +179,7 @@ def test_the_map_is_pooling_and_a_dense_layer_in_another_order():
 
 
 def test_dropping_channels_is_dropping_their_means():
-    """So the regularisation is that of dropout after pooling."""
+    """So the regularisation is the same as with dropout after pooling."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -204,9 +202,7 @@ def test_dropping_channels_is_dropping_their_means():
         ("reference", 3, ["block4_pool", "block5_pool"]),
     ],
 )
-def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_thirds(
-    architecture, channels, parts
-):
+def test_embedding_is_means_of_deep_stages_with_thirds_of_the_first(architecture, channels, parts):
     import keras
 
     from screening.training.networks import build
@@ -218,7 +214,7 @@ def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_
     films = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, channels)).astype(np.float32)
     given = inner.predict_on_batch(films)
     means = [given[name].mean(axis=(1, 2)) for name in parts[1:]]
-    # Four cells are three times two of them, one apart; eight are three times four, two apart.
+    # Side 4: three windows of two cells, one apart. Side 8: three windows of four, two apart.
     starts, size = {4: ((0, 1, 2), 2), 8: ((0, 2, 4), 4)}[given[parts[0]].shape[1]]
     thirds = [
         given[parts[0]][:, row : row + size, column : column + size].mean(axis=(1, 2))
@@ -232,7 +228,7 @@ def test_the_embedding_is_the_means_of_the_deepest_stages_of_the_first_one_over_
 
 
 @pytest.mark.parametrize("architecture", ["efficientnet-lite0", "small"])
-def test_a_folded_network_has_the_same_embedding_and_the_same_map(architecture):
+def test_folded_network_has_the_same_embedding_and_map(architecture):
     import keras
 
     from screening.training.networks import build

@@ -1,4 +1,4 @@
-"""The gate is fitted on films and pictures made here, through a network that is none."""
+"""The image gate is fitted on synthetic films and pictures, with a fake embedding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ NO_FILMS = Frontal(np.empty((0, SIDE, SIDE), np.float32), np.empty(0, dtype=str)
 
 
 def chest(seed: int) -> Greys:
-    """Two dark fields, a heart and darker shoulders: it has an upper and a left side."""
+    """Two dark fields, a heart and darker shoulders, so that top and left can be recognised."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
     middle, width = rng.normal(0.5, 0.03), rng.uniform(0.09, 0.15)
@@ -41,7 +41,7 @@ def chest(seed: int) -> Greys:
 
 
 def tiles(seed: int) -> Greys:
-    """No chest: sixteen tiles of any brightness."""
+    """Not a chest: sixteen tiles of random brightness."""
     return np.kron(np.random.default_rng(seed).random((4, 4)), np.ones((8, 8))).astype(np.float32)
 
 
@@ -50,7 +50,7 @@ def chests(first: int, count: int) -> Greys:
 
 
 def embed(greys: Greys) -> npt.NDArray[np.float32]:
-    """Means of 8 x 8 blocks, and how far they are from the middle grey."""
+    """Means of 8 x 8 blocks, and their squared differences from middle grey."""
     blocks = greys.reshape(len(greys), 8, SIDE // 8, 8, SIDE // 8).mean(axis=(2, 4))
     flat = blocks.reshape(len(greys), 64)
     return np.concatenate([flat, (flat - 0.5) ** 2], axis=1).astype(np.float32)
@@ -88,21 +88,21 @@ def gate() -> ImageGate:
 
 
 def warned(gate: ImageGate, films: Greys) -> list[list[str]]:
-    """Codes of the warnings beside out_of_domain, film by film, with the degrees."""
+    """Warnings of each film except out_of_domain, with the degrees."""
     return [
         [one for one in given.warnings if not one.startswith("out_of_domain")]
         for given in gate.check_film(embed(films))
     ]
 
 
-def test_the_same_seed_gives_the_same_gate_and_another_seed_another(gate: ImageGate) -> None:
+def test_same_seed_gives_the_same_gate_and_another_seed_another(gate: ImageGate) -> None:
     assert fitted().as_dict() == gate.as_dict()
     other = fitted(seed=2).as_dict()
     assert other["mean"] == gate.as_dict()["mean"]
     assert other["frontal"] != gate.as_dict()["frontal"]
 
 
-def test_new_films_are_taken_and_new_pictures_are_refused(gate: ImageGate) -> None:
+def test_new_films_are_accepted_and_new_pictures_are_refused(gate: ImageGate) -> None:
     films = gate.check_film(embed(chests(2000, 100)))
     pictures = gate.check_film(embed(np.stack([tiles(7000 + index) for index in range(100)])))
     assert sum(bool(given.refusal) for given in films) <= 5
@@ -115,7 +115,7 @@ def test_about_one_new_film_in_a_hundred_is_out_of_domain(gate: ImageGate) -> No
     assert np.median(distance) > 0.3
 
 
-def test_the_limit_is_the_distance_of_unseen_films_with_a_margin(gate: ImageGate) -> None:
+def test_limit_is_the_distance_of_unseen_films_with_a_margin(gate: ImageGate) -> None:
     distance = [given.distance for given in gate.check_film(embed(chests(1000, 60)))]
     assert np.quantile(np.array(distance, float), 0.99) == pytest.approx(1 / 1.18, abs=0.001)
 
@@ -131,12 +131,12 @@ def test_turned_and_inverted_films_get_their_warning_and_no_other(
         return
     expected = "inverted: " if orientation == "inverted" else f"(by {orientation} degrees)."
     right = [warnings for warnings in named if expected in warnings[0]]
-    # Those without a warning were refused, or not surely turned.
+    # Films without a warning were refused, or not turned with certainty.
     assert len(named) - len(right) <= 2
     assert len(right) >= 50
 
 
-def test_the_card_says_what_the_gate_was_fitted_on(gate: ImageGate) -> None:
+def test_fitted_on_describes_the_data_of_the_gate(gate: ImageGate) -> None:
     about = gate.fitted_on
     assert (about["own_films"], about["other_films"], about["negatives"]) == (100, 0, 40)
     assert about["held_out_films_refused"].endswith(" of 100")
@@ -150,9 +150,9 @@ def test_the_card_says_what_the_gate_was_fitted_on(gate: ImageGate) -> None:
     assert sum(refused) == int(about["held_out_pictures_refused"].partition(" of ")[0])
 
 
-def test_the_threshold_stays_within_its_bounds(gate: ImageGate) -> None:
+def test_threshold_stays_within_its_bounds(gate: ImageGate) -> None:
     assert 0.5 <= gate.frontal_threshold <= 0.75
-    # What cannot be told apart at all ends at the lower bound, what is quite apart at the upper.
+    # Inseparable pictures give the lower bound, fully separable ones the upper.
     alike = [Example("photo", f"source {index}", chest(8000 + index)) for index in range(40)]
     computed = [example for example in examples() if example.kind == FRONTAL]
     assert fitted(examples=computed + alike).frontal_threshold == 0.5
@@ -160,7 +160,7 @@ def test_the_threshold_stays_within_its_bounds(gate: ImageGate) -> None:
     assert fitted(examples=computed + dark).frontal_threshold == 0.75
 
 
-def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: ImageGate) -> None:
+def test_films_from_elsewhere_widen_what_is_accepted(gate: ImageGate) -> None:
     def faint(films: Greys) -> Greys:
         return 0.8 + 0.2 * films[:, ::-1]
 
@@ -175,10 +175,10 @@ def test_films_from_elsewhere_widen_what_is_taken_for_a_film(gate: ImageGate) ->
 
 
 @pytest.mark.parametrize("films", [2, 3, 8, 20])
-def test_a_few_films_of_a_few_patients_are_enough_for_a_gate_that_works(films: int) -> None:
+def test_few_films_of_few_patients_are_enough_for_a_working_gate(films: int) -> None:
     gate = fitted(own=own(films), unseen=chests(1000, 4))
     assert len(gate.variances) < 5 * films
-    # Probabilistic PCA: no component holds less than what is beside them all.
+    # Probabilistic PCA: no component has less variance than the residual.
     assert gate.variances.min() >= np.float32(gate.residual)
     given = gate.check_film(embed(chests(2000, 40)))
     distance = np.array([one.distance for one in given], float)
@@ -187,9 +187,9 @@ def test_a_few_films_of_a_few_patients_are_enough_for_a_gate_that_works(films: i
     assert sum(bool(one.refusal) for one in pictures) >= 30
 
 
-# What is the same on all films is 1000 times their spread away on a picture.
+# A picture differs by 1000 times the spread of features that are constant on all films.
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
-def test_films_that_are_all_alike_still_have_a_density() -> None:
+def test_identical_films_still_have_a_density() -> None:
     film = np.repeat(chests(0, 1), 30, axis=0)
     same = Frontal(film, np.array([f"patient {index}" for index in range(30)]))
     gate = fitted(own=same, unseen=film[:5])
@@ -200,7 +200,7 @@ def test_films_that_are_all_alike_still_have_a_density() -> None:
 
 
 @pytest.mark.parametrize("sources", [1, 2, 3])
-def test_too_few_groups_to_hold_any_out_are_an_error_that_says_so(sources: int) -> None:
+def test_too_few_groups_to_hold_any_out_are_an_error(sources: int) -> None:
     few = [
         Example(kind, f"source {index % sources}", chest(index))
         for index in range(8)
@@ -210,7 +210,7 @@ def test_too_few_groups_to_hold_any_out_are_an_error_that_says_so(sources: int) 
         fitted(own=own(4, films_each=4), examples=few)
 
 
-def test_films_of_one_group_alone_cannot_be_held_out_and_that_is_said() -> None:
+def test_films_of_a_single_group_are_an_error() -> None:
     negatives = [example for example in examples() if example.kind != FRONTAL]
     same = Example(FRONTAL, "patient 0", chest(1))
     with pytest.raises(TrainingDataError, match="more patients"):
@@ -218,16 +218,16 @@ def test_films_of_one_group_alone_cannot_be_held_out_and_that_is_said() -> None:
 
 
 def marked(groups: npt.NDArray[np.str_], marks: npt.NDArray[np.intp], width: int) -> _Examples:
-    """Examples whose features tell nothing but their mark."""
+    """Examples whose features contain only their mark."""
     count = len(groups)
     features = 10 * np.eye(width)[marks]
     return _Examples(features, groups, np.full(count, 1 / count), np.ones(count, bool))
 
 
 @pytest.mark.parametrize("leaking", [False, True])
-def test_no_group_is_fitted_on_and_held_out_at_once(leaking: bool) -> None:
-    # 40 patients and 40 sources of five pictures each, and features that tell only which: nothing
-    # can be learnt from these about another patient, and all about another film of the same.
+def test_no_group_is_both_fitted_on_and_held_out(leaking: bool) -> None:
+    # 40 patients and 40 sources with five pictures each, and features that only identify the group:
+    # they say nothing about other groups, and everything about other films of the same group.
     marks = np.repeat(np.arange(80), 5)
     unit = np.arange(400) if leaking else marks
     groups = np.array([f"group {index}" for index in unit])
@@ -245,7 +245,7 @@ def test_no_group_is_fitted_on_and_held_out_at_once(leaking: bool) -> None:
     assert wrong <= 10 if leaking else wrong >= 150
 
 
-def test_as_many_films_as_are_looked_at_are_chosen_at_random_with_their_groups() -> None:
+def test_chosen_takes_a_random_sample_with_its_groups() -> None:
     films = np.zeros((1500, 2, 2), np.uint8)
     films[:, 0, 0] = np.arange(1500) % 256
     groups = [str(index % 256) for index in range(1500)]
@@ -260,7 +260,7 @@ def test_as_many_films_as_are_looked_at_are_chosen_at_random_with_their_groups()
     assert len(Frontal.chosen(films[:7], groups[:7], seed=3).greys) == 7
 
 
-def test_films_are_embedded_as_a_night_would_show_them() -> None:
+def test_films_are_embedded_as_in_a_screening_run() -> None:
     seen: list[Greys] = []
 
     def watched(greys: Greys) -> npt.NDArray[np.float32]:

@@ -21,7 +21,7 @@ def card(**gate: float) -> Card:
 
 
 def embeddings(n: int, seed: int = 0) -> np.ndarray:
-    """Of frontal, upright films."""
+    """Embeddings of frontal, upright films."""
     found = np.random.default_rng(seed).normal(size=(n, 6))
     found[:, 0] = 20
     return found
@@ -31,7 +31,7 @@ def films(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((n, 8, 8)).astype(np.float32)
 
 
-def test_films_that_the_gate_takes_are_counted_by_probability_and_call() -> None:
+def test_accepted_films_are_counted_by_probability_and_call() -> None:
     p = np.array([0.1, 0.499999, 0.5, 1.0])
     made = build_drift_baseline(card(), films(4), p, embeddings(4))
     assert made is not None
@@ -41,7 +41,7 @@ def test_films_that_the_gate_takes_are_counted_by_probability_and_call() -> None
     assert made.warnings == {"out_of_domain": 0, "inverted": 0, "rotated": 0}
 
 
-def test_a_refused_film_is_counted_and_left_out_of_all_else() -> None:
+def test_refused_film_is_counted_and_left_out_of_everything_else() -> None:
     greys, p, seen = films(5), np.array([0.2, 0.4, 0.6, 0.8, 1.0]), embeddings(5)
     seen[4, 0] = -20
     made = build_drift_baseline(card(), greys, p, seen)
@@ -52,7 +52,7 @@ def test_a_refused_film_is_counted_and_left_out_of_all_else() -> None:
     assert made.as_dict() == without.as_dict() | {"n": 5, "refused": 1}
 
 
-def test_a_film_without_a_valid_probability_counts_as_refused() -> None:
+def test_film_without_a_valid_probability_counts_as_refused() -> None:
     made = build_drift_baseline(card(), films(3), np.array([0.2, np.nan, 0.6]), embeddings(3))
     assert made is not None
     assert (made.n, made.refused, sum(made.histogram)) == (3, 1, 2)
@@ -61,13 +61,13 @@ def test_a_film_without_a_valid_probability_counts_as_refused() -> None:
 def test_warnings_of_the_gate_are_counted_by_code() -> None:
     seen = embeddings(4)
     seen[1, 1] = 60  # inverted
-    seen[2, 3] = 60  # by 180 degrees, and 3 is a feature of the density
+    seen[2, 3] = 60  # rotated by 180 degrees; feature 3 is also part of the density
     made = build_drift_baseline(card(limit=20.0), films(4), np.full(4, 0.5), seen)
     assert made is not None
     assert made.warnings == {"out_of_domain": 1, "inverted": 1, "rotated": 1}
 
 
-def test_embeddings_are_remembered_by_mean_and_covariance_along_the_density() -> None:
+def test_embeddings_are_kept_as_mean_and_covariance_along_the_density() -> None:
     seen = embeddings(50)
     made = build_drift_baseline(card(), films(50), np.full(50, 0.5), seen)
     along = make_recogniser().coordinates(seen)
@@ -76,7 +76,7 @@ def test_embeddings_are_remembered_by_mean_and_covariance_along_the_density() ->
     assert made.embedding_covariance == pytest.approx(np.cov(along.T), rel=1e-5)
 
 
-def test_inputs_are_remembered_by_their_spread() -> None:
+def test_inputs_are_kept_as_their_spread() -> None:
     greys = films(30)
     made = build_drift_baseline(card(), greys, np.full(30, 0.5), embeddings(30))
     assert made is not None
@@ -91,11 +91,11 @@ def test_one_film_is_enough() -> None:
     assert not made.embedding_covariance.any()
 
 
-def test_films_of_which_none_is_taken_are_no_reference() -> None:
+def test_no_reference_if_all_films_are_refused() -> None:
     seen = embeddings(3)
     seen[:, 0] = -20
     assert build_drift_baseline(card(), films(3), np.full(3, 0.5), seen) is None
 
 
-def test_without_a_gate_there_is_no_reference() -> None:
+def test_no_reference_without_a_gate() -> None:
     assert build_drift_baseline(make_card(), films(3), np.full(3, 0.5), embeddings(3)) is None

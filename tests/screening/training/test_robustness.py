@@ -1,4 +1,4 @@
-"""The tests for the right reason tell a model that reads the lungs from one that does not."""
+"""The robustness tests separate a model that reads the lungs from one that does not."""
 
 from dataclasses import replace
 
@@ -92,7 +92,7 @@ def test_pasted_markers_flip_a_model_that_looks_for_letters():
     assert reasons["occlusion"] == {}
 
 
-def test_removed_markers_leave_a_model_of_letters_with_nothing():
+def test_removed_markers_leave_no_evidence_for_a_model_of_letters():
     greys, masks = made_films(LABELS)
     greys[np.array(LABELS) == 0, :10] = 0.3
     reasons = measured(greys, masks, letters)
@@ -118,7 +118,7 @@ def test_reasons_are_the_same_every_time(of_lungs):
     assert reasons_of(inside_only) == of_lungs
 
 
-def test_every_figure_has_interval_and_number_of_films(of_lungs):
+def test_every_figure_has_an_interval_and_a_number_of_films(of_lungs):
     figure = of_lungs["tests"]["outside_exchanged"]["flipped"]
     assert figure["n"] == len(LABELS)
     assert figure["ci_low"] == 0 < figure["ci_high"] < 0.1
@@ -152,7 +152,7 @@ def test_one_class_source_has_flips_and_share_called_but_no_auroc():
     assert tests["auroc"]["n"] == tests["flipped"]["n"] == 40
     adults = tests["sources"]["adults"]
     assert {*adults} == {"n", "weak", "flipped", "share_called"}
-    # With the outside of a child's pneumonia this model calls every normal adult.
+    # With the outside of a child's pneumonia film, this model calls every normal adult.
     assert adults["share_called"]["NORMAL"]["value"] == 1
     assert "auroc" in tests["sources"]["children"]
 
@@ -183,7 +183,7 @@ def test_weak_labels_are_marked_and_not_in_the_auroc():
     assert not tests["sources"][""]["weak"]
 
 
-def test_no_more_than_six_hundred_films_are_tested():
+def test_at_most_six_hundred_films_are_tested():
     shown = set()
 
     def counted(films):
@@ -197,7 +197,7 @@ def test_no_more_than_six_hundred_films_are_tested():
     assert shown == {reasons["n"]} == {600}
 
 
-def test_view_among_normal_adults_is_told_by_source():
+def test_view_among_normal_adults_is_measured_by_source():
     rng = np.random.default_rng(0)
     ap = described([0] * 40, source="a", view="AP", age=50.0)
     pa = described([0] * 40, source="a", view="PA", age=50.0)
@@ -237,7 +237,7 @@ def test_median_has_quartiles_and_an_interval_by_patient():
     assert (one["q1"], one["q3"]) == tuple(np.quantile(values, [0.25, 0.75]))
     # The standard error of the median of normal values is 1.253 / sqrt(n).
     assert one["ci_high"] - one["ci_low"] == pytest.approx(2 * 1.96 * 1.253 / 20, rel=0.25)
-    # The same values with four films a patient that agree say less.
+    # The same values, with four identical films a patient, carry less information.
     four = spread(np.repeat(values[:100], 4), side_of(described([1] * 400, 4), as_scores(values)))
     assert four["ci_high"] - four["ci_low"] > 1.4 * (one["ci_high"] - one["ci_low"])
 

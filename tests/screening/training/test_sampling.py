@@ -1,4 +1,4 @@
-"""How an epoch is drawn from films of several sources and views."""
+"""Drawing the films of an epoch from several sources and views."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from screening.training.batches import (
 from screening.training.fit import FilmSet
 from screening.training.recipe import Recipe
 
-# Source 0 has no views and both classes; source 1 has AP and PA of both; source 2 only normal PA.
+# Source 0: no views, both classes. Source 1: AP and PA of both classes. Source 2: only normal PA.
 CHILDREN, AP, PA, NORMAL_PA = 0, 4, 5, 8
 SIZES = {
     (0, CHILDREN): 60,
@@ -56,13 +56,13 @@ def test_classes_sources_and_views_count_the_same() -> None:
     }
 
 
-def test_an_epoch_is_as_long_as_the_recipe_says() -> None:
+def test_epoch_has_the_length_in_the_recipe() -> None:
     assert numbers(drawn(films=240))[1, CHILDREN] == 60
     assert len(drawn(films=240)) == 240
     assert len(drawn(films=1001)) == 1000
 
 
-def test_what_is_beyond_the_most_repeats_goes_to_the_rest_of_the_class() -> None:
+def test_draws_beyond_most_repeats_go_to_other_strata_of_the_class() -> None:
     labels = np.repeat([0, 0, 0, 1], [2, 50, 100, 120])
     strata = np.repeat([CHILDREN, AP, PA, CHILDREN], [2, 50, 100, 120])
     indices = drawn(most_repeats=3, labels=labels, strata=strata)
@@ -75,14 +75,14 @@ def test_what_is_beyond_the_most_repeats_goes_to_the_rest_of_the_class() -> None
     assert max(Counter(indices.tolist()).values()) == 3
 
 
-def test_a_class_with_too_few_films_repeats_all_of_them_alike() -> None:
+def test_class_with_too_few_films_repeats_all_of_them_equally() -> None:
     labels, strata = np.array([0, 0, 0, 1, 1, 1]), np.array([AP, PA, PA, AP, AP, PA])
     indices = drawn(films=120, most_repeats=2, labels=labels, strata=strata)
     assert Counter(indices.tolist()) == dict.fromkeys(range(6), 20)
 
 
 @pytest.mark.parametrize("epochs", [1, 7])
-def test_every_film_of_a_stratum_is_drawn_before_one_is_drawn_again(epochs: int) -> None:
+def test_all_films_of_a_stratum_are_drawn_before_any_repeats(epochs: int) -> None:
     counts = Counter(
         index for epoch in range(epochs) for index in drawn(films=500, epoch=epoch).tolist()
     )
@@ -92,13 +92,13 @@ def test_every_film_of_a_stratum_is_drawn_before_one_is_drawn_again(epochs: int)
         assert max(own) - min(own) <= 1
 
 
-def test_films_follow_from_seed_and_epoch() -> None:
+def test_films_depend_on_seed_and_epoch() -> None:
     np.testing.assert_array_equal(drawn(epoch=3), drawn(epoch=3))
     assert {*drawn(epoch=3).tolist()} != {*drawn(epoch=4).tolist()}
     assert {*drawn(seed=1).tolist()} != {*drawn(seed=2).tolist()}
 
 
-def test_one_source_and_view_is_drawn_as_before() -> None:
+def test_single_source_and_view_uses_order_of_epoch() -> None:
     recipe = Recipe(batch=7, seed=3)
     for strata in (np.zeros(len(LABELS), np.int64), np.full(len(LABELS), PA)):
         for balanced in (True, False):
@@ -117,13 +117,13 @@ def test_strata_are_mixed_within_an_epoch() -> None:
     assert all(len(numbers(batch)) >= 6 for batch in batches)
 
 
-def test_a_length_of_the_epoch_also_counts_for_one_source() -> None:
+def test_epoch_length_also_applies_to_a_single_source() -> None:
     recipe = Recipe(batch=50, films_per_epoch=100)
     batches = batches_of_epoch(recipe, LABELS, np.zeros(len(LABELS), np.int64), 0)
     assert np.bincount(LABELS[np.concatenate(batches)]).tolist() == [50, 50]
 
 
-def test_a_film_that_is_drawn_again_is_changed_in_another_way() -> None:
+def test_repeated_film_is_augmented_differently() -> None:
     films = np.stack([grey_film(seed, side=32) for seed in range(3)])
     batches = [np.array([2, 0, 2]), np.array([0, 1])]
     preprocessing = Preprocessing(32, 32, 1)
@@ -135,13 +135,13 @@ def test_a_film_that_is_drawn_again_is_changed_in_another_way() -> None:
     assert np.abs(first.tensors[1] - second.tensors[0]).mean() > 0.01
 
 
-def test_a_weak_label_is_a_soft_target() -> None:
+def test_weak_label_is_a_soft_target() -> None:
     targets = soft_targets(np.array([0, 1, 1]), np.array([1, 1, 0.75], np.float32))
     assert targets.dtype == np.float32
     assert targets.tolist() == [[1, 0], [0, 1], [0.25, 0.75]]
 
 
-def test_films_are_of_one_source_and_sure_unless_said_otherwise() -> None:
+def test_film_set_defaults_to_one_stratum_and_full_confidence() -> None:
     films = FilmSet(np.zeros((3, 4, 4), np.uint8), np.array([0, 1, 1]))
     assert films.strata.tolist() == [0, 0, 0]
     assert films.confidence.tolist() == [1, 1, 1]

@@ -8,7 +8,7 @@ def figure(value, low=None, high=None):
 
 
 def rows(**shares):
-    """Two sources of normals alone, one with weak labels, one with both classes."""
+    """Two sources with normal films only, one with weak labels, one with both classes."""
     source = [
         {"source": "rsna", "positives": 0, "weak": False},
         {"source": "other", "positives": 0, "weak": False},
@@ -30,7 +30,7 @@ ELSEWHERE = {
 REASONS = {"tests": {"outside_exchanged": {"auroc": figure(0.88, 0.85, 0.9)}}}
 
 
-def test_components_and_the_worst_of_them():
+def test_selection_has_the_components_and_the_worst():
     table = rows(rsna=("AP", 0.2), other=("AP", 0.05), reports=("AP", 0.9), children=("AP", 0.6))
     chosen = selection(ELSEWHERE, REASONS, table)
     assert (chosen["worst_site"]["value"], chosen["worst_site"]["of"]) == (0.91, "small JPEG")
@@ -42,11 +42,11 @@ def test_components_and_the_worst_of_them():
     assert (chosen["worst"]["value"], chosen["worst"]["of"]) == (pytest.approx(0.8), "normals_ap")
 
 
-def test_weak_labels_never_enter():
+def test_weak_labels_are_never_used():
     assert "normals_ap" not in selection(ELSEWHERE, REASONS, rows(reports=("AP", 0.9)))
 
 
-def test_nothing_is_selected_by_where_nothing_is_known():
+def test_selection_is_empty_if_nothing_is_known():
     assert selection({}, {}, {}) == {}
 
 

@@ -1,4 +1,4 @@
-"""Figures by group against counts made by hand, and the sensitivity from weak labels."""
+"""Figures by group compared with manual counts, and the sensitivity from weak labels."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def side_of(*groups):
 @pytest.fixture(scope="module")
 def side():
     return side_of(
-        # Four of five positives are called, one of three negatives.
+        # Four of five positives are called, and one of three negatives.
         (described([1] * 5, source="children"), [0.9, 0.8, 0.7, 0.6, 0.1]),
         (described([0] * 3, source="children", age=3.0), [0.65, 0.2, 0.3]),
         (described([0] * 4, source="adults", view="AP", age=70.0), [0.9, 0.8, 0.1, 0.1]),
@@ -48,12 +48,12 @@ def test_source_with_both_classes_has_all_figures(side):
     assert row["sensitivity"]["value"] == pytest.approx(4 / 5)
     assert row["specificity"]["value"] == pytest.approx(2 / 3)
     assert row["share_called"]["value"] == pytest.approx(5 / 8)
-    # Of 15 pairs the normal film at 0.65 is above two positives, the other two above one each.
+    # Of 15 pairs, the normal film at 0.65 is above two positives, the other two above one each.
     assert row["auroc"]["value"] == pytest.approx((15 - 4) / 15)
     assert row["auroc"]["ci_low"] < 11 / 15 < row["auroc"]["ci_high"]
 
 
-def test_source_with_one_class_has_share_called_alone(side):
+def test_source_with_one_class_has_only_the_share_called(side):
     row = rows_of(side, "source")["adults",]
     assert {*row} == {"source", "n", "positives", "weak", "share_called"}
     assert row["share_called"]["value"] == pytest.approx(3 / 12)
@@ -99,7 +99,7 @@ def test_mixture_refuses_impossible_shares(shares):
 
 
 def simulated(rng, n, view, s, f, o, mixture=NIH_PNEUMONIA):
-    """Weak positives that show what the mixture says, and as many reliable normals."""
+    """Weak positives that follow the mixture, and as many reliable normals."""
     shares = (mixture.opacity, mixture.normal, mixture.other)
     called = rng.random(n) < rng.choice([s, f, o], n, p=shares)
     normals = rng.random(n) < f
@@ -108,7 +108,7 @@ def simulated(rng, n, view, s, f, o, mixture=NIH_PNEUMONIA):
     return (weak, called * 0.9), (good, normals * 0.9)
 
 
-def test_estimate_finds_the_sensitivity_of_a_simulation():
+def test_estimate_recovers_the_sensitivity_of_a_simulation():
     rng = np.random.default_rng(0)
     (row,) = adult_sensitivity(side_of(*simulated(rng, 20000, "AP", 0.7, 0.1, 0.4)), NIH_PNEUMONIA)
     assert row["view"] == "AP"
@@ -138,7 +138,7 @@ def test_views_are_compared_with_their_own_normals():
     assert rows["all"]["n"] == 16000
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_has_about_its_nominal_coverage():
     rng = np.random.default_rng(3)
     covered, rounds = 0, 100
     for _ in range(rounds):
@@ -161,7 +161,7 @@ def test_children_and_reliable_labels_have_no_estimate():
         assert adult_sensitivity(side, NIH_PNEUMONIA) == []
 
 
-def test_estimate_says_when_films_cannot_be_such_a_mixture():
+def test_estimate_is_marked_if_films_cannot_be_such_a_mixture():
     weak = described([1] * 40, source="reports", view="AP", age=50.0, confidence=0.8)
     normals = described([0] * 40, source="adults", view="AP", age=50.0)
     (row,) = adult_sensitivity(side_of((weak, [0.9] * 40), (normals, [0.1] * 40)), NIH_PNEUMONIA)

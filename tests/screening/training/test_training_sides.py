@@ -1,4 +1,4 @@
-"""What a training takes from its films, before anything is fitted."""
+"""Preparing the films of a training, before anything is fitted."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from screening.training.data.dataset import Collection, Source
 from screening.training.data.manifest import LabelledFilm, fingerprint
 from screening.training.data.split import Sides
 from screening.training.recipe import Recipe
-from screening.training.train import _fingerprint, _named, _to_learn_from
+from screening.training.train import _fingerprint, _named, _training_set
 
 
 def film(name: str, label: int, source: str, view: str = "", confidence: float = 1.0):
@@ -48,8 +48,8 @@ class LeftHalf:
         return found
 
 
-def test_films_to_learn_from_have_their_stratum_and_confidence(collection, sides):
-    films = _to_learn_from(collection, sides, Recipe(), LeftHalf())
+def test_training_films_have_their_stratum_and_confidence(collection, sides):
+    films = _training_set(collection, sides, Recipe(), LeftHalf())
     assert films.greys[:, 0, 0].tolist() == [2, 1]
     assert films.labels.tolist() == [0, 1]
     assert films.strata.tolist() == [3, 1]
@@ -57,18 +57,18 @@ def test_films_to_learn_from_have_their_stratum_and_confidence(collection, sides
     assert films.lungs is None
 
 
-def test_lungs_are_found_where_the_recipe_needs_them(collection, sides):
-    films = _to_learn_from(collection, sides, Recipe(exchange=0.5), LeftHalf())
+def test_lungs_are_found_if_the_recipe_needs_them(collection, sides):
+    films = _training_set(collection, sides, Recipe(exchange=0.5), LeftHalf())
     assert films.lungs.tolist() == [[[255, 255, 0, 0]] * 4] * 2
 
 
-def test_the_fingerprint_is_that_of_the_films_on_any_side(collection, sides):
+def test_fingerprint_covers_the_films_on_all_sides(collection, sides):
     kept = FILMS[:4]
     expected = fingerprint(kept, collection.sha256[:4])
     assert _fingerprint(collection, sides) == expected
     assert fingerprint(FILMS, collection.sha256) != expected
 
 
-def test_films_that_were_left_out_are_a_side_of_the_card_alone(sides):
+def test_left_out_films_are_an_additional_side_of_the_card(sides):
     assert list(_named(sides)) == ["training", "validation", "test", "left out"]
     assert list(_named(Sides([], [], []))) == ["training", "validation", "test"]

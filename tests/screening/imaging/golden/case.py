@@ -1,4 +1,4 @@
-"""One line of the golden table."""
+"""One row of the table of golden films."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,29 +9,29 @@ import numpy.typing as npt
 
 Grey = npt.NDArray[np.floating]
 
-#: What float32 rounds on the way: a few units of 6e-8.
+#: Tolerance for float32 rounding: a few units of 6e-8.
 EXACT: Final = 1e-6
 
-#: What dcm2pnm shows is kept at every thirteenth pixel.
+#: Only every thirteenth pixel of dcm2pnm's output is stored.
 STEP: Final = 13
 
 
 @dataclass(frozen=True)
 class Case:
-    """A film, what it has to look like, and how that would differ without the rule.
+    """A film, its expected rendering, and the rendering of a reader without the tested rule.
 
     Attributes:
         proves: the rule, as a sentence.
-        film: gives the file.
+        film: returns the file.
         expected: the grey values by the formula of the standard, (rows, columns), 0..1.
-        without: the grey values of a reader that does not know the rule; or a film that lacks
-            what carries it.
+        without: the grey values of a reader that does not implement the rule; or a film without the
+            attributes that the rule uses.
         tolerance: largest difference, in grey.
-        witness: options of dcm2pnm that show the same rule; None where it has no such
-            rule, or contradicts the standard; a comment says so.
-        quantum: how exact dcm2pnm is, in grey.
-        counts: which pixels are compared; all by default.
-        name: of the file.
+        witness: options of dcm2pnm that show the same rule; None if it has no such rule, or
+            contradicts the standard, as explained in a comment.
+        quantum: precision of dcm2pnm, in grey.
+        counts: pixels that are compared; all by default.
+        name: name of the file.
     """
 
     proves: str
@@ -45,7 +45,7 @@ class Case:
     name: str = "film.dcm"
 
     def difference(self, grey: Grey) -> float:
-        """How far `grey` is from what is expected, at the pixels that count."""
+        """Return the largest difference from the expected values, at the compared pixels."""
         if grey.shape != self.expected.shape:
             return float("inf")
         difference = np.abs(grey.astype(np.float64) - self.expected)

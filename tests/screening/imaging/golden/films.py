@@ -1,4 +1,4 @@
-"""DICOM films around phantoms: what the encoders are given, and what rendering tests vary."""
+"""DICOM films from phantoms, for encoders and rendering tests."""
 
 from io import BytesIO
 from pathlib import Path
@@ -21,9 +21,9 @@ _INSTANCE: Final = UID("2.25.1")
 
 
 def dicom(stored: npt.NDArray[np.generic], **attributes: object) -> FileDataset:
-    """A radiograph that holds `stored`: (rows, columns), or (rows, columns, 3) for RGB.
+    """A radiograph with the pixels `stored`: (rows, columns), or (rows, columns, 3) for RGB.
 
-    `attributes` are by keyword; they win over what follows from the samples.
+    `attributes` are by keyword; they override those derived from the samples.
     """
     bits = stored.dtype.itemsize * 8
     meta = FileMetaDataset()
@@ -70,7 +70,7 @@ def dicom_of(name: str) -> FileDataset:
 
 
 def item(**attributes: object) -> Sequence:
-    """A sequence of one item."""
+    """A sequence with one item."""
     dataset = Dataset()
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
@@ -78,7 +78,7 @@ def item(**attributes: object) -> Sequence:
 
 
 def as_bytes(dataset: FileDataset) -> bytes:
-    """The file."""
+    """Return the bytes of the file."""
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

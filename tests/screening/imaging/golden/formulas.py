@@ -1,4 +1,4 @@
-"""The rendering of PS3.3, written down a second time: plain NumPy, as the standard has it."""
+"""An independent implementation of the PS3.3 rendering in plain NumPy, following the standard."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ Values = npt.NDArray[np.generic]
 Grey = npt.NDArray[np.floating]
 Region = npt.NDArray[np.bool_]
 
-#: Percent of the samples beyond either end of the range of a film without a window.
+#: Percentage of the samples beyond each end of the range of a film without a window.
 TAIL: Final = 0.5
 
 
@@ -35,17 +35,17 @@ def sigmoid(x: Values, centre: float, width: float) -> Grey:
 
 
 def full(x: Values, bits: int) -> Grey:
-    """The whole range of `bits`, as 0 to 1."""
+    """Scale the full range of `bits` to 0..1."""
     return x.astype(np.float64) / (2**bits - 1)
 
 
 def look_up(x: Values, first: int, table: Values) -> Values:
-    """PS3.3 C.11.1.1 and C.11.2.1.1: beyond its ends a table gives its first or last entry."""
+    """PS3.3 C.11.1.1 and C.11.2.1.1: values outside a table get its first or last entry."""
     return table[np.clip(np.floor(x).astype(np.int64) - first, 0, len(table) - 1)]
 
 
 def spread(x: Values, region: Region | None = None, method: str = "linear") -> Grey:
-    """The middle 99 percent of the samples in `region`, as 0 to 1: the rule without a window."""
+    """Scale the middle 99 percent of the samples in `region` to 0..1: the rule without a window."""
     x = x.astype(np.float64)
     counted = x if region is None else x[region]
     low, high = np.percentile(counted, [TAIL, 100 - TAIL], method=method)
@@ -53,7 +53,7 @@ def spread(x: Values, region: Region | None = None, method: str = "linear") -> G
 
 
 def leeway(x: Values, *regions: Region | None) -> float:
-    """How far sensible percentiles may differ: between samples or on one; edges in or out."""
+    """Return the spread of sensible percentiles: on or between samples; edges in or out."""
     expected = spread(x, regions[0])
     variants = [
         spread(x, region, method) for region in regions for method in ("lower", "higher", "linear")
@@ -62,6 +62,6 @@ def leeway(x: Values, *regions: Region | None) -> float:
 
 
 def range_window(x: Values, region: Region | None = None) -> str:
-    """Options that give dcm2pnm the same range, as the LINEAR window it is equal to."""
+    """Return options that give dcm2pnm the same range, as the equivalent LINEAR window."""
     low, high = np.percentile(x if region is None else x[region], [TAIL, 100 - TAIL])
     return f"+Ww {(low + high + 1) / 2} {high - low + 1}"

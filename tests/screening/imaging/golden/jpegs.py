@@ -1,4 +1,4 @@
-"""JPEG films: what they hold is in `decoded.npz`, as djpeg and ImageMagick gave it."""
+"""JPEG films; `decoded.npz` holds their contents as decoded by djpeg and ImageMagick."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""Make the fixtures of this folder again: ``python -m golden.make_golden`` in ``tests/screening/imaging``.
+"""Regenerate the fixtures: run ``python -m golden.make_golden`` in ``tests/screening/imaging``.
 
-Needs DCMTK (3.6.7 made what is committed), GDCM (3.0.21), OpenJPEG (2.5.0), OpenJPH (0.9.0),
+Needs DCMTK (3.6.7 made the committed files), GDCM (3.0.21), OpenJPEG (2.5.0), OpenJPH (0.9.0),
 ImageMagick (6.9.11) and libtiff (4.5.0) with their command line tools. The tests need none of
-them. Nothing here, and nothing that is pinned, comes from the program under test.
+them. No committed file and nothing in this script comes from the program under test.
 """
 
 import shutil
@@ -41,7 +41,7 @@ Samples = npt.NDArray[np.generic]
 
 
 def main() -> None:
-    """Every stream, then what the lossy ones decode to."""
+    """Encode every stream, then store the decoded contents of the lossy ones."""
     decoded: dict[str, Samples] = {}
     for stream in STREAMS:
         with TemporaryDirectory() as place:
@@ -69,12 +69,12 @@ def main() -> None:
 
 
 def difference(samples: Samples, encoded: Samples) -> npt.NDArray[np.int16]:
-    """What a lossy codec added to the samples: small, so that it takes little room."""
+    """Return the error that a lossy codec adds to the samples; it is small and compresses well."""
     return (samples.astype(np.int64) - encoded.astype(np.int64)).astype(np.int16)
 
 
 def make(stream: Stream, place: Path) -> Samples:
-    """Encode one phantom, keep the file, and return what the second program decodes."""
+    """Encode one phantom, keep the file, and return the samples decoded by the second program."""
     film = PHANTOMS[stream.phantom]
     dataset = dicom_of(stream.phantom)
     save(dataset, place / "in.dcm")
@@ -90,14 +90,14 @@ def make(stream: Stream, place: Path) -> Samples:
 
 
 def run(command: str, place: Path) -> None:
-    """One command line in `place`."""
+    """Run a command line in `place`."""
     done = subprocess.run(command.split(), cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{command}: {done.stdout}{done.stderr}")
 
 
 def write_pnm(film: Samples, place: Path) -> None:
-    """``in.pnm``, and the same under the suffix that each program insists on (PNM is big endian)."""
+    """Write ``in.pnm``, and copies with the suffixes that programs require (PNM is big endian)."""
     if film.dtype.kind == "i":
         return
     top = 2 ** int(film.max()).bit_length() - 1
@@ -110,7 +110,7 @@ def write_pnm(film: Samples, place: Path) -> None:
 
 
 def as_fragment(dataset: FileDataset, code: bytes, stream: Stream) -> None:
-    """Put a codestream into the data set as its only fragment."""
+    """Put a code stream into the data set as its only fragment."""
     dataset.file_meta.TransferSyntaxUID = UID(stream.syntax)
     dataset.PixelData = encapsulate([code])
     dataset["PixelData"].VR = "OB"
@@ -120,7 +120,7 @@ def as_fragment(dataset: FileDataset, code: bytes, stream: Stream) -> None:
 
 
 def read_raw(place: Path, film: Samples) -> Samples:
-    """What the second program wrote."""
+    """Read the output of the second program."""
     raw = place / "raw.dcm"
     if raw.exists():
         return np.asarray(dcmread(raw).pixel_array)
@@ -136,7 +136,7 @@ def read_raw(place: Path, film: Samples) -> Samples:
 
 
 def make_raster(raster: Raster, place: Path) -> None:
-    """One PNG, JPEG, TIFF or BMP file."""
+    """Encode one PNG, JPEG, TIFF or BMP file."""
     (place / "in.raw").write_bytes(
         raster.source.astype(raster.source.dtype.newbyteorder(">")).tobytes()
     )
@@ -149,7 +149,7 @@ def make_raster(raster: Raster, place: Path) -> None:
         elif words[0] == "top-down":
             turn_bmp(place / "out.bmp")
         elif words[0] == "imagecodecs":
-            # ImageMagick writes no YCCK. An encoder only; ImageMagick says what is in it.
+            # ImageMagick cannot write YCCK: imagecodecs encodes, ImageMagick decodes.
             inverted = np.ascontiguousarray(255 - raster.source)
             code = imagecodecs.jpeg8_encode(inverted, 98, colorspace="CMYK", outcolorspace="YCCK")
             (place / "out.jpg").write_bytes(code)
@@ -160,7 +160,7 @@ def make_raster(raster: Raster, place: Path) -> None:
 
 
 def insert_trns(path: Path, samples: bytes) -> None:
-    """Put a tRNS chunk (PNG 11.3.2.1) before the first IDAT."""
+    """Insert a tRNS chunk (PNG 11.3.2.1) before the first IDAT."""
     png = path.read_bytes()
     at = png.index(b"IDAT") - 4
     body = b"tRNS" + samples
@@ -169,7 +169,7 @@ def insert_trns(path: Path, samples: bytes) -> None:
 
 
 def turn_bmp(path: Path) -> None:
-    """The same picture with its rows from the top: a negative height in BITMAPINFOHEADER."""
+    """Store the rows top-down: a negative height in BITMAPINFOHEADER."""
     bmp = path.read_bytes()
     (start,) = struct.unpack_from("<I", bmp, 10)
     (rows,) = struct.unpack_from("<i", bmp, 22)
@@ -179,7 +179,7 @@ def turn_bmp(path: Path) -> None:
 
 
 def witness(case: Case) -> npt.NDArray[np.uint16]:
-    """What dcm2pnm shows: every thirteenth pixel, in 65536 levels."""
+    """Return the output of dcm2pnm: every thirteenth pixel, in 65536 levels."""
     with TemporaryDirectory() as name:
         place = Path(name)
         (place / "film.dcm").write_bytes(case.film())

@@ -1,4 +1,4 @@
-"""PALETTE COLOR: PS3.3 C.7.6.3.1.5 and C.7.9. A palette is grey by the luma of its colours."""
+"""PALETTE COLOR: PS3.3 C.7.6.3.1.5 and C.7.9. A palette becomes grey by the luma of its colours."""
 
 from typing import Final
 
@@ -11,14 +11,14 @@ from golden.phantom import luma, phantom
 _INDEX: Final = phantom(8).astype(np.uint8)
 _WIDE: Final = phantom(12).astype(np.uint16)
 _STEP: Final = np.arange(256)
-#: Red rises, green bends, blue goes up and down: no channel is the grey. (256, 3), 0..255.
+#: Red rises, green bends, blue rises and falls: no channel equals the grey. (256, 3), 0..255.
 TABLE: Final = np.stack([_STEP, _STEP**2 // 255, np.abs(255 - 2 * _STEP)], axis=-1)
 FINE: Final = TABLE * 257 - (TABLE * 7919 % 251)
 COLOURS: Final = ("Red", "Green", "Blue")
 
 
 def palette(index: Values, table: Values, first: int, bits: int, *, shared: bool = False) -> bytes:
-    """A film of one sample a pixel, with three tables; bytes share words where `shared`."""
+    """A film with one sample per pixel and three tables; 8-bit entries share words if `shared`."""
     dataset = dicom(
         index, PhotometricInterpretation="PALETTE COLOR", BitsStored=12 if index.itemsize > 1 else 8
     )
@@ -57,12 +57,12 @@ SEGMENTS: Final = (
 
 
 def line(start: int, count: int, end: int) -> Values:
-    """A linear segment: from the entry before it to its own last."""
+    """A linear segment, from the previous entry to its own last one."""
     return np.round(start + (end - start) * np.arange(1, count + 1) / count)
 
 
 def expanded() -> Values:
-    """:data:`SEGMENTS` by hand, (256, 3)."""
+    """:data:`SEGMENTS` expanded by hand, (256, 3)."""
     first = np.concatenate([[0, 1000], line(1000, 62, 63000)])
     second = np.concatenate([[63000, 500], line(500, 126, 20000)])
     red = np.concatenate([first, first, second])
@@ -72,7 +72,7 @@ def expanded() -> Values:
 
 
 def segmented() -> bytes:
-    """A film whose three tables are segments."""
+    """A film whose three tables are segmented."""
     dataset = dicom(_INDEX, PhotometricInterpretation="PALETTE COLOR")
     for name, words in zip(COLOURS, SEGMENTS, strict=True):
         setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
@@ -82,7 +82,7 @@ def segmented() -> bytes:
 
 
 _GREY_INDEX: Final = _INDEX / 255
-#: 1024 entries for 12 bits: a quarter of the values, from the 1500th on.
+#: 1024 entries for 12 bits: a quarter of the values, from 1500.
 _RAMP: Final = np.arange(1024)
 _PART: Final = np.stack([500 + 63 * _RAMP, 64000 - 61 * _RAMP, 20 * _RAMP], axis=-1)
 _SIGNED: Final = (_WIDE.astype(int) - 2048).astype(np.int16)

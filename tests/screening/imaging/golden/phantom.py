@@ -1,4 +1,4 @@
-"""Synthetic films: a ramp, a disc and noise, the same on every machine."""
+"""Synthetic films: a ramp, a disc and noise, identical on every machine."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ EVEN = (32, 40)
 
 
 def noise(shape: tuple[int, int], seed: int) -> npt.NDArray[np.int64]:
-    """0..65535 in no visible order: integer arithmetic only (a xorshift of the pixel's number)."""
+    """Pseudorandom values 0..65535, with integers only (a xorshift of the pixel's number)."""
     state = np.arange(1, shape[0] * shape[1] + 1, dtype=np.uint64) * np.uint64(2654435761 + seed)
     for left, right in ((13, 7), (17, 9)):
         state ^= state << np.uint64(left)
@@ -29,7 +29,7 @@ def phantom(bits: int, shape: tuple[int, int] = EVEN, seed: int = 1) -> npt.NDAr
 
 
 def colour(shape: tuple[int, int] = EVEN) -> npt.NDArray[np.uint8]:
-    """Red, green and blue that go different ways, shape (rows, columns, 3)."""
+    """Red, green and blue with different gradients, shape (rows, columns, 3)."""
     red = phantom(8, shape, seed=2)
     green = phantom(8, shape, seed=3)[::-1]
     blue = 255 - phantom(8, shape, seed=4)[:, ::-1]

@@ -28,7 +28,7 @@ from golden.raster import (
 
 
 def _png(bits: int, kind: int, source: str = "in.pnm", more: str = "") -> tuple[str, ...]:
-    """ImageMagick's way to say bit depth and colour type (PNG 11.2.1)."""
+    """ImageMagick options for bit depth and colour type (PNG 11.2.1)."""
     define = (
         f"-define png:bit-depth={bits} -define png:color-type={kind} -define png:exclude-chunks=all"
     )
@@ -150,7 +150,7 @@ PNG: Final = (
     ),
 )
 
-#: Transparent where tRNS says so: one grey, one colour, or entries of the palette.
+#: Transparency from tRNS: one grey, one colour, or entries of the palette.
 _HIDDEN_GREY: Final = np.where(G8 == 120, 0, full(G8, 8))
 _HIDDEN_RGB: Final = np.where(np.all(PALETTE[7] == PAINTED, axis=-1), 0, luma(PAINTED))
 _HALF: Final = np.where(G4 == 3, 0, np.where(G4 == 4, 128, 255))

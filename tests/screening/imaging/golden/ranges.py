@@ -1,9 +1,9 @@
-"""Films without a window: the range is where 99 percent of the film lies, and what is no film.
+"""Films without a window: the range spans 99 percent of the image pixels.
 
-The standard leaves the range to the viewer. The rule here: 0.5 percent of the samples on either
-side, of those that show the patient. Padding (PS3.3 C.7.5.1.1.2), what the collimator
-(C.8.11.6) or a shutter (C.7.6.11) covers, and an empty border do not count. Percentiles may lie
-on a sample or between two: :func:`golden.formulas.leeway`.
+The standard leaves the range to the viewer. The rule here: cut off 0.5 percent of the samples on
+each side, of those that show the patient. Padding (PS3.3 C.7.5.1.1.2), the area outside a
+collimator (C.8.11.6) or a shutter (C.7.6.11), and an empty border are excluded. Percentiles may
+lie on a sample or between two: :func:`golden.formulas.leeway`.
 """
 
 from typing import Final
@@ -36,7 +36,7 @@ def case(
     counts: Region | None = None,
     **common: object,
 ) -> Case:
-    """`region` is in the range, `outer` may be as well; `values` are the samples rescaled."""
+    """`region` is in the range, `outer` may be, too; `values` are the rescaled samples."""
     common = {"BitsStored": 12} | common
     return Case(
         proves,
@@ -52,17 +52,17 @@ def case(
 
 
 def inside(lines: int = 0) -> Region:
-    """Between the edges, and so many lines further."""
+    """The area between the edges, extended by `lines` lines."""
     wide = (LEFT - lines <= X + 1) & (RIGHT + lines >= X + 1)
     return wide & (UPPER - lines <= Y + 1) & (LOWER + lines >= Y + 1)
 
 
 def covered(lines: int = 2) -> Values:
-    """The film, and blackness with noise beyond `lines` lines outside the edges."""
+    """The film, and black with noise more than `lines` lines outside the edges."""
     return np.where(inside(lines), FILM, noise(SHAPE, 9) % 600).astype(np.uint16)
 
 
-#: The edges themselves may be in or out.
+#: The edges themselves may be inside or outside.
 BEAM: Final = inside(-1)
 EDGE_FREE: Final = inside(-2) | ~inside(2)
 
@@ -120,7 +120,7 @@ ONE: Final = {"PhotometricInterpretation": "MONOCHROME1"}
 
 
 def black(grey: Grey, where: Region) -> Grey:
-    """Black in place of what is no film."""
+    """Replace the area outside the film by black."""
     return np.where(where, 0.0, grey)
 
 

@@ -1,4 +1,4 @@
-"""How samples lie in words, bytes and tables: PS3.3 C.7.6.3 and C.7.9, PS3.5 8."""
+"""Sample layout in words, bytes and tables: PS3.3 C.7.6.3 and C.7.9, PS3.5 8."""
 
 from typing import Final
 
@@ -24,15 +24,15 @@ def case(
     witness: str | None = "+Wi 1",
     tolerance: float = EXACT,
 ) -> Case:
-    """One data set."""
+    """A case for one data set."""
     data = as_bytes(film)
-    # dcm2pnm rounds colours of 8 bits, and their grey.
+    # dcm2pnm rounds 8-bit colours, and their grey.
     quantum = 2 / 255 if witness == "+G" else 2 / 65535
     return Case(proves, lambda: data, expected, without, tolerance, witness, quantum)
 
 
 def stored(bits: int, allocated: type[np.integer] = np.uint16, *, signed: bool = False) -> Case:
-    """`bits` of a word; what is above them (an overlay of old, PS3.5 8.1.1) is not the sample."""
+    """`bits` of a word; the bits above (an old overlay, PS3.5 8.1.1) are not part of the sample."""
     words = noise(EVEN, 3) if bits < 16 else np.zeros(EVEN, np.int64)
     film = phantom(bits)
     values = film - 2 ** (bits - 1) if signed else film
@@ -131,7 +131,7 @@ def ybr(rgb: Values) -> Values:
 
 
 _YBR: Final = ybr(_MILD)
-#: Two samples of Y, then the Cb and Cr of the first of them.
+#: Two samples of Y, then Cb and Cr of the first one.
 _SHARED: Final = np.stack(
     [_YBR[:, 0::2, 0], _YBR[:, 1::2, 0], _YBR[:, 0::2, 1], _YBR[:, 0::2, 2]], axis=-1
 )

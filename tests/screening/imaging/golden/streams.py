@@ -1,8 +1,8 @@
-"""The table of encoded streams: which phantom each holds, and who encoded it with what.
+"""Table of encoded streams: phantom and encoder of each.
 
 Every lossless stream was decoded by a second program when it was made (`make_golden.py`), and
-equals its phantom. What a lossy stream decodes to is in `decoded.npz`, again as that second
-program gave it.
+equals its phantom. The contents of the lossy streams are in `decoded.npz`, also as decoded by the
+second program.
 """
 
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ class Stream:
     """One DICOM file of `golden/`.
 
     Attributes:
-        file: its name without ``.dcm``: syntax, phantom, peculiarity.
-        proves: what it shows.
+        file: its name without ``.dcm``: syntax, phantom, special property.
+        proves: the tested property.
         phantom: key of :data:`PHANTOMS`.
-        levels: how far a decoder may be from the expected samples, in grey levels; 0 is exact.
+        levels: largest allowed difference from the expected samples, in grey levels; 0 is exact.
         steps: commands that made it from ``in.dcm``, ``in.pnm`` or ``in.raw``; they end in
             ``out.dcm``, or in ``out.j2k`` or ``out.j2c``, which then becomes the only fragment.
-        decoder: command of the second program, which leaves ``raw.dcm`` or ``raw.pnm``.
-        lossy: True if ``decoded.npz`` has what it adds to the phantom.
-        syntax: of a codestream that became a fragment.
+        decoder: command of the second program, which writes ``raw.dcm`` or ``raw.pnm``.
+        lossy: True if ``decoded.npz`` holds its difference from the phantom.
+        syntax: transfer syntax of a code stream that became a fragment.
     """
 
     file: str
@@ -70,7 +70,7 @@ def _each(
     levels: float = 0,
     syntax: str = "",
 ) -> list[Stream]:
-    """The same encoder over several phantoms."""
+    """Apply the same encoder to several phantoms."""
     return [
         Stream(
             f"{file}-{name}",

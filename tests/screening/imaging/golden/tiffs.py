@@ -46,8 +46,8 @@ TIFF: Final = (
     Raster(
         "tiles.tif", "tiles", _tiff("-t -w 16 -l 16 -c none"), G16, full(G16, 16), full(G16 >> 8, 8)
     ),
-    # ImageMagick turns single bits over as it writes them, and only names deeper samples so.
-    # It and tifftopnm read all three back as is expected here.
+    # ImageMagick inverts single bits when it writes them, but only relabels deeper samples. It and
+    # tifftopnm read all three back as expected here.
     Raster(
         "white8.tif",
         "WhiteIsZero of 8 bits is turned over",

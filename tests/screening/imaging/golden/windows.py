@@ -14,7 +14,7 @@ X: Final = phantom(12).astype(np.uint16)
 SIGNED: Final = (phantom(12) - 2048).astype(np.int16)
 BYTES: Final = phantom(8).astype(np.uint8)
 DEEP: Final = phantom(16).astype(np.uint16)
-#: A window that leaves both ends of `X` out.
+#: A window that excludes both ends of `X`.
 WINDOW: Final = {"WindowCenter": 1500, "WindowWidth": 1800}
 SEEN: Final = linear(X, 1500, 1800)
 TWELVE: Final = {"BitsStored": 12}
@@ -29,7 +29,7 @@ def case(
     witness: str | None = "+Wi 1",
     **common: object,
 ) -> Case:
-    """A film with `common` attributes and those of the `rule`, which are missing in its other."""
+    """A film with `common` attributes and those of the `rule`; its counterpart lacks the rule's."""
     bits = {} if stored.dtype == np.uint8 or "BitsStored" in common else TWELVE
     common = bits | common
     return Case(
@@ -44,7 +44,7 @@ def case(
 
 
 def lut(first: int, entries: Values, bits: int, count: int | None = None) -> Sequence:
-    """A LUT sequence; words, whatever `bits` says."""
+    """A LUT sequence with entries as words, whatever `bits` says."""
     table = Dataset()
     signed = "SS" if first < 0 else "US"
     size = len(entries) if count is None else count
@@ -54,13 +54,13 @@ def lut(first: int, entries: Values, bits: int, count: int | None = None) -> Seq
 
 
 def curve(count: int, bits: int) -> Values:
-    """A table that no straight line is: a root."""
+    """A table that is not a straight line: a square root."""
     top = 2**bits - 1
     return np.round(top * np.sqrt(np.arange(count) / (count - 1))).astype(np.int64)
 
 
 def packed(first: int, entries: Values) -> Sequence:
-    """A LUT of bytes, two to a word, the first in the lower half: 8 bits allocated (C.11.1.1.1)."""
+    """A LUT with two bytes per word, the first in the lower half: 8 bits allocated (C.11.1.1.1)."""
     sequence = lut(first, entries, 8)
     sequence[0].LUTData = entries.astype(np.uint8).tobytes()
     return sequence
@@ -101,7 +101,7 @@ WINDOWS: Final = (
         {"WindowCenter": "100.75", "WindowWidth": "8.5"},
         without=linear(BYTES, 101, 8),
     ),
-    # dcm2pnm 3.6.7 knows no LINEAR_EXACT, and shows LINEAR.
+    # dcm2pnm 3.6.7 does not support LINEAR_EXACT, and shows LINEAR.
     case(
         "LINEAR_EXACT takes nothing off",
         BYTES,
@@ -111,7 +111,7 @@ WINDOWS: Final = (
         WindowWidth=9,
         witness=None,
     ),
-    # dcm2pnm 3.6.7 knows no LINEAR_EXACT, and shows LINEAR.
+    # dcm2pnm 3.6.7 does not support LINEAR_EXACT, and shows LINEAR.
     case(
         "LINEAR_EXACT may be narrower than 1",
         BYTES,
@@ -156,7 +156,7 @@ EIGHT: Final = curve(256, 8)
 MODALITY_TABLE: Final = 2000 + curve(1024, 11)
 
 MODALITY: Final = (
-    # dcm2pnm rounds to whole numbers between rescale and window; PS3.3 C.11.1 does not.
+    # dcm2pnm rounds to integers between rescale and window; PS3.3 C.11.1 does not.
     case(
         "a window is in units after the rescale",
         X,

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scored_films import films_of, random_films
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
+from scored_films import films_of, random_films
 from screening.report.html import performance_figures
 from screening.report.html.performance_figures import GRID, Sweep, _precisions
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+
 from browser import CHROMIUM, Browser
 from nights import BREACH, NIGHT, contents_of, pictured
-
 from screening.report.html.report_page import write_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from scored_films import films_of, random_films, side_of
 
 from drawings import axes, hashes, lines
+from scored_films import films_of, random_films, side_of
 from screening.report.html import performance_figures
 from screening.report.html.components import drawable, drawn
 from screening.report.html.performance_figures import (

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
 from PIL import Image
 
+from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
 from screening.report.html.report_page import MEANINGS, write_page
 from screening.results import COLUMNS, Status, reason
 from web_page import Page

@@ -1,4 +1,4 @@
-"""The data report, from films made here to its page."""
+"""The data report, from generated films to the finished page."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def collection_of(*films: tuple[str, int, str], **changed: dict[int, Any]) -> Co
     """A collection of films given as name, label and patient.
 
     Args:
-        changed: attributes of sources, by film.
+        changed: values of attributes of sources, by film.
     """
     sources = [Source(str(n), "PNG", 1000, 100, 100) for n in range(len(films))]
     for what, values in changed.items():
@@ -45,7 +45,7 @@ def collection_of(*films: tuple[str, int, str], **changed: dict[int, Any]) -> Co
 
 
 def sides_of(collection: Collection, where: str) -> Sides:
-    """Sides by a letter for each film: t, v or x."""
+    """Sides given as one letter for each film: t, v or x."""
     return Sides(
         *(
             [film for film, letter in zip(collection.films, where, strict=True) if letter == side]
@@ -83,7 +83,7 @@ def test_films_and_patients_are_counted_by_side_and_class() -> None:
     assert four().torn == 0
 
 
-def test_patients_are_counted_by_their_films() -> None:
+def test_patients_are_counted_by_number_of_films() -> None:
     films = [
         (f"{patient}-{n}", n % 2, f"p{patient}")
         for patient, number in enumerate([1, 1, 2, 3, 5, 6, 10, 11, 30])
@@ -96,7 +96,7 @@ def test_patients_are_counted_by_their_films() -> None:
     assert census.of_both_classes == 7
 
 
-def test_patients_are_those_of_the_data_also_where_copies_were_joined() -> None:
+def test_patients_are_those_of_the_data_even_if_copies_were_joined() -> None:
     collection = collection_of(*FOUR)
     films = joined(collection.films, [(0, 2)])
     sides = Sides(films[:3], films[3:], [])
@@ -105,7 +105,7 @@ def test_patients_are_those_of_the_data_also_where_copies_were_joined() -> None:
     assert [twins.same_patient for twins in census.exact] == [False]
 
 
-def test_copies_are_named_with_what_they_share() -> None:
+def test_copies_are_listed_with_shared_properties() -> None:
     pairs = Duplicates(
         (DuplicatePair(0, 1),), (DuplicatePair(1, 2, 0.9), DuplicatePair(2, 3, 0.95))
     )
@@ -120,7 +120,7 @@ def test_copies_are_named_with_what_they_share() -> None:
     assert contradiction.startswith("1 pair of near duplicates with different labels")
 
 
-def test_sizes_are_told_by_class() -> None:
+def test_sizes_are_reported_by_class() -> None:
     census = four(rows={0: 50, 1: 150}, columns={2: 200, 3: 400}, size={0: 500, 3: 80_000})
     rows = {"min": 50.0, "5 %": 55.0, "median": 100.0, "95 %": 145.0, "max": 150.0}
     assert census.sizes["NORMAL"]["rows"] == rows
@@ -129,7 +129,7 @@ def test_sizes_are_told_by_class() -> None:
     assert census.sizes["PNEUMONIA"]["bytes per pixel"]["max"] == 2
 
 
-def test_what_betrays_the_class_is_measured_and_warned_of() -> None:
+def test_file_properties_that_separate_classes_are_measured_and_warned_of() -> None:
     census = four(columns={0: 300, 1: 200}, rows={0: 100, 1: 120, 3: 110})
     assert census.betrayals["columns"] == ClassLeak(1.0, "NORMAL")
     assert census.betrayals["rows"] == ClassLeak(0.625, "NORMAL")
@@ -140,7 +140,7 @@ def test_what_betrays_the_class_is_measured_and_warned_of() -> None:
     assert "does not see" in warning
 
 
-def test_films_that_are_alike_betray_nothing() -> None:
+def test_no_warning_if_files_of_both_classes_are_alike() -> None:
     census = four()
     assert set(census.betrayals.values()) == {ClassLeak(0.5, "")}
     assert census.warnings == ()
@@ -153,18 +153,18 @@ def test_formats_are_counted_by_class() -> None:
     }
 
 
-def test_a_reader_is_warned_of_torn_patients() -> None:
+def test_warning_if_a_patient_is_on_two_sides() -> None:
     (warning,) = four(where="tvtv").warnings
     assert warning.startswith("1 patient with films on more than one side")
 
 
-def test_a_reader_is_warned_where_no_patient_is_known() -> None:
+def test_warning_if_no_patient_is_known() -> None:
     collection = collection_of(("a", 0, "a"), ("b", 1, "b"))
     (warning,) = describe_dataset(collection, sides_of(collection, "tt"), Duplicates()).warnings
     assert warning.startswith("No patient is known")
 
 
-def test_films_that_were_left_out_are_listed() -> None:
+def test_left_out_films_are_listed() -> None:
     collection = collection_of(*FOUR)
     lost = Unreadable(LabelledFilm(Path("x"), "x", 0, "x"), "truncated")
     collection = replace(collection, unreadable=[lost] * 2)
@@ -174,7 +174,7 @@ def test_films_that_were_left_out_are_listed() -> None:
 
 
 class Page(HTMLParser):
-    """Text, pictures and tags of a page."""
+    """Text, images and tags of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films with names that mean something to HTML and to matplotlib, and copies of two of them."""
+    """Films with names that contain HTML and matplotlib markup, and copies of two of them."""
     place = tmp_path_factory.mktemp("data")
     for n in range(40):
         folder = place / ("NORMAL", "PNEUMONIA")[n % 2]
@@ -221,7 +221,7 @@ def report(place: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 
 def written(place: Path, model: Path, seed: int = 1) -> tuple[Path, DatasetReport]:
-    """A data report, made as a training makes it."""
+    """Write a data report in the same way as a training."""
     with ThreadPoolExecutor(2) as pool:
         collection = read_collection(read_manifest(place), Preprocessing(), pool)
     duplicates = find_duplicates(collection.greys, collection.sha256)
@@ -231,7 +231,7 @@ def written(place: Path, model: Path, seed: int = 1) -> tuple[Path, DatasetRepor
     return model, census
 
 
-def test_the_report_says_the_same_to_programs(report: tuple[Path, DatasetReport]) -> None:
+def test_json_report_has_the_same_contents(report: tuple[Path, DatasetReport]) -> None:
     model, census = report
     data = json.loads((model / "data.json").read_text())
     assert data == json.loads(json.dumps(census.as_dict()))
@@ -247,7 +247,7 @@ def test_the_report_says_the_same_to_programs(report: tuple[Path, DatasetReport]
     assert sum(c["films"] for side in data["sides"].values() for c in side.values()) == 43
 
 
-def test_the_page_holds_all_that_it_shows(report: tuple[Path, DatasetReport]) -> None:
+def test_page_is_self_contained(report: tuple[Path, DatasetReport]) -> None:
     html = (report[0] / "data.html").read_text(encoding="utf-8")
     page = Page(html)
     assert page.open == []
@@ -259,7 +259,7 @@ def test_the_page_holds_all_that_it_shows(report: tuple[Path, DatasetReport]) ->
     assert "<script" not in html
 
 
-def test_the_page_shows_names_and_figures_as_they_are(report: tuple[Path, DatasetReport]) -> None:
+def test_page_escapes_names_and_shows_warnings(report: tuple[Path, DatasetReport]) -> None:
     model, census = report
     text = Page((model / "data.html").read_text(encoding="utf-8")).text
     assert "PNEUMONIA/person0_<b>$x$&1.png" in text
@@ -271,7 +271,7 @@ def test_the_page_shows_names_and_figures_as_they_are(report: tuple[Path, Datase
         assert side in text
 
 
-def test_the_pictures_are_in_the_models_folder(report: tuple[Path, DatasetReport]) -> None:
+def test_images_are_in_the_model_folder(report: tuple[Path, DatasetReport]) -> None:
     sizes = {}
     for path in sorted((report[0] / "figures").iterdir()):
         with Image.open(path) as picture:
@@ -280,7 +280,7 @@ def test_the_pictures_are_in_the_models_folder(report: tuple[Path, DatasetReport
     assert min(sizes.values()) >= 150
 
 
-def test_the_same_films_and_seed_give_the_same_report(
+def test_same_films_and_seed_give_the_same_report(
     report: tuple[Path, DatasetReport], place: Path, tmp_path: Path
 ) -> None:
     again, _census = written(place, tmp_path)
@@ -291,7 +291,7 @@ def test_the_same_films_and_seed_give_the_same_report(
     assert (other / name).read_bytes() != (report[0] / name).read_bytes()
 
 
-def test_a_report_leaves_no_picture_of_earlier_films(tmp_path: Path) -> None:
+def test_report_removes_images_of_earlier_films(tmp_path: Path) -> None:
     collection = collection_of(*FOUR)
     for near in ((DuplicatePair(0, 1, 0.9),), ()):
         duplicates = Duplicates((), near)
@@ -304,7 +304,7 @@ def test_a_report_leaves_no_picture_of_earlier_films(tmp_path: Path) -> None:
     assert "There is no test side" in page.text
 
 
-def test_a_name_that_is_no_text_does_not_stop_a_report(tmp_path: Path) -> None:
+def test_name_that_is_not_utf_8_does_not_break_the_report(tmp_path: Path) -> None:
     name = b"b/\xff\n\x01.png".decode("utf-8", "surrogateescape")
     collection = collection_of(("a", 0, "p"), (name, 1, "q"))
     duplicates = Duplicates((), (DuplicatePair(0, 1, 0.9),))
@@ -314,7 +314,7 @@ def test_a_name_that_is_no_text_does_not_stop_a_report(tmp_path: Path) -> None:
     assert "b/?" in (tmp_path / "data.html").read_text(encoding="utf-8")
 
 
-def test_a_long_list_is_cut_on_the_page_alone(tmp_path: Path) -> None:
+def test_long_list_is_truncated_on_the_page_only(tmp_path: Path) -> None:
     films = [(f"{n:03}", n % 2, f"p{n}") for n in range(130)]
     collection = collection_of(*films)
     duplicates = Duplicates(tuple(DuplicatePair(0, n) for n in range(2, 130, 2)))
@@ -328,11 +328,11 @@ def test_a_long_list_is_cut_on_the_page_alone(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "data.json").read_text())["exact"]) == 64
 
 
-def test_a_page_without_a_value_that_it_needs_is_a_mistake() -> None:
+def test_page_with_a_missing_value_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="is undefined"):
         render("data.html.j2", "screening.training.html")
 
 
-def test_a_picture_becomes_part_of_a_page(tmp_path: Path) -> None:
+def test_image_is_embedded_in_the_page(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     assert image(tmp_path / "a.png") == "data:image/png;base64,iVBORw=="

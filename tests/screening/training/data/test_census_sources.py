@@ -1,4 +1,4 @@
-"""What the data report says of sources, views and weak labels."""
+"""The data report on sources, views and weak labels."""
 
 import json
 from dataclasses import replace
@@ -46,7 +46,7 @@ def test_films_are_counted_by_source_class_and_view() -> None:
     assert json.loads(json.dumps(census.as_dict()))["strata"][0]["source"] == "a"
 
 
-def test_a_source_of_one_class_is_warned_of() -> None:
+def test_warning_about_a_source_of_one_class() -> None:
     census = taken(collection_of(("a", "", 9, 9), ("b", "", 3, 0)))
     (warning,) = [each for each in census.warnings if "Source b" in each]
     expected = (
@@ -55,14 +55,14 @@ def test_a_source_of_one_class_is_warned_of() -> None:
     assert warning == expected
 
 
-def test_a_source_that_tells_the_classes_apart_is_warned_of() -> None:
+def test_warning_if_the_source_separates_the_classes() -> None:
     census = taken(collection_of(("a", "", 8, 2), ("b", "", 2, 8)))
     assert census.source_auroc == pytest.approx(0.8)
     assert any("The source alone tells the classes apart, AUROC 0.80" in w for w in census.warnings)
     assert taken(collection_of(("a", "", 5, 5), ("b", "", 5, 5))).source_auroc == 0.5
 
 
-def test_a_view_that_tells_the_classes_apart_in_a_source_is_warned_of() -> None:
+def test_warning_if_the_view_separates_the_classes_within_a_source() -> None:
     census = taken(
         collection_of(("a", "AP", 7, 4), ("a", "PA", 3, 6), ("b", "AP", 5, 4), ("b", "PA", 5, 6))
     )
@@ -72,14 +72,14 @@ def test_a_view_that_tells_the_classes_apart_in_a_source_is_warned_of() -> None:
     assert warnings[0].startswith("In source a the view alone tells the classes apart, AUROC 0.65")
 
 
-def test_one_source_without_views_needs_no_words(tmp_path: Path) -> None:
+def test_single_source_without_views_is_not_mentioned(tmp_path: Path) -> None:
     collection = collection_of(("a", "", 5, 5))
     census = taken(collection)
     assert not [each for each in census.warnings if "ource" in each]
     assert "<h2>Sources</h2>" not in page_of(tmp_path, census, collection)
 
 
-def test_sources_that_were_left_out_are_counted_but_not_warned_of(tmp_path: Path) -> None:
+def test_left_out_sources_are_counted_without_warnings(tmp_path: Path) -> None:
     collection = collection_of(("a", "", 5, 5), ("b", "", 3, 0))
     census = taken(collection, ("b",))
     assert census.sides["left out"]["NORMAL"] == {"films": 3, "patients": 3}
@@ -90,7 +90,7 @@ def test_sources_that_were_left_out_are_counted_but_not_warned_of(tmp_path: Path
     assert "were left out are on no side" in page_of(tmp_path, census, collection)
 
 
-def test_the_page_shows_sources_and_views(tmp_path: Path) -> None:
+def test_page_shows_sources_and_views(tmp_path: Path) -> None:
     collection = collection_of(("<a>", "AP", 1, 4), ("<a>", "PA", 4, 1), confidence=0.7)
     page = page_of(tmp_path, taken(collection), collection)
     assert "<h2>Sources</h2>" in page
@@ -104,7 +104,7 @@ def page_of(model: Path, census: DatasetReport, collection: Collection) -> str:
     return (model / "data.html").read_text(encoding="utf-8")
 
 
-def test_copies_of_films_that_were_left_out_are_found() -> None:
+def test_copies_of_left_out_films_are_found() -> None:
     collection = collection_of(("a", "", 5, 5), ("b", "", 3, 0))
     joined = [replace(film, patient="one") for film in collection.films]
     census = taken(replace(collection, films=joined), ("b",))

@@ -1,4 +1,4 @@
-"""Films and their copies, made here; how the threshold was found is said where it stands."""
+"""Duplicate detection on generated copies; the choice of the threshold is explained in the code."""
 
 from io import BytesIO
 
@@ -14,7 +14,7 @@ SIDE = 224
 
 
 def film(number: int):
-    """A computed frontal projection; each number is another patient."""
+    """A computed frontal projection; each number is a different patient."""
     with Image.open(PICTURES / f"frontal_chest_{number:03}.jpg") as picture:
         return np.asarray(picture.convert("L").resize((SIDE, SIDE)))
 
@@ -55,12 +55,12 @@ COPIES = {
 
 
 def find(films):
-    """Near and exact duplicates of films in files of their own."""
+    """Duplicates of films that are all in different files."""
     return find_duplicates(np.stack(films), [str(index) for index in range(len(films))])
 
 
 @pytest.mark.parametrize("change", COPIES)
-def test_a_copy_is_found_among_other_films(change: str) -> None:
+def test_copy_is_found_among_other_films(change: str) -> None:
     films = [film(number) for number in range(1, 10)]
     found = find([*films, COPIES[change](films[4])])
     assert not found.exact
@@ -68,13 +68,13 @@ def test_a_copy_is_found_among_other_films(change: str) -> None:
     assert NEAR <= found.near[0].likeness <= 1
 
 
-def test_a_copy_of_a_cropped_film_is_found_the_other_way_round() -> None:
+def test_copy_is_found_if_the_original_is_cropped() -> None:
     films = [film(number) for number in range(1, 10)]
     found = find([cropped(films[4], 0.02, 0.02, 0.02, 0.02), *films])
     assert found.pairs == [(0, 5)]
 
 
-def test_other_patients_are_no_copies() -> None:
+def test_films_of_other_patients_are_not_copies() -> None:
     assert find([film(number) for number in range(1, 31)]).pairs == []
 
 
@@ -87,7 +87,7 @@ def test_other_patients_are_no_copies() -> None:
         lambda grey: 255 - grey,
     ],
 )
-def test_a_film_that_was_turned_mirrored_inverted_or_cut_is_no_copy(change) -> None:
+def test_turned_mirrored_inverted_or_cut_film_is_not_a_copy(change) -> None:
     assert find([film(1), film(2), change(film(1))]).pairs == []
 
 
@@ -103,13 +103,13 @@ def test_films_need_not_be_square() -> None:
     assert find([*films, gamma(films[2], 0.8)]).pairs == [(2, 5)]
 
 
-def test_films_without_any_structure_are_no_copies() -> None:
+def test_films_without_structure_are_not_copies() -> None:
     blank = [np.full((SIDE, SIDE), value, np.uint8) for value in (0, 0, 100, 255)]
     noise = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
     assert find([*blank, *noise]).pairs == []
 
 
-def test_the_same_bytes_are_exact_copies_of_the_first_one() -> None:
+def test_identical_files_are_exact_copies_of_the_first() -> None:
     films = [film(1), film(2), film(1), film(2), film(1)]
     found = find_duplicates(np.stack(films), ["a", "b", "a", "b", "a"])
     assert found.exact == (
@@ -121,14 +121,14 @@ def test_the_same_bytes_are_exact_copies_of_the_first_one() -> None:
     assert found.pairs == [(0, 2), (1, 3), (0, 4)]
 
 
-def test_of_exact_copies_only_the_first_is_compared() -> None:
+def test_only_the_first_of_exact_copies_is_compared() -> None:
     films = [film(1), film(2), film(1), recompressed(film(1))]
     found = find_duplicates(np.stack(films), ["a", "b", "a", "c"])
     assert [(pair.first, pair.second) for pair in found.exact] == [(0, 2)]
     assert [(pair.first, pair.second) for pair in found.near] == [(0, 3)]
 
 
-def test_all_copies_of_a_film_hang_together() -> None:
+def test_all_copies_of_a_film_are_connected() -> None:
     others = [film(number) for number in range(2, 8)]
     copies = [gamma(film(1), power) for power in np.linspace(0.7, 1.4, 12)]
     found = find([*others, *copies])
@@ -138,7 +138,7 @@ def test_all_copies_of_a_film_hang_together() -> None:
     assert reached == set(range(6, 18))
 
 
-def test_films_are_compared_beyond_the_chunks_that_they_are_worked_on_in(monkeypatch) -> None:
+def test_films_of_different_chunks_are_compared(monkeypatch) -> None:
     films = [film(number) for number in range(1, 10)]
     films += [recompressed(films[0]), gamma(films[8], 0.7)]
     whole = find(films)
@@ -148,6 +148,6 @@ def test_films_are_compared_beyond_the_chunks_that_they_are_worked_on_in(monkeyp
 
 
 @pytest.mark.parametrize("films", [0, 1])
-def test_where_there_is_nothing_to_compare_there_is_no_copy(films: int) -> None:
+def test_no_copies_among_less_than_two_films(films: int) -> None:
     greys = np.zeros((films, SIDE, SIDE), np.uint8)
     assert find_duplicates(greys, ["a"] * films).pairs == []

@@ -32,7 +32,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     assert [film.path for film in films] == [tmp_path / film.name for film in films]
 
 
-def test_folders_may_stand_below_a_split(tmp_path: Path) -> None:
+def test_class_folders_may_be_below_a_split(tmp_path: Path) -> None:
     put(tmp_path, "train/NORMAL/a.png", "val/PNEUMONIA/b.png", "test/PNEUMONIA/c.png")
     assert {film.name: film.split for film in read_manifest(tmp_path)} == {
         "train/NORMAL/a.png": "train",
@@ -42,14 +42,14 @@ def test_folders_may_stand_below_a_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["val", "valid", "validation"])
-def test_validation_may_be_called_by_its_whole_name(tmp_path: Path, folder: str) -> None:
+def test_validation_split_has_several_names(tmp_path: Path, folder: str) -> None:
     put(tmp_path, f"{folder}/NORMAL/a.png", "train/PNEUMONIA/b.png")
     assert {film.split for film in read_manifest(tmp_path)} == {"train", "val"}
     path = csv_of(tmp_path, f"film,label,split\na.png,0,{folder}\nb.png,1,\n")
     assert [film.split for film in read_manifest(path)] == ["val", ""]
 
 
-def test_hidden_files_are_no_films(tmp_path: Path) -> None:
+def test_hidden_files_are_ignored(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a.png", "NORMAL/.DS_Store", "PNEUMONIA/b.png")
     assert [film.name for film in read_manifest(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/b.png"]
 
@@ -64,14 +64,14 @@ def test_hidden_files_are_no_films(tmp_path: Path) -> None:
         ("IM-0115-0001.jpeg", "IM-0115"),
     ],
 )
-def test_patients_of_the_kermany_collection_stand_in_the_file_names(
+def test_patients_of_the_kermany_collection_are_in_the_file_names(
     tmp_path: Path, name: str, patient: str
 ) -> None:
     put(tmp_path, f"NORMAL/{name}", "PNEUMONIA/x.png")
     assert read_manifest(tmp_path)[0].patient == patient
 
 
-def test_a_film_of_nobody_is_its_own_patient(tmp_path: Path) -> None:
+def test_film_without_a_patient_is_its_own_patient(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a.png", "PNEUMONIA/a.png")
     assert [film.patient for film in read_manifest(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/a.png"]
 
@@ -82,7 +82,7 @@ def test_another_pattern_finds_other_patients(tmp_path: Path) -> None:
     assert [film.patient for film in films] == ["77", "77", "78"]
 
 
-def test_a_pattern_whose_group_is_not_in_the_name_finds_no_patient(tmp_path: Path) -> None:
+def test_pattern_with_an_unmatched_group_finds_no_patient(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a1.png", "PNEUMONIA/b.png")
     films = read_manifest(tmp_path, r"^[ab](\d)?")
     assert [film.patient for film in films] == ["1", "PNEUMONIA/b.png"]
@@ -91,16 +91,14 @@ def test_a_pattern_whose_group_is_not_in_the_name_finds_no_patient(tmp_path: Pat
 @pytest.mark.parametrize(
     ("pattern", "what"), [("(person", "unterminated"), (r"person\d+", "no group; put parentheses")]
 )
-def test_a_pattern_that_finds_no_patient_at_all_is_refused(
-    tmp_path: Path, pattern: str, what: str
-) -> None:
+def test_pattern_without_a_usable_group_is_refused(tmp_path: Path, pattern: str, what: str) -> None:
     put(tmp_path, "NORMAL/a.png", "PNEUMONIA/b.png")
     with pytest.raises(TrainingDataError, match=f"the patient pattern .*{what}"):
         read_manifest(tmp_path, pattern)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_manifest_lists_films_beside_itself(tmp_path: Path, mark: str) -> None:
+def test_manifest_lists_films_relative_to_itself(tmp_path: Path, mark: str) -> None:
     path = csv_of(
         tmp_path,
         f"{mark}film,label,patient,split\n"
@@ -115,32 +113,32 @@ def test_a_manifest_lists_films_beside_itself(tmp_path: Path, mark: str) -> None
     assert films[2].path == tmp_path / "sub/c.png"
 
 
-def test_a_manifest_without_patients_looks_for_them_in_the_names(tmp_path: Path) -> None:
+def test_manifest_without_patients_takes_them_from_the_names(tmp_path: Path) -> None:
     put(tmp_path, "person7_virus_1.png")
     path = csv_of(tmp_path, "film,label\nperson7_virus_1.png,1\na.png,0\n")
     assert [film.patient for film in read_manifest(path)] == ["a.png", "person7"]
 
 
 @pytest.mark.parametrize("label", ["2", "", "normal", "pneumonia?"])
-def test_an_unknown_label_is_an_error_that_names_the_line(tmp_path: Path, label: str) -> None:
+def test_unknown_label_is_an_error_with_the_line(tmp_path: Path, label: str) -> None:
     with pytest.raises(TrainingDataError, match=r"manifest\.csv, line 3: .*PNEUMONIA"):
         read_manifest(csv_of(tmp_path, f"film,label\na.png,1\nb.png,{label}\n"))
 
 
 @pytest.mark.parametrize("split", ["Train", "dev", "tests", " "])
-def test_an_unknown_split_is_an_error_that_names_the_line(tmp_path: Path, split: str) -> None:
+def test_unknown_split_is_an_error_with_the_line(tmp_path: Path, split: str) -> None:
     content = f"film,label,split\na.png,1,train\nb.png,0,{split}\n"
     with pytest.raises(TrainingDataError, match=r"line 3: the split is .*train, val or test"):
         read_manifest(csv_of(tmp_path, content))
 
 
-def test_a_film_that_is_listed_twice_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+def test_film_listed_twice_is_an_error_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"line 4: the film a\.png is listed already"):
         read_manifest(csv_of(tmp_path, "film,label\na.png,1\nb.png,0\na.png,0\n"))
 
 
 @pytest.mark.parametrize(("before", "line"), [("film,label\na.png,1\n", 2), ("", 0)])
-def test_a_line_that_is_no_csv_is_an_error_that_names_the_line_before(
+def test_malformed_csv_is_an_error_with_the_line_before(
     tmp_path: Path, before: str, line: int
 ) -> None:
     with pytest.raises(TrainingDataError, match=rf"manifest\.csv, after line {line}: field larger"):
@@ -148,19 +146,17 @@ def test_a_line_that_is_no_csv_is_an_error_that_names_the_line_before(
 
 
 @pytest.mark.parametrize("film", ["lost.png", "sub", "", "x" * 300, "a\0.png"])
-def test_a_film_that_is_not_there_is_an_error_that_names_the_line(
-    tmp_path: Path, film: str
-) -> None:
+def test_missing_film_is_an_error_with_the_line(tmp_path: Path, film: str) -> None:
     with pytest.raises(TrainingDataError, match=r"line 2: there is no film"):
         read_manifest(csv_of(tmp_path, f"film,label\n{film},1\nb.png,0\n"))
 
 
-def test_a_line_without_a_film_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+def test_row_without_a_film_is_an_error_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="line 2"):
         read_manifest(csv_of(tmp_path, "label,film\n1\n0,a.png\n"))
 
 
-def test_a_manifest_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+def test_manifest_that_is_not_utf_8_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"manifest\.csv"):
         read_manifest(csv_of(tmp_path, b"film,label\nf\xfcr.png,1\n"))
 
@@ -169,29 +165,33 @@ def test_a_manifest_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     ("content", "missing"),
     [("film,finding\n", "label"), ("name,label\n", "film"), ("", "film and label")],
 )
-def test_a_missing_column_is_named(tmp_path: Path, content: str, missing: str) -> None:
+def test_missing_column_is_an_error_with_its_name(
+    tmp_path: Path, content: str, missing: str
+) -> None:
     with pytest.raises(TrainingDataError, match=f"column {missing}$"):
         read_manifest(csv_of(tmp_path, content))
 
 
 @pytest.mark.parametrize(("present", "absent"), [("NORMAL", "PNEUMONIA"), ("PNEUMONIA", "NORMAL")])
-def test_a_class_without_a_film_is_named(tmp_path: Path, present: str, absent: str) -> None:
+def test_class_without_films_is_an_error_with_its_name(
+    tmp_path: Path, present: str, absent: str
+) -> None:
     put(tmp_path, f"{present}/a.png")
     with pytest.raises(TrainingDataError, match=f"no film labelled {absent}"):
         read_manifest(tmp_path)
 
 
-def test_an_empty_folder_has_nothing_to_learn_from(tmp_path: Path) -> None:
+def test_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="no film labelled"):
         read_manifest(tmp_path)
 
 
-def test_data_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_data_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="nowhere"):
         read_manifest(tmp_path / "nowhere")
 
 
-def test_a_fingerprint_is_that_of_contents_and_labels(tmp_path: Path) -> None:
+def test_fingerprint_covers_contents_and_labels(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a.png", "PNEUMONIA/b.png")
     lines = sorted(
         f"{hashlib.sha256(name.encode()).hexdigest()} {label}"
@@ -206,7 +206,7 @@ def test_a_fingerprint_is_that_of_contents_and_labels(tmp_path: Path) -> None:
     assert fingerprint(films, known) == expected
 
 
-def test_a_fingerprint_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
+def test_fingerprint_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
     put(tmp_path / "one", "NORMAL/a.png", "NORMAL/b.png", "PNEUMONIA/c.png")
     for old, new in [
         ("NORMAL/a.png", "test/NORMAL/z.png"),
@@ -221,7 +221,7 @@ def test_a_fingerprint_does_not_depend_on_names_or_order(tmp_path: Path) -> None
     assert fingerprint(films) == fingerprint(films[::-1])
 
 
-def test_another_label_or_another_content_is_another_fingerprint(tmp_path: Path) -> None:
+def test_fingerprint_changes_with_labels_and_contents(tmp_path: Path) -> None:
     content = "film,label\na.png,1\nb.png,0\nsub/c.png,0\n"
     first = fingerprint(read_manifest(csv_of(tmp_path, content)))
     other = fingerprint(read_manifest(csv_of(tmp_path, content.replace("c.png,0", "c.png,1"))))

@@ -1,4 +1,4 @@
-"""What a manifest says of source, view, age, sex and confidence, and several DATA as one list."""
+"""Source, view, age, sex and confidence in a manifest, and several DATA as one list."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def film(name: str, label: int, **changed) -> LabelledFilm:
     return LabelledFilm(Path(name), name, label, name, **changed)
 
 
-def test_a_manifest_says_what_is_known_of_each_film(tmp_path: Path) -> None:
+def test_manifest_columns_are_read_for_each_film(tmp_path: Path) -> None:
     lines = "a.png,0,P1,clinic,pa,54.5,f,0.9\nb.png,1,P2,,,,,\n"
     first, second = read_manifest(csv_of(tmp_path / "site", HEADER + lines))
     assert (first.source, first.view, first.age, first.sex) == ("clinic", "PA", 54.5, "F")
@@ -67,13 +67,15 @@ def test_other_columns_are_ignored(tmp_path: Path) -> None:
         ("source", "/data/site", "give it a name without /"),
     ],
 )
-def test_a_wrong_value_names_file_and_line(tmp_path: Path, column, value, expected) -> None:
+def test_wrong_value_is_an_error_with_file_and_line(
+    tmp_path: Path, column, value, expected
+) -> None:
     path = csv_of(tmp_path, f"film,label,{column}\na.png,0,\nb.png,1,{value}\n")
     with pytest.raises(TrainingDataError, match=rf"films\.csv, line 3: the {column} .*{expected}"):
         read_manifest(path)
 
 
-def test_the_source_is_the_name_of_the_folder(tmp_path: Path, monkeypatch) -> None:
+def test_source_is_the_name_of_the_folder(tmp_path: Path, monkeypatch) -> None:
     folder = put(tmp_path / "site", "NORMAL/a.png", "PNEUMONIA/b.png")
     assert {film.source for film in read_manifest(folder)} == {"site"}
     manifest = csv_of(tmp_path / "other", "film,label\na.png,0\nb.png,1\n")
@@ -82,12 +84,12 @@ def test_the_source_is_the_name_of_the_folder(tmp_path: Path, monkeypatch) -> No
     assert data_name(Path()) == "site"
 
 
-def test_a_folder_may_hold_its_manifest(tmp_path: Path) -> None:
+def test_folder_may_contain_its_manifest(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "site", "film,label\na.png,0\nb.png,1\n")
     assert read_manifest(path.parent) == read_manifest(path)
 
 
-def test_class_folders_count_more_than_a_manifest_beside_them(tmp_path: Path) -> None:
+def test_class_folders_take_precedence_over_a_manifest_in_the_folder(tmp_path: Path) -> None:
     put(tmp_path, "NORMAL/a.png", "PNEUMONIA/b.png")
     (tmp_path / "films.csv").write_text("film,source\n")
     assert [film.name for film in read_manifest(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/b.png"]
@@ -99,7 +101,7 @@ def several(tmp_path: Path) -> list[Path]:
     return [one, two]
 
 
-def test_films_and_patients_of_several_data_stay_apart(tmp_path: Path) -> None:
+def test_films_and_patients_of_several_data_are_kept_apart(tmp_path: Path) -> None:
     films = read_manifest(several(tmp_path))
     assert [(film.name, film.patient, film.source) for film in films] == [
         ("one/NORMAL/person1_a.png", "one/person1", "one"),
@@ -111,13 +113,13 @@ def test_films_and_patients_of_several_data_stay_apart(tmp_path: Path) -> None:
     assert all(film.path.is_file() for film in films)
 
 
-def test_one_data_keeps_its_names_however_it_is_given(tmp_path: Path) -> None:
+def test_single_data_keeps_its_names_in_a_list(tmp_path: Path) -> None:
     one, _two = several(tmp_path)
     assert read_manifest([one]) == read_manifest(one)
     assert read_manifest(one)[0].name == "NORMAL/person1_a.png"
 
 
-def test_a_source_in_two_data_is_one_source(tmp_path: Path) -> None:
+def test_source_in_two_data_is_one_source(tmp_path: Path) -> None:
     lines = "film,label,patient,source\na.png,0,P1,clinic\nb.png,1,P2,clinic\n"
     places = [csv_of(tmp_path / name, lines) for name in ("one", "two")]
     films = read_manifest(places)
@@ -126,7 +128,7 @@ def test_a_source_in_two_data_is_one_source(tmp_path: Path) -> None:
     assert len({film.name for film in films}) == 4
 
 
-def test_moved_data_keep_the_names_that_they_had(tmp_path: Path) -> None:
+def test_moved_data_keep_their_former_names(tmp_path: Path) -> None:
     before = read_manifest(several(tmp_path))
     moved = [(tmp_path / name).rename(tmp_path / f"new {name}") for name in ("one", "two")]
     after = read_manifest(moved, names=["one", "two"])
@@ -134,7 +136,7 @@ def test_moved_data_keep_the_names_that_they_had(tmp_path: Path) -> None:
     assert [film.patient for film in after] == [film.patient for film in before]
 
 
-def test_two_data_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_data_with_the_same_name_are_refused(tmp_path: Path) -> None:
     places = [put(tmp_path / name / "site", "NORMAL/a.png", "PNEUMONIA/b.png") for name in "xy"]
     with pytest.raises(TrainingDataError, match=r"two DATA are named site; .*rename one"):
         read_manifest(places)
@@ -146,13 +148,13 @@ def test_all_data_together_need_both_classes(tmp_path: Path) -> None:
         read_manifest(places)
 
 
-def test_a_data_without_any_film_is_named(tmp_path: Path) -> None:
+def test_data_without_films_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(TrainingDataError, match="none has no labelled film; it needs sub-folders"):
         read_manifest([*several(tmp_path), tmp_path / "none"])
 
 
-def test_a_fingerprint_counts_confidence_where_it_is_not_1(tmp_path: Path) -> None:
+def test_fingerprint_covers_confidence_other_than_1(tmp_path: Path) -> None:
     content = "film,label,confidence\na.png,0,{}\nb.png,1,\n"
     plain, sure, weak, weaker = (
         fingerprint(read_manifest(csv_of(tmp_path, content.format(confidence))))
@@ -162,7 +164,7 @@ def test_a_fingerprint_counts_confidence_where_it_is_not_1(tmp_path: Path) -> No
     assert len({plain, weak, weaker}) == 3
 
 
-def test_the_user_gives_the_confidence_of_a_source_or_class() -> None:
+def test_confidence_can_be_set_for_a_source_or_class() -> None:
     films = [film("a", 0, source="x"), film("b", 1, source="x"), film("c", 1, source="y")]
     given = with_confidence(films, {"x/PNEUMONIA": 0.68, "x": 0.93})
     assert confidence_of(given).tolist() == pytest.approx([0.93, 0.68, 1])
@@ -177,20 +179,20 @@ def test_the_user_gives_the_confidence_of_a_source_or_class() -> None:
         ("y", "--confidence y: the manifest of y has confidences already"),
     ],
 )
-def test_a_confidence_that_fits_no_source_is_refused(key: str, message: str) -> None:
+def test_confidence_for_an_unknown_source_or_class_is_refused(key: str, message: str) -> None:
     films = [film("a", 0, source="x"), film("c", 1, source="y", confidence=0.9)]
     with pytest.raises(TrainingDataError, match=message):
         with_confidence(films, {key: 0.7})
 
 
-def test_an_unknown_source_is_refused_with_those_there_are() -> None:
+def test_unknown_source_is_refused_with_the_known_ones() -> None:
     films = [film("a", 0, source="x"), film("c", 1, source="y")]
     refuse_unknown(films, ["x", "y"], "--leave-out")
     with pytest.raises(TrainingDataError, match=r"--leave-out: there is no source z; .* x, y"):
         refuse_unknown(films, ["x", "z"], "--leave-out")
 
 
-def test_reliable_films_are_sure_and_of_a_source_with_both_classes() -> None:
+def test_reliable_films_are_certain_and_of_sources_with_both_classes() -> None:
     films = [
         film("0", 0, source="both"),
         film("1", 1, source="both", confidence=0.95),
@@ -204,7 +206,7 @@ def test_reliable_films_are_sure_and_of_a_source_with_both_classes() -> None:
     assert reliable([film("0", 0), film("1", 1)]).tolist() == [0, 1]
 
 
-def test_normals_elsewhere_are_sure_and_of_other_sources_by_view() -> None:
+def test_normals_elsewhere_are_certain_and_of_other_sources_by_view() -> None:
     films = [
         film("0", 0, source="both"),
         film("1", 1, source="both"),
@@ -227,7 +229,7 @@ def test_normals_elsewhere_are_sure_and_of_other_sources_by_view() -> None:
     assert normals_elsewhere(films[:2]) == {}
 
 
-def test_strata_are_sources_and_views() -> None:
+def test_strata_are_numbers_of_source_and_view() -> None:
     films = [
         film("0", 0, source="y", view="PA"),
         film("1", 0, source="x", view="AP"),

@@ -1,4 +1,4 @@
-"""The ages that a training has seen, from films and from what the user says of a source."""
+"""The age range of a training, from films and from ages that the user gives for a source."""
 
 from pathlib import Path
 
@@ -19,5 +19,5 @@ def test_range_is_unknown_if_one_source_has_no_ages() -> None:
     assert range_of_ages([], {"children": (1, 5)}) is None
 
 
-def test_films_without_age_do_not_hide_those_with_one() -> None:
+def test_films_without_age_do_not_hide_known_ages() -> None:
     assert range_of_ages([film("adults", 40), film("adults", None)], {}) == (40, 40)

@@ -10,9 +10,9 @@ from screening.training.data.split import PROTOCOLS, Sides, joined, split
 
 QUICK = settings(deadline=None, max_examples=80, database=None)
 
-# Films for each patient of a class. With five patients or more of up to two films each, and shares
-# of up to 0.2, each class can be on all three sides: two drawn sides take 0.4 of the films and a
-# patient more each, of ten films 6 + 2 at most.
+# Numbers of films of the patients of a class. With at least five patients of up to two films each,
+# and shares of up to 0.2, each class can be on all three sides: two drawn sides take 0.4 of the
+# films and up to one patient more each; of ten films that is at most 6 + 2.
 SIZES = st.lists(st.integers(1, 2), min_size=5, max_size=12)
 SHARES = st.floats(0.05, 0.2)
 SEEDS = st.integers(0, 2**32)
@@ -23,7 +23,7 @@ def film(name: str, label: int, patient: str, side: str = "") -> LabelledFilm:
 
 
 def films_of(normal: list[int], pneumonia: list[int], side: str = "") -> list[LabelledFilm]:
-    """Films whose names sort as they are listed."""
+    """Films whose names sort in the order in which they are listed."""
     return [
         film(f"{side}{label}-{patient:03}-{number}", label, f"{side}{label}-{patient}", side)
         for label, sizes in enumerate((normal, pneumonia))
@@ -42,7 +42,7 @@ def names(sides: Sides) -> list[str]:
 
 @QUICK
 @given(normal=SIZES, pneumonia=SIZES, validation=SHARES, test=SHARES, seed=SEEDS)
-def test_no_patient_is_on_two_sides_and_no_film_is_lost(
+def test_patients_are_on_one_side_and_no_film_is_lost(
     normal: list[int], pneumonia: list[int], validation: float, test: float, seed: int
 ) -> None:
     films = films_of(normal, pneumonia)
@@ -55,7 +55,7 @@ def test_no_patient_is_on_two_sides_and_no_film_is_lost(
 
 @QUICK
 @given(normal=SIZES, pneumonia=SIZES, validation=SHARES, test=SHARES, seed=SEEDS)
-def test_each_class_gives_its_shares_up_to_one_patient(
+def test_each_class_reaches_its_shares_within_one_patient(
     normal: list[int], pneumonia: list[int], validation: float, test: float, seed: int
 ) -> None:
     sides = split(films_of(normal, pneumonia), "patient", validation, test, seed)
@@ -68,7 +68,7 @@ def test_each_class_gives_its_shares_up_to_one_patient(
 @QUICK
 @given(normal=SIZES, pneumonia=SIZES, seed=SEEDS, order=st.randoms(use_true_random=False))
 @pytest.mark.parametrize("protocol", ["patient", "film"])
-def test_the_order_of_the_films_has_no_influence(protocol, normal, pneumonia, seed, order) -> None:
+def test_order_of_films_has_no_influence(protocol, normal, pneumonia, seed, order) -> None:
     films = films_of(normal, pneumonia)
     mixed = list(films)
     order.shuffle(mixed)
@@ -78,7 +78,7 @@ def test_the_order_of_the_films_has_no_influence(protocol, normal, pneumonia, se
 @QUICK
 @given(normal=SIZES, pneumonia=SIZES, validation=SHARES, test=SHARES, seed=SEEDS)
 @example(normal=[1] * 5, pneumonia=[10, 10], validation=0.125, test=0.05000000000000001, seed=0)
-def test_films_are_drawn_one_by_one_within_each_class(
+def test_film_protocol_draws_single_films_within_each_class(
     normal: list[int], pneumonia: list[int], validation: float, test: float, seed: int
 ) -> None:
     films = films_of(normal, pneumonia)
@@ -90,7 +90,7 @@ def test_films_are_drawn_one_by_one_within_each_class(
             assert given_up - 1 < share * sum(sizes) <= given_up
 
 
-def test_films_that_are_drawn_one_by_one_tear_patients() -> None:
+def test_film_protocol_puts_patients_on_several_sides() -> None:
     sides = split(films_of([10] * 10, [10] * 10), "film", 0.2, 0.2, 1)
     assert patients(sides.training) & patients(sides.validation) & patients(sides.test)
 
@@ -106,7 +106,7 @@ MIXED = st.lists(
 
 @QUICK
 @given(films=MIXED, validation=st.floats(0.05, 0.6), test=st.floats(0, 0.39), seed=SEEDS)
-def test_patients_with_films_of_both_classes_stay_whole_or_the_split_is_refused(
+def test_patients_with_both_classes_stay_on_one_side_or_are_refused(
     films: list[LabelledFilm], validation: float, test: float, seed: int
 ) -> None:
     try:
@@ -119,14 +119,14 @@ def test_patients_with_films_of_both_classes_stay_whole_or_the_split_is_refused(
     assert len(names(sides)) == len(films)
 
 
-def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+def test_same_seed_gives_the_same_split_and_other_seeds_others() -> None:
     films = films_of([1] * 50, [1] * 50)
     for protocol in ("patient", "film"):
         assert split(films, protocol, 0.2, 0.1, 1) == split(films, protocol, 0.2, 0.1, 1)
         assert split(films, protocol, 0.2, 0.1, 1) != split(films, protocol, 0.2, 0.1, 2)
 
 
-def test_a_test_side_does_not_change_the_validation_side() -> None:
+def test_validation_is_the_same_with_and_without_a_test_side() -> None:
     films = films_of([2] * 30, [1] * 50)
     with_test = split(films, "patient", 0.2, 0.2, 1)
     without = split(films, "patient", 0.2, 0, 1)
@@ -134,13 +134,13 @@ def test_a_test_side_does_not_change_the_validation_side() -> None:
     assert without.test == []
 
 
-def test_the_films_of_each_side_are_sorted_by_name() -> None:
+def test_films_of_each_side_are_sorted_by_name() -> None:
     films = films_of([2] * 10, [3] * 10)
     for side in vars(split(films[::-1], "patient", 0.2, 0.2, 1)).values():
         assert side == [film for film in films if film in side]
 
 
-def test_sides_are_gone_through_by_name() -> None:
+def test_items_returns_the_sides_by_name() -> None:
     sides = split(films_of([1] * 10, [1] * 10), "patient", 0.2, 0, 1)
     assert dict(sides.items()) == {
         "training": sides.training,
@@ -149,7 +149,7 @@ def test_sides_are_gone_through_by_name() -> None:
     }
 
 
-def test_the_class_mix_is_about_the_same() -> None:
+def test_each_side_has_the_same_share_of_each_class() -> None:
     # 100 normal and 300 pneumonia films of single patients: a fifth of each.
     sides = split(films_of([1] * 100, [1] * 300), "patient", 0.2, 0.1, 1)
     assert [film.label for film in sides.validation].count(0) == 20
@@ -159,7 +159,7 @@ def test_the_class_mix_is_about_the_same() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["patient", "film"])
-def test_films_that_the_data_set_aside_are_the_whole_test_side(protocol: str) -> None:
+def test_films_marked_as_test_are_the_whole_test_side(protocol: str) -> None:
     aside = films_of([1, 1], [1], "test")
     others = films_of([1] * 20, [1] * 20)
     sides = split([*aside, *others], protocol, 0.2, 0.3, 1)
@@ -168,24 +168,24 @@ def test_films_that_the_data_set_aside_are_the_whole_test_side(protocol: str) ->
     assert len(sides.training) == 32
 
 
-def test_what_the_data_call_train_and_val_is_pooled_unless_it_is_asked_for() -> None:
+def test_given_train_and_val_are_pooled_except_under_given() -> None:
     films = [*films_of([1] * 10, [1] * 10, "train"), *films_of([1] * 10, [1] * 10, "val")]
     sides = split(films, "patient", 0.2, 0, 1)
     assert {film.split for film in sides.training} == {"train", "val"}
 
 
-def test_the_data_can_say_themselves_which_film_is_where() -> None:
+def test_given_protocol_takes_the_sides_from_the_data() -> None:
     parts = {part: films_of([1, 2], [3], part) for part in ("train", "val", "test")}
     sides = split([film for part in parts.values() for film in part], "given", 0.2, 0.2, 1)
     assert sides == Sides(parts["train"], parts["val"], parts["test"])
 
 
-def test_the_data_need_not_name_test_films() -> None:
+def test_given_protocol_works_without_test_films() -> None:
     films = [*films_of([1], [1], "train"), *films_of([1], [1], "val")]
     assert split(films, "given", 0.2, 0.2, 1).test == []
 
 
-def test_a_film_of_no_given_split_is_named_with_what_to_do() -> None:
+def test_film_without_a_given_split_is_an_error_with_advice() -> None:
     films = [*films_of([1], [1], "train"), *films_of([1], [1], "val"), film("x.png", 1, "x")]
     with pytest.raises(
         TrainingDataError, match=r"1 films have no split, .* x\.png; .*column split"
@@ -202,14 +202,14 @@ def test_a_film_of_no_given_split_is_named_with_what_to_do() -> None:
         ({"train": ([1], [1]), "val": ([1], [1]), "test": ([], [1])}, "test", "NORMAL"),
     ],
 )
-def test_a_class_that_is_missing_on_a_given_side_is_named(parts, side: str, finding: str) -> None:
+def test_class_missing_on_a_given_side_is_an_error(parts, side: str, finding: str) -> None:
     films = [film for part, sizes in parts.items() for film in films_of(*sizes, part)]
     with pytest.raises(TrainingDataError, match=f"{side} set has no {finding} film.*--protocol"):
         split(films, "given", 0.2, 0, 1)
 
 
 def torn(one: str, other: str, number: int = 5) -> list[LabelledFilm]:
-    """Enough films of each part, and patients with a film in two of them."""
+    """Enough films of each part, and patients with films in two of them."""
     whole = [film for part in ("train", "val", "test") for film in films_of([1] * 9, [1] * 9, part)]
     both = [
         film(f"{side}/{n}.png", 1, f"p{n}", side) for side in (one, other) for n in range(number)
@@ -228,7 +228,7 @@ def torn(one: str, other: str, number: int = 5) -> list[LabelledFilm]:
         ("given", "train", "val"),
     ],
 )
-def test_patients_in_two_given_splits_are_named_with_what_to_do(protocol, one, other) -> None:
+def test_patients_in_two_given_splits_are_an_error_with_advice(protocol, one, other) -> None:
     films = torn(one or "train", other)
     if not one:
         films = [film(f.name, f.label, f.patient, f.split.replace("train", "")) for f in films]
@@ -242,12 +242,12 @@ def test_patients_in_two_given_splits_are_named_with_what_to_do(protocol, one, o
         assert what in message
 
 
-def test_patients_in_train_and_val_are_one_where_these_are_pooled() -> None:
+def test_patients_in_pooled_train_and_val_stay_on_one_side() -> None:
     sides = split(torn("train", "val"), "patient", 0.2, 0, 1)
     assert not patients(sides.training) & patients(sides.validation)
 
 
-def test_patients_in_two_given_splits_are_let_be_where_films_are_drawn() -> None:
+def test_film_protocol_accepts_patients_in_two_given_splits() -> None:
     sides = split(torn("train", "test"), "film", 0.2, 0, 1)
     assert {film.split for film in sides.test} == {"test"}
     assert len(sides.test) == 18 + 5
@@ -260,7 +260,7 @@ def test_shares_that_leave_nothing_for_training_are_refused(protocol, validation
         split(films_of([1] * 9, [1] * 9), protocol, validation, test, 1)
 
 
-def test_an_unknown_protocol_is_a_mistake_in_the_program() -> None:
+def test_unknown_protocol_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=", ".join(PROTOCOLS)):
         split(films_of([1] * 9, [1] * 9), "patients", 0.2, 0, 1)
 
@@ -274,27 +274,27 @@ def test_an_unknown_protocol_is_a_mistake_in_the_program() -> None:
         ([], "training", "NORMAL"),
     ],
 )
-def test_a_class_that_would_be_missing_on_one_side_is_named(
+def test_class_missing_on_a_drawn_side_is_an_error(
     films: list[LabelledFilm], side: str, finding: str
 ) -> None:
     with pytest.raises(TrainingDataError, match=f"{side} set has no {finding} film; add"):
         split(films, "patient", 0.2, 0, 1)
 
 
-def test_a_class_that_validation_and_test_would_use_up_is_named() -> None:
-    # Of three normal films validation takes two, and the test the last one.
+def test_class_used_up_by_validation_and_test_is_an_error() -> None:
+    # Validation takes two of the three normal films, and the test takes the last one.
     with pytest.raises(TrainingDataError, match="training set has no NORMAL film"):
         split(films_of([1, 1, 1], [1] * 200), "patient", 0.4, 0.3, 1)
 
 
-def test_a_class_missing_in_validation_is_named() -> None:
-    # The only patient with a normal film counts as pneumonia, and is only one of many.
+def test_class_missing_in_validation_is_an_error() -> None:
+    # The only patient with a normal film counts as pneumonia, and is one of many.
     films = [*films_of([], [1] * 200), *[film(f"m{n}", int(n > 0), "mixed") for n in range(5)]]
     with pytest.raises(TrainingDataError, match=r"set has no NORMAL film; add films or patients"):
         split(films, "patient", 0.01, 0, 1)
 
 
-def test_copies_make_patients_one_and_so_all_that_hang_together() -> None:
+def test_copies_merge_patients_transitively() -> None:
     films = [film(str(n), 0, patient) for n, patient in enumerate("fbcabde")]
     assert "".join(f.patient for f in joined(films, [(0, 1), (2, 1), (3, 5)])) == "bbbabae"
 
@@ -305,11 +305,11 @@ def test_copies_make_patients_one_and_so_all_that_hang_together() -> None:
     pairs=st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=12),
     order=st.randoms(use_true_random=False),
 )
-def test_joined_patients_are_those_that_pairs_and_patients_connect(patients, pairs, order) -> None:
+def test_joined_merges_the_connected_components_of_patients(patients, pairs, order) -> None:
     films = [film(str(n), 0, f"p{patient}") for n, patient in enumerate(patients)]
     pairs = [(a, b) for a, b in pairs if max(a, b) < len(films)]
     found = [f.patient for f in joined(films, pairs)]
-    # What is connected, the slow way: the lowest name spreads until nothing changes.
+    # A slow reference: spread the lowest name over connected patients until nothing changes.
     expected, before = [f.patient for f in films], None
     while expected != before:
         before = list(expected)
@@ -325,7 +325,7 @@ def test_joined_patients_are_those_that_pairs_and_patients_connect(patients, pai
     assert [f.name for f in joined(films, pairs)] == [f.name for f in films]
 
 
-def test_copies_never_sit_on_two_sides() -> None:
+def test_copies_are_never_on_two_sides() -> None:
     films = films_of([1] * 40, [1] * 40)
     pairs = [(n, n + 1) for n in range(0, 80, 4)]
     for seed in range(5):
@@ -334,7 +334,7 @@ def test_copies_never_sit_on_two_sides() -> None:
         assert all(side_of[films[a].name] == side_of[films[b].name] for a, b in pairs)
 
 
-def test_copies_in_the_given_test_and_elsewhere_are_refused() -> None:
+def test_copies_in_the_given_test_set_and_elsewhere_are_refused() -> None:
     films = [*films_of([1] * 9, [1] * 9, "test"), *films_of([1] * 9, [1] * 9)]
     with pytest.raises(TrainingDataError, match=r"copies of one film.*take the copies out"):
         split(joined(films, [(0, 20)]), "patient", 0.2, 0, 1)

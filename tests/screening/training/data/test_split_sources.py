@@ -1,4 +1,4 @@
-"""Films of several sources are divided within each source."""
+"""Films of several sources are split within each source."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from screening.training.data.split import Sides, joined, split
 
 
 def films_of(source: str, normal: int, pneumonia: int, side: str = "") -> list[LabelledFilm]:
-    """Films of single patients, named after their source as a manifest names them."""
+    """Films of single patients, named after their source as in a manifest."""
     return [
         LabelledFilm(Path(name), name, label, name, side, source)
         for label, number in enumerate((normal, pneumonia))
@@ -34,7 +34,7 @@ def test_each_source_gives_its_share_of_each_class(protocol: str) -> None:
     assert counts(sides.test) == {("a", 0): 1, ("a", 1): 2, ("b", 0): 10, ("b", 1): 4}
 
 
-def test_a_source_of_one_class_is_divided_too() -> None:
+def test_source_of_one_class_is_split_too() -> None:
     sides = split([*films_of("a", 10, 10), *films_of("b", 50, 0)], "patient", 0.2, 0, 1)
     assert counts(sides.validation) == {("a", 0): 2, ("a", 1): 2, ("b", 0): 10}
 
@@ -44,7 +44,7 @@ def test_classes_may_come_from_different_sources() -> None:
     assert counts(sides.validation) == {("a", 0): 2, ("b", 1): 2}
 
 
-def test_a_source_is_divided_alike_with_others_and_alone() -> None:
+def test_split_of_a_source_does_not_depend_on_other_sources() -> None:
     own, others = films_of("b", 30, 40), [*films_of("a", 10, 20), *films_of("c", 5, 5)]
     alone = split(own, "patient", 0.2, 0.2, 1)
     among = split([*own, *others], "patient", 0.2, 0.2, 1)
@@ -52,7 +52,7 @@ def test_a_source_is_divided_alike_with_others_and_alone() -> None:
         assert [film for film in side if film.source == "b"] == dict(alone.items())[name]
 
 
-def test_names_of_one_source_do_not_change_its_sides() -> None:
+def test_split_does_not_depend_on_the_name_of_the_source() -> None:
     films = films_of("a", 30, 40)
     plain = [replace(film, name=film.name[2:], patient=film.name[2:], source="") for film in films]
     for one, other in zip(
@@ -63,7 +63,7 @@ def test_names_of_one_source_do_not_change_its_sides() -> None:
         assert [film.name[2:] for film in one[1]] == [film.name for film in other[1]]
 
 
-def test_a_patient_of_two_sources_is_on_one_side() -> None:
+def test_patient_of_two_sources_is_on_one_side() -> None:
     films = joined(
         [*films_of("a", 20, 20), *films_of("b", 20, 20)], [(n, n + 40) for n in range(20)]
     )
@@ -74,7 +74,7 @@ def test_a_patient_of_two_sources_is_on_one_side() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["patient", "film", "given"])
-def test_films_of_a_left_out_source_are_on_no_side(protocol: str) -> None:
+def test_films_of_left_out_sources_are_on_no_side(protocol: str) -> None:
     others = [
         film for side in ("train", "val", "test") for film in films_of(f"b{side}", 10, 10, side)
     ]
@@ -85,7 +85,7 @@ def test_films_of_a_left_out_source_are_on_no_side(protocol: str) -> None:
     assert [name for name, _side in sides.items()] == ["training", "validation", "test"]
 
 
-def test_nothing_is_left_out_unless_it_is_asked_for() -> None:
+def test_nothing_is_left_out_by_default() -> None:
     assert Sides([], [], []).left_out == []
     assert split(films_of("a", 10, 10), "patient", 0.2, 0, 1).left_out == []
 

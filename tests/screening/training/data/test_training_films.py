@@ -1,4 +1,4 @@
-"""Films of a training are read once, in this process, as a night would read them.
+"""Training films are read once, in this process, in the same way as in a screening run.
 
 Only films of more than 224 pixels are reduced in two steps, see COMMON_SIDE.
 """
@@ -39,7 +39,7 @@ def films_in(folder: Path, number: int = 6) -> list[LabelledFilm]:
     return [labelled(write_film(folder / f"{n}.png", n), n % 2) for n in range(number)]
 
 
-def test_every_film_is_there_at_the_models_size(folder, pool) -> None:
+def test_all_films_are_read_at_the_models_size(folder, pool) -> None:
     films = films_in(folder)
     collection = read_collection(films, PREPROCESSING, pool)
     assert collection.films == films
@@ -59,7 +59,7 @@ def sharpness(grey: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("size", [(512, 512), (900, 700), (512, 100)])
-def test_a_large_film_is_reduced_to_224_pixels_first(folder, pool, size) -> None:
+def test_large_film_is_first_reduced_to_224_pixels(folder, pool, size) -> None:
     preprocessing = Preprocessing(rows=160, columns=192)
     noise = np.random.default_rng(1).integers(0, 256, size).astype(np.uint8)
     (folder / "large.png").write_bytes(encoded(noise))
@@ -72,17 +72,17 @@ def test_a_large_film_is_reduced_to_224_pixels_first(folder, pool, size) -> None
     collection = read_collection(films, preprocessing, pool)
     np.testing.assert_array_equal(collection.greys[0], np.rint(expected * 255))
     assert (collection.sources[0].rows, collection.sources[0].columns) == size
-    # At night it is read directly, and would be sharper than films that were stored small.
+    # A screening run reads it directly; it would be sharper than films that were stored small.
     assert sharpness(read_grey(folder / "large.png", preprocessing)) > 1.1 * sharpness(exact)
 
 
-def test_a_large_film_is_read_directly_at_the_common_size(folder, pool) -> None:
+def test_large_film_is_read_directly_at_the_common_size(folder, pool) -> None:
     (folder / "large.png").write_bytes(encoded(grey_film(1, side=700)))
     (exact,) = read_films([labelled(folder / "large.png", 0)], Preprocessing(), pool)
     np.testing.assert_array_equal(exact, read_grey(folder / "large.png", Preprocessing()))
 
 
-def test_what_each_file_is_like_is_kept(folder, pool) -> None:
+def test_properties_of_each_file_are_kept(folder, pool) -> None:
     films = [labelled(write_film(folder / "a.jpg", 1), 0)]
     (folder / "b.png").write_bytes(encoded(grey_film(2)[:40, :70]))
     films.append(labelled(folder / "b.png", 1))
@@ -102,7 +102,7 @@ def test_what_each_file_is_like_is_kept(folder, pool) -> None:
     assert collection.sha256 == [source.sha256 for source in collection.sources]
 
 
-def test_films_that_cannot_be_read_are_left_out_with_their_reason(folder, pool) -> None:
+def test_unreadable_films_are_left_out_with_their_reason(folder, pool) -> None:
     films = films_in(folder, 20)
     films[3].path.write_bytes(films[3].path.read_bytes()[:99])
     films[8].path.write_text("no film")
@@ -123,7 +123,7 @@ def test_films_that_cannot_be_read_are_left_out_with_their_reason(folder, pool) 
 
 
 @pytest.mark.parametrize(("unreadable", "refused"), [(4, False), (5, True)])
-def test_more_than_a_fifth_that_cannot_be_read_is_refused(folder, pool, unreadable, refused):
+def test_more_than_a_fifth_of_unreadable_films_is_refused(folder, pool, unreadable, refused):
     films = films_in(folder, 20)
     for film in films[:unreadable]:
         film.path.write_bytes(b"")
@@ -134,14 +134,14 @@ def test_more_than_a_fifth_that_cannot_be_read_is_refused(folder, pool, unreadab
         read_collection(films, PREPROCESSING, pool)
 
 
-def test_a_class_of_which_no_film_can_be_read_is_refused(folder, pool) -> None:
+def test_class_without_readable_films_is_refused(folder, pool) -> None:
     films = [labelled(film.path, int(n == 0)) for n, film in enumerate(films_in(folder, 20))]
     films[0].path.write_bytes(b"")
     with pytest.raises(TrainingDataError, match=r"no film labelled PNEUMONIA .*0\.png: 0 bytes"):
         read_collection(films, PREPROCESSING, pool)
 
 
-def test_the_same_file_with_two_labels_is_refused_and_both_are_named(folder, pool) -> None:
+def test_same_file_with_two_labels_is_refused_with_both_names(folder, pool) -> None:
     films = films_in(folder)
     films[5].path.write_bytes(films[2].path.read_bytes())
     what = r"2\.png and 5\.png are the same file, but labelled NORMAL and PNEUMONIA"
@@ -149,14 +149,14 @@ def test_the_same_file_with_two_labels_is_refused_and_both_are_named(folder, poo
         read_collection(films, PREPROCESSING, pool)
 
 
-def test_the_same_file_with_one_label_is_let_be(folder, pool) -> None:
+def test_same_file_twice_with_one_label_is_accepted(folder, pool) -> None:
     films = films_in(folder)
     films[4].path.write_bytes(films[2].path.read_bytes())
     sha256 = read_collection(films, PREPROCESSING, pool).sha256
     assert sha256[4] == sha256[2]
 
 
-def test_films_are_found_again_by_name(folder, pool) -> None:
+def test_films_are_found_by_name(folder, pool) -> None:
     films = films_in(folder)
     collection = read_collection(films, PREPROCESSING, pool)
     others = [LabelledFilm(films[n].path, films[n].name, 0, "joined") for n in (4, 0, 5)]
@@ -164,7 +164,7 @@ def test_films_are_found_again_by_name(folder, pool) -> None:
     assert collection.indices([]).tolist() == []
 
 
-def test_the_reader_says_how_far_it_is(folder, pool) -> None:
+def test_progress_is_reported_for_each_film(folder, pool) -> None:
     films = films_in(folder)
     films[2].path.write_bytes(b"")
     told: list[tuple[int, int]] = []
@@ -176,14 +176,14 @@ def test_labels_are_class_indices(folder) -> None:
     assert labels_of(films_in(folder, 4)).tolist() == [0, 1, 0, 1]
 
 
-def test_a_folder_is_read_without_what_is_no_image(folder, pool) -> None:
+def test_files_that_are_not_images_are_skipped(folder, pool) -> None:
     films_in(folder, 3)
     (folder / "films.csv").write_text("film")
     assert read_folder(folder, PREPROCESSING, pool).shape == (3, 24, 32)
     assert read_folder(None, PREPROCESSING, pool).shape == (0, 24, 32)
 
 
-def test_a_folder_with_a_damaged_film_is_refused_by_its_name(folder, pool) -> None:
+def test_damaged_film_in_a_folder_is_an_error_with_its_name(folder, pool) -> None:
     films = films_in(folder, 3)
     films[1].path.write_bytes(films[1].path.read_bytes()[:99])
     with pytest.raises(TrainingDataError, match=r"1\.png cannot be used for training: truncated"):

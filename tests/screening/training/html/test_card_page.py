@@ -1,4 +1,4 @@
-"""The model card as a page: complete, self-contained, and silent on what the card lacks."""
+"""The card page is complete and self-contained, and omits what the card does not have."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def sides():
 
 @pytest.fixture(scope="module")
 def card(sides):
-    """A card with everything."""
+    """A card with all parts."""
     return replace(
         make_card(0.5),
         metrics=sides["validation"].metrics(),
@@ -88,7 +88,7 @@ def card(sides):
 
 @pytest.fixture
 def bare():
-    """A card with nothing but what a model needs."""
+    """A card with only what a model needs."""
     return make_card(0.5)
 
 
@@ -98,13 +98,13 @@ def with_figures(model, *names):
             pass
 
 
-def test_the_page_says_first_that_it_is_research_software(tmp_path, bare):
+def test_page_starts_with_the_notice_about_research_software(tmp_path, bare):
     text = page_of(tmp_path, bare).text
     assert text.index("Research software.") < text.index("What it is for")
     assert "Not a medical device" in text
 
 
-def test_a_card_with_nothing_has_a_page_without_empty_parts(tmp_path, bare):
+def test_page_of_a_minimal_card_has_no_empty_parts(tmp_path, bare):
     page = page_of(tmp_path, bare)
     for part in ("tells films apart", "At other hospitals", "The gate", "night is compared"):
         assert part not in page.text
@@ -112,7 +112,7 @@ def test_a_card_with_nothing_has_a_page_without_empty_parts(tmp_path, bare):
     assert page.images == []
 
 
-def test_validation_and_test_stand_side_by_side_with_their_intervals(tmp_path, card):
+def test_validation_and_test_are_shown_side_by_side_with_intervals(tmp_path, card):
     page = page_of(tmp_path, card)
     expected = []
     for metrics in (card.metrics, card.test):
@@ -126,7 +126,7 @@ def test_validation_and_test_stand_side_by_side_with_their_intervals(tmp_path, c
     assert "test films were not looked at before" in page.text
 
 
-def test_without_a_test_side_the_page_says_that_its_figures_are_flattered(tmp_path, card):
+def test_page_without_a_test_side_says_that_its_figures_are_optimistic(tmp_path, card):
     page = page_of(tmp_path, replace(card, test={}))
     assert len(page.row("AUROC")) == 3
     assert "There is no test side" in page.text
@@ -144,7 +144,7 @@ def test_figures_with_patients_on_both_sides_are_marked_as_optimistic(
     assert ("Patients were divided, not films" in text) is not warned
 
 
-def test_loss_accuracy_and_the_figures_of_each_class_are_tables(tmp_path, card):
+def test_loss_accuracy_and_figures_by_class_are_tables(tmp_path, card):
     page = page_of(tmp_path, card)
     training = card.results["training"]
     at_half = card.results_at_half["training"]
@@ -161,30 +161,30 @@ def test_loss_accuracy_and_the_figures_of_each_class_are_tables(tmp_path, card):
     ]
 
 
-def test_a_card_without_results_at_half_has_one_table_by_class(tmp_path, card):
+def test_card_without_results_at_half_has_one_table_by_class(tmp_path, card):
     page = page_of(tmp_path, replace(card, results_at_half={}))
     assert len(page.all_rows("PNEUMONIA, training")) == 1
     assert "By class, at 0.5" not in page.text
 
 
-def test_the_threshold_in_use_is_marked_and_the_side_of_the_table_named(tmp_path, card):
+def test_threshold_in_use_is_marked_and_its_side_is_named(tmp_path, card):
     page = page_of(tmp_path, card)
     marked = [row for row, kind in zip(page.rows, page.classes, strict=True) if kind == "chosen"]
-    # In both tables of thresholds, and the worst hospital.
+    # Rows of both tables of thresholds, and of the worst hospital.
     assert [row[0] for row in marked] == ["0.5in use", "0.5in use", "small JPEG"]
     assert "What other thresholds would mean on the test films" in page.text
     count = card.test["confusion"]
     assert marked[1][-4:] == [str(count[key]) for key in ("TP", "FP", "TN", "FN")]
 
 
-def test_a_projected_prevalence_has_its_columns(tmp_path, card):
+def test_projected_prevalence_has_its_own_columns(tmp_path, card):
     assert "PPVat 5.0%" in [cell for row in page_of(tmp_path, card).rows for cell in row]
     points = [point | {"projected": None} for point in card.operating_points]
     page = page_of(tmp_path, replace(card, operating_points=points))
     assert not [cell for row in page.rows for cell in row if "at 5" in cell]
 
 
-def test_hospitals_stand_from_the_worst_to_the_best(tmp_path, card):
+def test_hospitals_are_sorted_from_the_worst_to_the_best(tmp_path, card):
     page = page_of(tmp_path, card)
     assert "Worst AUROC: 0.910 (small JPEG)" in page.text
     first = [row[0] for row in page.rows if row]
@@ -193,7 +193,7 @@ def test_hospitals_stand_from_the_worst_to_the_best(tmp_path, card):
     assert page.row("wide border") == ["0.9700", DASH, "0.900"]
 
 
-def test_the_gate_and_the_reference_are_shown(tmp_path, card):
+def test_gate_and_drift_reference_are_shown(tmp_path, card):
     page = page_of(tmp_path, card)
     assert page.row("own films") == ["3"]
     assert page.row("photo") == ["2 of 2"]
@@ -202,7 +202,7 @@ def test_the_gate_and_the_reference_are_shown(tmp_path, card):
     assert page.row("Sharpness")[0] == "0.500"
 
 
-def test_what_is_needed_to_make_it_again_is_shown(tmp_path, card):
+def test_everything_needed_to_reproduce_the_model_is_shown(tmp_path, card):
     page = page_of(tmp_path, card)
     assert "screening train films --out MODEL" in page.text
     assert page.row("fingerprint of the films") == ["f" * 64]
@@ -211,7 +211,7 @@ def test_what_is_needed_to_make_it_again_is_shown(tmp_path, card):
     assert page.row("seconds") == ["12.5"]
 
 
-def test_pictures_are_in_the_page_and_say_what_they_show(tmp_path, card):
+def test_images_are_embedded_with_alternative_texts(tmp_path, card):
     names = ("roc", "confusion_validation", "confusion_test", "learning_loss", "elsewhere")
     with_figures(tmp_path, *names, "mistakes_test", "reliability_test", "thresholds_validation")
     page = page_of(tmp_path, card)
@@ -220,7 +220,7 @@ def test_pictures_are_in_the_page_and_say_what_they_show(tmp_path, card):
     assert "Its worst mistakes" in page.text
 
 
-def test_the_page_loads_nothing(tmp_path, card):
+def test_page_loads_no_external_resources(tmp_path, card):
     with_figures(tmp_path, "roc")
     (tmp_path / "data.html").write_text("the data report")
     page = page_of(tmp_path, card)
@@ -250,12 +250,12 @@ def test_every_value_is_escaped(tmp_path, card):
     assert Page(source).text.count(bad) > 10
 
 
-def test_a_name_that_is_no_text_does_not_stop_the_page(tmp_path, card):
+def test_name_that_is_not_utf_8_does_not_break_the_page(tmp_path, card):
     training = card.training | {"command": "screening train '\udcff'"}
     assert "screening train '?'" in page_of(tmp_path, replace(card, training=training)).text
 
 
-def test_a_card_read_back_gives_the_same_page(tmp_path, card):
+def test_card_read_from_disk_gives_the_same_page(tmp_path, card):
     write_page(tmp_path, card)
     page = (tmp_path / "card.html").read_bytes()
     card.write(tmp_path)

@@ -1,4 +1,4 @@
-"""The card page on groups of films, on reasons and on what models are compared by."""
+"""The card page's sections on groups of films, model reasons and model selection."""
 
 from dataclasses import replace
 
@@ -69,15 +69,15 @@ def headings(page):
     return {text for _level, text in page.headings}
 
 
-def test_every_section_is_there(tmp_path, card):
+def test_page_has_all_sections(tmp_path, card):
     assert headings(page_of(tmp_path, card)) >= {*HEADINGS}
 
 
-def test_a_card_without_the_new_fields_has_none_of_the_sections(tmp_path):
+def test_card_without_these_fields_has_none_of_the_sections(tmp_path):
     assert not headings(page_of(tmp_path, make_card())) & {*HEADINGS}
 
 
-def test_one_source_without_view_and_age_has_no_section_by_source(tmp_path, card):
+def test_single_source_without_view_and_age_has_no_section_by_source(tmp_path, card):
     side = ScoredSplit(
         "validation", described([0, 1]), np.array([0.1, 0.9]), np.array([False, True])
     )
@@ -85,17 +85,17 @@ def test_one_source_without_view_and_age_has_no_section_by_source(tmp_path, card
     assert "By source, view and age" not in headings(page)
 
 
-def test_groups_say_what_they_have_and_mark_weak_labels(tmp_path, card):
+def test_groups_show_their_figures_and_mark_weak_labels(tmp_path, card):
     page = page_of(tmp_path, card)
     assert page.row("adults, AP")[:2] == ["10", "0"]
     assert page.row("adults, AP")[3:] == [DASH] * 3
     assert page.row("adults, 65-79")[0] == "10"
     assert page.row("reports (weak labels)")[:2] == ["10", "5"]
-    assert len(page.all_rows("children")) == 2  # here and among the left out
+    assert len(page.all_rows("children")) == 2  # here and among the left-out sources
     assert page.row("AP (no such mixture)")[0] == "5"
 
 
-def test_page_says_what_no_source_can_show(tmp_path, card):
+def test_page_lists_what_no_source_can_show(tmp_path, card):
     text = page_of(tmp_path, card).text
     assert "No adult's film has lung opacity by a radiologist's reading." in text
     assert "No film is known to be of an infant under one year." in text
@@ -107,7 +107,7 @@ def test_page_says_what_no_source_can_show(tmp_path, card):
     assert "radiologist's reading" not in text
 
 
-def test_tests_of_reasons_stand_with_what_is_expected(tmp_path, card):
+def test_tests_of_reasons_are_shown_with_the_expected_result(tmp_path, card):
     page = page_of(tmp_path, card)
     hidden, fall = page.all_rows("Lungs hidden")
     assert hidden[0] == "AUROC at most 0.65"
@@ -123,7 +123,7 @@ def test_tests_of_reasons_stand_with_what_is_expected(tmp_path, card):
     assert view[:2] == ["10", "10"]
 
 
-def test_selection_names_the_worst(tmp_path, card):
+def test_selection_names_the_worst_component(tmp_path, card):
     page = page_of(tmp_path, card)
     assert page.row("AUROC at the worst simulated hospital") == [
         "0.910", f"0.800{DASH}0.950", "small JPEG",
@@ -131,13 +131,13 @@ def test_selection_names_the_worst(tmp_path, card):
     assert page.row("The worst of these")[2] == "AUROC at the worst simulated hospital"
 
 
-def test_test_side_is_shown_before_validation():
+def test_last_side_prefers_test_to_validation():
     assert last_side({"test": {"n": 2}, "validation": {"n": 1}}) == ("test", {"n": 2})
     assert last_side({"test": {}, "validation": {"n": 1}}) == ("validation", {"n": 1})
     assert last_side({}) == ("", {})
 
 
-def test_figures_are_drawn_only_where_there_is_something(tmp_path, card):
+def test_figures_are_drawn_only_if_they_have_content(tmp_path, card):
     draw_reasons(tmp_path, {})
     draw_share_called(tmp_path, {})
     assert not list(tmp_path.iterdir())

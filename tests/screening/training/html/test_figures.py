@@ -1,4 +1,4 @@
-"""The pictures of a model card: that they are written, and that they show what is so."""
+"""The figures of a model card are written and show the right values."""
 
 import matplotlib as mpl
 import pytest
@@ -24,7 +24,7 @@ def draw(folder, *sides):
     draw_performance(folder, sides, 0.5, {side.name: side.metrics() for side in sides})
 
 
-def test_each_side_has_its_pictures_and_the_curves_are_shared(tmp_path):
+def test_each_side_has_its_figures_and_the_curves_are_shared(tmp_path):
     draw(tmp_path, random_side(), random_side(seed=1, name="test"))
     kinds = ("confusion", "reliability", "scores", "thresholds")
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -34,14 +34,14 @@ def test_each_side_has_its_pictures_and_the_curves_are_shared(tmp_path):
     }
 
 
-def test_a_picture_has_120_dots_an_inch_and_says_nothing_of_how_it_was_made(tmp_path):
+def test_image_has_120_dpi_and_no_other_metadata(tmp_path):
     draw_learning(tmp_path / "figures", HISTORY)
     with Image.open(tmp_path / "figures" / "learning_loss.png") as picture:
         assert picture.width == 552
         assert set(picture.info) <= {"dpi"}
 
 
-def test_the_same_films_give_the_same_bytes_whatever_style_the_user_has(tmp_path):
+def test_same_films_give_the_same_bytes_in_any_matplotlib_style(tmp_path):
     draw(tmp_path / "a", random_side())
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.dpi": 10}):
         draw(tmp_path / "b", random_side())
@@ -49,7 +49,7 @@ def test_the_same_films_give_the_same_bytes_whatever_style_the_user_has(tmp_path
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
 
 
-def test_the_learning_curves_show_the_columns_that_the_history_has():
+def test_learning_curves_show_the_columns_of_the_history():
     loss, accuracy = axes(), axes()
     figures._learning(loss, HISTORY, figures._LOSSES, "")
     figures._learning(accuracy, HISTORY, figures._SHARES, "")
@@ -63,25 +63,25 @@ def test_the_learning_curves_show_the_columns_that_the_history_has():
     [[], [{"epoch": 1.0}], [{"epoch": 1.0, "loss": 0.3}, {"epoch": 2.0}], HISTORY[:1]],
     ids=["no epoch", "no column", "a gap", "one epoch"],
 )
-def test_a_history_with_gaps_is_drawn(tmp_path, history):
+def test_history_with_gaps_is_drawn(tmp_path, history):
     draw_learning(tmp_path, history)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_worst_hospital_stands_on_top_and_is_ringed():
+def test_worst_hospital_is_on_top_and_circled():
     own = axes()
     figures._elsewhere(own, ["wide border", "small JPEG"], ELSEWHERE)
     assert lines(own)["AUROC"].tolist() == [[0.97, 0], [0.91, 1]]
     assert {text.get_text() for text in own.texts} == {"0.910", "0.900"}
 
 
-def test_hospitals_without_an_auroc_are_left_out(tmp_path):
+def test_hospitals_without_an_auroc_are_omitted(tmp_path):
     draw_elsewhere(tmp_path, {"not measured": {"auroc": None}, "odd": {}})
     assert not list(tmp_path.iterdir())
     draw_elsewhere(tmp_path, ELSEWHERE)
     assert (tmp_path / "elsewhere.png").is_file()
 
 
-def test_a_hospital_without_balanced_accuracy_is_drawn(tmp_path):
+def test_hospital_without_balanced_accuracy_is_drawn(tmp_path):
     draw_elsewhere(tmp_path, {"a $x_1$ place": {"auroc": 0.9}})
     assert (tmp_path / "elsewhere.png").is_file()
