@@ -1,1 +1,1 @@
-"""The job runner: command line, queue and worker."""
+"""Batch job runner: command line, queue and worker."""

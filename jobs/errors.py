@@ -1,10 +1,10 @@
-"""Errors of the job runner; each message names the thing, the value and what was expected."""
+"""Errors of the job runner; each message gives the object, the value and what was expected."""
 
 from screening.errors import ScreeningError
 
 
 class JobsError(ScreeningError):
-    """Something about the queue or a job that a user can mend."""
+    """A problem with the queue or a job that the user can fix."""
 
 
 class QueueError(JobsError):
@@ -12,50 +12,50 @@ class QueueError(JobsError):
 
 
 class QueueUnavailable(QueueError):
-    """The queue cannot be used just now: its disk is full, its server is away, it is locked."""
+    """The queue is temporarily unavailable: disk full, server down, or database locked."""
 
 
 class UnknownJob(JobsError):
-    """There is no job with this name."""
+    """No job has this name."""
 
 
 class TransitionError(JobsError):
-    """A job cannot go from its state to the one asked for."""
+    """The job's current state does not allow the requested action."""
 
 
 class LeaseLost(JobsError):
-    """Another worker has taken over this job; this one must not write any more."""
+    """Another worker has taken over this job; this worker must not write to it any more."""
 
 
 class JobFailed(JobsError):
-    """A job cannot be carried out as it was submitted."""
+    """The job cannot be run as submitted."""
 
 
 class FolderUnreadable(JobFailed):
-    """The folder cannot be listed just now."""
+    """The folder cannot be listed at the moment."""
 
 
 class ClusterUnusable(JobsError):
-    """The address, the certificates or the packages for a cluster are not what they must be."""
+    """The address, certificates or packages for a cluster are missing or invalid."""
 
 
 class ClusterUnavailable(JobsError):
-    """The cluster cannot be used just now: its scheduler is away, it has no worker, a share is away."""
+    """The cluster is temporarily unavailable: no scheduler, no workers, or a share is missing."""
 
 
 class SystemicFailure(JobFailed):
-    """So many films failed that the job was given up."""
+    """The job was aborted because too many films failed."""
 
 
 class ReportExists(JobsError):
-    """The report would lie inside the folder, or where something is already."""
+    """The report path lies inside the folder, or already exists."""
 
 
 class StillChanging(JobsError):
-    """A job has to wait, and nothing is wrong with it.
+    """The job has to wait; this is not a failure.
 
     Args:
-        seconds: after which it is worth another look.
+        seconds: how long to wait before checking again.
     """
 
     def __init__(self, seconds: float, message: str) -> None:
@@ -64,20 +64,20 @@ class StillChanging(JobsError):
 
 
 class Stopped(JobsError):
-    """The worker was asked to stop; what it had not done is in the queue."""
+    """The worker was asked to stop; unfinished work stays in the queue."""
 
 
 class ScheduleError(JobsError):
-    """A schedule's times or its folder template cannot be understood, or there is none of its name."""
+    """A schedule's times or folder template are invalid, or no schedule has this name."""
 
 
 class UnusableNotification(JobsError):
-    """The command or the address that is to be told about jobs cannot be used as it is written."""
+    """The notification command or URL is invalid."""
 
 
 class NotificationFailed(JobsError):
-    """A job has ended, and who was to be told could not be told."""
+    """A job has ended, but the notification could not be delivered."""
 
 
 class QuarantineError(JobsError):
-    """Films that failed or were refused could not be copied to where they were to be set aside."""
+    """Failed or refused films could not be copied to the quarantine folder."""

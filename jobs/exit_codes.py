@@ -1,4 +1,4 @@
-"""What the command says to the shell."""
+"""Exit codes of the command line."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ INTERRUPTED: Final = 130
 
 
 def most_severe(codes: list[int]) -> int:
-    """The exit code of a worker, from those of its jobs."""
+    """Return a worker's exit code: the most severe exit code of its jobs."""
     order = (
         SYSTEMIC_FAILURE,
         ERROR,

@@ -1,8 +1,8 @@
-"""This machine: its processes, users and file systems.
+"""This machine: its processors, processes, users and filesystems.
 
-In WAL mode all who use a database share memory, so they must be on one machine
-(https://sqlite.org/wal.html), and the locks of network filesystems are not to be relied on
-(https://sqlite.org/useovernet.html). Such a queue works for weeks, and then it is damaged.
+In WAL mode all users of an SQLite database share memory, so they must be on one machine
+(https://sqlite.org/wal.html), and locks of network filesystems are not reliable
+(https://sqlite.org/useovernet.html). A queue there works for weeks, and is then corrupted.
 """
 
 import getpass
@@ -14,30 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-#: What this control group may use: microseconds of processor time in so many; cgroup v2, cpu.max.
+#: CPU limit of this control group: microseconds of CPU time per period; cgroup v2, cpu.max.
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores(quota: Path = _QUOTA) -> int:
-    """Processors that this process may use: in a container often fewer than the machine has."""
+    """Return the number of CPUs this process may use; in a container often fewer than exist."""
     try:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         allowed = os.cpu_count() or 1
     try:
         spent, period = map(int, quota.read_text(encoding="ascii").split())
-    except (OSError, ValueError):  # none, or "max"
+    except (OSError, ValueError):  # no such file, or "max"
         return allowed
     return max(1, min(allowed, -(-spent // period)))
 
 
 def worker_name() -> str:
-    """Who this process is: host, process and when it started, so that no two are the same."""
+    """Return a unique name for this process: host, process ID and start time."""
     return f"{platform.node()}:{os.getpid()}:{_started(os.getpid())}"
 
 
 def user_name() -> str:
-    """Who runs this; in a container the user may have no name."""
+    """Return the current user's name, or the user ID: in a container the user may have no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -45,12 +45,12 @@ def user_name() -> str:
 
 
 def user_and_host() -> str:
-    """Who does something, and where, as a job's history says it."""
+    """Return the user and host in the form used in a job's history."""
     return f"user {user_name()}, host {platform.node()}"
 
 
 def is_dead(worker: str) -> bool:
-    """True if `worker` was a process of this host that has ended; False if that is not known."""
+    """Return True if `worker` was a process of this host that has ended; False if unknown."""
     host, pid, started = worker.rsplit(":", 2)
     if host != platform.node():
         return False
@@ -58,18 +58,18 @@ def is_dead(worker: str) -> bool:
     return seen is None or (seen != _HIDDEN and started not in (seen, _HIDDEN))
 
 
-#: Instead of when it started: there is such a process, and no more is known of it.
+#: Used in place of the start time if the process exists but its start time cannot be read.
 _HIDDEN: Final = "running"
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None if there is no such process."""
+    """Return a process's start time in clock ticks since boot; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        # There is no /proc here, or it hides what other users run (hidepid, see proc(5)).
+        # The system has no /proc, or hides other users' processes (hidepid, see proc(5)).
         return _HIDDEN if _exists(pid) else None
-    # The second field is the program's name in brackets and may hold spaces; see proc(5).
+    # The second field is the program's name in parentheses and may contain spaces; see proc(5).
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else fields[19]
 
@@ -86,20 +86,21 @@ def _exists(pid: int) -> bool:
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
-#: Types whose files several machines may have open at once. Of those in user space (FUSE) the
-#: sub-type; a mount that says no more than ``fuse`` may be anything, and is taken for a local one.
+#: Filesystem types whose files several machines may have open at once. For FUSE, the subtype; a
+#: mount with the plain type ``fuse`` may be anything, and is treated as local.
 _NETWORK: Final = frozenset(
     {
         # File servers.
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "coda", "ncpfs", "sshfs", "gvfsd-fuse"),
         *("davfs", "davfs2", "curlftpfs"),
-        # Clusters: some have locks and memory maps that agree, at some settings; none says which.
+        # Cluster filesystems: some have coherent locks and memory maps in some configurations, but
+        # the type does not show that.
         *("ceph", "ceph-fuse", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "pvfs2"),
         *("orangefs", "mfs", "wekafs", "panfs"),
         # Object stores.
         *("s3fs", "rclone", "goofys", "gcsfuse", "blobfuse2", "juicefs"),
-        # Folders of the host in a virtual machine, and so in Docker Desktop: the host has another
-        # kernel, and memory that is mapped on both sides does not agree.
+        # Folders shared by the host of a virtual machine, also in Docker Desktop: the host has a
+        # different kernel, and memory mapped on both sides is not coherent.
         *("9p", "virtiofs", "vboxsf", "vmhgfs", "vmhgfs-fuse", "prl_fs"),
         *("fakeowner", "grpcfuse", "osxfs"),
     }
@@ -113,10 +114,10 @@ class Mount:
     """One line of ``/proc/self/mountinfo``.
 
     Attributes:
-        number: of this mount.
-        parent: number of the mount that it was put on; itself, or one not listed, at the top.
-        point: where it is, absolute.
-        filesystem: its type; of those in user space with a sub-type: ``fuse.sshfs``.
+        number: mount ID.
+        parent: ID of the parent mount; at the top, its own ID or one that is not listed.
+        point: mount point, absolute.
+        filesystem: type, with the subtype for FUSE: ``fuse.sshfs``.
     """
 
     number: str
@@ -126,15 +127,15 @@ class Mount:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """The type of the network filesystem that `path` lies on, or will lie on.
+    """Return the type of the network filesystem that holds `path`, which need not exist yet.
 
     Returns:
-        As the kernel calls it (``nfs4``, ``fuse.sshfs``); None if it is local or cannot be known.
+        The kernel's name for it (``nfs4``, ``fuse.sshfs``); None if it is local or unknown.
     """
-    # Before the mounts are read: the way there has mounted what is mounted on demand.
+    # Before reading the mounts: resolving the path triggers automounts.
     real = PurePosixPath(os.path.realpath(path))
     try:
-        # Not as text: Python would take a carriage return in a name for the end of a line.
+        # Read as bytes: text mode would treat a carriage return in a name as a line end.
         mountinfo = os.fsdecode(_MOUNTINFO.read_bytes())
     except OSError:
         return None
@@ -143,16 +144,16 @@ def network_filesystem(path: Path) -> str | None:
 
 
 def is_network(filesystem: str) -> bool:
-    """True for a type that a file server, a cluster or the host of this machine is behind."""
+    """Return True for a filesystem type backed by a file server, a cluster or the host of a VM."""
     return filesystem.removeprefix("fuse.") in _NETWORK
 
 
 def parse_mounts(mountinfo: str) -> Iterator[Mount]:
-    r"""The mounts of a text like ``/proc/self/mountinfo``; proc_pid_mountinfo(5).
+    r"""Parse a text in the format of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5).
 
-    ``36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue``: after the
-    sixth field there may be others, until a hyphen. Space, tab, newline and backslash are ``\040``
-    and the like. Lines of another form are left out.
+    ``36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue``: optional
+    fields may follow the sixth, up to a hyphen. Space, tab, newline and backslash are escaped as
+    ``\040`` and so on. Lines in another format are skipped.
     """
     for line in mountinfo.split("\n"):
         fields = line.split(" ")
@@ -165,13 +166,13 @@ def parse_mounts(mountinfo: str) -> Iterator[Mount]:
 
 
 def mount_of(path: PurePosixPath, mounts: Iterable[Mount]) -> Mount | None:
-    """The mount that `path` lies on, found as the kernel walks: from the top, mount by mount.
+    """Return the mount that contains `path`, resolved like the kernel does, from the root down.
 
-    That is the one with the longest mount point, and of two at the same point the later one, unless
-    another was put over a folder further up and hides it.
+    That is the mount with the longest mount point, and of two at the same point the later one,
+    unless a mount over a parent folder hides it.
 
     Args:
-        path: absolute, without links.
+        path: absolute, without symlinks.
     """
     ways = [mount for mount in mounts if path.is_relative_to(mount.point)]
     numbers = {mount.number for mount in ways}

@@ -1,4 +1,4 @@
-"""Some films of a report are screened once more: does the model still say of them what it said?"""
+"""Screen a sample of a report's films again and compare the predictions."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -21,21 +21,21 @@ from screening.privacy import PatientKey
 from screening.report.verification import VerificationProblem
 from screening.results import PREDICTIONS, Row, Status
 
-#: By how much a probability may differ. The same runtime on the same machine repeats every decimal,
-#: in batches of any size; another runtime of the same network was up to 8e-6 away over 300 films.
+#: Tolerance for probabilities. The same runtime on the same machine repeats every decimal, in
+#: batches of any size; another runtime of the same network differed by up to 8e-6 over 300 films.
 TOLERANCE: Final = 1e-4
 
-#: Patients' hashes are not compared.
+#: Patient hashes are not compared.
 _NO_KEY: Final = PatientKey(bytes(32))
 
 
 @dataclass(frozen=True)
 class Rescreened:
-    """What came of screening some films once more.
+    """Result of screening a sample again.
 
     Attributes:
-        films: how many were.
-        problems: where the answer is another one, by film; empty if all are as reported.
+        films: number of films in the sample.
+        problems: films with a different result; empty if all were reproduced.
     """
 
     films: int
@@ -50,13 +50,13 @@ def rescreen(
     seed: int,
     key: PatientKey | None = None,
 ) -> Rescreened:
-    """Screen a random sample of the scored and refused films of a report, and compare.
+    """Screen a random sample of the scored and refused films of a report again, and compare.
 
     Args:
         rows: of the report.
-        folder: the films that it is of.
-        most: films in the sample.
-        key: with which a report that names films by hashes made them.
+        folder: the report's films.
+        most: maximum of films in the sample.
+        key: the key of the film hashes, for a report that names films by hashes.
 
     Raises:
         BundleError: if the bundle lacks a model that the rows were made with.
@@ -100,14 +100,14 @@ def _answers(
     predictor: Predictor,
     lungs: LungReader | None,
 ) -> Iterator[VerificationProblem]:
-    # Older reports do not say how: all of every film was decoded.
+    # Older reports do not record the decoding: every film was decoded at full size.
     for exact in (False, True):
         same = [row for row in rows if (row.decoding in ("", FULL)) == exact]
         yield from _answered(same, present, folder, bundle, predictor, lungs, exact=exact)
 
 
 def _refused_for(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The codes of image quality that films of a report were refused for."""
+    """Return the codes of image quality that films of a report were refused for."""
     codes = {row.reason.partition(":")[0] for row in rows if row.status is Status.REFUSED}
     return tuple(code for code in QUALITY if code in codes)
 
@@ -137,7 +137,7 @@ def _answered(
 
 
 def _differences(row: Row, now: Row) -> Iterator[tuple[str, str]]:
-    """Code and sentence of each way in which a film's new row is not the one in the report."""
+    """Yield the code and sentence of each difference between a film's new row and the report's."""
     if now.sha256 != row.sha256:
         yield "film_changed", "is another file than the one that was screened"
         return
@@ -153,7 +153,7 @@ def _differences(row: Row, now: Row) -> Iterator[tuple[str, str]]:
         return
     if abs(before - after) > TOLERANCE:
         yield "not_reproduced", f"probability is {after:.6f}, the report says {before:.6f}"
-    # A film at the very threshold may fall to either side of it.
+    # A film very close to the threshold may fall on either side of it.
     is_close = row.threshold is not None and abs(before - row.threshold) <= TOLERANCE
     if row.prediction != now.prediction and not is_close:
         yield "not_reproduced", f"prediction is {now.prediction}, the report says {row.prediction}"

@@ -1,4 +1,4 @@
-"""A job that has ended goes on; its report makes way for the new one."""
+"""Retry a job that has ended; its old report is renamed."""
 
 from contextlib import suppress
 from itertools import count
@@ -13,27 +13,28 @@ from screening.files import sync
 
 
 def retry_job(store: Store, name: str, event: Event) -> tuple[Job, Path | None]:
-    """Queue a job that has ended once more.
+    """Queue a job that has ended again.
 
-    Its report is renamed before: a worker that found it would take the job for finished. If the
-    process dies in between, the job has ended as before, and may be queued again.
+    Its report is renamed first, because a worker that found the report would consider the job
+    finished. If the process dies in between, the job is still ended and can be retried.
 
     Args:
-        event: for the job's history.
+        event: added to the job's history.
 
     Returns:
-        The job as it waits, and where its old report is now; None if it had none.
+        The queued job, and the new path of its old report; None if it had none.
 
     Raises:
-        TransitionError: if it is still open, or is done without a failed film.
+        TransitionError: if the job is still open, or is done without a failed film.
         JobsError: if the same work is queued as another job.
         ReportError: if the report cannot be renamed.
-        QueueUnavailable: if the queue cannot be used just now; it may have been queued all the same.
+        QueueUnavailable: if the queue is temporarily unavailable; the job may have been queued
+            nevertheless.
     """
     job = store.get(name)
     if job.state in OPEN:
         raise TransitionError(f"job {name} is {job.state}; it goes on by itself")
-    old = _set_aside(job)
+    old = _rename_report(job)
     try:
         return store.retry(name, event), old
     except QueueUnavailable as error:
@@ -42,11 +43,11 @@ def retry_job(store: Store, name: str, event: Event) -> tuple[Job, Path | None]:
         raise QueueUnavailable(f"{error}; the old report of job {name} is {old} now") from error
     except JobsError:
         if old is not None:
-            _put_back(old, job)
+            _restore_report(old, job)
         raise
 
 
-def _set_aside(job: Job) -> Path | None:
+def _rename_report(job: Job) -> Path | None:
     """Rename the job's own report to the first free name: ``REPORT.1``, ``REPORT.2``."""
     report = job.report
     if not is_report_of(report, job.name):
@@ -56,7 +57,7 @@ def _set_aside(job: Job) -> Path | None:
     names = (report.with_name(f"{report.name}.{number}") for number in count(1))
     free = next(name for name in names if not name.exists() and not name.is_symlink())
     try:
-        # Should another process have taken this name meanwhile, it is no empty folder, and this fails.
+        # If another process has taken the name meanwhile, as a non-empty folder, this fails.
         report.rename(free)
         sync(report.parent)
     except OSError as error:
@@ -64,8 +65,8 @@ def _set_aside(job: Job) -> Path | None:
     return free
 
 
-def _put_back(old: Path, job: Job) -> None:
-    # If something is there by now, the old report stays where it is.
+def _restore_report(old: Path, job: Job) -> None:
+    # If the path is occupied by now, the old report keeps its new name.
     with suppress(OSError):
         old.rename(job.report)
         sync(job.report.parent)

@@ -1,1 +1,1 @@
-"""How the films of one job are spread over processors."""
+"""Engines: distribute the films of a job over processors."""

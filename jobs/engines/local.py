@@ -1,4 +1,4 @@
-"""Screen the films of a job on this machine: each core has a batch of its own, from file to answer."""
+"""Screen films on this machine: each core processes whole batches, from file to result."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -13,26 +13,28 @@ from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.results import Row
 
-#: Seconds after which a signal is heard that another thread received, or that came when this one
-#: was about to wait: it wakes nobody, and the next one of its kind would be taken for the same.
-_LISTEN: Final = 0.2
+#: Seconds between wake-ups for signals. A signal delivered to another thread, or just before this
+#: one waits, does not wake it, and a second signal of the same kind would be merged with the first.
+_POLL: Final = 0.2
 
-#: Batches for each thread: one that it has, and one that it takes when it is done.
-_EACH: Final = 2
+#: Batches per thread: one in progress and one ready.
+_BATCHES_PER_THREAD: Final = 2
 
 
 Told = Callable[[list[Cost], float], None]
 
 
 class LocalEngine:
-    """Threads read, decode and score batches; the caller's thread makes rows of them, in order.
+    """Read, decode and score batches in threads; build rows in order in the caller's thread.
 
-    Decoders and runtimes let go of the interpreter lock, and what is not safe is decoded in
-    processes (:mod:`screening.inference.sandbox`). So no stage waits for another, whatever each costs.
+    Decoders and runtimes release the GIL, and formats that are unsafe to decode in-process are
+    decoded in child processes (:mod:`screening.inference.sandbox`). No stage waits for another,
+    whatever each costs.
 
     Args:
-        threads: by default one a core.
-        told: of what each film has cost, and of the seconds in which rows were made of a batch.
+        threads: one per core by default.
+        told: callback that receives the cost of each film and the seconds spent building the rows
+            of a batch.
     """
 
     def __init__(self, threads: int | None = None, told: Told | None = None) -> None:
@@ -42,13 +44,13 @@ class LocalEngine:
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
-        """Rows in the order of `films`, `batch` at a time; memory does not grow with the job."""
+        """Yield rows in the order of `films`, `batch` at a time, in constant memory."""
         coming = iter(films)
         waiting: deque[Future[list[InferenceResult]]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
                 while True:
-                    while len(waiting) < _EACH * self._threads:
+                    while len(waiting) < _BATCHES_PER_THREAD * self._threads:
                         together = list(islice(coming, batch))
                         if not together:
                             break
@@ -61,7 +63,7 @@ class LocalEngine:
                         self._told([one.film.cost for one in examined], watch.lap())
                     yield rows
             except BaseException:
-                # The pool waits for films that are being read; their decoders may hang.
+                # Shutting down with wait=True would block on films whose decoders may hang.
                 pool.shutdown(wait=False, cancel_futures=True)
                 screener.close()
                 raise
@@ -69,5 +71,5 @@ class LocalEngine:
 
 def _result(answer: Future[list[InferenceResult]]) -> list[InferenceResult]:
     while not answer.done():
-        wait([answer], _LISTEN)
+        wait([answer], _POLL)
     return answer.result()

@@ -1,1 +1,1 @@
-"""What a worker tells the outside: metrics, logs, notifications."""
+"""Outputs of a worker: metrics, logs, notifications."""

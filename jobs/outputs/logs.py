@@ -1,9 +1,9 @@
-"""A log for machines and people: an event a line, with the job and the film that it is about.
+"""Structured logs: one event per line, with the job and the film it concerns.
 
-A film is named by the first 16 hex digits of its file's SHA-256, which leads to its line in
-``predictions.csv``, and by its place among the films committed. Never by its name, which may be a
-person's, and a log goes where the report does not. For the same reason no folder and no message of
-an error is logged; ``screening jobs show`` has them.
+A film is identified by the first 16 hex digits of its file's SHA-256, which leads to its line in
+``predictions.csv``, and by its position among the committed films. Its file name is never logged:
+it may contain a patient's name, and logs are sent to places where reports are not. For the same
+reason folders and error messages are not logged; ``screening jobs show`` prints them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def configure(json: bool, stream: TextIO) -> None:
     """Send the log of this process to `stream`; called once, by the command line.
 
     Args:
-        json: a JSON object a line; otherwise ``key=value`` pairs (logfmt).
+        json: write one JSON object per line; otherwise ``key=value`` pairs (logfmt).
 
-    Every line has `at` (UTC, ISO 8601), `level`, `event`, and what is bound to its thread with
-    :mod:`structlog.contextvars`. A thread that was started later binds its own.
+    Every line has `at` (UTC, ISO 8601), `level`, `event`, and the values bound to its thread with
+    :mod:`structlog.contextvars`. A thread started later must bind its own.
     """
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.JSONRenderer()]
@@ -51,29 +51,30 @@ def configure(json: bool, stream: TextIO) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            _stamped,
+            _add_time,
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    set_on_retry_hooks([_retried])
+    set_on_retry_hooks([_log_retry])
 
 
-def _retried(details: RetryDetails) -> None:
+def _log_retry(details: RetryDetails) -> None:
     structlog.get_logger().warning(
         "tried_again_later", seconds=round(details.wait_for, 2), error=str(details.caused_by)
     )
 
 
 class LogObserver:
-    """Logs how far a job is, and what became of its films.
+    """Logs the progress of a job and the films that failed or were refused.
 
-    From :meth:`started` to :meth:`ended` the job's name is bound to all that this thread logs.
+    From :meth:`started` to :meth:`ended`, the job's name is bound to everything that this thread
+    logs.
 
     Args:
-        clock: seconds that never go back.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -98,7 +99,7 @@ class LogObserver:
         )
 
     def committed(self, rows: list[Row], _seconds: float) -> None:
-        """Rows are in the ledger."""
+        """Rows were committed."""
         before, self._last = self._last, self._clock()
         self._log.info(
             "batch_committed",
@@ -111,25 +112,25 @@ class LogObserver:
             self._film(row)
 
     def reported(self, report: Report, seconds: float) -> None:
-        """The report is there."""
+        """The report was written."""
         numbers = _numbers(report.rows)
         self._log.info("job_reported", films=len(report.rows), **numbers, seconds=round(seconds, 3))
         for line in breaches(report.drift):
-            # Its sentence may name a manufacturer, which comes from the films.
+            # The sentence of the breach may name a manufacturer, which comes from the films.
             self._log.warning(
                 "drift", measure=line.measure, against=line.against, window=line.window
             )
 
     def waiting(self, job: Job) -> None:
-        """The job was put off; why may name a folder."""
+        """The job was postponed; the reason is not logged, because it may name a folder."""
         level = logging.WARNING if job.attempts else logging.INFO
         self._log.log(level, "job_waiting", job=job.name, attempts=job.attempts)
 
     def idle(self) -> None:
-        """Nothing is logged while there is nothing to do."""
+        """Log nothing."""
 
     def ended(self, job: Job) -> None:
-        """The job is over, with or without having begun."""
+        """The job has ended; it may have failed before it started."""
         exit_code = exit_codes.ERROR if job.exit_code is None else job.exit_code
         took = {} if self._began is None else {"seconds": round(self._clock() - self._began, 3)}
         level = _LEVELS.get(exit_code, logging.ERROR)
@@ -138,15 +139,16 @@ class LogObserver:
         structlog.contextvars.unbind_contextvars("job")
 
     def _film(self, row: Row) -> None:
-        """A line for a film without a probability.
+        """Log a film that failed or was refused.
 
-        A duplicate has its first film's, and thousands that were not reached are one job's failure.
+        A duplicate has the result of its first file, and thousands of films that were not reached
+        are one failure of the job.
         """
         code = row.reason.partition(":")[0]
         if row.status not in (Status.FAILED, Status.REFUSED) or code == "not_screened":
             return
         level = logging.WARNING if row.status is Status.FAILED else logging.INFO
-        # What could not be read has no hash.
+        # A film that could not be read has no hash.
         film = {"film": row.sha256[:16]} if row.sha256 else {}
         self._log.log(
             level, f"film_{row.status.value}", **film, position=self._position, reason=code
@@ -158,7 +160,7 @@ def _numbers(rows: Sequence[Row]) -> dict[str, int]:
     return {status.value: number[status] for status in Status}
 
 
-def _stamped(
+def _add_time(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     return {"at": now(), **event}
@@ -167,7 +169,7 @@ def _stamped(
 def _printable(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Text from outside stays on its line, and does nothing to a terminal."""
+    """Keep text from outside on one line and free of terminal control characters."""
     return {
         key: display_name(value) if isinstance(value, str) else value
         for key, value in event.items()

@@ -1,7 +1,7 @@
-"""Figures for Prometheus, as a file that node_exporter's textfile collector reads.
+"""Prometheus metrics, written to a file for node_exporter's textfile collector.
 
-Names and units follow https://prometheus.io/docs/practices/naming. No label can hold anything that
-comes from a film, a folder or a user.
+Names and units follow https://prometheus.io/docs/practices/naming. No label value comes from a
+film, a folder or a user.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _SUCCESS_LINE: Final = re.compile(rf"^{_SUCCESS}(?:{{.*}})? ([0-9.e+]+)$", re.MU
 
 
 class Stage(StrEnum):
-    """What a job's time goes into.
+    """Stages of a job that are timed.
 
-    Reading and scoring are one stage: a row knows only what both took.
+    Reading and scoring are one stage, because a row records only the sum of both.
     """
 
     SCREEN = "screen"
@@ -46,16 +46,16 @@ class Stage(StrEnum):
 
 
 class Metrics:
-    """Counts what one worker does, and writes it down when asked to.
+    """Counts the work of one worker and writes it to a file on request.
 
-    Everything starts at 0 with the process; Prometheus takes that for what it is, a restart. Only
-    the time of the last success is taken from the file that an earlier process left.
+    All counters start at 0 with the process, which Prometheus treats as a restart. Only the time of
+    the last success is taken over from the file of an earlier process.
 
     Args:
-        path: the file; the collector reads it if its name ends in ``.prom``. Each worker has its own.
+        path: the file; the collector reads it if its name ends in ``.prom``. One per worker.
         clock: seconds since the epoch.
-        worker: the label `worker` of every figure. Where the files of several workers lie in one
-            folder, each needs its own: the collector drops what is there twice.
+        worker: value of the label `worker` on every metric. Needed when the files of several
+            workers are in one folder: the collector drops duplicate series.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Metrics:
         self._begin()
 
     def committed(self, rows: list[Row], seconds: float) -> None:
-        """Count films, what reading and scoring them took, and what writing them down took."""
+        """Count films, and the time spent on screening and on the commit."""
         self._spent(Stage.COMMIT, seconds)
         for row in rows:
             self._films.labels(row.status.value).inc()
@@ -111,10 +111,10 @@ class Metrics:
                 self._spent(Stage.SCREEN, row.seconds)
 
     def reported(self, seconds: float, breached: Mapping[str, int]) -> None:
-        """Count what the report took; its films were counted when they were committed.
+        """Record the time spent on the report; its films were counted when they were committed.
 
         Args:
-            breached: limits that its films were beyond, by measure; 0 for one that is not named.
+            breached: number of breached limits by measure; 0 for a missing one.
         """
         self._spent(Stage.REPORT, seconds)
         for measure in NAMES:
@@ -127,27 +127,27 @@ class Metrics:
             self._success.set(self._clock())
 
     def _spent(self, stage: Stage, seconds: float) -> None:
-        """Add to the time of a stage."""
+        """Add to the time spent in a stage."""
         self._stages.labels(stage.value).observe(seconds)
 
     def queue(self, depth: Mapping[State, int], oldest: float | None) -> None:
-        """How full the queue is, for the next time that the file is written.
+        """Set the queue metrics for the next write.
 
         Args:
-            depth: jobs by state; 0 for a state that is not named.
-            oldest: for how many seconds the oldest queued job has waited; None if none waits.
+            depth: jobs by state; 0 for a missing state.
+            oldest: seconds that the oldest queued job has waited; None if no job waits.
         """
         for state in State:
             self._queue.labels(state.value).set(depth.get(state, 0))
         self._oldest.set(0 if oldest is None else oldest)
 
     def write(self) -> None:
-        """Write the file: whole, and readable for the collector, which is another user.
+        """Write the file atomically, readable for the collector, which runs as another user.
 
-        No night fails for want of its figures: if the file cannot be written, that is one warning
-        in the log, and none again until it could be.
+        An unwritable file does not fail a job: it is logged as one warning, and not again until a
+        write has succeeded.
         """
-        # The collector passes over what does not end in .prom.
+        # The collector ignores files that do not end in .prom.
         aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             with aside.open("wb") as file:
@@ -165,7 +165,7 @@ class Metrics:
             self._warned = True
 
     def _begin(self) -> None:
-        """A figure that is missing until it first counts cannot be compared with what it was."""
+        """Create every series with value 0, so that rates can be computed from the first event."""
         for status in Status:
             self._films.labels(status.value)
         for stage in Stage:
@@ -185,9 +185,9 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Labelled(Collector):
-    """The figures of a registry with labels that all of them have.
+    """Adds constant labels to all metrics of a registry.
 
-    When each series was begun, which is no part of Prometheus' text format, is left out.
+    The ``_created`` samples, which are not part of Prometheus' text format, are left out.
     """
 
     registry: CollectorRegistry
@@ -204,7 +204,7 @@ class _Labelled(Collector):
 
 
 def _last_success(path: Path) -> float:
-    """What an earlier process wrote; 0 if it wrote nothing that can be read."""
+    """Return the last success recorded in the file; 0 if it has none or is unreadable."""
     try:
         written = _SUCCESS_LINE.search(path.read_text(encoding="utf-8"))
         return float(written[1]) if written else 0.0

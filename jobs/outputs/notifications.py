@@ -1,4 +1,4 @@
-"""Tell a user's command or web address that a job has ended."""
+"""Notify a user's command or URL that a job has ended."""
 
 import json
 import os
@@ -22,20 +22,20 @@ from jobs.queue.jobs import Job
 from screening import __version__
 from screening.results import Status
 
-#: Letters of what a command or a server says that are passed on.
+#: Maximum of characters passed on from a command's or a server's message.
 _MOST_SAID: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notifier:
-    """Whom to tell, and how long that may take.
+    """Targets and time limits of notifications.
 
     Attributes:
         command: a program and its arguments, run without a shell; empty for none.
-        url: where the document is sent with POST, http or https; empty for nowhere.
-        run_within: seconds after which the command and all that it started are ended.
-        answer_within: seconds for which each step of one request is waited for.
-        tries: how often a server is asked that cannot be reached or answers 429 or 5xx.
+        url: http or https URL that receives the document by POST; empty for none.
+        run_within: seconds after which the command and all its child processes are killed.
+        answer_within: timeout in seconds for each step of one request.
+        tries: attempts in all if the server is unreachable or answers 429 or 5xx.
     """
 
     command: tuple[str, ...] = ()
@@ -46,42 +46,44 @@ class Notifier:
 
     @classmethod
     def of(cls, command: str | None, url: str | None) -> Self:
-        """From what stands on the command line, the command quoted as for a POSIX shell.
+        """Parse the values of the command line; the command is quoted as for a POSIX shell.
 
         Raises:
-            UnusableNotification: naming what is wrong with it.
+            UnusableNotification: with the problem.
         """
-        return cls(command=_words(command) if command else (), url=_checked(url) if url else "")
+        return cls(
+            command=_split_command(command) if command else (), url=_checked_url(url) if url else ""
+        )
 
     def notify(self, job: Job, counts: Mapping[str, int]) -> None:
-        """Tell that `job` has ended, the command first; each is told even if the other is not.
+        """Notify both targets that `job` has ended, the command first, even if one of them fails.
 
-        The command has the document on its standard input, and SCREENING_JOB, SCREENING_STATE and
+        The command receives the document on standard input, and SCREENING_JOB, SCREENING_STATE and
         SCREENING_EXIT_CODE in its environment.
 
         Args:
-            job: as the store has it after its end.
+            job: as stored after its end.
             counts: films by status.
 
         Raises:
-            NotificationFailed: saying who could not be told, and why; the job is not affected.
+            NotificationFailed: with the targets that failed, and why; the job is not affected.
         """
-        told = document(job, counts)
+        payload = document(job, counts)
         failures = []
         for way in (self._run, self._post):
             try:
-                way(told)
+                way(payload)
             except NotificationFailed as error:
                 failures.append(str(error))
         if failures:
             raise NotificationFailed(f"the end of job {job.name}: {'; '.join(failures)}")
 
-    def _run(self, told: Mapping[str, Any]) -> None:
+    def _run(self, payload: Mapping[str, Any]) -> None:
         if not self.command:
             return
         program = self.command[0]
         try:
-            code, line = _run(self.command, told, self.run_within)
+            code, line = _run(self.command, payload, self.run_within)
         except subprocess.TimeoutExpired as error:
             raise NotificationFailed(
                 f"the command {program} took more than {self.run_within:g} s and was ended"
@@ -95,34 +97,34 @@ class Notifier:
                 f"the command {program} exited with {code}: {line or 'no word'}"
             )
         if line:
-            structlog.get_logger().info("notification_command", job=told["job"], said=line)
+            structlog.get_logger().info("notification_command", job=payload["job"], said=line)
 
-    def _post(self, told: Mapping[str, Any]) -> None:
+    def _post(self, payload: Mapping[str, Any]) -> None:
         if not self.url:
             return
         headers = {"Content-Type": "application/json", "User-Agent": f"screening/{__version__}"}
-        request = Request(self.url, _encoded(told), headers, method="POST")  # noqa: S310  # checked
+        request = Request(self.url, _encoded(payload), headers, method="POST")  # noqa: S310  # checked
         opener = build_opener(_NoRedirects)
         attempts = stamina.retry_context(
-            _may_pass, attempts=self.tries, timeout=None, wait_initial=1.0
+            _is_transient, attempts=self.tries, timeout=None, wait_initial=1.0
         )
         try:
             for attempt in attempts:
                 with attempt, opener.open(request, timeout=self.answer_within):
                     pass
         except (OSError, HTTPException) as error:
-            # The rest of an address is often a secret.
+            # The rest of the URL often contains a secret.
             server = urlsplit(self.url).hostname
             raise NotificationFailed(f"the server {server} {_cause(error)}") from error
 
 
 def document(job: Job, counts: Mapping[str, int]) -> dict[str, Any]:
-    """What is told of a job, and all that is told.
+    """Return the complete content of a notification.
 
-    It is `job` (its name), `state`, `exit_code`, `tags`, `submitted_at`, `started_at`,
-    `finished_at`, `model_sha256`, and `films`, the number of films by status. No folder, no report,
-    no labels file, no film and no message: all these may hold a person's name, and nobody knows
-    where a notification ends up. Tags are the user's own words.
+    The keys are `job` (its name), `state`, `exit_code`, `tags`, `submitted_at`, `started_at`,
+    `finished_at`, `model_sha256`, and `films`, the number of films by status. Folder, report,
+    labels file, film names and messages are left out: they may contain a patient's name, and it is
+    unknown who receives a notification. Tags are chosen by the user.
     """
     return {
         "job": job.name,
@@ -137,7 +139,7 @@ def document(job: Job, counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _words(command: str) -> tuple[str, ...]:
+def _split_command(command: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
@@ -147,8 +149,8 @@ def _words(command: str) -> tuple[str, ...]:
     return words
 
 
-def _checked(url: str) -> str:
-    """The address, if a document can be sent there; an error shows no more of it than its scheme."""
+def _checked_url(url: str) -> str:
+    """Validate the URL; an error shows no more of it than its scheme."""
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0
@@ -167,33 +169,35 @@ def _checked(url: str) -> str:
     return url
 
 
-def _encoded(told: Mapping[str, Any]) -> bytes:
-    return json.dumps(told).encode("ascii") + b"\n"
+def _encoded(payload: Mapping[str, Any]) -> bytes:
+    return json.dumps(payload).encode("ascii") + b"\n"
 
 
-def _environment(told: Mapping[str, Any]) -> dict[str, str]:
-    named = {f"SCREENING_{name.upper()}": str(told[name]) for name in ("job", "state", "exit_code")}
+def _environment(payload: Mapping[str, Any]) -> dict[str, str]:
+    named = {
+        f"SCREENING_{name.upper()}": str(payload[name]) for name in ("job", "state", "exit_code")
+    }
     return os.environ | named
 
 
-def _run(command: Sequence[str], told: Mapping[str, Any], seconds: float) -> tuple[int, str]:
-    """The exit code of a command, negative if a signal ended it, and the first line of its errors.
+def _run(command: Sequence[str], payload: Mapping[str, Any], seconds: float) -> tuple[int, str]:
+    """Run the command; return its exit code, negative for a signal, and its first line on stderr.
 
     Raises:
         OSError: if it cannot be started.
-        subprocess.TimeoutExpired: if it took too long; its process group is ended.
+        subprocess.TimeoutExpired: if it took too long; its process group is killed.
     """
-    # Files rather than pipes: a command need not read, and what it leaves behind in the background
-    # cannot keep us waiting.
+    # Files instead of pipes: a command need not read its input, and a background process that it
+    # leaves behind cannot block this one.
     with tempfile.TemporaryFile() as document, tempfile.TemporaryFile() as said:
-        document.write(_encoded(told))
+        document.write(_encoded(payload))
         document.seek(0)
         with subprocess.Popen(
             command,
             stdin=document,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env=_environment(told),
+            env=_environment(payload),
             start_new_session=True,
         ) as process:
             try:
@@ -211,14 +215,14 @@ def _first_line(said: IO[bytes]) -> str:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """A redirected POST becomes a GET without the document, or goes to who knows where."""
+    """Refuses redirects: they turn POST into GET without the document, or lead to other servers."""
 
     def redirect_request(self, *_args: Any, **_named: Any) -> None:
         return None
 
 
-def _may_pass(error: Exception) -> bool:
-    """True if the next try may succeed; RFC 9110, section 15.6, and RFC 6585, section 4."""
+def _is_transient(error: Exception) -> bool:
+    """Return True if a retry may succeed; RFC 9110, section 15.6, and RFC 6585, section 4."""
     if isinstance(error, HTTPError):
         error.close()
         return error.code == 429 or error.code >= 500

@@ -1,4 +1,4 @@
-"""Observers of a worker: logs, metrics, notifications, and the profile of a job."""
+"""Observers of a worker: metrics, notifications, and the profile of a job."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ from screening.results import Row
 if TYPE_CHECKING:
     from screening.report.writer import Report
 
-#: Seconds until somebody who could not be told is told again; doubled each time.
-_AGAIN: Final = 60.0
+#: Seconds before a failed notification is retried; doubled each time.
+_FIRST_DELAY: Final = 60.0
 
-#: At most so many: a server that does not answer takes half a minute of the night.
-_SELDOM: Final = 960.0
+#: Upper limit of that delay: a server that does not answer costs half a minute per attempt.
+_MAX_DELAY: Final = 960.0
 
-#: Seconds after which telling goes on later.
-_LONG: Final = 60.0
+#: Seconds that one round of notifications may take; the rest is sent in the next round.
+_ROUND: Final = 60.0
 
-#: What ended longer ago, in seconds, is no news any more.
-_NEWS: Final = 86400.0
+#: Ends of jobs older than this, in seconds, are not notified any more.
+_MAX_AGE: Final = 86400.0
 
 
 class NullObserver:
-    """A watcher that does nothing; others are told only of what they ask for."""
+    """An observer that does nothing; subclasses override only the methods they need."""
 
     def started(self, job: Job, films: int, left: int) -> None:
         """Screening begins."""
 
     def committed(self, rows: list[Row], seconds: float) -> None:
-        """Rows are in the ledger."""
+        """Rows were committed."""
 
     def reported(self, report: Report, seconds: float) -> None:
-        """The report is there."""
+        """The report was written."""
 
     def waiting(self, job: Job) -> None:
-        """The job was put off."""
+        """The job was postponed."""
 
     def ended(self, job: Job) -> None:
         """The job is done or has failed."""
 
     def idle(self) -> None:
-        """There is nothing to do just now."""
+        """The worker has nothing to do."""
 
 
 class Observers:
-    """Several watchers as one."""
+    """Combines several observers into one."""
 
     def __init__(self, *watchers: Observer) -> None:
         self._watchers = watchers
@@ -71,17 +71,17 @@ class Observers:
             watcher.started(job, films, left)
 
     def committed(self, rows: list[Row], seconds: float) -> None:
-        """Rows are in the ledger."""
+        """Rows were committed."""
         for watcher in self._watchers:
             watcher.committed(rows, seconds)
 
     def reported(self, report: Report, seconds: float) -> None:
-        """The report is there."""
+        """The report was written."""
         for watcher in self._watchers:
             watcher.reported(report, seconds)
 
     def waiting(self, job: Job) -> None:
-        """The job was put off."""
+        """The job was postponed."""
         for watcher in self._watchers:
             watcher.waiting(job)
 
@@ -91,18 +91,18 @@ class Observers:
             watcher.ended(job)
 
     def idle(self) -> None:
-        """There is nothing to do just now."""
+        """The worker has nothing to do."""
         for watcher in self._watchers:
             watcher.idle()
 
 
 class MetricsWriter(NullObserver):
-    """Counts what a worker does, and writes its metrics every so often and at the end of each job.
+    """Counts a worker's work, and writes metrics periodically and at the end of each job.
 
     Args:
-        store: asked how full the queue is, once; the next time is the next try.
+        store: queried for the queue's state, without retries; the next write is the next attempt.
         clock: seconds since the epoch.
-        every: seconds between two writings.
+        every: seconds between two writes.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class MetricsWriter(NullObserver):
         self.idle()
 
     def reported(self, report: Report, seconds: float) -> None:
-        """Count the time of the report, and what has drifted."""
+        """Record the time spent on the report, and drift."""
         self._metrics.reported(seconds, Counter(line.measure for line in breaches(report.drift)))
 
     def ended(self, job: Job) -> None:
@@ -129,8 +129,8 @@ class MetricsWriter(NullObserver):
         self._write()
 
     def idle(self) -> None:
-        """Write, if it is time to."""
-        # A clock that was put back does not keep the file from being written.
+        """Write the file if it is due."""
+        # Write also if the clock was set back.
         if not 0 <= self._clock() - self._written < self._every:
             self._write()
 
@@ -144,18 +144,18 @@ class MetricsWriter(NullObserver):
             age = None if oldest is None else max(0.0, self._written - oldest)
             self._metrics.queue(self._store.totals(), age)
         except QueueUnavailable:
-            # The file then has the figures of the last time.
+            # The file keeps the previous values for the queue.
             pass
         self._metrics.write()
 
 
 class NotificationObserver(NullObserver):
-    """Tells somebody else that a job has ended: once, or again if it cannot be sure.
+    """Sends notifications of ended jobs: once each, or again if delivery is uncertain.
 
-    Whom nobody can reach is tried after one minute, two, four, and so on, while jobs end in peace.
+    A failed delivery is retried after one minute, two, four, and so on; jobs are not affected.
 
     Args:
-        store: asked once; the next time is the next try.
+        store: queried without retries; the next round is the next attempt.
         clock: seconds since the epoch.
     """
 
@@ -164,56 +164,56 @@ class NotificationObserver(NullObserver):
         self._store = store
         self._clock = clock
         self._next = 0.0
-        self._wait = _AGAIN
+        self._wait = _FIRST_DELAY
         self._failures: Counter[str] = Counter()
 
     def ended(self, _job: Job) -> None:
-        """Tell of it; the job is not affected if that fails."""
-        if self._wait == _AGAIN or self._is_time():
-            self._tell()
+        """Notify; the job is not affected if that fails."""
+        if self._wait == _FIRST_DELAY or self._is_due():
+            self._notify_pending()
 
     def idle(self) -> None:
-        """Tell of jobs whose worker died before it could, and try again where telling failed."""
-        if self._is_time():
-            self._tell()
+        """Notify of jobs whose worker died before it did, and retry failed deliveries."""
+        if self._is_due():
+            self._notify_pending()
 
-    def _is_time(self) -> bool:
-        # A clock that was put back does not keep anybody waiting.
-        return not 0 < self._next - self._clock() <= _SELDOM
+    def _is_due(self) -> bool:
+        # Due also if the clock was set back.
+        return not 0 < self._next - self._clock() <= _MAX_DELAY
 
-    def _tell(self) -> None:
+    def _notify_pending(self) -> None:
         began = self._clock()
-        since = datetime.fromtimestamp(began - _NEWS, UTC).isoformat(timespec="milliseconds")
-        self._next = began + _AGAIN
+        since = datetime.fromtimestamp(began - _MAX_AGE, UTC).isoformat(timespec="milliseconds")
+        self._next = began + _FIRST_DELAY
         try:
-            untold = self._store.pending_notifications(since)
-            # One of which nobody can be told does not keep the others back.
-            for job in sorted(untold, key=lambda job: self._failures[job.name]):
-                if not 0 <= self._clock() - began < _LONG:
+            pending = self._store.pending_notifications(since)
+            # Jobs with failed deliveries come last, so that they do not block the others.
+            for job in sorted(pending, key=lambda job: self._failures[job.name]):
+                if not 0 <= self._clock() - began < _ROUND:
                     return
-                self._tell_of(job)
+                self._notify(job)
         except NotificationFailed as error:
             structlog.get_logger().error("not_notified", job=job.name, error=str(error))
-            self._failures = Counter({each.name: self._failures[each.name] for each in untold})
+            self._failures = Counter({each.name: self._failures[each.name] for each in pending})
             self._failures[job.name] += 1
             self._next = self._clock() + self._wait
-            self._wait = min(2 * self._wait, _SELDOM)
+            self._wait = min(2 * self._wait, _MAX_DELAY)
         except QueueUnavailable:
-            # It is told of the next time.
+            # The next round will notify.
             pass
 
-    def _tell_of(self, job: Job) -> None:
+    def _notify(self, job: Job) -> None:
         counts = self._store.counts(job)
         self._notifier.notify(job, {status.value: n for status, n in counts.items()})
-        self._wait = _AGAIN
+        self._wait = _FIRST_DELAY
         self._store.tell(job)
 
 
 class JobProfile(NullObserver):
-    """Adds up what films cost; a watcher that an engine tells of them, too.
+    """Adds up the cost of films; the engine reports costs to :meth:`told`.
 
     Args:
-        cores: that screen.
+        cores: number of cores used.
         clock: seconds.
     """
 
@@ -228,7 +228,7 @@ class JobProfile(NullObserver):
         self._report = 0.0
 
     def told(self, costs: list[Cost], rows: float) -> None:
-        """Films were screened; making their rows took so many processor seconds."""
+        """Films were screened; building their rows took `rows` processor seconds."""
         self._films += len(costs)
         self._rows += rows
         for cost in costs:
@@ -239,16 +239,16 @@ class JobProfile(NullObserver):
         self._first = self._last = self._clock()
 
     def committed(self, _rows: list[Row], seconds: float) -> None:
-        """Rows are in the ledger."""
+        """Rows were committed."""
         self._commits += seconds
         self._last = self._clock()
 
     def reported(self, _report: Report, seconds: float) -> None:
-        """The report is there."""
+        """The report was written."""
         self._report += seconds
 
     def lines(self) -> Iterator[str]:
-        """A table of the stages, for people."""
+        """Yield the lines of a readable table of the stages."""
         if not self._films:
             yield "No film was screened."
             return
@@ -257,7 +257,7 @@ class JobProfile(NullObserver):
             "decoding": self._cost.decoding,
             "preparing": self._cost.preparing,
             "inference": self._cost.inference,
-            # A bundle without a lung network does not have this stage.
+            # Only bundles with a lung network have this stage.
             **({"lungs": self._cost.lungs} if self._cost.lungs else {}),
             "answering": self._cost.answering,
             "rows": self._rows,

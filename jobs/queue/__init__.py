@@ -1,1 +1,1 @@
-"""The queue: jobs, schedules, and the stores that keep them."""
+"""The queue: jobs, schedules, and the stores that persist them."""

@@ -1,4 +1,4 @@
-"""A job: what was asked for, its options, and its states."""
+"""Jobs: request, options and states."""
 
 import hashlib
 import json
@@ -22,27 +22,27 @@ _PATHS: Final = ("key", "labels", "quarantine")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What does not change from the first film of a job to its last.
+    """Settings that stay the same for all films of a job.
 
     Attributes:
-        key: file with the key that hides patient identifiers, absolute.
+        key: file with the key for hashing patient identifiers, absolute.
         labels: labels file, absolute, or None.
-        labels_policy: what becomes of labels that cannot be used: ``strict``, ``error`` or ``list``.
-        prevalence: share of films with pneumonia where predictive values are to hold, or None.
-        runtime: what runs the model: ``onnx``, ``litert``, or ``auto`` for the quicker one.
-        precision: in which most of it is computed: ``float32`` or ``int8``.
-        exact: decode all of every film.
+        labels_policy: handling of unusable labels: ``strict``, ``error`` or ``list``.
+        prevalence: share of films with pneumonia that predictive values are computed for, or None.
+        runtime: runtime of the model: ``onnx``, ``litert``, or ``auto`` for the faster one.
+        precision: precision of most of the model: ``float32`` or ``int8``.
+        exact: decode every film at full size.
         batch: films scored together.
-        limits: what one film may cost.
-        max_failure_rate: share of failed films above which the job is given up.
+        limits: limits for decoding one film.
+        max_failure_rate: share of failed films above which the job is aborted.
         hash_names: name films by keyed hashes in the report.
         heatmaps: show on each scored film where the model sees pneumonia.
-        thumbnails: keep a small picture of each scored film.
-        refuse: codes of image quality for which a film is refused; for the others it gets a warning.
-        settle: seconds for which nothing in the folder must have changed before it is listed.
-        new_only: leave out what a finished job of the same folder and bundle has scored.
-        quarantine: folder that failed and refused films are copied to, absolute, or None.
-        retries: how often the job is tried again by itself when something outside it fails.
+        thumbnails: keep a small image of each scored film.
+        refuse: codes of image quality for which a film is refused; other codes give a warning.
+        settle: seconds that the folder must have been unchanged before it is listed.
+        new_only: skip files that a finished job of the same folder and bundle has scored.
+        quarantine: folder for copies of failed and refused films, absolute, or None.
+        retries: automatic retries after failures outside the job.
     """
 
     key: Path
@@ -65,7 +65,7 @@ class Options:
     retries: int = 3
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         values = asdict(self)
         for name in _PATHS:
             values[name] = None if values[name] is None else str(values[name])
@@ -73,14 +73,14 @@ class Options:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of :meth:`as_dict`; what an older version did not know has its default."""
+        """Inverse of :meth:`as_dict`; fields unknown to an older version get their defaults."""
         paths = {name: Path(values[name]) for name in _PATHS if values.get(name) is not None}
         lists = {"refuse": tuple(values.get("refuse", ()))}
         return cls(**values | paths | lists | {"limits": DecodeLimits(**values["limits"])})
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -90,7 +90,7 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """What can happen to a job."""
+    """Action on a job that changes its state."""
 
     CLAIM = "claim"
     RELEASE = "release"
@@ -101,8 +101,8 @@ class Action(StrEnum):
     RETRY = "retry"
 
 
-#: A running job is claimed again when its worker has died: its lease ran out. A job that is done is
-#: retried for the films that failed.
+#: A running job is claimed again if its worker died and its lease expired. A job that is done can
+#: be retried for its failed films.
 TRANSITIONS: Final[dict[tuple[State, Action], State]] = {
     (State.QUEUED, Action.CLAIM): State.RUNNING,
     (State.QUEUED, Action.CANCEL): State.CANCELLED,
@@ -117,15 +117,15 @@ TRANSITIONS: Final[dict[tuple[State, Action], State]] = {
     (State.CANCELLED, Action.RETRY): State.QUEUED,
 }
 
-#: States in which there is still something to do.
+#: States of jobs that have not ended.
 OPEN: Final = (State.QUEUED, State.RUNNING)
 
 
 def after(state: State, action: Action) -> State:
-    """The state that follows.
+    """Return the state after an action.
 
     Raises:
-        TransitionError: naming both, if the table does not know the pair.
+        TransitionError: with state and action, if the action is not allowed in this state.
     """
     try:
         return TRANSITIONS[state, action]
@@ -135,32 +135,32 @@ def after(state: State, action: Action) -> State:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job; changed by copy, and only by a store.
+    """One job; immutable, and updated only by a store.
 
     Attributes:
         name: sorts by time of submission; also the report's default name.
-        folder: films, absolute.
+        folder: folder of films, absolute.
         model: bundle, absolute.
-        model_sha256: hash of the bundle at submission; a bundle replaced since is an error.
-        report: where the report goes, absolute.
-        submitted_at: UTC, ISO 8601, like the other times that end in ``_at``.
-        priority: higher ones are claimed first.
-        tags: words by which its users find it again.
-        identity: what a submission is compared by (:func:`identity_of`); empty if it is always a
-            new job.
-        schedule: name of the schedule that queued it; its jobs run one after the other.
+        model_sha256: hash of the bundle at submission; if the bundle changes, the job fails.
+        report: path of the report, absolute.
+        submitted_at: UTC, ISO 8601, like all times that end in ``_at``.
+        priority: jobs with a higher priority are claimed first.
+        tags: words for finding the job again.
+        identity: hash for detecting duplicate submissions (:func:`identity_of`); empty to allow
+            duplicates.
+        schedule: name of the schedule that queued it; jobs of one schedule run one at a time.
         state: see :mod:`jobs.queue.jobs`.
-        not_before: when it may be claimed at the earliest, seconds since the epoch.
-        attempts: how often it was put off because something outside it failed.
-        deaths: how many of its workers died, one after the other, without a single row.
-        fence: how often it was claimed; a worker with an older number cannot write.
-        worker: who holds it.
-        lease_until: until when, seconds since the epoch.
+        not_before: earliest time of a claim, seconds since the epoch.
+        attempts: how often it was postponed because of a failure outside it.
+        deaths: how many workers in a row died on it without committing a row.
+        fence: number of claims; a worker with an older number cannot write.
+        worker: the worker that holds it.
+        lease_until: end of the lease, seconds since the epoch.
         listed_at: when its films were listed; empty until then.
         exit_code: 0, 3, 4 or 1 (:mod:`jobs.exit_codes`); None until it has ended.
         message: why it failed, or what it waits for.
-        films: files found, 0 until the job has started.
-        committed: rows written.
+        films: number of files listed, 0 until the job has started.
+        committed: number of rows written.
     """
 
     name: str
@@ -191,9 +191,10 @@ class Job:
 
     @property
     def gallery(self) -> ReportImages | None:
-        """Where pictures wait for the report; None if none are asked for.
+        """Images waiting for the report; None if none were requested.
 
-        Two jobs may have been given one place for their reports, so it is called after both.
+        The folder is named after the report and the job, because two jobs may have the same report
+        path.
         """
         options = self.options
         if not options.heatmaps and not options.thumbnails:
@@ -203,37 +204,37 @@ class Job:
 
     @property
     def site(self) -> str:
-        """Whose nights are comparable: those of one schedule, else of one folder's sub-folders.
+        """Group of comparable nights: jobs of one schedule, or of sub-folders of one folder.
 
-        A schedule may name its folders by their date anywhere in the path. Studies of a watched
-        folder, and folders that are screened by hand, lie beside those of other nights.
+        A schedule may use dates anywhere in its folder path. Studies of a watched folder, and
+        folders that are screened manually, are siblings of those of other nights.
         """
         return f"schedule {self.schedule}" if self.schedule else text_of(str(self.folder.parent))
 
     @property
     def submitted(self) -> float:
-        """When it was submitted, seconds since the epoch."""
+        """Time of submission, seconds since the epoch."""
         return datetime.fromisoformat(self.submitted_at).timestamp()
 
     @property
     def shown_folder(self) -> str:
-        """The folder for people to read; a path may hold a name."""
+        """Folder as shown to people; hidden with `hash_names`, as a path may contain a name."""
         if self.options.hash_names:
             return f"of job {self.name}"
-        # A name that is not UTF-8 cannot be printed as it is.
+        # A name that is not valid UTF-8 cannot be printed unchanged.
         return os.fsencode(self.folder).decode(errors="replace")
 
 
 def new_name() -> str:
-    """A name for a job: time in UTC and six random digits, ``20261122-213005-9f3c2a``."""
+    """Return a new job name, UTC time and six random hex digits: ``20261122-213005-9f3c2a``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def identity_of(folder: Path, model_sha256: str, report: Path | None, options: Options) -> str:
-    """What two submissions of the same work have in common: SHA-256 as 64 hex digits.
+    """Return a hash that is equal for submissions of the same work: SHA-256 as 64 hex digits.
 
     Args:
-        report: as it was asked for; None if the job may choose.
+        report: path requested by the user; None for the default.
     """
     asked = [str(folder), model_sha256, None if report is None else str(report), options.as_dict()]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Schedules: when they run, with which folder, and what was missed."""
+"""Schedules: firing times, folder templates, and missed firings."""
 
 import re
 from bisect import bisect_left
@@ -22,10 +22,10 @@ from jobs.queue.jobs import Job, Options
 
 
 def local_zone() -> str:
-    """The zone's name in the IANA database, from ``TZ`` or the files in ``/etc``; else UTC.
+    """Return the machine's IANA time zone, from ``TZ`` or the files in ``/etc``; UTC by default.
 
     Raises:
-        ScheduleError: if the machine has a zone without a name, like ``TZ=CET-1CEST``, or its files
+        ScheduleError: if the machine's zone has no name, like ``TZ=CET-1CEST``, or its files
             contradict each other.
     """
     try:
@@ -36,7 +36,7 @@ def local_zone() -> str:
         ) from error
 
 
-#: Python's directives less ``%c %x %X``, which depend on the locale, and ``%f``, always 0.
+#: Python's directives except ``%c %x %X``, which depend on the locale, and ``%f``, always 0.
 _FORMAT: Final = re.compile(r"(?:[^{}%]|%[aAbBdGHIjmMpSuUVwWyYzZ%])*")
 
 _EXPECTED: Final = (
@@ -46,17 +46,18 @@ _EXPECTED: Final = (
 
 
 def expand(template: str, at: datetime) -> str:
-    """The folder for one firing.
+    """Fill in the folder template for one firing.
 
-    ``{date}`` is the day of the firing, ``2026-11-22``; ``{yesterday}`` the day before in the
-    calendar, also where that day has 23 or 25 hours. ``{date:%Y/%m/%d}`` writes it by strftime(3);
-    ``%H`` and ``%M`` are the time of the firing. Nothing else of :meth:`str.format` is understood.
+    ``{date}`` is the day of the firing, ``2026-11-22``; ``{yesterday}`` is the previous calendar
+    day, even if that day has 23 or 25 hours. ``{date:%Y/%m/%d}`` formats it as strftime(3) does;
+    ``%H`` and ``%M`` are the time of the firing. Other features of :meth:`str.format` are not
+    supported.
 
     Args:
-        at: when it fired, on the clocks of the schedule's time zone.
+        at: time of the firing, in the schedule's time zone.
 
     Raises:
-        ScheduleError: naming the template, if anything else is in braces.
+        ScheduleError: with the template, if anything else is in braces.
     """
     days = {"date": at, "yesterday": at - timedelta(days=1)}
     try:
@@ -70,17 +71,17 @@ def expand(template: str, at: datetime) -> str:
 
 
 def _written(template: str, day: datetime | None, spec: str | None, conversion: str | None) -> str:
-    """The day in the format asked for; None if it is not known by its name."""
+    """Format the day; `day` is None if the template uses an unknown name."""
     form = spec or "%Y-%m-%d"
     if day is None or conversion or "%" not in form or not _FORMAT.fullmatch(form):
         raise ScheduleError(f"the template {template!r} cannot be understood; {_EXPECTED}")
     return re.sub("%.", lambda directive: day.strftime(directive[0]), form)
 
 
-#: Seconds after which a firing that was not queued counts as missed; Quartz takes as many.
+#: Seconds after which a firing that was not queued counts as missed; the same as in Quartz.
 GRACE: Final = 60.0
 
-#: Skipped firings that are named one by one.
+#: Maximum of skipped firings that are recorded individually.
 NAMED: Final = 1000
 
 _HOUR: Final = 3600
@@ -90,28 +91,26 @@ _CENTURY: Final = 36525 * _DAY
 
 @dataclass(frozen=True)
 class Times:
-    """A cron expression and the time zone whose clocks it is read by.
+    """A cron expression and its time zone.
 
-    Where clocks are put on or back, this does what cron(8) of Debian does:
+    Changes of the clock are handled like in Debian's cron(8):
 
-    - An expression with a fixed time (neither the minute nor the hour begins with ``*``) fires once
-      for each time it names. A time that clocks skip fires when they have been put on: 02:30 fires
-      at 03:00, and so does 02:00; together they fire once. A time that clocks show twice fires the
-      first time.
-    - Any other expression (``*/15 * * * *``, ``0 * * * *``) fires whenever clocks show a time that
-      fits: not at all in an hour that is skipped, twice in one that comes twice.
+    - An expression with a fixed time (neither minute nor hour begins with ``*``) fires once for
+      each time it names. A time in a gap fires at the end of the gap: 02:30 fires at 03:00, and so
+      does 02:00; together they fire once. A time that occurs twice fires the first time.
+    - Any other expression (``*/15 * * * *``, ``0 * * * *``) fires whenever the local time matches:
+      not at all in an hour that is skipped, twice in an hour that is repeated.
 
-    One thing is otherwise: to Debian, clocks that are moved by three hours or more have been set
-    right. Here a day that is skipped is a gap like any other.
+    One difference: Debian treats changes of three hours or more as corrections of the clock. Here a
+    skipped day is a gap like any other.
 
     Args:
         cron: minute, hour, day of month, month and day of week, as in crontab(5). If both days are
-            given, either will do; if one begins with ``*``, both must fit.
-        tz: the time zone's name in the IANA database.
+            given, either may match; if one begins with ``*``, both must match.
+        tz: IANA name of the time zone.
 
     Raises:
-        ScheduleError: if the expression cannot be understood or never fires, or if there is no such
-            time zone.
+        ScheduleError: if the expression is invalid or never fires, or the time zone is unknown.
     """
 
     cron: str
@@ -123,11 +122,11 @@ class Times:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The rules of the time zone."""
+        """Rules of the time zone."""
         return ZoneInfo(self.tz)
 
     def local(self, at: float) -> datetime:
-        """What clocks show.
+        """Return the local time.
 
         Args:
             at: seconds since the epoch.
@@ -135,13 +134,13 @@ class Times:
         return datetime.fromtimestamp(at, self.zone)
 
     def between(self, after: float, until: float) -> Iterator[int]:
-        """When it fires, in order, each time once.
+        """Yield all firings in a window, in order, without duplicates.
 
-        Two windows side by side give what the whole window gives.
+        Two adjacent windows together give the same firings as one window.
 
         Args:
-            after: seconds since the epoch; what fires at this very moment is left out.
-            until: seconds since the epoch; what fires at this very moment is the last.
+            after: seconds since the epoch, exclusive.
+            until: seconds since the epoch, inclusive.
 
         Yields:
             Seconds since the epoch.
@@ -154,11 +153,11 @@ class Times:
             yield from self._steady(left, right)
 
     def upcoming(self, after: float) -> Iterator[int]:
-        """When it fires in the hundred years to come, as :meth:`between` says it."""
+        """Yield the firings of the next hundred years, like :meth:`between`."""
         return self.between(after, after + _CENTURY)
 
     def _steady(self, start: int, end: int) -> Iterator[int]:
-        """What fires from `start` and before `end`, between which clocks are not changed."""
+        """Yield firings from `start` until before `end`, a window without changes of the clock."""
         offset = _offset(self.zone, start)
         fixed = not any(field.startswith("*") for field in self.cron.split()[:2])
         skipped = max(0, offset - _offset(self.zone, start - 1)) if fixed else 0
@@ -171,10 +170,10 @@ class Times:
             newest = at
 
     def _walls(self, start: int, end: int) -> Iterator[int]:
-        """Times on the wall that fit, from `start` and before `end`, written as if it were UTC.
+        """Yield matching local times from `start` until before `end`, encoded as if they were UTC.
 
-        Only this is asked of cronsim. Its own way over changes of the clock (2.8) loses firings
-        where clocks are moved by half an hour, and knows a midnight that is skipped.
+        cronsim is used only for this. Its own handling of clock changes (2.8) loses firings where
+        clocks change by half an hour, and yields a midnight that is skipped.
         """
         fits = CronSim(self.cron, datetime.fromtimestamp(start - 1, UTC))
         return takewhile(lambda wall: wall < end, (timegm(wall.timetuple()) for wall in fits))
@@ -182,12 +181,12 @@ class Times:
 
 @dataclass(frozen=True)
 class Due:
-    """What has become due; all times in seconds since the epoch, in order.
+    """Firings that are due; all times in seconds since the epoch, in order.
 
     Attributes:
         firings: to be queued now.
-        skipped: missed and not to be made up for; the newest :data:`NAMED` of them.
-        more: True if still older ones were skipped.
+        skipped: missed and not caught up; the newest :data:`NAMED` of them.
+        more: True if older firings were skipped as well.
     """
 
     firings: tuple[int, ...]
@@ -196,17 +195,17 @@ class Due:
 
 
 def due(times: Times, last: float, now: float, catch_up: int, grace: float = GRACE) -> Due:
-    """What fired since `last`, and how much of it is still wanted.
+    """Return the firings since `last`, split into those to queue and those to skip.
 
-    A firing within `grace` is on time and always queued. Older ones were missed: the newest
-    `catch_up` are made up for. If the clock has jumped back behind `last`, nothing is due until it
-    has caught up. After years off, the search goes back only as far as it has to.
+    A firing within `grace` is on time and always queued. Older ones were missed; the newest
+    `catch_up` of them are queued. If the clock was set back to before `last`, nothing is due until
+    it has passed `last`. After years of downtime, the search goes back only as far as necessary.
 
     Args:
-        last: the newest firing that was dealt with, or when the schedule was added; seconds since
-            the epoch.
+        last: newest firing already handled, or when the schedule was added; seconds since the
+            epoch.
         now: seconds since the epoch.
-        catch_up: missed firings to make up for, 0 or more.
+        catch_up: maximum of missed firings to queue, 0 or more.
         grace: seconds.
     """
     on_time = tuple(times.between(max(last, now - grace), now))
@@ -217,7 +216,7 @@ def due(times: Times, last: float, now: float, catch_up: int, grace: float = GRA
 
 
 def _newest(times: Times, after: float, until: float, most: int) -> tuple[int, ...]:
-    """At most so many firings, the last up to `until`; looks back twice as far each time."""
+    """Return at most `most` firings, the last ones up to `until`; the search range doubles."""
     span = _HOUR
     while True:
         start = max(after, until - span)
@@ -229,14 +228,14 @@ def _newest(times: Times, after: float, until: float, most: int) -> tuple[int, .
 
 def _check_cron(cron: str) -> None:
     expected = "expected minute, hour, day of month, month and day of week, like 30 2 * * *"
-    # cronsim would take a sixth field for seconds.
+    # cronsim would accept a sixth field, as seconds.
     if len(cron.split()) != 5:
         raise ScheduleError(f"{cron!r} has {len(cron.split())} fields; {expected}")
     try:
         first = next(CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC)), None)
     except (CronSimError, ValueError) as error:
         raise ScheduleError(f"{cron!r} is no cron expression: {error}; {expected}") from error
-    # cronsim gives up after fifty years; 29 February is the same weekday every forty at most.
+    # cronsim gives up after fifty years; 29 February has the same weekday at least every forty.
     if first is None:
         raise ScheduleError(f"{cron!r} never fires: no day of any year fits; {expected}")
 
@@ -244,7 +243,7 @@ def _check_cron(cron: str) -> None:
 def _check_zone(tz: str) -> None:
     try:
         ZoneInfo(tz)
-    # A folder of the database is an OSError, a path out of it a ValueError.
+    # ZoneInfo raises OSError for a folder of the database, ValueError for a path outside it.
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ScheduleError(
             f"{tz!r} is no time zone of this machine; expected a name of the IANA database, "
@@ -253,15 +252,15 @@ def _check_zone(tz: str) -> None:
 
 
 def _offset(zone: ZoneInfo, at: int) -> int:
-    """Seconds by which clocks are ahead of UTC."""
+    """Return the offset of local time from UTC in seconds."""
     return timegm(datetime.fromtimestamp(at, zone).timetuple()) - at
 
 
 def _changes(zone: ZoneInfo, start: int, end: int) -> Iterator[int]:
-    """When clocks are changed, after `start` and before `end`.
+    """Yield the changes of the clock after `start` and before `end`.
 
-    The standard library does not say, so each day's ends are compared. No zone has ever changed
-    its clocks twice within three days (IANA database 2026).
+    The standard library does not list them, so the offsets at both ends of each day are compared.
+    No zone has ever changed its clocks twice within three days (IANA database 2026).
     """
     for left in range(start, end, _DAY):
         right = min(left + _DAY, end - 1)
@@ -270,7 +269,7 @@ def _changes(zone: ZoneInfo, start: int, end: int) -> Iterator[int]:
 
 
 def _change(zone: ZoneInfo, left: int, right: int) -> int:
-    """The first second after `left` with the offset of `right`, where there is one change."""
+    """Return the first second after `left` with the offset of `right`, given exactly one change."""
     after = _offset(zone, right)
     seconds = range(left, right + 1)
     return left + bisect_left(seconds, True, key=lambda at: _offset(zone, at) == after)
@@ -278,17 +277,17 @@ def _change(zone: ZoneInfo, left: int, right: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What is queued at each firing; a new job each time.
+    """Template for the job queued at each firing.
 
     Attributes:
         cron: see :class:`~jobs.queue.schedules.Times`, like `tz`.
-        folder: template of the folder, absolute; :func:`jobs.queue.schedules.expand` fills it in.
+        folder: template of the folder, absolute; see :func:`jobs.queue.schedules.expand`.
         report: template of the report, absolute; empty for a folder in `reports`.
-        reports: where reports go that are called like their job, absolute.
+        reports: folder for reports named like their jobs, absolute.
         model: bundle, absolute; its hash is taken at each firing.
-        catch_up: firings that are made up for after downtime.
+        catch_up: maximum of missed firings queued after downtime.
         added_at: UTC, ISO 8601.
-        last: the newest firing that was dealt with, or when it was added; seconds since the epoch.
+        last: newest firing already handled, or when it was added; seconds since the epoch.
     """
 
     name: str
@@ -307,30 +306,30 @@ class Schedule:
 
     @property
     def times(self) -> Times:
-        """When it fires.
+        """Firing times.
 
         Raises:
-            ScheduleError: if they cannot be understood here: a machine may lack a time zone that
-                the one on which it was added has.
+            ScheduleError: if they are invalid on this machine, which may lack a time zone that the
+                machine where it was added has.
         """
         return Times(self.cron, self.tz)
 
     def folder_at(self, at: float) -> Path:
-        """The folder of the firing at `at`, seconds since the epoch."""
+        """Return the folder of the firing at `at`, seconds since the epoch."""
         return Path(expand(self.folder, self.times.local(at)))
 
     def report_at(self, at: float) -> Path | None:
-        """The report of the firing at `at`; None if it is called like its job."""
+        """Return the report of the firing at `at`; None if it is named like its job."""
         return Path(expand(self.report, self.times.local(at))) if self.report else None
 
 
 @dataclass(frozen=True)
 class ScheduledRun:
-    """What became of one time at which a schedule fired.
+    """A firing that was handled.
 
     Attributes:
         at: seconds since the epoch.
-        job: its name; empty if the firing was missed and not made up for.
+        job: its name; empty if the firing was missed and not caught up.
     """
 
     at: int
@@ -342,7 +341,7 @@ class WatchedFolder:
     """A sub-folder that has become a job.
 
     Attributes:
-        modified_ns: when its list of entries last changed, as it was then; nanoseconds since 1970.
+        modified_ns: the sub-folder's modification time at that moment; nanoseconds since 1970.
         job: name of the job.
     """
 
@@ -351,51 +350,51 @@ class WatchedFolder:
 
 
 class ScheduleStore(Protocol):
-    """Schedules with their firings, and the sub-folders that have become jobs.
+    """Schedules with their firings, and watched sub-folders with their jobs.
 
-    A method does everything in one transaction, and may be called again after its answer was lost.
+    Each method runs in one transaction, and may be called again if its answer was lost.
     """
 
     def add(self, schedule: Schedule) -> None:
         """Add a schedule.
 
         Raises:
-            ScheduleError: if another one has its name.
+            ScheduleError: if another schedule has the same name.
         """
 
     def schedules(self) -> list[Schedule]:
-        """All of them, by name."""
+        """Return all schedules, sorted by name."""
 
     def remove(self, name: str) -> None:
-        """Forget a schedule and its firings; jobs that it has queued stay.
+        """Delete a schedule and its firings; the jobs it has queued are kept.
 
         Raises:
-            ScheduleError: if there is none.
+            ScheduleError: if no schedule has this name.
         """
 
     def firings(self, name: str) -> list[ScheduledRun]:
-        """The firings of a schedule that were dealt with, oldest first."""
+        """Return a schedule's firings that were handled, oldest first."""
 
     def fire(
         self, schedule: Schedule, due: Mapping[int, Job], skipped: Sequence[int], last: int
     ) -> bool:
-        """Queue the jobs of firings that are due; False if somebody else has done it.
+        """Queue the jobs of due firings; return False if another process has done so.
 
         Args:
             schedule: as it was read; its `last` must still be the one in the queue.
             due: jobs by the time of their firing.
-            skipped: firings that are not made up for.
-            last: the newest of all of them.
+            skipped: firings that are not caught up.
+            last: the newest of all these firings.
         """
 
     def reports(self, name: str) -> set[Path]:
-        """Where the reports of a schedule's open jobs will go."""
+        """Return the report paths of a schedule's open jobs."""
 
     def watched(self, folder: Path, names: Collection[str]) -> dict[str, WatchedFolder]:
-        """Those of these sub-folders of `folder` that have become jobs, by name."""
+        """Return the records of these sub-folders of `folder` that have become jobs, by name."""
 
     def watch(self, folder: Path, name: str, modified_ns: int, job: Job) -> bool:
-        """Queue the job of a sub-folder; False if it has become a job before."""
+        """Queue the job of a sub-folder; return False if it has become a job before."""
 
     def rewatch(self, folder: Path, name: str, modified_ns: int) -> None:
-        """A sub-folder has changed since it became a job."""
+        """Record the new modification time of a sub-folder that changed after it became a job."""

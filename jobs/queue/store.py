@@ -1,4 +1,4 @@
-"""What a queue must be able to do, whatever it is kept in."""
+"""Interface of a queue's storage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -8,116 +8,117 @@ from screening.audit import Event
 from screening.files import Found
 from screening.results import Row, Status
 
-#: Nights of a site that are remembered; of a watched folder each study is one.
+#: Nights kept per site; for a watched folder, each study is one.
 NIGHTS: Final = 400
 
 
 class Store(Protocol):
-    """Jobs, the films of each, and their rows.
+    """Jobs, their films and rows.
 
-    A method does everything in one transaction. Methods that take a job as it was claimed raise
-    :class:`~jobs.errors.LeaseLost` if another worker has claimed it since, or somebody has
-    cancelled it. Every method may raise :class:`~jobs.errors.QueueUnavailable`; its transaction may
-    have been committed all the same, so each may be called again with the same arguments.
+    Each method runs in one transaction. Methods that take a claimed job raise
+    :class:`~jobs.errors.LeaseLost` if another worker has claimed it since, or it was cancelled.
+    Every method may raise :class:`~jobs.errors.QueueUnavailable`; its transaction may have been
+    committed nevertheless, so every method may be called again with the same arguments.
     """
 
     def add(self, job: Job) -> Job:
-        """Queue a new job, and return it; or the open job that has the same identity."""
+        """Add a new job and return it, or return the open job with the same identity."""
 
     def get(self, name: str) -> Job:
-        """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+        """Return the job named `name`, or raise :class:`~jobs.errors.UnknownJob`."""
 
     def jobs(self, *states: State) -> list[Job]:
-        """All jobs, or those in one of these states, oldest first."""
+        """Return all jobs, or those in one of these states, oldest first."""
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
-        """Take the job that is next, or None.
+        """Claim the next job; return None if there is none.
 
-        That is the one with the highest priority, and of these the oldest, that waits and may begin,
-        or whose worker let its lease run out; but none that has to wait for another job of its
-        schedule: for an earlier one that is open, or for any that is running. Films that another worker had in hand are counted as its deaths.
+        A job can be claimed if it is queued and may start, or if it is running and its lease has
+        expired. A job of a schedule has to wait while an earlier job of that schedule is open or
+        any of them is running. The highest priority comes first, then the oldest. Films that were
+        in progress in the previous worker are counted as suspects of its death.
 
         Args:
-            worker: who takes it.
-            lease: for how many seconds; each commit renews it.
-            only: take this job or none.
+            worker: name of the claiming worker.
+            lease: seconds of the lease; each commit renews it.
+            only: claim this job or none.
         """
 
     def renew(self, job: Job, lease: float) -> None:
-        """Hold a claimed job for another `lease` seconds from now."""
+        """Extend the lease of a claimed job to `lease` seconds from now."""
 
     def expire(self, job: Job) -> None:
         """End the lease of a job whose worker is known to be dead."""
 
     def list_films(self, job: Job, films: Sequence[Found], history: Sequence[Event]) -> None:
-        """Write down the films of a job, once, and that this was done.
+        """Save the films of a job and the given events, once.
 
-        They are the rows that the report will have; a job has its films or none.
+        The report will have one row per film. A job has all its films or none.
         """
 
     def films(self, job: Job) -> list[Found]:
-        """All films of the job as they were listed, in the order of the report."""
+        """Return all listed films of the job, in the order of the report."""
 
     def films_left(self, job: Job) -> list[Found]:
-        """Films of the job that have no row yet, in the order of the report."""
+        """Return the films of the job without a row, in the order of the report."""
 
     def deaths(self, job: Job) -> dict[str, int]:
-        """Films without a row that were in hand when a worker died, and how often."""
+        """Return films without a row that were in progress when a worker died, and how often."""
 
     def commit(
         self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
     ) -> None:
-        """Write rows, each once, take further films in hand, and renew the lease.
+        """Write rows, each once, mark further films as in progress, and renew the lease.
 
         Args:
             taken: films that will be read from now on.
         """
 
     def rows(self, job: Job) -> list[Row]:
-        """Rows committed so far, in the order of the report."""
+        """Return the rows committed so far, in the order of the report."""
 
     def counts(self, job: Job) -> dict[Status, int]:
-        """How many rows there are with each status; no key where there is none."""
+        """Return the number of rows with each status; statuses without rows are left out."""
 
     def scored_before(self, job: Job, sha256: str) -> str:
-        """Another, finished job of the same folder and bundle that has scored this file, or ``""``."""
+        """Return another finished job of this folder and bundle that scored the file, or ``""``."""
 
     def record(self, job: Job, event: Event) -> None:
-        """Add to the job's history."""
+        """Add an event to the job's history."""
 
     def events(self, job: Job) -> list[Event]:
-        """The job's history, oldest first."""
+        """Return the job's history, oldest first."""
 
     def clear_suspicion(self, job: Job) -> None:
-        """Say that the worker that has lost this claim is alive.
+        """Record that the worker that lost this claim is alive.
 
-        It was only late, or the queue was away for longer than its lease: the films that it had in
-        hand were not what it died of.
+        It was only late, or the queue was unavailable for longer than its lease, so the films that
+        it had in progress did not kill it.
         """
 
     def release(self, job: Job) -> None:
-        """Give a claimed job back unfinished; no film is in hand any more."""
+        """Return a claimed job to the queue unfinished, with no films in progress."""
 
     def postpone(self, job: Job, seconds: float, message: str, attempts: int) -> None:
-        """Give a claimed job back, not to be claimed for some time.
+        """Return a claimed job to the queue, to be claimed after `seconds` at the earliest.
 
         Args:
             message: what it waits for.
-            attempts: how often that was because something failed.
+            attempts: how often it was postponed because of a failure.
         """
 
     def finish(self, job: Job, exit_code: int, message: str = "") -> None:
-        """End a claimed job: done for the exit codes 0 and 3, failed for the others."""
+        """End a claimed job: done for exit codes 0 and 3, failed for others."""
 
     def cancel(self, name: str) -> Job:
-        """Cancel a job that is open; a worker that holds it will notice.
+        """Cancel an open job; its worker gets LeaseLost at its next write.
 
         Raises:
             TransitionError: if it has ended.
         """
 
     def retry(self, name: str, event: Event) -> Job:
-        """Queue a job that has ended once more; its failed films lose their rows.
+        """Queue a job that has ended again; its failed films lose their rows.
 
         Raises:
             TransitionError: if it is still open, or is done without a failed film.
@@ -125,36 +126,36 @@ class Store(Protocol):
         """
 
     def prune(self, ended_before: str) -> list[str]:
-        """Forget jobs that ended before this time (UTC, ISO 8601); their names."""
+        """Delete jobs that ended before this time (UTC, ISO 8601); return their names."""
 
     def pin(self, name: str, value: str) -> str:
-        """What the queue's workers agreed upon: `value`, or what was pinned before."""
+        """Return the value shared by all workers of a queue: the first one pinned as `name`."""
 
     def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
-        """Keep what a claimed job's films were like, for the next nights of its site.
+        """Save the profile of a claimed job's films, for comparison with later nights of its site.
 
-        Once for each job: what was kept of it before is replaced. It outlives the job; of each site
-        and model the newest :data:`NIGHTS` are kept.
+        There is one profile per job; saving again replaces it. It outlives the job. For each site
+        and model, the newest :data:`NIGHTS` are kept.
 
         Args:
             profile: plain values, for JSON.
         """
 
     def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
-        """Profiles of the last nights before a job, of the same site and model, oldest first.
+        """Return profiles of the last nights before a job, of its site and model, oldest first.
 
         Args:
-            most: how many.
+            most: maximum number of profiles.
         """
 
     def pending_notifications(self, since: str) -> list[Job]:
-        """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
+        """Return jobs that ended since this time (UTC, ISO 8601) and were not notified yet."""
 
     def tell(self, job: Job) -> None:
-        """Somebody was told that the job has ended."""
+        """Record that the job's end was notified."""
 
     def totals(self) -> Mapping[State, int]:
-        """How many jobs are in each state; no key where there is none."""
+        """Return the number of jobs in each state; states without jobs are left out."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""

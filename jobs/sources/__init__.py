@@ -1,1 +1,1 @@
-"""What adds jobs to the queue: users, watched folders, schedules."""
+"""Sources of jobs: submissions, watched folders, schedules."""

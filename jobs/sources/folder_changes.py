@@ -1,4 +1,4 @@
-"""A folder of films while it is written into: has it settled, and what came after its listing?"""
+"""Changes in a folder of films: whether it has settled, and what changed after its listing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from screening.audit import Event
 from screening.files import Found, discover, film_path, is_inside
 from screening.inference.reader import hash_of
 
-#: Seconds by which the clock of a file server may be ahead.
+#: Maximum, in seconds, by which the clock of a file server may be ahead.
 _AHEAD: Final = 60.0
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ChangeKind(StrEnum):
-    """What became of a film since its folder was listed; also the name of the event."""
+    """Change of a film since its folder was listed; the value is also the event's name."""
 
     ARRIVED_LATE = "arrived_late"
     REMOVED = "removed"
@@ -28,10 +28,10 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True)
 class FolderChange:
-    """One film that is not as it was listed.
+    """A film that differs from the listing.
 
     Attributes:
-        found: as it is now; as it was listed if it was removed.
+        found: its current state, or the listed one if it was removed.
     """
 
     kind: ChangeKind
@@ -39,10 +39,10 @@ class FolderChange:
 
 
 def settles_at(folder: Path, settle: float, now: float) -> float | None:
-    """When `folder` will have settled, if nothing more changes in it.
+    """Return when `folder` will have settled, if nothing in it changes any more.
 
     Args:
-        settle: seconds for which nothing may have changed; with 0 nobody looks.
+        settle: seconds without a change; 0 disables the check.
         now: seconds since the epoch.
 
     Returns:
@@ -58,30 +58,30 @@ def settles_at(folder: Path, settle: float, now: float) -> float | None:
 
 
 def newest_change(folder: Path, now: float) -> float:
-    """When `folder` or something below it last changed; links are not followed.
+    """Return the time of the last change of `folder` or anything below it; links are not followed.
 
-    The change times (``st_ctime``, inode(7)) are compared: the kernel sets them when content, name
-    or attributes change, and no program can choose them. A copy that keeps the modification times
-    of its originals (``cp -p``, rsync, a modality) is years old by those, and new by these.
-    What is taken away or renamed changes the folder it was in.
+    This compares change times (``st_ctime``, inode(7)): the kernel sets them when content, name or
+    attributes change, and programs cannot set them. A copy that preserves modification times
+    (``cp -p``, rsync, a modality) has an old modification time but a new change time. Removing or
+    renaming a file changes the folder it was in.
 
     Args:
         now: seconds since the epoch.
 
     Returns:
-        Seconds since the epoch; 0 if all changes are dated later than a minute from `now`.
+        Seconds since the epoch; 0 if all changes are dated more than a minute after `now`.
 
     Raises:
-        OSError: if a folder cannot be listed. What vanishes meanwhile is left out.
+        OSError: if a folder cannot be listed. Files that vanish meanwhile are skipped.
     """
-    # Written before a wrong clock was put back, or by a server with such a clock: counted, these
-    # would keep the folder from settling until the clock is there again, perhaps for years.
+    # Dates in the future come from a wrong clock that was set back, or from a server with one.
+    # Counting them would keep the folder from settling until that date, perhaps for years.
     latest = now + _AHEAD
     return max((at for at in _change_times(folder) if at <= latest), default=0.0)
 
 
 def changes(listed: Sequence[Found], present: Sequence[Found]) -> list[FolderChange]:
-    """What differs between the listing of a folder and a later one, sorted by path."""
+    """Return the differences between two listings of a folder, sorted by path."""
     before = {found.film: found for found in listed}
     after = {found.film: found for found in present}
     changed = []
@@ -102,14 +102,14 @@ def late_events(
     shown_name: Callable[[str], str],
     at: str,
 ) -> list[Event]:
-    """What the audit says of films that are not as they were listed, sorted by path.
+    """Return the audit events for films that changed after the listing, sorted by path.
 
-    Films that are new or changed are read to hash them.
+    New and changed films are read to hash them.
 
     Args:
-        rows: SHA-256 that each film's row has, by film; empty for a film that was not read.
-        shown_name: what a film is called outside; nothing else here tells its name.
-        at: of the events: UTC, ISO 8601.
+        rows: SHA-256 in each film's row, by film; empty for a film that was not read.
+        shown_name: returns the name under which a film is shown; nothing else reveals its name.
+        at: time of the events: UTC, ISO 8601.
 
     Raises:
         OSError: if a folder cannot be listed.
@@ -121,13 +121,13 @@ def late_events(
 
 
 def hash_now(folder: Path, found: Found) -> str:
-    """SHA-256 of a film as it is now; empty if it cannot be read or is none of this folder's."""
+    """Return a film's current SHA-256; empty if it is unreadable or not inside the folder."""
     path = film_path(folder, found.film)
     return hash_of(path) if found.is_file and is_inside(path, folder) else ""
 
 
 def _change_times(folder: Path) -> Iterator[float]:
-    """Of the folder and everything below it; one call of the system for each."""
+    """Yield the change time of the folder and of everything below it, with one system call each."""
     yield folder.stat().st_ctime
     top = os.fspath(folder)
     waiting = [top]
@@ -170,14 +170,14 @@ def _event(
 
 
 def _row_is_of(found: Found, row_sha256: str, sha256: str) -> str:
-    """Which content of a changed film its row tells of."""
+    """Describe which content of a changed film its row refers to."""
     if not found.is_file:
         return "it is no file any more"
     if not sha256:
         return "it cannot be read now"
     if not row_sha256:
         return "the row is of no content"
-    # The same: it changed before it was read, or was only touched.
+    # Equal hashes: the film changed before it was read, or only its times changed.
     return f"the row is of the file as it {'is now' if row_sha256 == sha256 else 'was before'}"
 
 

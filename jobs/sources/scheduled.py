@@ -1,4 +1,4 @@
-"""Queue what schedules ask for, when it is time."""
+"""Enqueue the jobs of schedules when they are due."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -10,17 +10,17 @@ from jobs.queue.schedules import Schedule, ScheduleStore, due
 from jobs.sources.submission import JobRequest, new_job
 from screening.errors import ScreeningError
 
-#: Seconds until a schedule whose job cannot be made is tried again.
+#: Seconds before a schedule whose job could not be created is tried again.
 _AGAIN = 60.0
 
-#: Seconds by which a schedule may seem to have fired ahead of time: the clocks of hosts differ.
+#: Seconds by which the last firing may lie in the future: the clocks of hosts differ.
 _AHEAD = 3600.0
 
 
 class ScheduleSource:
     """A :class:`~jobs.worker.worker.JobSource` for all schedules of a queue.
 
-    Every worker of the queue has one; a firing is queued once.
+    Every worker of the queue has one; each firing is enqueued exactly once.
 
     Args:
         clock: seconds since the epoch.
@@ -33,22 +33,22 @@ class ScheduleSource:
         self._later: dict[str, float] = {}
 
     def feed(self) -> None:
-        """Queue the firings that are due, and those that were missed, up to each one's limit."""
+        """Enqueue due firings, and missed ones up to each schedule's limit."""
         now = self._clock()
         for schedule in self._agenda.schedules():
-            # A clock that was put back does not keep it waiting.
+            # Do not wait longer if the clock was set back.
             if now < self._later.get(schedule.name, 0.0) <= now + _AGAIN:
                 continue
             self._later.pop(schedule.name, None)
             if schedule.last > now + _AHEAD:
-                # It is silent until then.
+                # The schedule does not fire until then.
                 self._later[schedule.name] = now + _AGAIN
                 structlog.get_logger().warning("clock_was_ahead", schedule=schedule.name)
                 continue
             try:
                 self._feed(schedule, now)
             except (OSError, ScreeningError) as error:
-                # Nothing is lost: the firing is still due. What is wrong may name a film.
+                # The firing stays due. Only the error's type is logged: its text may name a film.
                 self._later[schedule.name] = now + _AGAIN
                 kind = type(error).__name__
                 structlog.get_logger().error("schedule_not_fired", schedule=schedule.name, why=kind)
@@ -56,7 +56,7 @@ class ScheduleSource:
     def _feed(self, schedule: Schedule, now: float) -> None:
         fired = due(schedule.times, schedule.last, now, schedule.catch_up)
         if not fired.firings and fired.skipped and fired.skipped[-1] >= self._began:
-            # Nobody was off: the worker was busy, or the job could not be made.
+            # Nothing was switched off: the worker was busy, or the job could not be created.
             fired = due(schedule.times, schedule.last, now, 1)
         times = [*fired.skipped, *fired.firings]
         if not times:

@@ -1,4 +1,4 @@
-"""What a user asks for, checked before it is queued."""
+"""Create jobs from user requests, validated before they are queued."""
 
 import os
 from collections.abc import Callable, Collection
@@ -34,10 +34,10 @@ from screening.results import Status, reason
 
 @dataclass(frozen=True)
 class NewOnly:
-    """A :class:`~screening.inference.reader.FilmReader` that reads only what is new.
+    """A :class:`~screening.inference.reader.FilmReader` that skips films that were scored before.
 
     Attributes:
-        scored_before: the job that has scored the file with this hash, or ``""``.
+        scored_before: returns the job that has scored a file with this hash, or ``""``.
     """
 
     reader: FilmReader
@@ -45,16 +45,16 @@ class NewOnly:
 
     @property
     def folder(self) -> Path:
-        """Where the films are."""
+        """The folder of the films."""
         return self.reader.folder
 
     @property
     def recipe(self) -> Reader:
-        """What reads the new ones."""
+        """Settings for reading new films."""
         return self.reader.recipe
 
     def known(self, found: Found) -> ReadFilm | None:
-        """A film whose very bytes were scored before."""
+        """Return the result for a film whose exact bytes were scored before, otherwise None."""
         sha256 = hash_now(self.folder, found)
         job = self.scored_before(sha256) if sha256 else ""
         if not job:
@@ -63,22 +63,22 @@ class NewOnly:
         return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
 
     def read(self, found: Found) -> ReadFilm:
-        """Read one film, unless it is known."""
+        """Read one film unless it was scored before."""
         return self.known(found) or self.reader.read(found)
 
     def close(self) -> None:
-        """Let go of what reading needed."""
+        """Close the underlying reader."""
         self.reader.close()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """A folder to be screened, as a user asks for it.
+    """A request to screen a folder.
 
     Attributes:
-        report: where the report goes; None for a folder in `reports`, called like the job.
+        report: path of the report; None for a folder in `reports` with the job's name.
         not_before: seconds since the epoch.
-        public_key: the bundle must be signed with its other half; None if it need not be.
+        public_key: key that the bundle's signature must match; None if no signature is required.
     """
 
     folder: Path
@@ -99,17 +99,18 @@ def new_job(
     schedule: str = "",
     taken: Collection[Path] = (),
 ) -> Job:
-    """A job for what was asked, with the bundle frozen by its hash.
+    """Create a job for a request; it records the bundle's hash.
 
     Args:
-        always: a new job, even if the same work is still queued or running.
-        schedule: that asks for it; always a new job, and its report goes beside one that is there.
-        taken: where the reports of other jobs of the schedule will be.
+        always: create a new job even if the same work is already queued or running.
+        schedule: schedule that requests the job. Implies a new job; if the report's path is taken,
+            the job's name is appended to it.
+        taken: report paths of other jobs of the schedule.
 
     Raises:
-        ReportInTheWay: if the report would lie in the folder, or something is there already.
-        BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
-            asked for, or what heat maps or refusals are made of.
+        ReportExists: if the report would lie in the folder, or its path exists already.
+        BundleError: if the bundle is not intact, is not signed as required, or lacks the requested
+            model, or what heat maps or refusals need.
         LabelsError: if the labels cannot be read.
     """
     request, bundle = _checked(request)
@@ -139,18 +140,18 @@ def new_job(
 
 
 def checked(request: JobRequest) -> JobRequest:
-    """The same request, if it can be carried out but for its folder; its paths are absolute.
+    """Validate a request except for its folder, and return it with absolute paths.
 
     Raises:
-        BundleError: if the model is no intact bundle, is not signed as asked, or lacks the model
-            asked for, or what heat maps or refusals are made of.
+        BundleError: if the bundle is not intact, is not signed as required, or lacks the requested
+            model, or what heat maps or refusals need.
         LabelsError: if the labels cannot be read.
     """
     return _checked(request)[0]
 
 
 def _checked(request: JobRequest) -> tuple[JobRequest, Bundle]:
-    # A worker starts elsewhere.
+    # Absolute paths, because a worker has a different working directory.
     options = replace(
         request.options,
         key=request.options.key.absolute(),
@@ -160,7 +161,7 @@ def _checked(request: JobRequest) -> tuple[JobRequest, Bundle]:
     if options.labels is not None:
         Labels.read(options.labels, Policy(options.labels_policy))
     bundle = Bundle.open(request.model, request.public_key)
-    # What is installed here does not matter: it may be screened elsewhere.
+    # Installed runtimes do not matter here: another machine may run the job.
     target = choose(bundle.path, options.runtime, options.precision)
     if options.heatmaps:
         check_map(load_target(bundle.path, target), bundle.path)
@@ -169,10 +170,10 @@ def _checked(request: JobRequest) -> tuple[JobRequest, Bundle]:
 
 
 def check_places(folder: Path, report: Path, quarantine: Path | None) -> None:
-    """Nothing is written into the folder.
+    """Check that nothing would be written into the folder.
 
     Raises:
-        ReportInTheWay: naming what would lie in it.
+        ReportExists: with the path that would lie inside it.
     """
     for what, place in {"report": report, "quarantine": quarantine}.items():
         if place is not None and is_inside(place, folder):
@@ -186,12 +187,12 @@ def _is_taken(report: Path) -> bool:
 
 
 class Opener:
-    """Loads what a job was submitted with; the model is kept for the next job.
+    """Loads a job's bundle, reader and key; the model is kept for the next job.
 
     Args:
-        scored_before: which finished job has scored a file of a job, by its hash.
-        public_key: bundles must be signed with its other half; None if they need not be.
-        history: what has happened to a job so far.
+        scored_before: returns the finished job that has scored a job's file, by its hash.
+        public_key: key that bundle signatures must match; None if no signature is required.
+        history: returns the events of a job so far.
     """
 
     def __init__(
@@ -207,11 +208,11 @@ class Opener:
         self._lungs: tuple[tuple[str, str], LungReader | None] | None = None
 
     def open(self, job: Job) -> Screener:
-        """All that is needed to screen the job's films.
+        """Return a screener for the job's films.
 
         Raises:
-            BundleError: if the bundle is not signed as it must be, or lacks the model asked for.
-            JobFailed: if it was replaced since.
+            BundleError: if the bundle is not signed as required, or lacks the requested model.
+            JobFailed: if the bundle was replaced since submission.
         """
         options = job.options
         bundle = Bundle.open(job.model, self._public_key)
@@ -249,7 +250,7 @@ class Opener:
         return None if reader is None else replace(reader, refused=job.options.refuse)
 
     def _predictor(self, job: Job, bundle: Bundle) -> tuple[Target, Predictor, str]:
-        """The job's model; and why it is this one, if that was found out just now."""
+        """Return the job's model, and the measurement behind the choice if it was made just now."""
         options, measured = job.options, ""
         if options.runtime != AUTO:
             target = choose(bundle.path, options.runtime, options.precision)
@@ -261,7 +262,7 @@ class Opener:
             self._loaded = ((bundle.sha256, target), predictor)
         wanted = (bundle.sha256, target)
         if self._loaded is None or self._loaded[0] != wanted:
-            # The engine has a thread for each core.
+            # One thread per model: the engine runs one thread per core.
             self._loaded = (wanted, load_target(bundle.path, target, threads=1))
         predictor = self._loaded[1]
         if options.heatmaps:

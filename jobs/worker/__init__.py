@@ -1,1 +1,1 @@
-"""The worker: takes jobs from the queue and runs them."""
+"""The worker: claims jobs from the queue and runs them."""

@@ -1,4 +1,4 @@
-"""What spreads the films of one job over processors."""
+"""Protocol for engines, which distribute the films of a job over processors."""
 
 from collections.abc import Generator, Iterable
 from typing import Protocol
@@ -14,4 +14,4 @@ class Engine(Protocol):
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
-        """Rows in the order of `films`, in batches of at most `batch`; may be closed early."""
+        """Yield rows in the order of `films`, at most `batch` at a time; may be closed early."""

@@ -29,14 +29,14 @@ from screening.results import Row, Status, reason
 if TYPE_CHECKING:
     from screening.report.writer import Report
 
-#: Fewer films than these say nothing about the others.
-_ENOUGH: Final = 20
+#: With fewer films than this, the failure rate means nothing.
+_MIN_FILMS: Final = 20
 
 _NAMED: Final = 3
 
 
 class Failures:
-    """Counts rows as they come.
+    """Counts failed films.
 
     Args:
         most: share of failed films above which the failure is systemic.
@@ -48,7 +48,7 @@ class Failures:
         self._reasons: Counter[str] = Counter()
 
     def count(self, rows: Iterable[Row]) -> None:
-        """Take rows into account; films that were never tried say nothing."""
+        """Count rows; films that were never tried are ignored."""
         for row in rows:
             code = row.reason.partition(":")[0]
             if row.status is Status.FAILED and code == "not_screened":
@@ -58,12 +58,12 @@ class Failures:
                 self._reasons[code] += 1
 
     def are_systemic(self) -> bool:
-        """True if the films are not to blame one by one any more."""
+        """Return True if so many films failed that the cause lies outside single films."""
         failed = self._reasons.total()
-        return self._reached >= _ENOUGH and failed > self._most * self._reached
+        return self._reached >= _MIN_FILMS and failed > self._most * self._reached
 
     def __str__(self) -> str:
-        """What happened, with the most common reasons."""
+        """Return a summary with the most common reasons."""
         reasons = ", ".join(
             f"{code} {number}" for code, number in self._reasons.most_common(_NAMED)
         )
@@ -73,27 +73,28 @@ class Failures:
         )
 
 
-#: A film that was in hand when so many workers died is not tried again.
+#: A film that was in progress when this many workers died is not tried again.
 DEADLY: Final = 2
 
-#: Seconds from one commit to the next, about: what a worker that is killed has screened in vain.
+#: Approximate seconds between commits: the work that is lost when a worker is killed.
 PACE: Final = 1.0
 
-#: Films taken at a time at most. Those a lost worker had in hand are screened one by one.
-_MOST: Final = 128
+#: Maximum of films taken at once. Films that were in progress in a lost worker are screened singly.
+_MAX_TAKEN: Final = 128
 
 
 class InFlight:
-    """Gives films to an engine, each after it was written down as taken, and holds their rows.
+    """Feeds films to an engine after marking them as taken, and buffers their rows.
 
-    Rows are written down with the films that are taken next, in one transaction. So many are taken
-    at a time that this happens about once a second: what a commit costs hardly depends on its rows.
+    Rows are committed together with the next films taken, in one transaction. The number of films
+    taken at once adapts so that a commit happens about once a second: its cost hardly depends on
+    the number of rows.
 
     Args:
-        write: commits rows, and films that are taken from now on.
-        films: those of the job that are left, in their order.
-        batch: how many are taken at a time at least.
-        pace: seconds from one commit to the next, about.
+        write: commits rows, and marks films as taken.
+        films: the films of the job that have no row yet, in order.
+        batch: minimum of films taken at once.
+        pace: approximate seconds between commits.
     """
 
     def __init__(
@@ -125,13 +126,13 @@ class InFlight:
             yield found
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Hold the rows of films that were given; not for long."""
+        """Buffer rows of films that were yielded, and commit them when the pace requires it."""
         self._rows += rows
         if self._clock() - self._written >= self._pace:
             self.clear()
 
     def clear(self) -> None:
-        """Write down the rows that are left."""
+        """Commit the buffered rows."""
         if self._rows:
             self._commit([])
 
@@ -141,7 +142,7 @@ class InFlight:
         if spent > self._pace:
             self._together = max(self._batch, self._together // 2)
         elif spent < self._pace / 2 and self._taken:
-            self._together = max(self._batch, min(2 * self._together, _MOST))
+            self._together = max(self._batch, min(2 * self._together, _MAX_TAKEN))
         names = [found.film for found in self._films[self._taken : self._taken + self._together]]
         self._taken += len(names)
         return names
@@ -153,10 +154,10 @@ class InFlight:
 
 
 def isolate_suspects(films: Sequence[Found], deaths: Mapping[str, int]) -> Iterator[list[Found]]:
-    """Films that may be in hand together, in their order.
+    """Yield groups of films that may be in progress together, in order.
 
-    One that was in hand when a worker died goes alone: if it kills the next worker, too, it is known
-    which film did.
+    A film that was in progress when a worker died gets a group of its own: if it kills the next
+    worker too, it is known which film did.
     """
     for suspect, group in groupby(films, key=lambda found: found.film in deaths):
         if suspect:
@@ -165,53 +166,53 @@ def isolate_suspects(films: Sequence[Found], deaths: Mapping[str, int]) -> Itera
             yield list(group)
 
 
-#: Seconds for which a claim holds, unless it is renewed.
+#: Seconds that a claim lasts unless it is renewed.
 LEASE: Final = 120.0
 
-#: Rows committed together where nothing is screened.
+#: Rows per commit where nothing is screened.
 _MANY: Final = 1000
 
-#: Seconds in which a model is loaded, or a folder of very many films is listed, on a slow disk.
-_BEGIN: Final = 600.0
+#: Seconds allowed for loading a model, or listing a very large folder, on a slow disk.
+_START_UP: Final = 600.0
 
-#: Seconds in which a report of very many films is written.
+#: Seconds allowed for writing a report of very many films.
 _REPORT: Final = 3600.0
 
-#: How many workers in a row may die over a job without a single row.
-_DEATHS: Final = 5
+#: How many workers in a row may die on a job without committing a single row.
+_MAX_DEATHS: Final = 5
 
 
 class Observer(Protocol):
-    """Told how far a job is."""
+    """Receives the progress of a job."""
 
     def started(self, job: Job, films: int, left: int) -> None:
         """Screening begins."""
 
     def committed(self, rows: list[Row], seconds: float) -> None:
-        """Rows are in the ledger; writing them took so long."""
+        """Rows were committed; the commit took `seconds`."""
 
     def reported(self, report: Report, seconds: float) -> None:
-        """The report is there; writing it took so long."""
+        """The report was written; this took `seconds`."""
 
     def waiting(self, job: Job) -> None:
-        """The job was put off; its message says why."""
+        """The job was postponed; its message says why."""
 
     def ended(self, job: Job) -> None:
         """The job is done or has failed."""
 
     def idle(self) -> None:
-        """There is nothing to do just now; said every few seconds."""
+        """The worker has nothing to do; called every few seconds."""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a job needs; put together by the command line.
+    """Dependencies for running a job, assembled by the command line.
 
     Attributes:
-        open_screener: loads the job's bundle, checks that it is the one submitted.
-        lease: seconds for which a claim holds, unless it is renewed.
-        pace: seconds from one commit of rows to the next, about.
-        sign: gives the signature over the head of a report's chain; None if none is signed.
+        open_screener: loads the job's bundle and checks that it is the one submitted.
+        lease: seconds that a claim lasts unless it is renewed.
+        pace: approximate seconds between commits of rows.
+        sign: returns the signature of the head of a report's hash chain; None for unsigned reports.
         clock: seconds since the epoch.
     """
 
@@ -227,26 +228,26 @@ class Tools:
 
 
 def run_job(job: Job, tools: Tools) -> int:
-    """Carry out a claimed job, from wherever an earlier worker left it.
+    """Run a claimed job, resuming where an earlier worker stopped.
 
     Returns:
         The exit code: 0, or 3 if some films failed.
 
     Raises:
-        ScreeningError: if it cannot be carried out as submitted.
-        SystemicFailure: if too many films failed; the report is there.
-        NotYet: if its folder is still being written into.
+        ScreeningError: if the job cannot be run as submitted.
+        SystemicFailure: if too many films failed; the report was written.
+        StillChanging: if files are still being written to its folder.
         Stopped: if the worker was asked to stop before the report was written.
         LeaseLost: if another worker has taken over.
     """
-    if job.deaths >= _DEATHS:
+    if job.deaths >= _MAX_DEATHS:
         raise JobFailed(f"{job.deaths} workers died over job {job.name} without a single row")
     with Heartbeat(tools.store, job, tools.lease) as heartbeat:
-        heartbeat.expect(_BEGIN)
+        heartbeat.expect(_START_UP)
         if not job.listed_at:
             _wait_until_settled(job, tools)
         with closing(tools.open_screener(job)) as screener:
-            return _JobRun(job, tools, screener, heartbeat).carry_out()
+            return _JobRun(job, tools, screener, heartbeat).execute()
 
 
 def _wait_until_settled(job: Job, tools: Tools) -> None:
@@ -263,21 +264,21 @@ def _wait_until_settled(job: Job, tools: Tools) -> None:
 
 @dataclass(frozen=True)
 class _JobRun:
-    """A claimed job and all that it needs."""
+    """One run of a claimed job."""
 
     job: Job
     tools: Tools
     screener: Screener
     heartbeat: Heartbeat
 
-    def carry_out(self) -> int:
+    def execute(self) -> int:
         job, store = self.job, self.tools.store
         labels = self._labels()
         self._begin()
         left = store.films_left(job)
         done = store.rows(job)
         if labels is not None:
-            self._check(labels, [*done, *_coming(left)])
+            self._check(labels, [*done, *_expected_rows(left)])
         self.tools.watcher.started(job, len(left) + len(done), len(left))
         failures = Failures(job.options.max_failure_rate)
         self._screen(left, done, failures)
@@ -285,7 +286,7 @@ class _JobRun:
             self._give_up(failures)
         elif self.tools.stop.asked:
             raise Stopped(f"job {job.name} was given back")
-        # The report takes as much memory as the screening did: first that is let go of.
+        # The report needs as much memory as the screening did: release that first.
         del left, done
         self.screener.close()
         give_back()
@@ -296,7 +297,7 @@ class _JobRun:
         self.tools.watcher.reported(report, time.perf_counter() - began)
         if job.gallery is not None:
             job.gallery.clear()
-        self._set_aside(rows)
+        self._quarantine(rows)
         if failures.are_systemic():
             raise SystemicFailure(str(failures))
         failed = any(row.status is Status.FAILED for row in rows)
@@ -309,14 +310,14 @@ class _JobRun:
         return Labels.read(options.labels, Policy(options.labels_policy))
 
     def _check(self, labels: Labels, rows: list[Row]) -> None:
-        """Labels that fit several films, or contradict each other, are found before the work."""
+        """Fail early on labels that match several films or contradict each other."""
         if labels.policy is Policy.STRICT:
-            # Which film a UID is of is not known yet.
+            # It is not known yet which film a UID belongs to.
             labels = replace(labels, policy=Policy.ERROR)
         join(rows, labels, self.screener.key)
 
     def _begin(self) -> None:
-        """Take the list of files, once; a job that was listed before goes on with that list."""
+        """List the files, once; a job that was listed before continues with that list."""
         job, store, screener = self.job, self.tools.store, self.screener
         fingerprint = screener.key.fingerprint
         if store.pin("patient_key", fingerprint) != fingerprint:
@@ -327,7 +328,7 @@ class _JobRun:
             )
         who = f"worker {job.worker}, {user_and_host()}"
         try:
-            # A share that is away is waited for; its films have not vanished.
+            # Raises if the share is unavailable: the job then waits instead of losing its films.
             job.folder.stat()
             films = [] if job.listed_at else discover(job.folder)
         except OSError as error:
@@ -351,7 +352,7 @@ class _JobRun:
         store.list_films(job, films, history)
 
     def _screen(self, left: list[Found], done: list[Row], failures: Failures) -> None:
-        """Screen and commit, batch by batch, until all is done or too much has failed."""
+        """Screen and commit in batches until all films are done or too many have failed."""
         seen = Seen()
         for row in done:
             seen.add(row)
@@ -361,25 +362,27 @@ class _JobRun:
             if failures.are_systemic() or self.tools.stop.asked:
                 return
             if deaths.get(films[0].film, 0) >= DEADLY:
-                rows = [self._killer(films[0])]
+                rows = [self._killed_worker_row(films[0])]
                 self._commit(rows)
                 failures.count(rows)
                 continue
             batch = 1 if films[0].film in deaths else self.job.options.batch
-            hand = InFlight(self._commit, films, batch, self.tools.stop, self.tools.pace)
+            in_flight = InFlight(self._commit, films, batch, self.tools.stop, self.tools.pace)
             self._expect(batch)
-            with closing(self.tools.engine.screen(self.screener, hand, seen, batch)) as batches:
+            with closing(
+                self.tools.engine.screen(self.screener, in_flight, seen, batch)
+            ) as batches:
                 for rows in batches:
-                    hand.put(rows)
+                    in_flight.put(rows)
                     self._expect(batch)
                     failures.count(rows)
                     if failures.are_systemic():
                         break
-                hand.clear()
+                in_flight.clear()
 
     def _expect(self, batch: int) -> None:
-        # Each film of a batch may need a new decoder, and take as long as it is allowed to.
-        self.heartbeat.expect(_BEGIN + 2 * batch * self.job.options.limits.seconds)
+        # Each film of a batch may need a new decoder, and may use its full time limit.
+        self.heartbeat.expect(_START_UP + 2 * batch * self.job.options.limits.seconds)
 
     def _commit(self, rows: list[Row], taken: Sequence[str] = ()) -> None:
         began = time.perf_counter()
@@ -387,7 +390,7 @@ class _JobRun:
         if rows:
             self.tools.watcher.committed(rows, time.perf_counter() - began)
 
-    def _killer(self, found: Found) -> Row:
+    def _killed_worker_row(self, found: Found) -> Row:
         sha256 = hash_now(self.job.folder, found)
         why = reason("killed_worker")
         return Row(
@@ -395,7 +398,7 @@ class _JobRun:
         )
 
     def _give_up(self, failures: Failures) -> None:
-        """Every film that was not reached gets its row, too."""
+        """Write a row for every film that was not reached."""
         store = self.tools.store
         left = store.films_left(self.job)
         store.record(self.job, Event(now(), "given_up", self.job.name, str(failures)))
@@ -409,7 +412,7 @@ class _JobRun:
             )
 
     def _reconciled(self) -> list[Row]:
-        """Files in = rows out, or no report."""
+        """Return all rows; raise JobFailed unless every file listed has exactly one."""
         job, store = self.job, self.tools.store
         rows = store.rows(job)
         listed = store.get(job.name).films
@@ -418,7 +421,7 @@ class _JobRun:
         return rows
 
     def _report(self, rows: list[Row], labels: Labels | None) -> Report:
-        # pandas and SciPy are not waited for before the first film.
+        # Imported late: pandas and SciPy must not delay the first film.
         from screening.report.drift.model_comparison import control
         from screening.report.drift.profile import NightProfile
         from screening.report.writer import Night, Report, write_report
@@ -428,7 +431,7 @@ class _JobRun:
         earlier = [NightProfile.from_dict(kept) for kept in store.nights(job, NIGHTS)]
         drift = control(profile, earlier, screener.card.reference)
         if is_report_of(job.report, job.name):
-            # An earlier worker wrote it, and died before it could say so.
+            # An earlier worker wrote it, and died before it could record that.
             store.save_night(job, profile.as_dict())
             return Report(folder=job.report, rows=rows, drift=drift)
         night = Night(
@@ -448,7 +451,7 @@ class _JobRun:
         return report
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:
-        """The job's events, what happened to its folder meanwhile, and who writes the report."""
+        """Return the job's events, later changes of its folder, and who writes the report."""
         job, store = self.job, self.tools.store
         hashes = {row.film: row.sha256 for row in rows}
         try:
@@ -461,14 +464,14 @@ class _JobRun:
         writing = Event(now(), WRITING, job.name, f"worker {job.worker}, {user_and_host()}")
         return [*store.events(job), *late, writing]
 
-    def _set_aside(self, rows: list[Row]) -> None:
+    def _quarantine(self, rows: list[Row]) -> None:
         job = self.job
         if job.options.quarantine is not None:
             into = job.options.quarantine / job.name
             quarantine(rows, job.folder, into, self.screener.shown_name)
 
 
-def _coming(left: Iterable[Found]) -> list[Row]:
+def _expected_rows(left: Iterable[Found]) -> list[Row]:
     return [Row(film=found.film, status=Status.SCORED) for found in left]
 
 

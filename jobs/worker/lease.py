@@ -1,4 +1,4 @@
-"""Keep the lease of a job while its worker makes progress, and stop when asked."""
+"""Renew the lease of a job while its worker makes progress, and stop on request."""
 
 import threading
 import time
@@ -9,15 +9,15 @@ from jobs.errors import LeaseLost, QueueUnavailable
 from jobs.queue.jobs import Job
 from jobs.queue.store import Store
 
-#: Seconds after which a sleeper notices.
-_NAP: Final = 0.1
+#: Seconds between two checks for a stop while sleeping.
+_POLL: Final = 0.1
 
 
 class Stop:
-    """Asked for by a signal, seen by the work.
+    """A request to stop, set by a signal handler and polled by the worker.
 
-    A handler of signals may run between any two steps of the work, so there is no lock here:
-    neither of :class:`threading.Event` nor of anything else.
+    A signal handler may run between any two steps of the work, so this class uses no lock, not
+    even the one inside :class:`threading.Event`.
     """
 
     def __init__(self) -> None:
@@ -25,44 +25,44 @@ class Stop:
 
     @property
     def asked(self) -> bool:
-        """True once the worker is to stop."""
+        """True once a stop was requested."""
         return bool(self._asked_at)
 
     @property
     def asked_twice(self) -> bool:
-        """True once it is to stop at once."""
+        """True once an immediate stop was requested."""
         return len(self._asked_at) > 1
 
     @property
     def seconds(self) -> float:
-        """For which the worker has been stopping."""
+        """Seconds since the stop was requested; 0 if it was not."""
         return time.monotonic() - self._asked_at[0] if self._asked_at else 0.0
 
     def ask(self) -> None:
-        """Begin nothing more; for the second time: leave what is in hand."""
+        """Request a stop: start nothing new. A second call also abandons the work in progress."""
         self._asked_at.append(time.monotonic())
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not through the signal to stop; True if there is one."""
+        """Sleep until `seconds` have passed or a stop is requested; return True if it is."""
         until = time.monotonic() + seconds
         while not self.asked and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _NAP))
+            time.sleep(min(left, _POLL))
         return self.asked
 
 
-#: Renewals in the time of one lease: some may fail.
+#: Renewals per lease duration, so that a few may fail.
 _BEATS: Final = 4
 
 
 class Heartbeat:
-    """Renews the lease of a claimed job from a thread of its own, within the block.
+    """Context manager that renews the lease of a claimed job from a background thread.
 
-    That a process is alive says nothing of its work: the lease is renewed only as long as the work
-    has promised to be heard of again, see :meth:`expect`.
+    A live process does not prove progress: the lease is renewed only until the deadline that the
+    work has set with :meth:`expect`.
 
     Args:
-        store: asked once a beat; the next beat is the next try.
-        lease: seconds for which each renewal holds.
+        store: called once per beat, without retries; the next beat is the next attempt.
+        lease: seconds that each renewal adds.
     """
 
     def __init__(self, store: Store, job: Job, lease: float) -> None:
@@ -71,7 +71,7 @@ class Heartbeat:
         self._lease = lease
         self._deadline = time.monotonic() + lease
         self._ended = threading.Event()
-        # A connection that answers no more must not keep the process from ending.
+        # A daemon thread: a hanging connection must not keep the process from exiting.
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class Heartbeat:
         self._thread.join(timeout=self._lease)
 
     def expect(self, seconds: float) -> None:
-        """The work is well, and will call this again, or be over, within so many seconds."""
+        """Set the deadline: call this again, or leave the block, within `seconds`."""
         self._deadline = time.monotonic() + seconds
 
     def _beat(self) -> None:
@@ -98,7 +98,7 @@ class Heartbeat:
             try:
                 self._store.renew(self._job, self._lease)
             except LeaseLost:
-                # The work finds out by itself when it writes next.
+                # The next write of the job raises LeaseLost as well.
                 return
             except QueueUnavailable:
                 continue

@@ -1,4 +1,4 @@
-"""Set aside copies of the films that were failed or refused, each with the reason beside it."""
+"""Copy failed and refused films to a quarantine folder, each with a file that gives the reason."""
 
 import hashlib
 import os
@@ -23,48 +23,49 @@ _REASON: Final = ".reason.txt"
 def quarantine(
     rows: Iterable[Row], folder: Path, into: Path, shown_name: Callable[[str], str]
 ) -> int:
-    """Copy films that were failed or refused out of `folder`, which is only read.
+    """Copy failed and refused films out of `folder`, which is only read.
 
-    A copy has the content and the time of the film and mode 0600, and lies where the film lay, by
-    its shown name. Beside it is ``NAME.reason.txt``: what became of the film and why, the SHA-256
-    that was screened, and whether the copy is the same. A film that is no regular file inside the
-    folder, or is gone, has only that. Films that a job did not reach (``not_screened``) are left
-    out: nothing is known against them.
+    A copy has the content and modification time of the film and mode 0600, and keeps the film's
+    relative path, under its shown name. Next to it, ``NAME.reason.txt`` gives the film's status and
+    reason, the SHA-256 of the screened content, and whether the copy has the same content. For a
+    film that is missing, or is not a regular file inside the folder, only this file is written.
+    Films that the job did not reach (``not_screened``) are left out, because nothing is known to be
+    wrong with them.
 
-    Copies and reasons appear whole, and are on the disk at the end. What an earlier try left is
-    kept where it is right, so it may be called again after a crash.
+    Copies and reason files appear atomically, and are flushed to disk before the function returns.
+    Correct files of an earlier call are kept, so it may be called again after a crash.
 
     Args:
-        rows: of one job, all of them, by the names that the films have in `folder`.
-        into: a folder of this job alone, outside `folder`; made with mode 0700. While this runs,
-            there is a hidden one beside it, on the same disk.
-        shown_name: how a film may be named.
+        rows: all rows of one job, with the films' names in `folder`.
+        into: a folder for this job only, outside `folder`; created with mode 0700. While the
+            function runs, a hidden folder next to it, on the same disk, holds partial files.
+        shown_name: returns the name under which a film may be shown.
 
     Returns:
-        How many films are in quarantine.
+        The number of films in quarantine.
 
     Raises:
-        QuarantineError: naming the first film, as shown, that could not be set aside, and the
-            cause. The others are there: one film must not keep the rest from being looked at.
+        QuarantineError: with the shown name of the first film that could not be copied, and the
+            cause. The other films are copied all the same, so that they can be inspected.
     """
     kept = [row for row in rows if _is_wanted(row)]
     shown = [shown_name(row.film) for row in kept]
     if not kept:
         return 0
-    ward = _Ward(folder, into, into.with_name(f".{into.name}.partial"))
+    writer = _Writer(folder, into, into.with_name(f".{into.name}.partial"))
     errors = []
     try:
-        ward.open()
+        writer.open()
         for row, name, reason in zip(kept, shown, reason_names(shown), strict=True):
             try:
-                ward.take(row, name, reason)
+                writer.take(row, name, reason)
             except OSError as error:
                 errors.append(f"{into / name}: {error.strerror}")
-        ward.sync()
+        writer.sync()
     except OSError as error:
         raise QuarantineError(f"{into} cannot be written: {error.strerror}") from error
     finally:
-        ward.clear()
+        writer.clear()
     if errors:
         raise QuarantineError(
             f"{len(errors)} of {len(kept)} films could not be set aside; the first is {errors[0]}"
@@ -73,10 +74,10 @@ def quarantine(
 
 
 def reason_names(films: Sequence[str]) -> list[str]:
-    """What the file with the reason for each film is called: ``FILM.reason.txt`` where it can be.
+    """Return the name of each film's reason file: ``FILM.reason.txt`` where possible.
 
-    A film, or a folder with films, may have that name itself; then it is ``FILM.reason-2.txt``.
-    The same films have the same names again.
+    If a film, or a folder that contains films, has that name itself, the reason file is
+    ``FILM.reason-2.txt``. The names are the same for the same films.
     """
     taken = set(films)
     for film in films:
@@ -90,12 +91,12 @@ def reason_names(films: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Ward:
-    """Where films are set aside.
+class _Writer:
+    """Writes copies into a quarantine folder.
 
     Attributes:
-        folder: where they come from.
-        aside: where copies wait until they are whole.
+        folder: source folder.
+        aside: folder for copies until they are complete.
     """
 
     folder: Path
@@ -103,14 +104,14 @@ class _Ward:
     aside: Path
 
     def open(self) -> None:
-        """Make the folders; what a killed process left half done goes away."""
+        """Create the folders and remove partial files left by a killed process."""
         self.clear()
         self.into.parent.mkdir(parents=True, exist_ok=True)
         self.into.mkdir(mode=0o700, exist_ok=True)
         self.aside.mkdir(mode=0o700)
 
     def take(self, row: Row, shown: str, reason: str) -> None:
-        """Set one film aside."""
+        """Copy one film and write its reason file."""
         place = film_path(self.into, shown)
         place.parent.mkdir(parents=True, exist_ok=True)
         text = (
@@ -123,17 +124,17 @@ class _Ward:
         self._put([text.encode()], film_path(self.into, reason))
 
     def sync(self) -> None:
-        """All names are on the disk."""
+        """Flush all directory entries to disk."""
         for path, _folders, _files in os.walk(self.into):
             sync(Path(path))
         sync(self.into.parent)
 
     def clear(self) -> None:
-        """Nothing is half done any more."""
+        """Remove partial files."""
         shutil.rmtree(self.aside, ignore_errors=True)
 
     def _copy(self, row: Row, place: Path) -> str:
-        """Copy the film, if it can be, and say how the copy relates to the row."""
+        """Copy the film if possible, and describe how the copy relates to the row."""
         sha256 = hash_of(place)
         if not sha256 or sha256 != row.sha256:
             film = film_path(self.folder, row.film)
@@ -144,15 +145,15 @@ class _Ward:
             except NotAFilm:
                 return "none, it is no regular file inside the folder"
             except UnreadableFilm as error:
-                # An earlier try may have been in time.
+                # An earlier call may have copied it in time.
                 if not sha256:
                     return f"none, {error.code} {error.detail}".rstrip()
         return "what was screened" if sha256 == row.sha256 else f"another content, SHA-256 {sha256}"
 
     def _put(self, content: Iterable[bytes], place: Path, like: Path | None = None) -> str:
-        """Write a whole file, unless the same is there already; its SHA-256 as 64 hex digits."""
+        """Write a file atomically unless an identical one exists; return its SHA-256 in hex."""
         digest = hashlib.sha256()
-        # Another name each time: a worker that lost its job may be at it, too.
+        # A unique name: a worker that has lost the job may still be writing the same file.
         handle, name = tempfile.mkstemp(dir=self.aside)
         with os.fdopen(handle, "wb") as file:
             for piece in content:
@@ -179,7 +180,7 @@ def _candidates(film: str) -> Iterable[str]:
 
 
 def _date(copy: int, film: Path) -> None:
-    """Give a copy the time of the film, which may be gone by now."""
+    """Give a copy the modification time of the film, which may have been deleted by now."""
     with suppress(OSError):
         modified = film.stat().st_mtime_ns
         os.utime(copy, ns=(modified, modified))

@@ -1,4 +1,4 @@
-"""Retry calls to a queue that is away for a while."""
+"""Retry calls to a queue that is temporarily unavailable."""
 
 import random
 from collections.abc import Callable
@@ -14,14 +14,15 @@ _LONGEST: Final = 3600.0
 
 
 def delay(attempt: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds before the next try: doubled with each, up to an hour, half of it left to chance.
+    """Return the seconds before the next attempt.
 
-    Jobs that failed together do not come back together; see M. Brooker, "Exponential Backoff And
+    The delay doubles with each attempt up to an hour, and half of it is random. The jitter keeps
+    jobs that failed together from returning together; see M. Brooker, "Exponential Backoff And
     Jitter", AWS Architecture Blog, 2015 ("equal jitter").
 
     Args:
-        attempt: 0 before the first repetition.
-        chance: from 0 to 1.
+        attempt: 0 before the first retry.
+        chance: returns a random number from 0 to 1.
     """
     longest = min(_LONGEST, _FIRST * 2.0 ** min(attempt, 16))
     return longest * (1 + chance()) / 2
@@ -30,40 +31,41 @@ def delay(attempt: int, chance: Callable[[], float] = random.random) -> float:
 Result = TypeVar("Result")
 Kept = TypeVar("Kept")
 
-#: Seconds for which a command waits before it gives up.
+#: Seconds that a command retries before it gives up.
 PATIENCE: Final = 600.0
 
-#: Seconds for which a worker that was asked to stop waits to hand in its work: a restart of the
-#: database. Films that it leaves in hand look as if they had killed it.
+#: Seconds that a stopping worker retries its final writes: long enough for a database restart.
+#: Films that it leaves marked as in progress are suspected of having killed it.
 FAREWELL: Final = 10.0
 
-_HANDING_IN: Final = frozenset({"commit", "finish", "release", "postpone", "acquit"})
+_FINAL_WRITES: Final = frozenset({"commit", "finish", "release", "postpone", "clear_suspicion"})
 
-#: The next beat of the heart is the next try.
-_AT_ONCE: Final = frozenset({"renew", "close"})
+#: Not retried here: the next heartbeat is the next attempt of `renew`.
+_NOT_RETRIED: Final = frozenset({"renew", "close"})
 
 
 def retry_calls(
     ask: Callable[[], Result], stop: Stop, seconds: float | None = PATIENCE, farewell: float = 0.0
 ) -> Result:
-    """Ask until the queue answers.
+    """Call `ask` until the queue answers.
 
     Args:
-        ask: may be called again after its answer was lost.
-        stop: once it is asked for, nobody waits for longer than the farewell; twice, not at all.
-        seconds: after which it is given up; None for never.
-        farewell: seconds after a stop was asked for.
+        ask: must be safe to call again if its answer was lost.
+        stop: after a stop request, retries end after `farewell` seconds; after a second one, at
+            once.
+        seconds: give up after this time; None for never.
+        farewell: seconds of retrying after a stop request.
 
     Raises:
-        QueueUnavailable: if it is given up.
+        QueueUnavailable: if it gives up.
     """
 
-    def worth_while(error: Exception) -> bool:
+    def should_retry(error: Exception) -> bool:
         waits = not stop.asked or (stop.seconds < farewell and not stop.asked_twice)
         return isinstance(error, QueueUnavailable) and waits
 
     for attempt in stamina.retry_context(
-        on=worth_while, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=5.0
+        on=should_retry, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=5.0
     ):
         with attempt:
             return ask()
@@ -71,7 +73,7 @@ def retry_calls(
 
 
 class _RetryingStore:
-    """Every method of a store or an agenda, asked patiently."""
+    """Proxy that retries every method of a job store or schedule store."""
 
     def __init__(self, asked: object, stop: Stop, seconds: float | None) -> None:
         self._asked = asked
@@ -80,9 +82,9 @@ class _RetryingStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._asked, name)
-        if name in _AT_ONCE:
+        if name in _NOT_RETRIED:
             return method
-        farewell = FAREWELL if name in _HANDING_IN else 0.0
+        farewell = FAREWELL if name in _FINAL_WRITES else 0.0
 
         def ask(*arguments: Any, **keywords: Any) -> Any:
             return retry_calls(
@@ -93,9 +95,9 @@ class _RetryingStore:
 
 
 def retrying(asked: Kept, stop: Stop, seconds: float | None = PATIENCE) -> Kept:
-    """The same store or agenda, for work that outlasts a restart of the database.
+    """Wrap a job store or schedule store so that its calls survive a restart of the database.
 
     Args:
-        seconds: after which :class:`~jobs.errors.QueueUnavailable` is raised; None for never.
+        seconds: time after which :class:`~jobs.errors.QueueUnavailable` is raised; None for never.
     """
     return cast(Kept, _RetryingStore(asked, stop, seconds))

@@ -1,4 +1,4 @@
-"""Take jobs from the queue, one after the other."""
+"""Worker loop: claim jobs from the queue and run them one after the other."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ from jobs.worker.job_run import Tools, run_job
 from jobs.worker.retrying_store import delay
 from screening.errors import DecoderError, ReportError, ScreeningError
 
-#: Seconds between looks at an empty queue.
+#: Seconds between polls of an empty queue.
 _POLL: Final = 2.0
 
-#: What lies outside the job, and may be better later.
-_PASSING: Final = (
+#: Errors with a cause outside the job, which may go away.
+_TRANSIENT: Final = (
     ClusterUnavailable,
     FolderUnreadable,
     DecoderError,
@@ -39,10 +39,10 @@ _PASSING: Final = (
 
 
 class JobSource(Protocol):
-    """Brings jobs into the queue by itself."""
+    """Adds jobs to the queue on its own."""
 
     def feed(self) -> None:
-        """Queue what is to be queued now."""
+        """Enqueue everything that is due now."""
 
 
 def work(
@@ -52,20 +52,20 @@ def work(
     most: int | None = None,
     feeders: Sequence[JobSource] = (),
 ) -> Iterator[Job]:
-    """Carry out jobs as they come, and yield each as it has ended, until a stop is asked for.
+    """Run jobs as they arrive and yield each one after it has ended, until a stop is requested.
 
     Args:
-        drain: stop when no job is running, waiting, or put off to be tried again; otherwise wait
-            for more.
-        only: carry out this job and no other.
-        most: stop after so many jobs.
-        feeders: asked before each look at the queue.
+        drain: return when no job is running, waiting, or postponed for a retry; otherwise keep
+            polling for more.
+        only: run this job and no other.
+        most: return after this number of jobs.
+        feeders: job sources, called before each poll of the queue.
 
-    A job whose worker has died is taken over: at once if that was on this machine, else when its
-    lease has run out.
+    A job whose worker has died is taken over: immediately if that worker ran on this machine,
+    otherwise when its lease has expired.
 
     Raises:
-        Stopped: if a stop was asked for before that.
+        Stopped: if a stop was requested before that.
     """
     store, me, ended = tools.store, worker_name(), 0
     most = most if only is None else 1
@@ -76,63 +76,63 @@ def work(
             feeder.feed()
         job = store.claim(me, tools.lease, only)
         if job is not None:
-            finished = _carry_out(job, tools)
+            finished = _run(job, tools)
             if finished is not None:
                 ended += 1
                 yield finished
             continue
         left = [job for job in store.jobs(*OPEN) if only in (None, job.name)]
-        if (drain or only) and not any(_is_near(job, tools) for job in left):
+        if (drain or only) and not any(_is_imminent(job, tools) for job in left):
             return
         dead = [job for job in left if job.state is State.RUNNING and _is_lost(job, me)]
         for job in dead:
             store.expire(job)
         if not dead:
             tools.watcher.idle()
-            tools.stop.wait(_nap(left, tools))
+            tools.stop.wait(_idle_seconds(left, tools))
 
 
-def _may_pass(error: ScreeningError) -> bool:
-    """True if it may be better later: a share with the bundle, labels or key is away, too."""
-    return isinstance(error, _PASSING) or isinstance(error.__cause__, OSError)
+def _is_transient(error: ScreeningError) -> bool:
+    """Return True if the error may go away, such as a missing share with the bundle or labels."""
+    return isinstance(error, _TRANSIENT) or isinstance(error.__cause__, OSError)
 
 
-def _is_near(job: Job, tools: Tools) -> bool:
-    """False for a job that its user wants later."""
+def _is_imminent(job: Job, tools: Tools) -> bool:
+    """Return False for a job that its user scheduled for later."""
     return job.state is State.RUNNING or bool(job.message) or job.not_before <= tools.clock()
 
 
 def _is_lost(job: Job, me: str) -> bool:
-    """True if nobody carries out this running job; what this worker has claimed it would know."""
+    """Return True if no worker runs this job: its process is dead, or is this idle worker."""
     return job.worker == me or is_dead(job.worker)
 
 
-def _nap(left: list[Job], tools: Tools) -> float:
-    """Seconds until there may be something to do."""
+def _idle_seconds(left: list[Job], tools: Tools) -> float:
+    """Return the seconds until a job may become available."""
     waits = [job.not_before - tools.clock() for job in left if job.state is State.QUEUED]
     return min(_POLL, max(0.05, min(waits, default=_POLL)))
 
 
-def _carry_out(job: Job, tools: Tools) -> Job | None:
-    """The job as it has ended; None if it has not, or not by this worker."""
+def _run(job: Job, tools: Tools) -> Job | None:
+    """Run a job and return its final state; None if it has not ended, or another worker has it."""
     try:
-        return _end(job, tools)
+        return _run_and_record(job, tools)
     except LeaseLost:
-        # Another worker has it now, and will finish it.
+        # Another worker has the job now, and will finish it.
         with suppress(QueueUnavailable):
             tools.store.clear_suspicion(job)
-        # If it has done so already, the heat maps that were drawn meanwhile are nobody's.
-        if _is_nobodys(job, tools) and job.gallery is not None:
+        # If that worker has finished already, nothing uses the heat maps drawn here.
+        if _is_over(job, tools) and job.gallery is not None:
             job.gallery.clear()
         return None
 
 
-def _end(job: Job, tools: Tools) -> Job | None:
+def _run_and_record(job: Job, tools: Tools) -> Job | None:
     store = tools.store
     try:
         code, message = run_job(job, tools), ""
     except (LeaseLost, QueueUnavailable):
-        # Neither says anything of the job. It goes on where it is, or with the next worker.
+        # Neither says anything about the job. It continues there, or with the next worker.
         raise
     except StillChanging as wait:
         _postpone(job, tools, wait.seconds, str(wait), job.attempts)
@@ -140,16 +140,16 @@ def _end(job: Job, tools: Tools) -> Job | None:
     except SystemicFailure as error:
         code, message = exit_codes.SYSTEMIC_FAILURE, str(error)
     except (Stopped, KeyboardInterrupt) as end:
-        # An interrupt may fall into a transaction, and what was interrupted keeps it open: the job
-        # could not be given back beside it.
+        # An interrupt may hit a transaction, and the traceback keeps it open: until its frames are
+        # cleared, a second transaction could not release the job.
         clear_frames(end.__traceback__)
         gc.collect()
-        # If it cannot be given back, whoever finds this worker gone takes it.
+        # If the release fails, a worker that finds this one dead takes the job over.
         with suppress(QueueUnavailable):
-            _give_back(job, store)
+            _release(job, store)
         raise
     except ScreeningError as error:
-        if _may_pass(error) and job.attempts < job.options.retries:
+        if _is_transient(error) and job.attempts < job.options.retries:
             _postpone(job, tools, delay(job.attempts), str(error), job.attempts + 1)
             return None
         code, message = exit_codes.ERROR, str(error)
@@ -159,19 +159,19 @@ def _end(job: Job, tools: Tools) -> Job | None:
     return ended
 
 
-def _give_back(job: Job, store: Store) -> None:
+def _release(job: Job, store: Store) -> None:
     try:
         store.release(job)
     except LeaseLost:
         store.clear_suspicion(job)
 
 
-def _is_nobodys(job: Job, tools: Tools) -> bool:
-    """True if nothing more will come of what was drawn for this job."""
+def _is_over(job: Job, tools: Tools) -> bool:
+    """Return True if no worker will use the heat maps drawn for this job."""
     try:
         return tools.store.get(job.name).state is State.DONE
     except UnknownJob:
-        # It was cancelled, and forgotten.
+        # The job was cancelled and pruned.
         return True
 
 

@@ -1,1 +1,1 @@
-"""From one file to its result: read, decode, check, predict."""
+"""Turn one file into its result: read, decode, check, predict."""

@@ -1,4 +1,4 @@
-"""What a film costs in each stage, and memory that is returned."""
+"""Measure the CPU time of each stage of a film; return freed memory to the system."""
 
 import ctypes
 import time
@@ -9,15 +9,15 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Cost:
-    """Processor seconds that a film has taken, in the order of its way.
+    """CPU seconds spent on a film, in the order of the stages.
 
     Attributes:
-        reading: the file, and its hash.
-        decoding: its header and its pixels.
-        preparing: what becomes the input tensor, and its hash.
-        inference: its share of the network's time.
+        reading: reading and hashing the file.
+        decoding: decoding the header and the pixels.
+        preparing: building and hashing the input tensor.
+        inference: this film's share of the network's time.
         lungs: finding and measuring the lungs; 0 without a lung network.
-        answering: what is made of the network's outputs: recognition, statistics, pictures.
+        answering: processing the network's outputs: recognition, statistics, pictures.
     """
 
     reading: float = 0.0
@@ -33,21 +33,21 @@ class Cost:
 
 
 class Stopwatch:
-    """Processor time of this thread, lap by lap."""
+    """Measures the CPU time of the current thread in laps."""
 
     def __init__(self) -> None:
         self._last = time.thread_time()
 
     def lap(self) -> float:
-        """Seconds since the last lap, or the beginning."""
+        """Return the seconds since the last lap, or since the start."""
         last, self._last = self._last, time.thread_time()
         return self._last - last
 
 
 def give_back() -> None:
-    """Let the system have what the allocator keeps for later; malloc_trim(3).
+    """Return memory that the allocator keeps for reuse to the system; malloc_trim(3).
 
-    Only glibc has it, and only glibc keeps so much.
+    Only glibc has this function, and only glibc keeps that much memory.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

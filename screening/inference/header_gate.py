@@ -1,7 +1,8 @@
-"""May this model read this film? A refusal is an answer; absent header fields are no reason.
+"""Refuse films that the model is not meant for, by header and by pixels.
 
-A refusal names the attribute, and of free text only the word of our own vocabulary that was found
-there: what a header says in free text may be somebody's name.
+A refusal is a valid result. A missing header field is never a reason to refuse. The reason names
+the attribute; from free text it quotes only the matching word of our own vocabulary, because free
+text in a header may contain a person's name.
 """
 
 import re
@@ -16,7 +17,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Modality (0008,0060): radiographs, and what exports and scanners of old films call themselves.
+#: Modality (0008,0060): radiographs, and the values used by exports and scanners of old films.
 _MODALITIES: Final = frozenset({"CR", "DX", "DR", "RG", "XR", "XC", "SC", "OT"})
 
 #: Words in Body Part Examined (0018,0015), PS3.16 annex L, that can mean a chest film.
@@ -33,7 +34,7 @@ _CHEST: Final = (
     "TRUNK",
 )
 
-#: Values of Body Part Examined that say nothing.
+#: Values of Body Part Examined that carry no information.
 _NO_PART: Final = frozenset(
     {"UNKNOWN", "UNDEFINED", "UNSPECIFIED", "OTHER", "NONE", "NA", "N A", "DEFAULT", "BODY"}
     | {"WHOLEBODY", "WHOLE BODY"}
@@ -47,7 +48,7 @@ _CHEST_CODES: Final = _words(
     "R-FAB52 R-FAB53 R-FAB54 R-FAB55 R-FAB56"
 )
 
-#: Regions that say nothing: the entire body.
+#: Regions that carry no information: the entire body.
 _NO_REGION: Final = frozenset({"38266002", "T-D0010"})
 _SNOMED: Final = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 
@@ -63,7 +64,7 @@ _FRONTAL: Final = frozenset({"PA", "AP"})
 #: The shorter side, in pixels, below which lung texture cannot be seen.
 SMALLEST_SIDE: Final = 96
 
-#: Standard deviation of the grey values, of 1, below which nothing is on the film.
+#: Standard deviation of the grey values (range 0..1) below which a film is blank.
 _BLANK: Final = 0.01
 
 # Free text in English, German, French and Spanish, as whole words in lower case without accents.
@@ -115,7 +116,7 @@ _FRONTAL_WORDS: Final = re.compile(
 
 
 def refuse_by_header(header: Header) -> str | None:
-    """The reason not to read a film, from its header alone; None if there is none."""
+    """Return the reason to refuse a film by its header alone, or None."""
     return _not_chest(header) or _lateral(header)
 
 
@@ -134,7 +135,7 @@ def _not_chest(header: Header) -> str | None:
 
 
 def _no_chest_region(regions: list[Code]) -> str | None:
-    """None if one of the coded regions is the chest, or none is one that we know."""
+    """Return None if one of the coded regions is the chest, or if we know none of them."""
     meanings = [_plain(code.meaning) for code in regions]
     if any(code.value in _CHEST_CODES for code in regions):
         return None
@@ -150,7 +151,7 @@ def _no_chest_region(regions: list[Code]) -> str | None:
 
 
 def _no_chest_text(header: Header) -> str | None:
-    """By what the procedure is called: another part of the body, and nowhere the chest."""
+    """Refuse if the descriptions name another part of the body and none names the chest."""
     texts = [
         ("BodyPartExamined", header.body_part_text),
         ("SeriesDescription", header.series_description),
@@ -178,14 +179,14 @@ def _lateral(header: Header) -> str | None:
         _lateral_word(meaning) for meaning in meanings
     ):
         return reason("lateral", "ViewCodeSequence names LATERAL")
-    # Along a row of a frontal film one goes from one side of the patient to the other.
+    # The rows of a frontal film run from one side of the patient to the other.
     if header.patient_orientation and header.patient_orientation[0][:1] in ("A", "P"):
         return reason("lateral", "PatientOrientation says that rows run from front to back")
     return None if header.view_position in _FRONTAL else _lateral_text(header)
 
 
 def _lateral_text(header: Header) -> str | None:
-    """By the first of these texts that says anything about the view."""
+    """Decide by the first of these texts that names a view."""
     for name, text in (
         ("SeriesDescription", _plain(header.series_description)),
         ("ProtocolName", _plain(header.protocol_name)),
@@ -199,13 +200,13 @@ def _lateral_text(header: Header) -> str | None:
 
 
 def _other_part(text: str) -> str:
-    """Our name of the first part of the body other than the chest that a plain text names."""
+    """Return our name for the first body part in a plain text that is not the chest, or ''."""
     words = re.findall(r"[a-z]+", text)
     return next((_OTHER_WORDS[word] for word in words if word in _OTHER_WORDS), "")
 
 
 def _lateral_word(text: str) -> str:
-    """The word for a lateral view in a plain text that does not name a frontal one, too."""
+    """Return the word for a lateral view in a plain text that names no frontal view, or ''."""
     if _FRONTAL_WORDS.search(text):
         return ""
     words = re.findall(r"[a-z]+", text)
@@ -213,13 +214,13 @@ def _lateral_word(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lower case without accents; an underscore parts words."""
+    """Convert to lower case without accents; underscores become spaces."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     return "".join(x for x in letters if not unicodedata.combining(x)).replace("_", " ")
 
 
 def refuse_by_pixels(film: Decoded) -> str | None:
-    """The reason not to read a film, from its grey values; None if there is none."""
+    """Return the reason to refuse a film by its grey values, or None."""
     rows, columns = film.rows, film.columns
     if min(rows, columns) < SMALLEST_SIDE:
         return reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
@@ -229,5 +230,8 @@ def refuse_by_pixels(film: Decoded) -> str | None:
 
 
 def _code(value: str) -> str:
-    """A DICOM code string (CS, PS3.5 6.2), which holds no free text; of anything else, nothing."""
+    """Return a valid DICOM code string (CS, PS3.5 6.2) unchanged; never quote anything else.
+
+    A code string holds no free text.
+    """
     return value if re.fullmatch(r"[A-Z0-9 _]{1,16}", value) else "is no code"

@@ -1,4 +1,4 @@
-"""A film as the model saw it, with the evidence for pneumonia in colour.
+"""Draw heat maps and thumbnails: the film as the model saw it, evidence for pneumonia in colour.
 
 A cell of a class activation map (Zhou et al., CVPR 2016) holds the logits that the whole film would
 have if all of it looked like this cell, so cells of different films can be compared with each other
@@ -19,24 +19,24 @@ from screening.results import POSITIVE
 
 Mask = npt.NDArray[np.bool_]
 
-#: Of lungs: sky blue for colour-blind readers (Okabe and Ito, 2008), far from all colours of a heat
-#: map, which have no blue.
+#: Colour of the lung outline: sky blue, safe for colour-blind readers (Okabe and Ito, 2008) and
+#: distinct from the colours of the heat map, which contain no blue.
 OUTLINE: Final = (86, 180, 233)
 
-#: A film that is narrower is shown as this share of its length.
+#: Smallest ratio of shorter to longer side of a picture; narrower films are shown this wide.
 _NARROWEST: Final = 0.25
 
-#: Pixels of the longer side of a thumbnail, and the quality at which it takes some 3 kB.
+#: Pixels of the longer side of a thumbnail, and the JPEG quality at which it takes about 3 kB.
 _THUMBNAIL: Final = 112
 _QUALITY: Final = 70
 
 
 def film_picture(grey: Grey, shape: tuple[int, int] | None, longest: int) -> Image.Image:
-    """The film in its own proportions, 8 bits.
+    """Return the film as an 8-bit picture in its original proportions.
 
     Args:
         grey: the film as the model saw it, 0..1.
-        shape: rows and columns of the film itself; by default those of `grey`.
+        shape: rows and columns of the original film; by default those of `grey`.
         longest: pixels of the picture's longer side.
     """
     film = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
@@ -47,10 +47,10 @@ def film_picture(grey: Grey, shape: tuple[int, int] | None, longest: int) -> Ima
 def thumbnail_jpeg(
     grey: Grey, shape: tuple[int, int] | None = None, lungs: Mask | None = None
 ) -> bytes:
-    """:func:`film_picture` as a small JPEG file, without any comment.
+    """Return :func:`film_picture` as a small JPEG file without comments.
 
     Args:
-        lungs: what is outlined, see :func:`outlined`; None for nothing.
+        lungs: lung mask to outline, see :func:`outlined`; None for no outline.
     """
     buffer, film = BytesIO(), film_picture(grey, shape, _THUMBNAIL)
     picture = film if lungs is None else outlined(film, lungs)
@@ -59,36 +59,36 @@ def thumbnail_jpeg(
 
 
 def outlined(picture: Image.Image, mask: Mask) -> Image.Image:
-    """A picture with a thin line around the lungs; none where they end at an edge of the film.
+    """Draw a thin line around the lungs, except where they end at an edge of the film.
 
     Args:
-        mask: where the lungs are, any shape (r, c); it spans the picture.
+        mask: True on the lungs, any shape (r, c); it covers the whole picture.
 
     Returns:
-        A picture of the same size, in RGB.
+        An RGB picture of the same size.
     """
-    # The pixels of the mask are not to be seen as steps.
+    # Blur the mask so that its pixels do not show as steps.
     lungs = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.8))
     inside = np.asarray(lungs.resize(picture.size, Image.Resampling.BICUBIC)) >= 128
     drawn = np.array(picture.convert("RGB"))
-    # A dark edge lets the line be seen on a bright film, too.
-    drawn[_beside(inside) & ~inside] //= 2
-    drawn[_beside(~inside) & inside] = OUTLINE
+    # A dark edge keeps the line visible on a bright film.
+    drawn[_neighbours(inside) & ~inside] //= 2
+    drawn[_neighbours(~inside) & inside] = OUTLINE
     return Image.fromarray(drawn)
 
 
-def _beside(mask: Mask) -> Mask:
-    """Pixels above, below, left or right of those of a mask."""
-    beside = np.zeros_like(mask)
-    beside[1:] |= mask[:-1]
-    beside[:-1] |= mask[1:]
-    beside[:, 1:] |= mask[:, :-1]
-    beside[:, :-1] |= mask[:, 1:]
-    return beside
+def _neighbours(mask: Mask) -> Mask:
+    """Return the pixels directly above, below, left or right of a pixel of the mask."""
+    adjacent = np.zeros_like(mask)
+    adjacent[1:] |= mask[:-1]
+    adjacent[:-1] |= mask[1:]
+    adjacent[:, 1:] |= mask[:, :-1]
+    adjacent[:, :-1] |= mask[:, 1:]
+    return adjacent
 
 
 def _size(rows: int, columns: int, longest: int) -> tuple[int, int]:
-    """Width and height of a picture."""
+    """Return the width and height of a picture of a film with these rows and columns."""
     if rows < 1 or columns < 1:
         return longest, longest
     longer = max(rows, columns)
@@ -99,24 +99,24 @@ def _size(rows: int, columns: int, longest: int) -> tuple[int, int]:
 
 Floats = npt.NDArray[np.float32]
 
-#: Log odds beyond those of the threshold where colour begins, and from which on it is as strong as
-#: it gets. A film that looked all over like a cell at the first would just be called pneumonia; the
-#: second is seen in clear cases.
+#: Log odds above those of the threshold at which colour starts, and at which it is strongest. A
+#: film that looked everywhere like a cell at the first value would just be classified as pneumonia;
+#: the second value occurs in clear cases.
 FAINTEST: Final = 0.0
 STRONGEST: Final = 15.0
 
-#: Share of colour where it is strongest: the film has to be seen through it.
+#: Opacity where the colour is strongest; the film must stay visible through it.
 _OPACITY: Final = 0.55
 
-#: Pixels of the longer side of a picture.
+#: Pixels of the longer side of a heat map.
 _LONGEST: Final = 384
 
-# Yellow, orange and vermilion for colour-blind readers (Okabe and Ito, 2008): no hue that such
-# a reader takes for grey, and darker from one to the next, so that the order is seen without hue.
+# Yellow, orange and vermilion for colour-blind readers (Okabe and Ito, 2008): no hue that can be
+# mistaken for grey, and each darker than the one before, so that the order shows without hue.
 _ANCHORS: Final = ((240, 228, 66), (230, 159, 0), (213, 94, 0), (176, 32, 12))
 
-# Björn Ottosson's Oklab (2020): equal steps look equal. From linear sRGB to cone responses, and
-# from their cube roots to lightness and the two opponent colours.
+# Björn Ottosson's Oklab (2020), in which equal steps look equal: matrices from linear sRGB to cone
+# responses, and from their cube roots to lightness and the two opponent colours.
 _TO_CONES: Final = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -132,9 +132,9 @@ _TO_OKLAB: Final = np.array(
     ]
 )
 
-#: Of the scale of colours below a heat map.
+#: Pixel rows of the colour scale below a heat map.
 _SCALE_ROWS: Final = 26
-#: Of the line on the lungs below it.
+#: Pixel rows of the line about the lungs below the scale.
 _LUNG_ROWS: Final = 14
 _TEXT: Final = (200, 200, 200)
 _SCALE_COLUMNS: Final = 180
@@ -142,30 +142,31 @@ _TICKS: Final = (0, 5, 10, 15)
 
 
 def evidence(maps: Floats) -> Floats:
-    """Evidence for pneumonia in logits, shape (..., r, c), from maps, shape (..., r, c, 2)."""
+    """Return evidence for pneumonia in logits, shape (..., r, c), from maps (..., r, c, 2)."""
     return np.asarray(maps[..., POSITIVE] - maps[..., 1 - POSITIVE], np.float32)
 
 
 def overlay(grey: Grey, activation: Floats, shape: tuple[int, int] | None = None) -> Image.Image:
-    """The film with evidence for pneumonia in colour.
+    """Return the film with the evidence for pneumonia in colour.
 
-    The colours mean the same on every film: they begin at :data:`FAINTEST` and end at
-    :data:`STRONGEST`, and are never stretched to what one film has. A normal film does not light
-    up. Evidence against pneumonia is not shown.
+    The colours mean the same on every film: the scale always runs from :data:`FAINTEST` to
+    :data:`STRONGEST` and is never stretched to the range of one film. A normal film shows no
+    colour. Evidence against pneumonia is not shown.
 
     Args:
         grey: the film as the model saw it, 0..1.
-        activation: log odds beyond those of the threshold, any shape (r, c); what is no number
-            counts as none.
-        shape: rows and columns of the film itself, whose proportions the picture gets; by default
-            those of `grey`.
+        activation: log odds above those of the threshold, any shape (r, c); NaN counts as no
+            evidence.
+        shape: rows and columns of the original film, whose proportions the picture gets; by
+            default those of `grey`.
 
     Returns:
-        A picture in RGB; its longer side has 384 pixels.
+        An RGB picture whose longer side has 384 pixels.
     """
     film = film_picture(grey, shape, _LONGEST)
     cells = np.nan_to_num(activation, nan=0.0, posinf=STRONGEST, neginf=0.0)
-    # Beyond the ends no colour tells values apart; between cells they would reach too far.
+    # Values beyond the scale all get the same colour; unclipped, they would spread too far when
+    # interpolated between cells.
     cells = np.clip(cells - FAINTEST, 0, 1.5 * (STRONGEST - FAINTEST)).astype(np.float32)
     smooth = np.asarray(Image.fromarray(cells).resize(film.size, Image.Resampling.BICUBIC))
     steps = np.asarray(smooth / (STRONGEST - FAINTEST), np.float32)
@@ -177,9 +178,9 @@ class LungOverlay:
     """The lungs of a film, for its heat map.
 
     Attributes:
-        mask: where they are, any shape (r, c).
-        evidence: share of the evidence for pneumonia that lies inside them, 0..1; None if there is
-            no evidence.
+        mask: True on the lungs, any shape (r, c).
+        evidence: share of the evidence for pneumonia that lies inside the lungs, 0..1; None if
+            there is no evidence.
     """
 
     mask: Mask
@@ -187,7 +188,7 @@ class LungOverlay:
 
 
 def strip_rows(*, lungs: bool) -> int:
-    """Pixel rows below the film in a heat map, with or without a line on the lungs."""
+    """Return the pixel rows below the film in a heat map, with or without the line about lungs."""
     return _SCALE_ROWS + _LUNG_ROWS * lungs
 
 
@@ -197,11 +198,11 @@ def heatmap_png(
     shape: tuple[int, int] | None = None,
     lungs: LungOverlay | None = None,
 ) -> bytes:
-    """:func:`overlay` above a scale of its colours, as a PNG file without any text chunk.
+    """Return :func:`overlay` above its colour scale as a PNG file without text chunks.
 
     Args:
-        lungs: they are outlined, and a line below the scale says how much of the evidence lies
-            inside them; None for neither.
+        lungs: lungs to outline; a line below the scale gives the share of the evidence inside
+            them. None for neither.
     """
     picture = overlay(grey, activation, shape)
     scale = _scale(max(picture.width, _SCALE_COLUMNS))
@@ -213,13 +214,13 @@ def heatmap_png(
     sheet.paste(picture, ((scale.width - picture.width) // 2, 0))
     sheet.paste(scale, (0, picture.height))
     buffer = BytesIO()
-    # Four times as fast as the default, for a fifth more bytes.
+    # Four times as fast as the default, at the cost of a fifth more bytes.
     sheet.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def _tinted(film: Image.Image, steps: Floats) -> Image.Image:
-    """Grey `film` in colour; `steps`, shape (height, width), are 0 = faintest to 1 = strongest."""
+    """Colour a grey film; `steps`, shape (height, width), run from 0 (faint) to 1 (strong)."""
     index = np.rint(np.clip(steps, 0, 1) * 255).astype(np.uint8)
     colour = Image.fromarray(index)
     colour.putpalette(_colours().tobytes())
@@ -228,13 +229,13 @@ def _tinted(film: Image.Image, steps: Floats) -> Image.Image:
 
 
 def _opacities() -> list[int]:
-    """Share of colour, 0..255, for each of 256 steps: it grows from nothing, and has no edge."""
+    """Return the opacity, 0..255, of each of 256 steps; it grows from 0, so colour has no edge."""
     return [round(255 * _OPACITY * (step / 255) ** 0.6) for step in range(256)]
 
 
 @lru_cache(maxsize=1)
 def _colours() -> npt.NDArray[np.uint8]:
-    """256 colours, shape (256, 3), with equal steps between the anchors in Oklab."""
+    """Return 256 colours, shape (256, 3), in equal Oklab steps between the anchors."""
     values = np.array(_ANCHORS) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     anchors = np.cbrt(linear @ _TO_CONES.T) @ _TO_OKLAB.T
@@ -248,7 +249,7 @@ def _colours() -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=64)
 def _scale(width: int) -> Image.Image:
-    """The colours on middle grey with their log odds, right-aligned below a picture."""
+    """Draw the colour scale on middle grey with its log odds, right-aligned."""
     strip = Image.new("RGB", (width, _SCALE_ROWS))
     bar_width = _SCALE_COLUMNS - 60
     steps = np.linspace(0, 1, bar_width, dtype=np.float32)
@@ -265,17 +266,17 @@ def _scale(width: int) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own; unpacking it takes as long as a film."""
+    """Return Pillow's default font; cached, because unpacking it takes as long as a film."""
     return ImageFont.load_default()
 
 
 def _write_lungs(sheet: Image.Image, top: int, evidence: float | None) -> None:
-    """Name the outline and give the evidence inside it, right-aligned as the scale is."""
-    said = "lung evidence none" if evidence is None else f"lung evidence {evidence:.2f}"
+    """Write the outline's legend and the evidence inside it, right-aligned like the scale."""
+    caption = "lung evidence none" if evidence is None else f"lung evidence {evidence:.2f}"
     draw, font = ImageDraw.Draw(sheet), _font()
     right = sheet.width - 8
-    draw.text((right, top), said, fill=_TEXT, font=font, anchor="ra")
-    left = right - int(draw.textlength(said, font=font)) - 12
+    draw.text((right, top), caption, fill=_TEXT, font=font, anchor="ra")
+    left = right - int(draw.textlength(caption, font=font)) - 12
     draw.text((left, top), "lungs", fill=_TEXT, font=font, anchor="ra")
     left -= int(draw.textlength("lungs", font=font)) + 4
     draw.line((left - 12, top + 6, left, top + 6), fill=OUTLINE)

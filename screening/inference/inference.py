@@ -1,4 +1,4 @@
-"""What a model says of films that were read: all that needs no other film of their job."""
+"""Run the model on films that were read, without reference to other films of the job."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -25,16 +25,17 @@ from screening.results import INPUT_COLUMNS, PNEUMONIA, Status, reason
 
 @dataclass(frozen=True, eq=False)
 class InferenceResult:
-    """One film with its answer, plain and small: it may have been made on another machine.
+    """One film with its prediction, plain and small: it may come from another machine.
 
     Attributes:
-        film: without its tensor. Its status is the last word, unless it proves to be a duplicate.
-        runtime: what the model was run with; empty if no model was there.
+        film: the film without its tensor. Its status is final unless it turns out a duplicate.
+        runtime: the runtime that ran the model; empty if no model was available.
         probability: calibrated P(pneumonia); None unless the film is scored.
-        recognition: what was recognised; nothing without a gate.
-        lungs: what the lungs say; nothing without a lung network, and of films that the gate refuses.
-        inputs: what the model was shown looks like, by column; of scored films.
-        pictures: those that were asked for, by kind.
+        recognition: result of the image gate; empty without a gate.
+        lungs: findings about the lungs; empty without a lung network and for films that the gate
+            refuses.
+        inputs: statistics of the model's input, by column; only for scored films.
+        pictures: the requested pictures, by kind.
     """
 
     film: ReadFilm
@@ -48,12 +49,12 @@ class InferenceResult:
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What the model says about one film; without a gate nothing is recognised.
+    """The model's output for one film; `recognition` is empty without a gate.
 
     Attributes:
-        activation: for each cell the log odds beyond those at which a film is called, shape
-            (r, c); None if the model gives no map, or none is wanted.
-        mask: where the lungs are, shape (128, 128); None if they were not looked for.
+        activation: for each cell the log odds above those of the threshold, shape (r, c); None if
+            the model gives no map, or none is wanted.
+        mask: True on the lungs, shape (128, 128); None if the lungs were not searched for.
     """
 
     probability: float
@@ -65,18 +66,18 @@ class _Answer:
 
     @property
     def is_valid(self) -> bool:
-        """True if the probability is one."""
+        """True if the probability lies in 0..1 (NaN does not)."""
         return 0 <= self.probability <= 1
 
 
 @dataclass(frozen=True, eq=False)
 class FilmClassifier:
-    """Puts films to a model. Has no memory: any machine that has the model may do it.
+    """Runs a model on films. It is stateless, so any machine that has the model can run it.
 
     Attributes:
-        heatmaps: whether each scored film is to have a heat map.
-        thumbnails: whether it is to have a thumbnail.
-        lungs: finds the lungs of films; None if the bundle has no lung network.
+        heatmaps: whether to make a heat map of each scored film.
+        thumbnails: whether to make a thumbnail of each scored film.
+        lungs: finds the lungs on films; None if the bundle has no lung network.
     """
 
     card: Card
@@ -88,7 +89,7 @@ class FilmClassifier:
     def read(
         self, reader: FilmReader, films: Sequence[Found], known: Collection[str] = frozenset()
     ) -> list[InferenceResult]:
-        """Films with their answers, in the same order: read, and scored as one batch.
+        """Read films and score them as one batch; return results in the same order.
 
         Args:
             known: see :meth:`examine`.
@@ -98,11 +99,11 @@ class FilmClassifier:
     def examine(
         self, films: Sequence[ReadFilm], known: Collection[str] = frozenset()
     ) -> list[InferenceResult]:
-        """Films that were read with their answers, in the same order; scored as one batch.
+        """Score films that were read as one batch; return results in the same order.
 
         Args:
-            known: hashes of files that were scored before. They, and all copies of a film but the
-                first, are not put to the model.
+            known: hashes of files that were scored before. The model does not run on these, nor
+                on any copy of a film except the first.
         """
         first: dict[str, ReadFilm] = {}
         for film in films:
@@ -148,10 +149,10 @@ class FilmClassifier:
         logits: npt.NDArray[np.float32] | None,
         watch: Stopwatch,
     ) -> list[_Answer]:
-        """The same answers with the lungs of the films that have a probability and pass the gate.
+        """Add the lungs to the answers with a valid probability that pass the gate.
 
         Args:
-            logits: evidence of each cell as the network gives it, shape (n, r, c).
+            logits: evidence of each cell as the network outputs it, shape (n, r, c).
         """
         asked = [
             index
@@ -191,7 +192,7 @@ class FilmClassifier:
             refused = replace(plain, status=Status.REFUSED, reason=refusal)
             return InferenceResult(refused, runtime, recognition=recognition, lungs=answer.lungs)
         grey = self.card.preprocessing.grey(film.tensor)
-        # A copy will be a duplicate, and that is shown once.
+        # A copy becomes a duplicate; its film already has the pictures.
         pictures = self._pictures(plain, grey, answer) if is_first else {}
         inputs = _inputs(grey)
         plain = replace(plain, cost=plain.cost + Cost(answering=watch.lap()))
@@ -200,14 +201,14 @@ class FilmClassifier:
         )
 
     def _pictures(self, film: ReadFilm, grey: Grey, answer: _Answer) -> dict[str, bytes]:
-        """What is asked for of one film, by kind."""
-        # Where the pixels say who it is, they are not shown once more.
+        """Make the requested pictures of one film, by kind."""
+        # Burned-in annotations may identify the patient: do not copy them into the report.
         if film.header.burned_in_annotation == "YES":
             return {}
         shape, pictures = (film.rows, film.columns), {}
         if self.heatmaps and answer.activation is not None:
-            said = None if answer.mask is None else LungOverlay(answer.mask, answer.lungs.evidence)
-            pictures[HEATMAPS] = heatmap_png(grey, answer.activation, shape, said)
+            lungs = None if answer.mask is None else LungOverlay(answer.mask, answer.lungs.evidence)
+            pictures[HEATMAPS] = heatmap_png(grey, answer.activation, shape, lungs)
         if self.thumbnails:
             pictures[THUMBNAILS] = thumbnail_jpeg(grey, shape, answer.mask)
         return pictures

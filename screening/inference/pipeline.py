@@ -1,4 +1,4 @@
-"""The way of one film from reading to its row: batch, score, recognition, decision."""
+"""Turn the films of a folder into rows: read, score as a batch, apply the gate, decide."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +17,13 @@ from screening.results import Row, Status, age_band, reason
 
 @dataclass(frozen=True)
 class Seen:
-    """Scored films of this job so far: name by hash of the file, and by hash of the tensor."""
+    """Scored films of this job so far: their names by file hash and by tensor hash."""
 
     files: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
-        """Remember a row, if it is a scored film."""
+        """Record a row if it is a scored film."""
         if row.status is Status.SCORED:
             self.files.setdefault(row.sha256, row.film)
             self.tensors.setdefault(row.tensor_sha256, row.film)
@@ -31,17 +31,17 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Screener:
-    """All that is needed to turn films of one folder into rows.
+    """Everything needed to turn the films of one folder into rows.
 
-    :meth:`examine` may be called from several threads; :meth:`rows` from one, film by film in the
-    order of their names, so that "the first by path" of equal files is the same in every run.
+    Several threads may run :meth:`examine`. Only one may run :meth:`rows`, with films in the order
+    of their names, so that "the first by path" of equal files is the same in every run.
 
     Attributes:
-        shown_name: how one film is named in the row of another.
-        gallery: where pictures go; None if none are asked for.
-        measured: why this model of the bundle; empty if it was asked for.
-        lungs: finds the lungs of films; None if the bundle has no lung network.
-        bundle: where the model is, for those who load it elsewhere; None if it is in none.
+        shown_name: maps the name of a film to the form shown in another film's row.
+        gallery: stores the pictures; None if none are requested.
+        measured: why this model of the bundle was chosen; empty if the user asked for it.
+        lungs: finds the lungs on films; None if the bundle has no lung network.
+        bundle: path of the bundle, for loading the model on other machines; None without a bundle.
     """
 
     reader: FilmReader
@@ -57,35 +57,35 @@ class Screener:
 
     @property
     def folder(self) -> Path:
-        """Where the films are."""
+        """The folder of the films."""
         return self.reader.folder
 
     @property
     def examiner(self) -> FilmClassifier:
-        """What puts films to the model, with the pictures that are asked for."""
+        """The classifier, set up to make the requested pictures."""
         gallery = self.gallery
         heatmaps, thumbnails = (gallery.heatmaps, gallery.thumbnails) if gallery else (False, False)
         return FilmClassifier(self.card, self.predictor, heatmaps, thumbnails, self.lungs)
 
     def close(self) -> None:
-        """Let go of what reading needed; films still being read are given up."""
+        """Release the reader's resources; films still being read are abandoned."""
         self.reader.close()
 
     def screen(self, films: Sequence[Found], seen: Seen) -> list[Row]:
-        """Rows for films, in the same order; see :meth:`examine` and :meth:`rows`."""
+        """Return rows for films, in the same order; see :meth:`examine` and :meth:`rows`."""
         return self.rows(self.examine(films, seen), seen)
 
     def examine(self, films: Sequence[Found], seen: Seen) -> list[InferenceResult]:
-        """Read films and put them to the model as one batch; never raises for what is in a file."""
+        """Read films and score them as one batch; never raises because of a file's content."""
         return self.examiner.read(self.reader, films, seen.files.keys())
 
     def rows(self, films: Sequence[InferenceResult], seen: Seen) -> list[Row]:
-        """Rows for films that were examined, here or elsewhere, in the same order.
+        """Return rows for inference results from any machine, in the same order.
 
-        Pictures are on the disk when this returns.
+        All pictures are on disk when this returns.
 
         Raises:
-            ReportError: if they cannot be written.
+            ReportError: if the pictures cannot be written.
         """
         rows: list[Row] = []
         pictures: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""One file on its way to the model: bytes, header, gate, grey values, gate, tensor."""
+"""Read one file into a tensor: bytes, header gate, decoding, pixel gate, preprocessing."""
 
 import errno
 import hashlib
@@ -21,7 +21,7 @@ from screening.inference.header_gate import refuse_by_header, refuse_by_pixels
 from screening.model.preprocess import Preprocessing, Tensor
 from screening.results import Status, reason
 
-#: Files larger than this are not read into memory. A 17 x 17 inch film at 100 um and 16 bit has 37 MB.
+#: Larger files are not read into memory. A 17 x 17 inch film at 100 um and 16 bit has 37 MB.
 MAX_BYTES: Final = 1_000_000_000
 
 _PIECE: Final = 1024**2
@@ -29,13 +29,13 @@ _PIECE: Final = 1024**2
 
 @dataclass(frozen=True, eq=False)
 class ReadFilm:
-    """A film on its way: either a tensor to be scored, or the reason why there is none.
+    """A film that was read: either a tensor to score, or the reason why there is none.
 
     Attributes:
-        rows: of the film as it was decoded; 0 if it was not.
-        columns: likewise.
-        decoding: how; see :class:`~screening.imaging.film.Decoded`.
-        cost: of the stages so far.
+        rows: rows of the decoded film; 0 if it was not decoded.
+        columns: columns of the decoded film; 0 if it was not decoded.
+        decoding: how it was decoded; see :class:`~screening.imaging.film.Decoded`.
+        cost: cost of the stages so far.
     """
 
     film: str
@@ -58,30 +58,30 @@ class FilmReader(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the films are."""
+        """The folder of the films."""
 
     @property
     def recipe(self) -> "Reader":
-        """What reads the same films in the same way, and can be sent to another machine."""
+        """A reader that gives the same results and can be sent to another machine."""
 
     def known(self, found: Found) -> ReadFilm | None:
-        """What this machine knows of a film without decoding it; None for one that is to be read."""
+        """Return what this machine knows of a film without decoding it; None if it must be read."""
 
     def read(self, found: Found) -> ReadFilm:
-        """Read, decode, gate and preprocess one film. Never raises for what is in a file."""
+        """Read, decode, gate and preprocess one film. Never raises because of a file's content."""
 
     def close(self) -> None:
-        """Let go of what reading needed."""
+        """Release the resources used for reading."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads films in this very process: right for plain formats, and inside a decoder's process.
+    """Reads films in the current process: for plain formats, and inside a decoder process.
 
     Attributes:
-        folder: where the films are.
-        preprocessing: of the model that they are read for.
-        exact: decode all of every film.
+        folder: the folder of the films.
+        preprocessing: preprocessing of the model that they are read for.
+        exact: decode every film in full.
     """
 
     folder: Path
@@ -95,17 +95,17 @@ class Reader:
         return self
 
     def known(self, _found: Found) -> None:
-        """Every film is to be read."""
+        """Return None: every film must be read."""
 
     def read(self, found: Found) -> ReadFilm:
         """Read, decode, gate and preprocess one film; see :class:`FilmReader`.
 
         Raises:
-            MemoryError: if it needs more than there is; all else becomes a status and a reason.
+            MemoryError: if memory runs out; every other problem becomes a status and a reason.
         """
         started, watch = time.perf_counter(), Stopwatch()
         path = film_path(self.folder, found.film)
-        # A link may have taken the place of a file since it was listed.
+        # A link may have replaced the file since it was listed.
         if not found.is_file or not is_inside(path, self.folder):
             return refused(found.film, "not_followed")
         try:
@@ -117,21 +117,21 @@ class Reader:
         sha256 = hashlib.sha256(data).hexdigest()
         reading = watch.lap()
         opened = self._opened(found.film, sha256, data)
-        del data  # as large as what is decoded
+        del data  # it may be as large as the decoded film
         read = (
             self._prepared(found.film, sha256, opened, watch)
             if isinstance(opened, Film)
             else opened
         )
-        # What is left was spent on a film that came to nothing.
+        # The lap holds decoding time only if the film was refused or failed.
         cost = read.cost + Cost(reading=reading, decoding=watch.lap())
         return replace(read, seconds=time.perf_counter() - started, cost=cost)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no resources to release."""
 
     def _opened(self, name: str, sha256: str, data: bytes) -> Film | ReadFilm:
-        """A film to decode, or what became of it."""
+        """Return a film to decode, or the result for one that is refused or failed."""
         try:
             film = open_film(data, name, max_pixels=self.limits.pixels)
         except NotAFilm as error:
@@ -139,7 +139,7 @@ class Reader:
         except UnreadableFilm as error:
             return failed(name, error, sha256)
         refusal = refuse_by_header(film.header)
-        # Nothing behind the gate needs the texts, and they may hold names.
+        # No later stage needs the free texts, and they may hold names.
         film = replace(film, header=film.header.without_text())
         if refusal is not None:
             return ReadFilm(name, sha256, film.header, Status.REFUSED, refusal)
@@ -170,11 +170,11 @@ class Reader:
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:
-    """The bytes of a regular file, or its first `most` bytes.
+    """Return the bytes of a regular file, or its first `most` bytes.
 
     Raises:
-        NotAFilm: if a pipe, socket or device has taken the place of the file; it is not waited for.
-        UnreadableFilm: if the file is gone, cannot be opened, or is over :data:`MAX_BYTES`.
+        NotAFilm: if a pipe, socket or device has replaced the file; this never blocks on one.
+        UnreadableFilm: if the file is gone, cannot be opened, or is larger than :data:`MAX_BYTES`.
     """
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -184,11 +184,11 @@ def read_file(path: Path, most: int | None = None) -> bytes:
 
 
 def pieces(path: Path) -> Iterator[bytes]:
-    """The bytes of a regular file of any size, a mebibyte at a time.
+    """Yield the bytes of a regular file of any size, one mebibyte at a time.
 
     Raises:
-        NotAFilm: like :func:`read_file`.
-        UnreadableFilm: if the file is gone, or cannot be read.
+        NotAFilm: as in :func:`read_file`.
+        UnreadableFilm: if the file is gone or cannot be read.
     """
     with _opened(path) as file:
         while piece := file.read(_PIECE):
@@ -196,7 +196,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 
 def hash_of(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits; empty if it cannot be read."""
+    """Return the SHA-256 of a file as 64 hex digits; empty if it cannot be read."""
     try:
         with _opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -224,7 +224,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def refused(film: str, code: str, detail: str = "", sha256: str = "") -> ReadFilm:
-    """A film that is not one for this model."""
+    """Return a film that is refused: it is not one for this model."""
     return ReadFilm(film, sha256, status=Status.REFUSED, reason=reason(code, detail))
 
 
@@ -235,6 +235,6 @@ def failed(
     header: Header | None = None,
     seconds: float = 0.0,
 ) -> ReadFilm:
-    """A film that could not be read."""
+    """Return a film that could not be read."""
     why = reason(error.code, error.detail)
     return ReadFilm(film, sha256, header or Header(), Status.FAILED, why, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Pictures of a report: kept beside it until it is written, then part of it."""
+"""Store the pictures of a report in a side folder until the report is written."""
 
 import secrets
 import shutil
@@ -11,7 +11,7 @@ from screening.errors import ReportError
 from screening.files import sync
 from screening.results import Row
 
-#: In a report.
+#: Kinds of pictures, which are also their folders in a report.
 HEATMAPS: Final = "heatmaps"
 THUMBNAILS: Final = "thumbnails"
 
@@ -20,15 +20,15 @@ _SUFFIXES: Final = {HEATMAPS: ".png", THUMBNAILS: ".jpg"}
 
 @dataclass(frozen=True)
 class ReportImages:
-    """Where the pictures of one report wait for it.
+    """The pictures of one report until it is written.
 
-    They are on the disk before the rows that name them are committed, and stay where they are
-    until the report is there: whoever goes on after a crash has all of them.
+    Pictures are on disk before the rows that name them are committed, and stay there until the
+    report exists, so a job that resumes after a crash finds all of them.
 
     Attributes:
-        aside: a folder of this report alone, on the same disk; made when it is needed.
-        heatmaps: whether each scored film is to have a heat map.
-        thumbnails: whether it is to have a thumbnail.
+        aside: a folder for this report only, on the same disk; created when needed.
+        heatmaps: whether to make a heat map of each scored film.
+        thumbnails: whether to make a thumbnail of each scored film.
     """
 
     aside: Path
@@ -36,13 +36,13 @@ class ReportImages:
     thumbnails: bool = False
 
     def keep(self, pictures: Mapping[str, bytes]) -> None:
-        """Write files, each whole or not at all, over those of an earlier try.
+        """Write each picture atomically, replacing those of an earlier attempt.
 
         Args:
             pictures: content by path in the report, from :func:`place_of`.
 
         Raises:
-            ReportError: if they cannot be written.
+            ReportError: if the pictures cannot be written.
         """
         if not pictures:
             return
@@ -56,37 +56,37 @@ class ReportImages:
             ) from error
 
     def hang(self, report: Path, rows: Iterable[Row]) -> None:
-        """Put the pictures that `rows` name into the folder `report`; they stay here, too.
+        """Publish the pictures that `rows` name in the folder `report`; keep the copies here.
 
         Raises:
-            ReportError: if one is missing.
-            OSError: if one cannot be written.
+            ReportError: if a picture is missing.
+            OSError: if a picture cannot be written.
         """
         named = {pair for row in rows for pair in _named(row) if pair[1]}
         for kind, place in sorted(named):
-            kept, hung = self.aside / Path(place).name, report / kind / Path(place).name
-            hung.parent.mkdir(exist_ok=True)
+            kept, published = self.aside / Path(place).name, report / kind / Path(place).name
+            published.parent.mkdir(exist_ok=True)
             try:
-                _link(kept, hung)
+                _link(kept, published)
             except FileNotFoundError as error:
                 raise ReportError(f"the picture {kept} is missing; screen again") from error
 
     def recall(self, report: Path) -> None:
-        """Keep the pictures of a report once more, for another one of the same films.
+        """Copy the pictures of a report back here, for another report of the same films.
 
         Raises:
-            ReportError: if they cannot be written.
+            ReportError: if the pictures cannot be written.
         """
-        hung = [
+        published = [
             picture
             for kind, suffix in _SUFFIXES.items()
             for picture in sorted((report / kind).glob(f"*{suffix}"))
         ]
-        if not hung:
+        if not published:
             return
         try:
             self.aside.mkdir(parents=True, exist_ok=True)
-            for picture in hung:
+            for picture in published:
                 kept = self.aside / picture.name
                 if not kept.exists():
                     _link(picture, kept)
@@ -97,17 +97,17 @@ class ReportImages:
             ) from error
 
     def clear(self) -> None:
-        """Remove what was kept: the report is there, or will never be."""
+        """Delete the folder, once the report is written or will never be."""
         shutil.rmtree(self.aside, ignore_errors=True)
 
     def _write(self, pictures: Mapping[str, bytes]) -> None:
-        # A worker that lost its job may be writing the same pictures.
-        mark = secrets.token_hex(4)
-        unfinished = {name: self.aside / f".{name}.{mark}" for name in pictures}
+        # A worker that lost its lease may still be writing the same pictures.
+        suffix = secrets.token_hex(4)
+        unfinished = {name: self.aside / f".{name}.{suffix}" for name in pictures}
         try:
             for name, picture in pictures.items():
                 unfinished[name].write_bytes(picture)
-            # One after the other would make the disk wait for each of them.
+            # Sync after writing all files: syncing each one right away would be slower.
             for name, path in unfinished.items():
                 sync(path)
                 path.replace(self.aside / name)
@@ -118,12 +118,12 @@ class ReportImages:
 
 
 def place_of(sha256: str, kind: str = HEATMAPS) -> str:
-    """Path in the report of the heat map or thumbnail of the film with this hash."""
+    """Return the path in the report of the heat map or thumbnail of the film with this hash."""
     return f"{kind}/{sha256[:16]}{_SUFFIXES[kind]}"
 
 
 def _named(row: Row) -> tuple[tuple[str, str], ...]:
-    """The kinds of a row's pictures, with their places or nothing."""
+    """Return (kind, path in the report) of a row's pictures; the path is empty without one."""
     return (HEATMAPS, row.heatmap), (THUMBNAILS, row.thumbnail)
 
 

@@ -1,8 +1,8 @@
-"""Films are decoded in child processes that can be killed: one that hangs or crashes costs its film.
+"""Decode films in child processes, so that a decoder that hangs or crashes loses only its film.
 
-Plain PNG and JPEG are read in this process. For all else the parent sends the film's name; the
-child reads the file and answers with a JSON head and the tensor's bytes. Nothing that comes from
-a child is unpickled, and its size is known beforehand.
+Plain PNG and JPEG are read in this process. For every other format the parent sends the film's
+name; the child reads the file and answers with a JSON head and the tensor's bytes. The parent
+never unpickles data from a child, and knows its size in advance.
 """
 
 import fcntl
@@ -29,43 +29,43 @@ from screening.inference.sandbox_messages import Garbled, unpack
 from screening.inference.sandbox_process import READY
 from screening.model.preprocess import Preprocessing
 
-#: Seconds in which a child must have begun: a cold disk is slow.
+#: Seconds within which a child must have started; a cold disk is slow.
 _BEGIN: Final = 120.0
 
-#: Given back to the system after each film, memory costs a fifth of the time; mallopt(3), of glibc.
-#: Threads for linear algebra cost a child as much as to import numpy, and it does none.
+#: Returning memory to the system after each film would cost a fifth of the time; mallopt(3), glibc.
+#: Starting threads for linear algebra takes as long as importing numpy, and a child needs none.
 _ENVIRONMENT: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "OPENBLAS_NUM_THREADS": "1",
 }
 
-#: Bytes that a pipe holds: an answer, so that a child need not wait until it is taken.
+#: Capacity of a pipe in bytes: a whole answer, so that a child need not wait for the parent.
 _PIPE: Final = 1 << 18
 
-#: Bytes from which on a PNG keeps a thread busy for longer than it takes to ask a child.
+#: Size in bytes from which decoding a PNG takes longer than a round trip to a child.
 _LARGE: Final = 200_000
 
-#: So many are read here at first: until a child has begun they would be done.
+#: The first large PNGs are read in this process: a child would take longer to start.
 _FEW: Final = 32
 
-#: Films that cost as much as to start a child: one more is started when so many have been read.
+#: Films that cost as much as starting a child; one more child is started per this many films.
 _WORTH: Final = 16
 
-#: Seconds in which one more would have begun: nobody waits longer for one that is at work.
+#: Seconds to wait for a busy child; by then another child would have started.
 _PATIENCE: Final = 0.5
 
-#: The child gets the parent's module path, so that a packed program finds itself.
+#: The child gets the parent's module path, so that a packed program finds its own modules.
 _START: Final = "import sys; sys.path[:] = sys.argv[2:]; from screening.inference.sandbox_process import main; main()"
 
 
 class IsolatedReader:
-    """Reads films for several threads, each with a child process of its own when it needs one.
+    """Reads films for several threads; each uses a child process of its own when it needs one.
 
     Args:
-        folder: where the films are.
-        preprocessing: of the model that they are read for.
-        exact: decode all of every film.
+        folder: the folder of the films.
+        preprocessing: preprocessing of the model that they are read for.
+        exact: decode every film in full.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class IsolatedReader:
 
     @classmethod
     def of(cls, recipe: Reader) -> Self:
-        """Read as `recipe` does, but for what may hang or crash."""
+        """Return a reader like `recipe` that isolates formats that may hang or crash."""
         return cls(recipe.folder, recipe.preprocessing, recipe.limits, exact=recipe.exact)
 
     @property
     def recipe(self) -> Reader:
-        """What reads the same films in the same way, and can be sent to another machine."""
+        """A reader that gives the same results and can be sent to another machine."""
         return self._reader
 
     def known(self, _found: Found) -> None:
-        """Every film is to be read."""
+        """Return None: every film must be read."""
 
     def read(self, found: Found) -> ReadFilm:
-        """Read, decode, gate and preprocess one film. Never raises for what is in a file.
+        """Read, decode, gate and preprocess one film. Never raises because of a file's content.
 
         Raises:
             DecoderError: if no child process can be started.
@@ -120,7 +120,7 @@ class IsolatedReader:
         return film
 
     def close(self) -> None:
-        """End all children, also those that are at work: nobody waits for their films any more."""
+        """End all children, including busy ones, whose films are no longer needed."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
@@ -128,7 +128,7 @@ class IsolatedReader:
             self._idle, self._children = [], set()
         for child in idle:
             child.end()
-        # The thread that waits for one of these will find it dead, and clear up after it.
+        # The thread that waits for a busy child notices that it is dead and cleans up.
         for child in busy:
             child.kill()
 
@@ -148,18 +148,18 @@ class IsolatedReader:
                 raise DecoderError("the films of this job are no longer read")
             if self._idle:
                 return self._idle.pop()
-            # Started under the lock: one that is not in the set would outlive close().
+            # Start it under the lock: a child that is not in the set would outlive close().
             child = _Child(self._reader)
             self._children.add(child)
             return child
 
     def _may_go_on(self) -> bool:
-        """False while a child is worth waiting for: few films are read before one more has begun."""
+        """False while a busy child is worth waiting for: too few films to start another one."""
         few = self._isolated <= _WORTH * len(self._children)
         return self._closed or bool(self._idle) or not few
 
     def _is_worth_a_child(self, found: Found) -> bool:
-        """True for large PNG, after some of them: the quickest decoder lets no other thread run."""
+        """True for large PNG after the first few; the fastest decoder blocks all other threads."""
         if found.size < _LARGE or not found.film.lower().endswith(".png") or not is_installed():
             return False
         with self._lock:
@@ -167,7 +167,7 @@ class IsolatedReader:
             return self._large > _FEW
 
     def _is_plain(self, found: Found) -> bool:
-        """True for what is safe in this process, and for what no process can read."""
+        """True for files that are safe to read in this process or that no process can read."""
         try:
             first = read_file(film_path(self.folder, found.film), FIRST_BYTES)
             return is_plain(first, found.film)
@@ -179,7 +179,7 @@ class _Child:
     """One decoder process.
 
     Attributes:
-        fit: False once it has ended, or has reached its memory limit.
+        fit: False once it has ended or has reached its memory limit.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -202,7 +202,8 @@ class _Child:
         except OSError as error:
             raise DecoderError(f"no decoder process can be started: {error.strerror}") from error
         self.fit = True
-        # Users may have so much in pipes and no more, and not every system can; it goes without.
+        # Fall back to the default pipe size: pipe memory per user is limited, and some systems
+        # cannot resize pipes.
         with suppress(OSError, AttributeError):
             fcntl.fcntl(_pipe(self._process.stdout), fcntl.F_SETPIPE_SZ, _PIPE)
         self._deadline = time.monotonic() + _BEGIN
@@ -218,7 +219,7 @@ class _Child:
             )
 
     def read(self, found: Found) -> ReadFilm:
-        """The child's answer, or what became of the child."""
+        """Return the child's answer, or a failed film if the child hangs, crashes or garbles it."""
         seconds = self._reader.limits.seconds
         started = time.monotonic()
         self._deadline = started + seconds
@@ -233,19 +234,19 @@ class _Child:
         else:
             if not film.reason.startswith("out_of_memory"):
                 return film
-        # Memory that ran out once may be in pieces: that child goes, too.
+        # After running out of memory a child's heap may be fragmented: end it too.
         self.kill()
         sha256 = hash_of(film_path(self._reader.folder, found.film))
         return replace(film, sha256=sha256, seconds=time.monotonic() - started)
 
     def kill(self) -> None:
-        """End the process whatever it does, and leave no zombie."""
+        """Kill the process and reap it, so that no zombie remains."""
         self.fit = False
         self._process.kill()
         self._process.wait()
 
     def end(self) -> None:
-        """The same, and close its pipes: for the thread that nobody else reads beside."""
+        """Kill the process and close its pipes; only while no other thread reads from them."""
         self.kill()
         _pipe(self._process.stdin).close()
         _pipe(self._process.stdout).close()
@@ -264,14 +265,14 @@ class _Child:
         return UnreadableFilm("decoder_crashed", _name_of(code))
 
     def _send(self, data: bytes) -> None:
-        # Far less than a pipe holds, so a child that does not listen cannot block the parent.
+        # Far less than a pipe holds, so a child that does not read cannot block the parent.
         _pipe(self._process.stdin).write(data)
 
     def _receive(self, count: int) -> bytes:
-        """Exactly `count` bytes.
+        """Return exactly `count` bytes.
 
         Raises:
-            TimeoutError: if they are not there by the deadline.
+            TimeoutError: if they have not arrived by the deadline.
             EOFError: if the child has ended.
         """
         pipe = _pipe(self._process.stdout).fileno()
@@ -290,7 +291,7 @@ class _Child:
 
 
 def _name_of(code: int) -> str:
-    """What a process ended with, in words; see :attr:`subprocess.Popen.returncode`."""
+    """Describe how a process ended; see :attr:`subprocess.Popen.returncode`."""
     if code >= 0:
         return f"exit code {code}"
     try:

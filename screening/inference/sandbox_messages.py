@@ -1,6 +1,6 @@
-"""What a decoder process says to its parent: a head in JSON and the bytes of a tensor.
+"""Messages from a decoder process to its parent: a JSON head and the bytes of a tensor.
 
-The parent believes nothing: lengths are limited, and the head is read field by field.
+The parent trusts nothing: lengths are limited, and the head is checked field by field.
 """
 
 import json
@@ -19,26 +19,26 @@ from screening.results import Status
 
 _LENGTHS: Final = struct.Struct("<IQ")
 
-#: A head is a few hundred bytes; attributes of a damaged film may be long.
+#: Limit on the bytes of a head: usually a few hundred, but attributes of damaged films may be long.
 _MOST: Final = 1_000_000
 
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 
-#: No file format states more rows or columns, and nobody is older.
+#: Upper bound of integers: no file format has more rows or columns, and no patient is older.
 _LARGEST: Final = 2**32 - 1
 
-#: A film whose fields are of the kinds that those of an answer must be.
+#: A sample film: the fields of an answer must have the same types.
 _FILM: Final = {name: value for name, value in vars(ReadFilm("")).items() if name != "tensor"}
 
 _Kind = TypeVar("_Kind")
 
 
 class Garbled(Exception):
-    """What came is not what a decoder process says."""
+    """The bytes received are not a valid message of a decoder process."""
 
 
 def pack(film: ReadFilm) -> bytes:
-    """`film` as one message."""
+    """Encode `film` as one message."""
     fields = {name: value for name, value in vars(film).items() if name != "tensor"}
     head = json.dumps(fields | {"header": vars(film.header), "cost": vars(film.cost)}).encode()
     tensor = b"" if film.tensor is None else film.tensor.tobytes()
@@ -49,12 +49,12 @@ def unpack(receive: Callable[[int], bytes], name: str, shape: tuple[int, ...]) -
     """Read one message.
 
     Args:
-        receive: gives as many bytes as it is asked for.
-        name: of the film that was asked for.
-        shape: of the tensor, if there is one.
+        receive: returns exactly the requested number of bytes.
+        name: name of the requested film.
+        shape: shape of the tensor, if the message has one.
 
     Raises:
-        Garbled: if the message is anything else than an answer about this film.
+        Garbled: if the message is not a valid answer about this film.
     """
     head_bytes, tensor_bytes = _LENGTHS.unpack(receive(_LENGTHS.size))
     if head_bytes > _MOST or tensor_bytes not in (0, 4 * math.prod(shape)):
@@ -75,7 +75,7 @@ def unpack(receive: Callable[[int], bytes], name: str, shape: tuple[int, ...]) -
 
 
 def _fields(values: Any, like: dict[str, Any]) -> dict[str, Any]:
-    """These fields and no others, each of the kind that it is in `like`."""
+    """Return exactly the fields of `like`, each of the same type as there."""
     if not isinstance(values, dict) or values.keys() != like.keys():
         raise TypeError
     return {name: _field(values[name], like[name]) for name in like}
@@ -86,10 +86,10 @@ def _field(value: Any, like: Any) -> Any:
         return type(like)(**_fields(value, vars(like)))
     if isinstance(like, Status):
         return Status(value)
-    if isinstance(like, tuple):  # JSON knows lists only
+    if isinstance(like, tuple):  # JSON has lists only
         return tuple(_field(part, "") for part in _of(list, value))
     if isinstance(like, str):
-        # A letter that does not exist comes from a false character set; no database can hold it.
+        # Lone surrogates come from a wrong character set; no database can store them.
         return _of(str, value).encode("utf-8", "replace").decode()
     if isinstance(like, float):
         return _finite(_of(float, value))

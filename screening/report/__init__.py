@@ -1,1 +1,1 @@
-"""From rows to the report that an auditor reads."""
+"""Turn rows into the report that an auditor reads."""

@@ -1,4 +1,4 @@
-"""An old report held against labels that came later: a new folder, without the films."""
+"""Evaluate a finished report against labels that came later, without the films."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,21 +24,22 @@ def evaluate(
     prevalence: float | None = None,
     who: str = "",
 ) -> Report:
-    """Write an evaluation of a report; the report is read, and nothing else.
+    """Write an evaluation of a report to a new folder; only the report is read.
 
-    It is what the report would be if it had been written with these labels: the same figures, to
-    the last digit. Its audit begins with the head of the report's chain. Labels that the report was
-    written with are forgotten; its pictures stay where they are. What drift was found is told again.
+    The evaluation equals the report as it would have been written with these labels: the same
+    figures, to the last digit. Its audit begins with the head of the report's chain. Labels in the
+    report are dropped, its pictures are not copied, and its drift results are repeated.
 
     Args:
-        key: the one that the report was written with; None, or another one, finds no label by SOP
-            Instance UID and hashes no patient.
-        who: writes the evaluation.
+        key: the key that the report was written with; with None or another key, labels by SOP
+            Instance UID are not found and patients are not hashed.
+        who: name of whoever writes the evaluation.
 
     Raises:
-        ReportError: if the report is none, or was changed since; or the evaluation cannot be written.
-        LabelsError: if the labels cannot be used, and are not to be listed then.
-        KeyFileError: if the labels name patients, and the key is not the report's.
+        ReportError: if `report` is not a report or was changed since it was written, or if the
+            evaluation cannot be written.
+        LabelsError: if labels cannot be used and the policy is not to list them.
+        KeyFileError: if the labels name patients and the key is not the report's.
     """
     history = intact(report)
     keyed = [event for event in history.events if event.event == KEYED]

@@ -1,4 +1,4 @@
-"""A number with its uncertainty and its denominator."""
+"""Figures with 95 % intervals and the number of films behind them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ _TAIL: Final = (1 + LEVEL) / 2
 _Z: Final = float(ndtri(_TAIL))
 _RESAMPLES: Final = 500
 
-# How often the interval of a sum of gaps may lie above the truth, and below it: rarely both in the
-# same films, as where chance makes most of the sum its upper end is too high.
+# How often the interval of a sum of gaps may lie above the truth, and below it. Both rarely apply
+# to the same films: where chance makes most of the sum, the upper end is too high.
 _ABOVE_TRUTH: Final = 0.05
 _BELOW_TRUTH: Final = 0.01
 
-# Draws are made in blocks that stay in a processor's cache: so many draws of so many films.
+# Draws are made in blocks of this many draws times films, so that a block fits a CPU cache.
 _BLOCK: Final = 2**18
 
-# Halvings until the lower end of the interval of a sum of gaps is known to eight digits.
+# Bisections until the lower end of the interval of a sum of gaps is known to eight digits.
 _HALVINGS: Final = 30
 _TINY: Final = 1e-9
 
-#: What a figure's note says, for people.
+#: Sentences for the notes of figures.
 NOTES: Final = {
     "no_labels": "No film has a label and an answer.",
     "no_films": "There is no film with a label and a probability.",
@@ -49,10 +49,10 @@ Patients = npt.NDArray[np.int64]
 class Figure:
     """A metric's value, its 95 % interval and the number of films (or cases) behind it.
 
-    None stands for "undefined", which the report shows as an empty cell.
+    None means "undefined"; the report shows it as an empty cell.
 
     Attributes:
-        note: why something is missing, or a caution: a key of :data:`NOTES`, or empty.
+        note: why a value is missing, or a caution: a key of :data:`NOTES`, or empty.
     """
 
     value: float | None
@@ -63,10 +63,11 @@ class Figure:
 
 
 def proportion(successes: int, n: int, design_effect: float = 1.0) -> Figure:
-    """A share with its Wilson score interval (Wilson, JASA 22, 1927); undefined for n = 0.
+    """Return a share with its Wilson score interval (Wilson, JASA 22, 1927); undefined for n = 0.
 
     Args:
-        design_effect: how many times fewer films, each of another patient, would say as much.
+        design_effect: factor by which n is divided: n / design_effect films, each of another
+            patient, would carry as much information.
     """
     if n == 0:
         return Figure(None, None, None, 0)
@@ -74,7 +75,7 @@ def proportion(successes: int, n: int, design_effect: float = 1.0) -> Figure:
 
 
 def share(which: Booleans, patient: Patients) -> Figure:
-    """The share of films that are True, with Wilson's interval for films in patients.
+    """Return the share of films that are True, with Wilson's interval for films in patients.
 
     Args:
         which: shape (n,).
@@ -84,11 +85,11 @@ def share(which: Booleans, patient: Patients) -> Figure:
 
 
 def mean_of_two(one: Figure, other: Figure) -> Figure:
-    """The mean of two shares of different films, its interval recovered from theirs.
+    """Return the mean of two shares of different films, with an interval recovered from theirs.
 
-    Newcombe (Statistics in Medicine 17, 1998) and Zou and Donner (ibid. 27, 2008): each end is as
-    far away as the ends of the two together. Where one of the shares is 1 and its films are few,
-    resampled films would all say 1.
+    Newcombe (Statistics in Medicine 17, 1998) and Zou and Donner (ibid. 27, 2008): the distances of
+    the two ends from their values are combined as a root sum of squares. Resampling would not do:
+    where one of the shares is 1 and its films are few, every resample gives 1.
     """
     n = one.n + other.n
     if one.value is None or other.value is None:
@@ -102,17 +103,17 @@ def mean_of_two(one: Figure, other: Figure) -> Figure:
 
 
 def studentised(value: float, drawn: Floats, patients: int, n: int) -> Figure:
-    """An index between 0 and 1 with an interval from its values on resampled patients.
+    """Return an index between 0 and 1 with an interval from its values on resampled patients.
 
-    Student's t on the scale of log odds, with the spread over the draws as standard error: on few
-    patients, and near 0 and 1, percentiles of the draws are too narrow and off to one side
-    (Hesterberg, The American Statistician 69, 2015), log odds are not (Boyd, Eng and Page, ECML
+    The interval is Student's t on the log-odds scale, with the spread over the draws as standard
+    error. With few patients, and near 0 and 1, percentiles of the draws are too narrow and biased
+    (Hesterberg, The American Statistician 69, 2015); log odds are not (Boyd, Eng and Page, ECML
     2013, for average precision; Pepe, 2003, for the area under the ROC curve). A value of 0 or 1
-    has no log odds: its other end is Wilson's, each patient as one film.
+    has no log odds: its other end is Wilson's, with each patient as one film.
 
     Args:
-        drawn: values on the draws, NaN where it is undefined, shape (draws,).
-        patients: how many patients the spread is known from: of the rarer class.
+        drawn: values on the draws, NaN where undefined, shape (draws,).
+        patients: number of patients that the spread is estimated from: those of the rarer class.
     """
     defined = drawn[np.isfinite(drawn)]
     if patients < 2 or not len(defined):
@@ -125,26 +126,26 @@ def studentised(value: float, drawn: Floats, patients: int, n: int) -> Figure:
 
 
 def sum_of_gaps(gaps: Floats, drawn: Floats, patients: int, n: int) -> Figure:
-    """The sum of absolute gaps, with an interval that knows that chance alone makes gaps.
+    """Return the sum of absolute gaps, with an interval that allows for gaps due to chance.
 
-    The sum is larger than the truth by what chance adds, in the draws a second time, so that their
-    percentiles may all lie above the truth. The lower end inverts a test instead (that there is no
-    gap at all is tested so by Bröcker and Smith, Weather and Forecasting 22, 2007): all gaps are
-    shrunk, those of few standard errors first to 0 (by the non-negative garrote: Breiman,
-    Technometrics 37, 1995), until with the deviations of the draws they hardly have a sum as large
-    as that seen. It is 0 unless the sum is too large for chance alone. The upper end is Student's t
-    above the sum, uncorrected: how much of the sum is chance cannot be relied on where the true
-    gaps are large.
+    Chance makes the sum larger than the truth, and does so a second time in the draws, so all
+    percentiles of the draws may lie above the truth. The lower end inverts a test instead (Bröcker
+    and Smith, Weather and Forecasting 22, 2007, test in this way that there is no gap at all): all
+    gaps are shrunk, those of few standard errors first to 0 (by the non-negative garrote: Breiman,
+    Technometrics 37, 1995), until together with the deviations of the draws they rarely reach the
+    observed sum. It is 0 unless the sum is too large for chance alone. The upper end is Student's t
+    above the sum, uncorrected: how much of the sum is chance cannot be known reliably where the
+    true gaps are large.
 
     Args:
-        gaps: signed, shape (bins,).
-        drawn: the same on the draws, shape (draws, bins).
-        patients: how many were drawn from.
+        gaps: signed gaps, shape (bins,).
+        drawn: the gaps on the draws, shape (draws, bins).
+        patients: number of patients drawn from.
     """
     total = float(np.abs(gaps).sum())
     if patients < 2:
         return Figure(total, None, None, n)
-    # What chance adds is known from many bins at once, better than the spread of the sum below.
+    # Many bins together show what chance adds more precisely than the spread of the sum below.
     deviations = (drawn - gaps) * _unbiased(patients)
     errors = deviations.std(axis=0)
     if not errors.any():
@@ -156,7 +157,7 @@ def sum_of_gaps(gaps: Floats, drawn: Floats, patients: int, n: int) -> Figure:
         return np.asarray(gaps * np.maximum(kept, 0))
 
     def likely(true: Floats) -> bool:
-        """Whether such gaps have a sum as large as that seen often enough."""
+        """True if gaps like these reach the observed sum often enough."""
         return float(np.mean(np.abs(true + deviations).sum(axis=1) >= total)) >= _ABOVE_TRUTH
 
     low, high = 0.0, float(certain.max()) + _TINY
@@ -169,10 +170,10 @@ def sum_of_gaps(gaps: Floats, drawn: Floats, patients: int, n: int) -> Figure:
 
 
 def draws(patients: int, films: int, seed: int = 0) -> Iterator[Floats]:
-    """How often each patient is drawn when as many are drawn as there are, many times over.
+    """Resample patients with replacement and count how often each is drawn.
 
     Yields:
-        Blocks of draws, shape (k, patients), whole numbers.
+        Blocks of draws: whole numbers, shape (k, patients).
     """
     rng = np.random.default_rng(seed)
     most = max(_BLOCK // max(films, 1), 1)
@@ -189,27 +190,26 @@ def _wilson(p: float, n: float) -> tuple[float, float]:
     middle = p + z**2 / (2 * n)
     half = z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low, high = ((middle + side) / (1 + z**2 / n) for side in (-half, half))
-    # No share is outside 0 to 1, and what never or always happened ends there: not beside it.
+    # A share of 0 or 1 has this as an end of its interval exactly, despite rounding.
     return low if p > 0 else 0.0, high if p < 1 else 1.0
 
 
 def _widening(patients: int) -> float:
-    """How much wider than by the normal distribution, for a spread seen on few patients."""
+    """Factor to widen a normal interval when the spread comes from few patients."""
     quantile = float(stdtrit(patients - 1, _TAIL))
     return quantile / _Z * _unbiased(patients)
 
 
 def _unbiased(patients: int) -> float:
-    """How much smaller the spread of draws is than that of so many patients: its inverse."""
+    """Factor that corrects the spread of draws, which is too small for this many patients."""
     return sqrt(patients / (patients - 1))
 
 
 def _design_effect(which: Booleans, patient: Patients) -> float:
-    """The variance of a share of films in patients over that of as many unrelated films.
+    """Return the variance of a share of films in patients over that of as many unrelated films.
 
-    Kish (Survey Sampling, 1965), at least 1; by the linearised variance of a ratio, and with
-    the quantiles of Student's t that few patients need (Korn and Graubard, Surv. Methodol. 24,
-    1998).
+    Kish (Survey Sampling, 1965), at least 1; from the linearised variance of a ratio, and with the
+    quantiles of Student's t that few patients need (Korn and Graubard, Surv. Methodol. 24, 1998).
     """
     n = len(which)
     films = np.bincount(patient)
@@ -220,7 +220,7 @@ def _design_effect(which: Booleans, patient: Patients) -> float:
         return 1.0
     p = float(which.mean())
     if patients == 1 or p in {0.0, 1.0}:
-        # How alike the films of a patient are cannot be seen: as if all said the same.
+        # The data do not show how alike a patient's films are: assume that all agree.
         return float((sizes**2).sum() / n)
     hits = np.bincount(patient, which)[there]
     between = float(((hits - p * sizes) ** 2).sum()) * patients / (patients - 1)

@@ -1,4 +1,4 @@
-"""Labels of films: read the file, and match them with the rows."""
+"""Read a labels file and match its labels with the rows."""
 
 import csv
 import hashlib
@@ -19,13 +19,13 @@ _MEANING: Final = {"1": PNEUMONIA, "0": NORMAL} | {name: name for name in CLASSE
 
 
 class Policy(StrEnum):
-    """What becomes of a label that cannot be used as it is."""
+    """How to treat labels that cannot be used."""
 
-    #: Every problem is an error, also a label without a film.
+    #: Every problem is an error, including a label without a film.
     STRICT = "strict"
-    #: Every problem is an error, but a label without a film, which is listed.
+    #: Every problem is an error, except a label without a film, which is listed.
     ERROR = "error"
-    #: Every problem is listed in the report; where labels contradict each other none of them counts.
+    #: Every problem is listed in the report; of labels that contradict each other none is used.
     LIST = "list"
 
 
@@ -39,7 +39,7 @@ class LabelProblem(StrEnum):
     DUPLICATE = "duplicate"
 
 
-#: What an error says of a problem, after the line.
+#: Texts of errors by problem, shown after the line number.
 SENTENCES: Final = {
     LabelProblem.UNKNOWN_LABEL: f"there is no film, no label, or none of {', '.join(_MEANING)}",
     LabelProblem.NO_FILM: "there is no such film",
@@ -54,9 +54,9 @@ class Label:
     """One line of a labels file.
 
     Attributes:
-        film: relative path, file name or SOP Instance UID, as written there.
+        film: relative path, file name or SOP Instance UID, as written in the file.
         finding: class name.
-        patient: as written there; hashed before it reaches a report.
+        patient: as written in the file; hashed before it reaches a report.
         line: line number, for messages.
     """
 
@@ -71,8 +71,8 @@ class Unused:
     """A line of a labels file that was not used, and why.
 
     Attributes:
-        film: the film that it is about, by its name in the report; empty if that is not known. What
-            stands in the file itself may be somebody's name, and is never shown.
+        film: the film's name in the report; empty if it is not known. The text in the labels file
+            may be a person's name and is never shown.
     """
 
     line: int
@@ -85,10 +85,10 @@ class Labels:
     """A labels file.
 
     Attributes:
-        labels: its lines, but for those that are no label.
-        unknown: numbers of the lines that are none.
-        sha256: of the file.
-        policy: what becomes of those that cannot be used.
+        labels: the lines that are labels.
+        unknown: numbers of the lines that are not.
+        sha256: SHA-256 of the file.
+        policy: how to treat labels that cannot be used.
     """
 
     path: Path
@@ -101,11 +101,11 @@ class Labels:
     def read(cls, path: Path, policy: Policy = Policy.ERROR) -> Self:
         """Read a CSV with the columns film and label, and optionally patient.
 
-        Comma or semicolon, with or without a byte-order mark.
+        The separator is comma or semicolon; a byte-order mark is allowed.
 
         Raises:
-            LabelsError: if it cannot be read, or has not these columns; unless such lines are to be
-                listed, naming the line, if a label is not a class name, 1 or 0.
+            LabelsError: if the file cannot be read or lacks these columns. Also, naming the line,
+                if a label is not a class name, 1 or 0, unless the policy is to list such lines.
         """
         try:
             content = path.read_bytes()
@@ -135,14 +135,14 @@ class Labels:
         return labels
 
     def __len__(self) -> int:
-        """All lines, also those that are no label."""
+        """Return the number of all lines, including those that are not labels."""
         return len(self.labels) + len(self.unknown)
 
     def refuse(self, unused: list[Unused]) -> None:
-        """Raise an error that names the first of these lines that the policy does not let pass.
+        """Raise an error that names the first of these lines that the policy does not allow.
 
         Raises:
-            LabelsError: quoting nothing of the file: it may be somebody's name.
+            LabelsError: without quoting the file, which may contain a person's name.
         """
         listed = {
             Policy.STRICT: set[LabelProblem](),
@@ -164,7 +164,7 @@ def write_unused(path: Path, unused: Sequence[Unused]) -> None:
 
 
 def _lines(reader: "csv.DictReader[str]") -> Iterator[Label | int]:
-    """Each line as a label, or as its number if it is none."""
+    """Yield each line as a label, or as its line number if it is not one."""
     for cells in reader:
         finding = _MEANING.get((cells["label"] or "").strip().upper())
         if cells["film"] is None or finding is None:
@@ -175,17 +175,17 @@ def _lines(reader: "csv.DictReader[str]") -> Iterator[Label | int]:
 
 
 def join(rows: Sequence[Row], labels: Labels, key: PatientKey) -> tuple[list[Row], list[Unused]]:
-    """Rows with their labels and outcomes, and the lines of the file that were not used.
+    """Return rows with labels and outcomes, and the lines of the file that were not used.
 
-    A film is looked for by relative path, then file name, then SOP Instance UID; in a report that
-    hides names by relative path or UID. A label of a copy is one of its film, too, unless that has
-    its own.
+    A film is looked up by relative path, then file name, then SOP Instance UID; in a report that
+    hides names, by relative path or UID. A label of a copy also applies to its film, unless the
+    film has its own.
 
     Args:
-        key: the one that the rows' hashes were made with.
+        key: the key that the rows' hashes were made with.
 
     Raises:
-        LabelsError: naming the line, if one cannot be used and the policy does not let it pass.
+        LabelsError: naming the line, if a label cannot be used and the policy does not allow that.
     """
     index = _Index.of(rows)
     unused = [Unused(line, LabelProblem.UNKNOWN_LABEL) for line in labels.unknown]
@@ -205,19 +205,19 @@ def join(rows: Sequence[Row], labels: Labels, key: PatientKey) -> tuple[list[Row
             continue
         used[film] = _with_patient(own)
         unused += [Unused(label.line, LabelProblem.DUPLICATE, film) for label in own[1:]]
-    unused += _lend(rows, used)
+    unused += _share_with_films(rows, used)
     unused.sort()
     labels.refuse(unused)
     return [_labelled(row, used.get(row.film), key) for row in rows], unused
 
 
 def unlabelled(row: Row) -> Row:
-    """The same row before it had a label; its patient stays."""
+    """Return the row without its label and outcome; the patient stays."""
     return replace(row, label="", outcome="")
 
 
 def outcome(label: str, prediction: str) -> str:
-    """TP, FP, TN or FN; empty if there is no label or no prediction."""
+    """Return TP, FP, TN or FN; empty without a label or a prediction."""
     if not label or not prediction:
         return ""
     right = "T" if label == prediction else "F"
@@ -226,7 +226,7 @@ def outcome(label: str, prediction: str) -> str:
 
 @dataclass(frozen=True)
 class _Index:
-    """Films by what a label may call them."""
+    """Films by the names that a label may use for them."""
 
     paths: Mapping[str, list[str]]
     names: Mapping[str, list[str]]
@@ -240,7 +240,7 @@ class _Index:
         for row in rows:
             paths.setdefault(row.film, []).append(row.film)
             names.setdefault(PurePosixPath(row.film).name, []).append(row.film)
-            # A copy has the UID of its film, and no answer to be judged.
+            # A copy has the UID of its film, but no prediction to evaluate.
             if row.instance and row.status is not Status.DUPLICATE:
                 instances.setdefault(row.instance, []).append(row.film)
         return cls(paths, names, instances)
@@ -250,7 +250,7 @@ class _Index:
             self.paths.get(name)
             or self.names.get(name)
             or self.instances.get(key.hash("instance", name))
-            # As the report names it where names are hidden.
+            # The film's name in a report that hides names.
             or self.paths.get(key.film(name))
             or []
         )
@@ -262,28 +262,28 @@ def _contradict(labels: Sequence[Label]) -> bool:
 
 
 def _with_patient(labels: Sequence[Label]) -> Label:
-    """The first label, with the patient that any of them names."""
+    """Return the first label, with the first patient that any of the labels names."""
     return replace(labels[0], patient=next((one.patient for one in labels if one.patient), ""))
 
 
-def _lend(rows: Sequence[Row], used: dict[str, Label]) -> list[Unused]:
-    """Give films the labels of their copies; those that contradict the film or each other.
+def _share_with_films(rows: Sequence[Row], used: dict[str, Label]) -> list[Unused]:
+    """Give films the labels of their copies; return labels that contradict each other as unused.
 
-    Only a film has an answer: a label that is on a copy alone would judge nothing.
+    Only a film has a prediction; a label on a copy alone would evaluate nothing.
     """
     films = {row.sha256: row.film for row in rows if row.status is Status.SCORED}
-    borne: dict[str, list[str]] = {}
+    labelled_copies: dict[str, list[str]] = {}
     for row in rows:
         if row.status is Status.DUPLICATE and row.film in used and row.sha256 in films:
-            borne.setdefault(films[row.sha256], []).append(row.film)
+            labelled_copies.setdefault(films[row.sha256], []).append(row.film)
     unused = []
-    for film, copies in borne.items():
-        bearers = [film, *copies] if film in used else copies
-        labels = [used[bearer] for bearer in bearers]
+    for film, copies in labelled_copies.items():
+        names = [film, *copies] if film in used else copies
+        labels = [used[name] for name in names]
         if _contradict(labels):
-            unused += [Unused(used[one].line, LabelProblem.CONFLICTING, one) for one in bearers]
-            for bearer in bearers:
-                del used[bearer]
+            unused += [Unused(used[name].line, LabelProblem.CONFLICTING, name) for name in names]
+            for name in names:
+                del used[name]
         else:
             used[film] = _with_patient(labels)
     return unused

@@ -1,4 +1,4 @@
-"""What labels say about probabilities and decisions, by film, patient and study."""
+"""Metrics of probabilities and decisions against labels, by film, patient and study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,35 +24,35 @@ from screening.results import CLASSES, PNEUMONIA, POSITIVE, Row, Status
 
 
 class Ranking:
-    """Films that are sorted once for all resamples.
+    """Films sorted once for all resamples.
 
-    The same figures as scikit-learn's ``roc_auc_score`` and ``average_precision_score``, which
-    check and sort their arguments anew at every call. A threshold that matters is the probability
-    of a positive film; films of equal probability are called together.
+    Gives the same figures as scikit-learn's ``roc_auc_score`` and ``average_precision_score``,
+    which check and sort their arguments on every call. Only probabilities of positive films matter
+    as thresholds; films of equal probability are classified together.
 
     Args:
         positive: True where the label is pneumonia, shape (n,).
-        probability: falling, shape (n,).
+        probability: in descending order, shape (n,).
         patient: patients numbered from 0, shape (n,).
     """
 
     def __init__(self, positive: Booleans, probability: Floats, patient: Patients) -> None:
         self._positives, self._negatives = patient[positive], patient[~positive]
         thresholds, others = -probability[positive], -probability[~positive]
-        # At the threshold of each positive film: the last positive film that is called, and how
-        # many negative ones lie above it, and above it or at it.
+        # At the threshold of each positive film: the last positive film that reaches it, and the
+        # number of negative films above it, and at or above it.
         self._last = np.searchsorted(thresholds, thresholds, side="right") - 1
         self._above = np.searchsorted(others, thresholds)
         self._called = np.searchsorted(others, thresholds, side="right")
 
     def areas(self, times: Floats) -> tuple[Floats, Floats]:
-        """Areas under the ROC curve (by trapezoids) and average precisions, one each a draw.
+        """Return the area under the ROC curve (by trapezoids) and average precision of each draw.
 
         Args:
             times: how often each patient was drawn, whole numbers, shape (draws, patients).
 
         Returns:
-            Two arrays of the shape (draws,): NaN where a draw lacks a class, or positives.
+            Two arrays of shape (draws,): NaN where a draw lacks a class, or positives.
         """
         found = times.take(self._positives, axis=1)
         tp = np.cumsum(found, axis=1)
@@ -60,7 +60,7 @@ class Ranking:
         np.cumsum(times.take(self._negatives, axis=1), axis=1, out=fp[:, 1:])
         positives, negatives = found.sum(axis=1), fp[:, -1]
         above, called = fp.take(self._above, axis=1), fp.take(self._called, axis=1)
-        # Pairs in the wrong order, and half of those that are equal.
+        # Pairs in the wrong order, plus half of the ties.
         wrong = np.einsum("ij,ij->i", found, above + called) / 2
         tp = tp.take(self._last, axis=1)
         precisions = np.einsum("ij,ij->i", found, tp / np.maximum(tp + called, 1))
@@ -74,15 +74,14 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 _BINS: Final = 10
 
-# A probability has six decimals; one that is written as 0 or 1 is at most this far from it.
+# A probability has six decimals; one written as 0 or 1 is at most this far from it.
 _NEXT_TO_NOTHING: Final = 5e-7
 
-# Fewer films, or fewer patients of a kind of films, and a figure carries the note "few".
+# With fewer films, or fewer patients of a kind of films, a figure gets the note "few".
 _MANY_FILMS: Final = 100
 _MANY_PATIENTS: Final = 10
 
-# The kinds of films that a metric depends on, first those it is a share of, and what it means if
-# there are none.
+# The note of a metric for each kind of films that it depends on, if there are none.
 _KINDS: Final = {
     "positive": "no_positives",
     "negative": "no_negatives",
@@ -90,6 +89,7 @@ _KINDS: Final = {
     "cleared": "none_cleared",
 }
 _BOTH: Final = ("positive", "negative")
+# The kinds of films that a metric depends on, its denominator first; otherwise _BOTH.
 _NEEDS: Final = {
     "precision": ("called", *_BOTH),
     "recall": ("positive",),
@@ -105,7 +105,7 @@ class Scored:
     Attributes:
         positive: True where the label is pneumonia.
         probability: calibrated P(pneumonia).
-        called: True where the film was called pneumonia.
+        called: True where the prediction is pneumonia.
         patient: the patient of each film as a small number, 0 or more.
     """
 
@@ -116,7 +116,7 @@ class Scored:
 
 
 def confusion(films: Scored) -> dict[str, int]:
-    """The counts TP, FP, TN and FN."""
+    """Return the counts TP, FP, TN and FN."""
     return {
         "TP": int(np.sum(films.positive & films.called)),
         "FP": int(np.sum(~films.positive & films.called)),
@@ -126,7 +126,7 @@ def confusion(films: Scored) -> dict[str, int]:
 
 
 def proportions(films: Scored) -> dict[str, Figure]:
-    """Precision, recall, specificity, negative predictive value and accuracy, with their notes."""
+    """Return precision, recall, specificity, NPV and accuracy, with their notes."""
     right = films.positive == films.called
     of = {
         "precision": films.called,
@@ -141,11 +141,12 @@ def proportions(films: Scored) -> dict[str, Figure]:
 
 
 def performance(films: Scored) -> dict[str, Figure]:
-    """All metrics by name, in the order of the summary.
+    """Return all metrics by name, in the order of the summary.
 
-    Proportions, and what is made of them, carry Wilson intervals that know of films of the same
-    patient, the others intervals from resampling patients. A metric that the films do not define
-    (no positives, say) has no value; its note says why. The order of the films is of no account.
+    Proportions, and metrics derived from them, have Wilson intervals that account for several films
+    of one patient; the others have intervals from resampling patients. A metric that is undefined
+    for these films (no positives, for example) has no value, and its note says why. The result does
+    not depend on the order of the films.
     """
     shares = proportions(films)
     composed = {
@@ -156,18 +157,18 @@ def performance(films: Scored) -> dict[str, Figure]:
 
 
 def auroc(films: Scored) -> Figure:
-    """Area under the ROC curve alone."""
+    """Return only the area under the ROC curve."""
     return performance(films)["auroc"]
 
 
 def calibration_error(positive: Booleans, probability: Floats) -> float:
-    """Expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015)."""
+    """Return the expected calibration error, ten bins of equal width (Naeini et al., AAAI 2015)."""
     gaps = np.bincount(_bins(probability), probability - positive, _BINS)
     return float(np.abs(gaps).sum() / len(positive))
 
 
 def log_loss(positive: Booleans, probability: Floats) -> float | None:
-    """Mean negative log-likelihood of the labels; undefined without films."""
+    """Return the mean negative log-likelihood of the labels; None without films."""
     if not len(positive):
         return None
     p = np.clip(probability, _NEXT_TO_NOTHING, 1 - _NEXT_TO_NOTHING)
@@ -177,17 +178,17 @@ def log_loss(positive: Booleans, probability: Floats) -> float | None:
 def results_table(
     labels: npt.NDArray[np.integer] | Booleans, probabilities: Floats, called: Booleans
 ) -> dict[str, Any]:
-    """How well the films of one side are told apart, as plain values for the card.
+    """Return the classification results of one side of a split as plain values for the card.
 
     Args:
         labels: class of each film, an index of :data:`screening.results.CLASSES`, shape (n,).
         probabilities: calibrated P(pneumonia), shape (n,).
-        called: True where the film was called pneumonia, shape (n,).
+        called: True where the prediction is pneumonia, shape (n,).
 
     Returns:
         ``n``, ``loss`` (log loss), ``accuracy``, ``classes`` (``precision``, ``recall``, ``f1`` and
-        ``support``, the films of that class, by name) and ``confusion`` (``[label][called]``).
-        What the films do not define is None.
+        ``support``, the number of films of that class, by class name) and ``confusion``
+        (``[label][called]``). Undefined values are None.
     """
     positive = np.asarray(labels) == POSITIVE
     prediction = np.where(called, POSITIVE, 1 - POSITIVE)
@@ -219,10 +220,10 @@ def _ratio(part: np.integer | int, whole: np.integer | int) -> float | None:
 
 
 def _f1(films: Scored) -> Figure:
-    """F1 and its interval, those of a share: of films found among those called or positive.
+    """Return F1 with an interval derived from that of a share.
 
-    F1 is 2 J / (1 + J) of that share J: Wilson's indirect method (Lam, Gopal and Qian,
-    arXiv:2309.14621, 2023).
+    With J the share of true positives among films that are called or positive, F1 is 2 J / (1 + J):
+    Wilson's indirect method (Lam, Gopal and Qian, arXiv:2309.14621, 2023).
     """
     either = films.positive | films.called
     found = (films.positive & films.called)[either]
@@ -234,7 +235,7 @@ def _f1(films: Scored) -> Figure:
 
 
 def _resampled(films: Scored) -> dict[str, Figure]:
-    """What no formula gives an interval: all from the same draws of patients."""
+    """Return the metrics whose intervals need resampling, all from the same draws of patients."""
     n = len(films.positive)
     if not n:
         names = ("auroc", "average_precision", "brier", "calibration_error")
@@ -242,7 +243,7 @@ def _resampled(films: Scored) -> dict[str, Figure]:
     films = _ordered(films)
     each = _kinds(films)
     patients, rarer = each["all"], min(each["positive"], each["negative"])
-    # Errors are known without both classes, too.
+    # Brier score and calibration error are defined with one class, too.
     known = rarer if rarer > 1 else patients
     statistics = _Statistics(films)
     (seen,) = statistics(np.ones((1, patients)))
@@ -262,13 +263,13 @@ def _resampled(films: Scored) -> dict[str, Figure]:
 
 
 class _Statistics:
-    """AUROC, average precision, Brier score and the gaps of the calibration, for many draws.
+    """AUROC, average precision, Brier score and calibration gaps of many draws.
 
-    What is a sum over films is added up by patient once, so that a draw is a row of a product of
-    matrices; only the two areas need each film.
+    Sums over films are added up once by patient, so that a draw is one row of a matrix product;
+    only the two areas need every film.
 
     Args:
-        films: by falling probability, patients numbered without gaps.
+        films: in order of descending probability, patients numbered without gaps.
     """
 
     def __init__(self, films: Scored) -> None:
@@ -280,13 +281,13 @@ class _Statistics:
         self._sums = np.column_stack([sizes, np.bincount(films.patient, difference**2), gaps])
 
     def __call__(self, times: Floats) -> Floats:
-        """All of them for draws of shape (k, patients): shape (k, 3 + bins)."""
+        """Return all statistics, shape (k, 3 + bins), for draws of shape (k, patients)."""
         sums = times @ self._sums
         return np.column_stack([*self._ranking.areas(times), sums[:, 1:] / sums[:, :1]])
 
 
 def _ordered(films: Scored) -> Scored:
-    """By falling probability, patients numbered from 0: the same films in the same order, always."""
+    """Sort by descending probability and number patients from 0, independent of input order."""
     order = np.lexsort((films.patient, films.called, films.positive, -films.probability))
     _patients, patient = np.unique(films.patient[order], return_inverse=True)
     return Scored(films.positive[order], films.probability[order], films.called[order], patient)
@@ -297,7 +298,7 @@ def _bins(probability: Floats) -> npt.NDArray[np.int64]:
 
 
 def _kinds(films: Scored) -> dict[str, int]:
-    """How many patients have films of each kind."""
+    """Count the patients with films of each kind."""
     of = {
         "all": np.ones(len(films.positive), bool),
         "positive": films.positive,
@@ -309,7 +310,7 @@ def _kinds(films: Scored) -> dict[str, int]:
 
 
 def _noted(figures: Mapping[str, Figure], films: Scored) -> dict[str, Figure]:
-    """The figures, each with a note where it has no interval, or one of few films or patients."""
+    """Add a note to figures without an interval, or from few films or patients."""
     patients = _kinds(films)
     few = len(films.positive) < _MANY_FILMS
 
@@ -344,7 +345,7 @@ _COLUMNS: Final = (
 
 
 class Unit(StrEnum):
-    """What is counted as one case."""
+    """The unit that counts as one case."""
 
     FILM = "film"
     PATIENT = "patient"
@@ -352,10 +353,10 @@ class Unit(StrEnum):
 
 
 def table_of(rows: Sequence[Row]) -> pd.DataFrame:
-    """What a summary needs of rows, one line a film.
+    """Return the columns of rows that a summary needs, one line per film.
 
-    Beside columns of :class:`Row`: `folder`, the first folder of the film's path (``.`` if it lies in
-    none), and `owner`, its patient or, where that is not known, itself.
+    In addition to columns of :class:`Row`: `folder`, the first folder of the film's path (``.`` if
+    it is in none), and `owner`, the patient or, if unknown, the film itself.
     """
     films = pd.DataFrame(
         [[getattr(row, name) for name in _COLUMNS] for row in rows], columns=list(_COLUMNS)
@@ -366,21 +367,21 @@ def table_of(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def judged(films: pd.DataFrame) -> pd.DataFrame:
-    """Films that have a label and an answer."""
+    """Return films that have a label and a prediction."""
     return films[films.outcome != ""]
 
 
 def unscored(films: pd.DataFrame) -> pd.DataFrame:
-    """Films that have a label and no answer, because they were refused or failed."""
+    """Return films that have a label but no prediction, because they were refused or failed."""
     return films[(films.label != "") & films.status.isin([Status.REFUSED, Status.FAILED])]
 
 
 def cases(films: pd.DataFrame, unit: Unit = Unit.FILM) -> Scored:
-    """Judged films, or their patients or studies, as the metrics take them.
+    """Return judged films, or their patients or studies, in the form that the metrics take.
 
-    A patient or study has pneumonia if any of its films is labelled so, is called if any of them is
-    called, and has the highest of their probabilities. A film whose patient is not known is its own
-    patient; one whose study is not known is in no study.
+    A patient or study has pneumonia if any of its films is labelled so, is called pneumonia if any
+    of its films is, and has the highest of their probabilities. A film of an unknown patient is its
+    own patient; a film of an unknown study is in no study.
 
     Args:
         films: from :func:`judged`.
@@ -395,7 +396,7 @@ def cases(films: pd.DataFrame, unit: Unit = Unit.FILM) -> Scored:
     )
     if unit is not Unit.FILM:
         name = films.owner if unit is Unit.PATIENT else films.study
-        # The first owner: files of one study that name two patients are of one.
+        # Take the first owner: a study whose files name two patients counts for one.
         how = {"positive": "any", "probability": "max", "called": "any", "owner": "first"}
         one = one[name != ""].groupby(name[name != ""], sort=False).agg(how)
     return Scored(
@@ -407,5 +408,5 @@ def cases(films: pd.DataFrame, unit: Unit = Unit.FILM) -> Scored:
 
 
 def numbers(owners: "pd.Series[str]") -> npt.NDArray[np.int64]:
-    """Owners as whole numbers, the same in whatever order the films are."""
+    """Number the owners with whole numbers that do not depend on the order of the films."""
     return owners.factorize(sort=True)[0].astype(np.int64)

@@ -1,8 +1,9 @@
-"""What each threshold would mean: films found, missed and referred, here and where disease is rarer.
+"""Tabulate the effect of each threshold: films found, missed and referred.
 
-The table of WHO's toolkit for calibrating the threshold of computer-aided detection ("Determining
-the local calibration of computer-assisted detection (CAD) thresholds and other parameters", 2021):
-a programme chooses its threshold by what it can find and what it can follow up.
+Optionally projects the figures to another prevalence. This is the table of WHO's toolkit for
+calibrating the threshold of computer-aided detection ("Determining the local calibration of
+computer-assisted detection (CAD) thresholds and other parameters", 2021): a programme chooses its
+threshold by the number of cases it finds and the number of referrals it can follow up.
 """
 
 import csv
@@ -25,7 +26,7 @@ STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SENSITIVITIES: Final = (0.80, 0.85, 0.90, 0.95, 0.98, 0.99)
 SPECIFICITIES: Final = (0.90, 0.95, 0.98, 0.99)
 
-# What the marks of a row say of its threshold.
+# Marks of a row, which say how its threshold was chosen.
 STEP: Final = "step"
 YOUDEN: Final = "Youden"
 CHOSEN: Final = "chosen"
@@ -46,11 +47,11 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Projection:
-    """The same threshold where pneumonia is as common as given; by Bayes, None if undefined.
+    """Figures of a threshold at another prevalence, from Bayes' theorem; None where undefined.
 
     Attributes:
         prevalence: share of the films that show pneumonia, 0..1.
-        referrals: films called pneumonia, of 100.
+        referrals: films called pneumonia per 100 films.
     """
 
     prevalence: float
@@ -64,11 +65,12 @@ class ThresholdRow:
     """One row of the table.
 
     Attributes:
-        threshold: from which probability on a film is called pneumonia.
-        marks: what this threshold is: :data:`STEP`, ``sensitivity 0.95``, ``specificity 0.9``
-            (the highest and the lowest threshold that reaches it), :data:`YOUDEN`, :data:`CHOSEN`.
-        referrals: films called pneumonia, of 100; None without films.
-        projected: the same at another prevalence, if one was given.
+        threshold: probability from which a film is called pneumonia.
+        marks: how the threshold was chosen: :data:`STEP`, ``sensitivity 0.95`` (the highest
+            threshold that reaches it), ``specificity 0.9`` (the lowest threshold that reaches it),
+            :data:`YOUDEN`, :data:`CHOSEN`.
+        referrals: films called pneumonia per 100 films; None without films.
+        projected: the figures at another prevalence, if one was given.
     """
 
     threshold: float
@@ -85,22 +87,22 @@ class ThresholdRow:
     projected: Projection | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return asdict(self) | {"marks": list(self.marks)}
 
 
 def operating_points(
     films: Scored, chosen: float, prevalence: float | None = None
 ) -> list[ThresholdRow]:
-    """The table, by rising threshold; what several marks share is one row.
+    """Return the table by ascending threshold; equal thresholds become one row with all marks.
 
     Args:
-        films: labelled films; their `called` is not looked at.
+        films: labelled films; their `called` is ignored.
         chosen: the threshold in use.
-        prevalence: share of films with pneumonia where the model is to be used, 0..1.
+        prevalence: share of films with pneumonia where the model will be used, 0..1.
 
     Raises:
-        ValueError: if the prevalence is no share.
+        ValueError: if the prevalence is outside 0..1.
     """
     marks: dict[float, list[str]] = {}
     for threshold, mark in _marked(films, chosen):
@@ -109,7 +111,7 @@ def operating_points(
 
 
 def write_points(path: Path, points: Sequence[ThresholdRow]) -> None:
-    """Write ``operating_points.csv``, one line a threshold; what is undefined is an empty cell."""
+    """Write ``operating_points.csv``, one line per threshold; undefined values are empty cells."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
@@ -121,20 +123,18 @@ def write_points(path: Path, points: Sequence[ThresholdRow]) -> None:
                 for figure in (getattr(point, name),)
                 for end in (figure.value, figure.ci_low, figure.ci_high)
             ]
-            there = point.projected
-            elsewhere = (
-                (there.prevalence, there.ppv, there.npv, there.referrals) if there else (None,) * 4
-            )
-            rest = map(_cell, (point.referrals, *elsewhere))
+            at = point.projected
+            projected = (at.prevalence, at.ppv, at.npv, at.referrals) if at else (None,) * 4
+            rest = map(_cell, (point.referrals, *projected))
             threshold, marks = f"{point.threshold:.{DECIMALS}f}", "; ".join(point.marks)
             writer.writerow([threshold, marks, *counts, *shares, *rest])
 
 
 def project(sensitivity: float | None, specificity: float | None, prevalence: float) -> Projection:
-    """Predictive values and referrals at another prevalence, from Bayes' theorem.
+    """Return predictive values and referrals at another prevalence, from Bayes' theorem.
 
     Raises:
-        ValueError: if the prevalence is no share.
+        ValueError: if the prevalence is outside 0..1.
     """
     if not 0 <= prevalence <= 1:
         raise ValueError(f"the prevalence is {prevalence}, expected a number from 0 to 1")
@@ -151,17 +151,17 @@ def project(sensitivity: float | None, specificity: float | None, prevalence: fl
 
 
 def threshold_for_sensitivity(probabilities: Floats, labels: Labels, target: float) -> float | None:
-    """The highest threshold whose sensitivity reaches the target; None without pneumonia films.
+    """Return the highest threshold whose sensitivity reaches the target; None without pneumonia.
 
     Args:
-        probabilities: six decimals, as the calibration gives them, shape (n,).
+        probabilities: with six decimals, as the calibration gives them, shape (n,).
         labels: 1 or True for pneumonia, shape (n,).
         target: above 0, at most 1.
 
     Returns:
-        A threshold of six decimals, half-way between the last film that is called and the first
-        that is not: a runtime that differs in the last decimal decides alike. No film lies between,
-        so all are decided as at the film's own probability.
+        A threshold with six decimals, half-way between the last film that is called pneumonia and
+        the first that is not, so that a runtime that differs in the last decimal decides the same.
+        No film lies between, so all are classified as at the film's own probability.
     """
     micros, positive = _micros(probabilities), np.asarray(labels, bool)
     ranked = np.sort(micros[positive])[::-1]
@@ -171,9 +171,10 @@ def threshold_for_sensitivity(probabilities: Floats, labels: Labels, target: flo
 
 
 def threshold_for_specificity(probabilities: Floats, labels: Labels, target: float) -> float | None:
-    """The lowest threshold whose specificity reaches the target, likewise.
+    """Return the lowest threshold whose specificity reaches the target.
 
-    None without normal films, and where too many of them have probability 1.
+    As in :func:`threshold_for_sensitivity`, it lies half-way between two films. None without normal
+    films, and if too many of them have probability 1.
     """
     micros, positive = _micros(probabilities), np.asarray(labels, bool)
     ranked = np.sort(micros[~positive])
@@ -187,15 +188,15 @@ def threshold_for_specificity(probabilities: Floats, labels: Labels, target: flo
 
 
 def youden_threshold(probabilities: Floats, labels: Labels) -> float | None:
-    """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 3, 1950).
+    """Return the threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 3, 1950).
 
-    The lowest of several: it finds more. None without films of both classes.
+    Of several, the lowest: it finds more. None without films of both classes.
     """
     micros, positive = _micros(probabilities), np.asarray(labels, bool)
     if positive.all() or not positive.any():
         return None
     values, which = np.unique(micros, return_inverse=True)
-    # Called at each value: all films from it on. Whole numbers, so that equal ones are equal.
+    # Positives at each threshold: all films at or above it. In integers, so that ties are exact.
     tp = np.cumsum(np.bincount(which, positive)[::-1])[::-1].astype(np.int64)
     fp = np.cumsum(np.bincount(which, ~positive)[::-1])[::-1].astype(np.int64)
     index = tp * int((~positive).sum()) - fp * int(positive.sum())
@@ -242,23 +243,23 @@ def _point(
 
 
 def _micros(probabilities: Floats) -> Micros:
-    """In millionths: whole numbers have exact neighbours and exact middles."""
+    """Convert to integer millionths, in which neighbours and middles are exact."""
     return np.rint(np.asarray(probabilities) * _ONE).astype(np.int64)
 
 
 def _needed(target: float, films: int) -> int:
-    # 0.55 x 100 is a little more than 55 in binary; nobody means 56 of 100 by it.
+    # 0.55 x 100 is slightly more than 55 in binary; without the margin it would need 56 of 100.
     return int(np.ceil(target * films - 1e-9))
 
 
 def _below(micros: Micros, lowest_called: int) -> float:
-    """Half-way from the last film that is called down to the next; to 0 if there is none."""
+    """Return the middle between the lowest film called and the next below; 0 if there is none."""
     under = micros[micros < lowest_called]
     return _half_way(int(under.max()) if len(under) else 0, lowest_called)
 
 
 def _half_way(not_called: int, called: int) -> float:
-    """In the middle, and never at the film that is not called: above it, at most at the other."""
+    """Return the middle, rounded up: always above `not_called`, at most `called`."""
     return round((not_called + called + 1) // 2 / _ONE, DECIMALS)
 
 

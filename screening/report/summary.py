@@ -1,4 +1,4 @@
-"""The summary of a report: what happened to the films, and how good the decisions were."""
+"""Summarise a report: counts of films, performance of the decisions, and both by subset."""
 
 import csv
 from collections import Counter
@@ -21,7 +21,8 @@ SUMMARY: Final = "summary.csv"
 _COLUMNS: Final = ("metric", "value", "ci_low", "ci_high", "n", "subset", "unit", "note")
 ALL: Final = "all"
 
-#: A subset is named ``view=PA``; films without a value are in no subset of that kind.
+#: Kinds of subsets and their columns. A subset is named like ``view=PA``; films without a value are
+#: in no subset of that kind.
 _SUBSETS: Final = {
     "view": "view",
     "sex": "sex",
@@ -30,7 +31,7 @@ _SUBSETS: Final = {
     "folder": "folder",
 }
 
-#: More subsets of a kind tell nothing: a folder for each patient, say.
+#: Most subsets of a kind that are listed; more are not useful, e.g. one folder per patient.
 _MOST: Final = 50
 
 _LABEL_COUNTS: Final = {
@@ -51,8 +52,8 @@ class SummaryLine:
     """A line of ``summary.csv``.
 
     Attributes:
-        subset: ``all``, or the films it is about: ``view=PA``.
-        unit: what was counted.
+        subset: ``all``, or a subset such as ``view=PA``.
+        unit: the unit that was counted.
     """
 
     metric: str
@@ -64,12 +65,12 @@ class SummaryLine:
 def summarise(
     films: pd.DataFrame, unused: Sequence[Unused] | None = None, prevalence: float | None = None
 ) -> list[SummaryLine]:
-    """All lines of the summary: counts first, then performance, then the same by subset.
+    """Return all lines of the summary: counts, then performance, then both by subset.
 
     Args:
         films: from :func:`~screening.report.metrics.table_of`.
-        unused: the lines of a labels file that were not used; None if there is no such file.
-        prevalence: share of films with pneumonia where the predictive values are to hold, 0..1.
+        unused: lines of the labels file that were not used; None without a labels file.
+        prevalence: share of films with pneumonia for which to project predictive values, 0..1.
     """
     lines = [*_counts(films, ALL), *_label_counts(unused, len(films))]
     lines += _performance(films, ALL)
@@ -82,7 +83,7 @@ def summarise(
 
 
 def drifted(drift: Iterable[Drift]) -> Iterator[SummaryLine]:
-    """Lines on how the films differ from those of the nights before; the limits are for intervals."""
+    """Yield a line for each drift comparison, with its control limits in place of the interval."""
     for each in drift:
         note = "breach" if each.breach else "" if each.value is not None else each.sentence
         figure = Figure(each.value, each.low, each.high, each.n, note)
@@ -90,7 +91,7 @@ def drifted(drift: Iterable[Drift]) -> Iterator[SummaryLine]:
 
 
 def write_summary(path: Path, lines: Sequence[SummaryLine]) -> None:
-    """Write ``summary.csv``; what is undefined is an empty cell with a note, never 0."""
+    """Write ``summary.csv``; an undefined value is an empty cell with a note, never 0."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)
@@ -140,7 +141,7 @@ def _figures(own: pd.DataFrame, subset: str, unit: Unit) -> Iterator[SummaryLine
 
 
 def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Iterator[SummaryLine]:
-    """Precision and recall once more, where a film that got no answer is one that was not called."""
+    """Yield precision and recall with films without a prediction counted as not called."""
     if missing.empty:
         return
     both = pd.concat([own, missing])
@@ -156,10 +157,10 @@ def _with_unscored(own: pd.DataFrame, missing: pd.DataFrame, subset: str) -> Ite
 
 
 def _projected(lines: Sequence[SummaryLine], prevalence: float | None) -> Iterator[SummaryLine]:
-    """Predictive values where pneumonia is as common as given, by Bayes' theorem.
+    """Yield the predictive values at the given prevalence, by Bayes' theorem.
 
-    Both grow with sensitivity and with specificity, so that the lower ends of the two intervals give
-    a lower end, and the upper ends an upper one: an interval that holds at least what it promises.
+    Both increase with sensitivity and with specificity, so the lower ends of the two intervals give
+    a lower end and the upper ends an upper one. The interval is conservative.
     """
     if prevalence is None:
         return
@@ -176,7 +177,7 @@ def _projected(lines: Sequence[SummaryLine], prevalence: float | None) -> Iterat
 
 
 def _units(films: pd.DataFrame, unit: Unit) -> Iterator[SummaryLine]:
-    """The same by patient or study, where any is known."""
+    """Yield performance by patient or study, if any is known."""
     own = judged(films)
     known = own[own["patient" if unit is Unit.PATIENT else "study"] != ""]
     if known.empty:
@@ -206,7 +207,7 @@ def _count(metric: str, number: int, n: int, subset: str, unit: Unit = Unit.FILM
 
 
 def _note(note: str) -> str:
-    """A code with its sentence; other words as they are."""
+    """Return a code of a note with its sentence; any other text unchanged."""
     return f"{note}: {NOTES[note]}" if note in NOTES else note
 
 

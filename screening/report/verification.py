@@ -1,4 +1,4 @@
-"""Is a report still what it was when it was written? Every byte that is not is found and named."""
+"""Verify that a report is as it was written; find and name every difference."""
 
 import csv
 import errno
@@ -34,7 +34,7 @@ _NEEDED: Final = ("film", "sha256", "status", "reason", "probability", "predicti
 _WRITTEN: Final = re.compile(r"(\d+) rows (.*)", re.DOTALL)
 _NAMED: Final = re.compile(r"([^ =]+)=([0-9a-f]{64})")
 
-#: Gives the bytes of a file of the report by its path in it; may raise OSError.
+#: Returns the bytes of a file by its path in the report; may raise OSError.
 Read = Callable[[str], bytes]
 
 
@@ -43,12 +43,13 @@ class VerificationProblem:
     """One way in which a report is not as it was written.
 
     Attributes:
-        file: path in the report; of a film where a film is screened again.
+        file: path in the report; path of the film when a film is screened again.
         what: stable code: ``broken_chain``, ``altered``, ``missing``, ``unknown``, ``unreadable``,
-            ``damaged``, ``row_count``, ``row_differs``; of a signature ``forged``; of films that are
-            screened again ``not_reproduced``, ``film_changed``, ``film_missing``, ``other_model``.
-        sentence: goes on where the file's name ends.
-        line: of the file, from 1; None where there is none.
+            ``damaged``, ``row_count``, ``row_differs``; for a signature ``forged``; for films that
+            are screened again ``not_reproduced``, ``film_changed``, ``film_missing``,
+            ``other_model``.
+        sentence: text that continues after the file's name.
+        line: line of the file, from 1; None if the problem has no line.
     """
 
     file: str
@@ -62,10 +63,11 @@ class VerificationProblem:
 
 
 def verify(folder: Path) -> list[VerificationProblem]:
-    """Everything in which a report is not as it was written; empty if it is intact.
+    """Return every way in which a report is not as it was written; empty if it is intact.
 
-    Whoever rewrites all of a report, its audit included, is not found: only a signature over the
-    chain's head protects against that. The bytes of ``audit.sig`` say nothing by themselves.
+    This does not detect a report that was rewritten completely, including its audit: only a
+    signature over the head of the chain protects against that. The bytes of ``audit.sig`` alone
+    prove nothing.
     """
     names: list[str] = []
     hidden: dict[str, OSError] = {}
@@ -75,18 +77,18 @@ def verify(folder: Path) -> list[VerificationProblem]:
         else:
             hidden[name] = error
     found = examine(names, lambda name: _read(folder / name))
-    # What lies in a folder that cannot be listed need not be missing.
-    told = [_unreadable(name or ".", error) for name, error in hidden.items()]
-    return told + [
+    # Files in a folder that cannot be listed need not be missing.
+    unlisted = [_unreadable(name or ".", error) for name, error in hidden.items()]
+    return unlisted + [
         one for one in found if one.what != "missing" or not one.file.startswith(tuple(hidden))
     ]
 
 
 def intact(folder: Path) -> History:
-    """The history of a report that is as it was written.
+    """Return the history of a report that is as it was written.
 
     Raises:
-        ReportError: naming the first problem of one that is not.
+        ReportError: naming the first problem, if the report is not as it was written.
     """
     problems = verify(folder)
     if problems:
@@ -99,11 +101,11 @@ def intact(folder: Path) -> History:
 
 
 def examine(names: Collection[str], read: Read) -> list[VerificationProblem]:
-    """The same for files that are read by `read`, wherever they are.
+    """Verify a report whose files are read by `read`, wherever they are stored.
 
     Args:
-        names: every file's path in the report, with POSIX slashes; that of an empty folder ends
-            with one.
+        names: path in the report of every file, with POSIX slashes; the path of an empty folder
+            ends with a slash.
     """
     if AUDIT not in names:
         return [VerificationProblem(AUDIT, "missing", "is missing; without it this is no report")]
@@ -121,10 +123,10 @@ def examine(names: Collection[str], read: Read) -> list[VerificationProblem]:
 def examine_beside(
     names: Collection[str], read: Read, history: History
 ) -> Iterator[VerificationProblem]:
-    """What the audit says of the other files, against what is there.
+    """Compare the files other than the audit with what the audit says about them.
 
-    Only lines that are as they were written are believed; where others are not, a file that no
-    line names may have been named by one of them.
+    Only lines that are as they were written are trusted. If others are not, one of them may have
+    named a file that no trusted line names, so such files are not reported.
     """
     named = _named(history.events)
     for name in sorted(named.keys() | set(names) - {AUDIT}):
@@ -138,16 +140,16 @@ def examine_beside(
 
 
 def written(history: History) -> str:
-    """How large an intact report is, when it was written, and by whom as far as it says."""
+    """Describe an intact report: rows, chain head, when it was written and, if known, by whom."""
     who = [event.detail for event in history.events if event.event == WRITING]
     last = history.events[-1]
     rows = last.detail.partition(" ")[0]
-    told = [f"{rows} rows, chain head {history.head}, written at {last.at}"]
+    parts = [f"{rows} rows, chain head {history.head}, written at {last.at}"]
     if who:
-        told.append(f"by {who[-1]}")
+        parts.append(f"by {who[-1]}")
     if history.events[0].event == EVALUATES:
-        told.append(f"an evaluation of the report with the head {history.events[0].sha256}")
-    return ", ".join(told)
+        parts.append(f"an evaluation of the report with the head {history.events[0].sha256}")
+    return ", ".join(parts)
 
 
 def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[VerificationProblem]:
@@ -170,38 +172,38 @@ def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[V
 
 
 def _named(events: Collection[Event]) -> Mapping[str, str]:
-    """Hash by name of the files that a report should have."""
+    """Return the hashes, by name, of the files that a report should have."""
     named = {event.subject: event.sha256 for event in events if event.event == DRAWN}
     for event in events:
-        if event.event == WRITTEN and (told := _WRITTEN.fullmatch(event.detail)):
-            pairs = map(_NAMED.fullmatch, told[2].split(" "))
+        if event.event == WRITTEN and (match := _WRITTEN.fullmatch(event.detail)):
+            pairs = map(_NAMED.fullmatch, match[2].split(" "))
             named |= {pair[1]: pair[2] for pair in pairs if pair}
     return named
 
 
 def _rows(content: bytes, history: History) -> Iterator[VerificationProblem]:
-    """The table against the history: they must tell the same of every film."""
+    """Compare the table with the history: both must agree on every film."""
     events = [event for event in history.events if event.event in _STATUSES]
     is_evaluation = any(event.event == EVALUATES for event in history.events[:1])
-    told = {event.subject: event for event in events}
+    recorded = {event.subject: event for event in events}
     rows = 0
     try:
         for line, event in _film_events(content):
             rows += 1
             if is_evaluation and not events:
                 continue
-            if event.subject not in told:
+            if event.subject not in recorded:
                 if not history.breaks:
                     why = f"{AUDIT} tells of no such film, or there is another row of it"
                     yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
-            elif told.pop(event.subject) != event:
+            elif recorded.pop(event.subject) != event:
                 why = f"is not what {AUDIT} tells of this film"
                 yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
     except (csv.Error, KeyError, UnicodeDecodeError) as error:
         yield VerificationProblem(PREDICTIONS, "damaged", f"cannot be understood: {error}")
         return
-    if told:
-        why = f"lacks the rows of {len(told)} films, the first is {next(iter(told))}"
+    if recorded:
+        why = f"lacks the rows of {len(recorded)} films, the first is {next(iter(recorded))}"
         yield VerificationProblem(PREDICTIONS, "row_count", why)
     for event in history.events:
         stated = _WRITTEN.fullmatch(event.detail) if event.event == WRITTEN else None
@@ -211,12 +213,13 @@ def _rows(content: bytes, history: History) -> Iterator[VerificationProblem]:
 
 
 def _film_events(content: bytes) -> Iterator[tuple[int, Event]]:
-    """Line and film of each row, as the history tells of it.
+    """Yield the line and the event of each row, in the form that the history records.
 
-    The columns are looked up by name: those that are not needed differ from version to version.
+    Columns are looked up by name: those that are not needed differ between versions.
 
     Raises:
-        KeyError: naming the column that is missing.
+        KeyError: naming the missing column.
+        csv.Error: if a row has too few or too many cells.
     """
     reader = csv.reader(StringIO(content.decode("utf-8"), newline=""))
     header = next(reader, [])
@@ -237,7 +240,7 @@ def _film_events(content: bytes) -> Iterator[tuple[int, Event]]:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, OSError | None]]:
-    """Path of every file, and of every empty folder; the error where a folder cannot be listed."""
+    """Yield the path of every file and empty folder, and the error if a folder cannot be listed."""
     waiting = [folder]
     while waiting:
         walked = waiting.pop()
@@ -258,7 +261,13 @@ def _entries(folder: Path) -> Iterator[tuple[str, OSError | None]]:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a file that is one: a link may lead to what changes later, a pipe never ends."""
+    """Return the bytes of a regular file.
+
+    Links are refused because their target may change later, pipes because reading never ends.
+
+    Raises:
+        OSError: if it is not a regular file or cannot be read.
+    """
     if path.is_symlink():
         raise OSError(errno.ELOOP, "it is a link")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Write a report: whole, or not at all."""
+"""Write a report atomically."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,20 +24,20 @@ from screening.results import PREDICTIONS, Row, write_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
-    """What a report is made from.
+    """The input of a report.
 
     Attributes:
-        rows: one for each film, in order.
-        events: what happened before the report is written; those of films are added.
-        key: what the hashes in the rows were made with.
-        labels: to be joined to the rows.
-        prevalence: share of films with pneumonia where predictive values are to hold, 0..1.
-        shown_name: how a film is named in the report.
-        gallery: the heat maps that the rows name; they stay there, too.
-        profile: what the films were like, for the nights to come; None to leave it out.
-        drift: what came of comparing it with the nights before.
-        sign: gives the signature over the head of the audit's chain, for ``audit.sig``; None if the
-            report is not signed.
+        rows: one row per film, in order.
+        events: events before the report is written; those of films are added.
+        key: the key that the hashes in the rows were made with.
+        labels: labels to join to the rows.
+        prevalence: share of films with pneumonia for which to project predictive values, 0..1.
+        shown_name: maps a film's name to the name shown in the report.
+        gallery: stores the pictures that the rows name; it keeps its copies.
+        profile: statistics of the films, for comparison by later nights; None to leave it out.
+        drift: result of comparing the night with earlier ones.
+        sign: returns the signature over the head of the audit's chain, for ``audit.sig``; None if
+            the report is not signed.
     """
 
     rows: Sequence[Row]
@@ -54,16 +54,16 @@ class Night:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report says, for those who print it.
+    """The content of a report, for code that prints it.
 
     Attributes:
-        rows: one a film, with labels and outcomes.
-        lines: the summary.
-        scored: films with a label and an answer; None without any.
-        points: what each threshold would mean for them.
-        unused: lines of the labels file that were not used; None if there is no such file.
-        drift: how the films differ from those of the nights before.
-        events: what happened before the report was written, but for what became of the films.
+        rows: one row per film, with labels and outcomes.
+        lines: lines of the summary.
+        scored: films with a label and a prediction; None without any.
+        points: operating points on these films.
+        unused: lines of the labels file that were not used; None without a labels file.
+        drift: comparisons of the films with those of earlier nights.
+        events: events before the report was written, except those of films.
     """
 
     folder: Path
@@ -83,8 +83,8 @@ def write_report(folder: Path, night: Night) -> Report:
         folder: must not exist, or be empty.
 
     Raises:
-        ReportError: if `folder` holds something, or cannot be written.
-        LabelsError: if the labels cannot be used, and are not to be listed then.
+        ReportError: if `folder` is not empty or cannot be written.
+        LabelsError: if labels cannot be used and the policy is not to list them.
     """
     report = _made(folder, night)
     try:
@@ -138,14 +138,14 @@ def _write(aside: Path, report: Report, night: Night) -> None:
 
 def _shown(row: Row, shown_name: Callable[[str], str]) -> Row:
     name = shown_name(row.film)
-    # Most names are shown as they are; another row for each would need as much memory again.
+    # Most names are shown unchanged; a second row for each would double the memory.
     return row if name == row.film else replace(row, film=name)
 
 
 def _points(
     scored: Scored | None, rows: Sequence[Row], prevalence: float | None
 ) -> list[ThresholdRow]:
-    """The table of operating points; the threshold of all films is one."""
+    """Return the table of operating points; all films of a report have the same threshold."""
     threshold = next((row.threshold for row in rows if row.threshold is not None), None)
     if scored is None or threshold is None:
         return []

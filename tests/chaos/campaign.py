@@ -1,7 +1,7 @@
-"""Strike workers while they screen, and see that no film is lost or doubled: ``make chaos``.
+"""Inject faults into workers, and check that no film is lost or duplicated: ``make chaos``.
 
-``python -m chaos.campaign --rounds 200 --films 20000 --store both`` in ``tests``. Films are made from
-those in SCREENING_FILMS, or from the one real film that comes with pydicom-data.
+``python -m chaos.campaign --rounds 200 --films 20000 --store both`` in ``tests``. Films are made
+from those in SCREENING_FILMS, or from the one real film included in pydicom-data.
 """
 
 import argparse
@@ -31,66 +31,66 @@ from screening.audit import is_report_of
 from screening.report.verification import verify
 from screening.results import PREDICTIONS, Status, read_rows
 
-#: Worker processes at once.
+#: Number of concurrent worker processes.
 WORKERS: Final = 4
 
-#: Seconds; short, so that a worker that is stopped loses its job.
+#: Seconds; short, so that a stopped worker loses its job.
 LEASE: Final = 10.0
 
-#: At so many of the faults, and more, a film is in hand.
+#: Minimum share of faults that occur while a film is in progress.
 _READING: Final = 0.85
 
-#: Real films that others are made from.
+#: Number of real films that variants are made from.
 _BASES: Final = 300
 
-#: So much like a frontal chest film that noise does not change it; from 0 to 1.
+#: Minimum score as a frontal chest film, 0 to 1: high enough that noise does not change the result.
 _CLEAR: Final = 0.98
 
-#: Seconds without any progress after which something is stuck.
+#: Seconds without progress after which the campaign counts as stuck.
 _STUCK: Final = 300.0
 
 
 @dataclass
 class Struck:
-    """How often each fault was struck, and how often a film was in hand."""
+    """Counts injected faults, and those that hit a film in progress."""
 
     all: Counter[str] = field(default_factory=Counter)
     in_hand: Counter[str] = field(default_factory=Counter)
 
     def count(self, fault: str, in_hand: int) -> None:
-        """One more.
+        """Count one fault.
 
         Args:
-            in_hand: how many films.
+            in_hand: number of films in progress.
         """
         self.all[fault] += 1
         self.in_hand[fault] += in_hand > 0
 
     @property
     def waits(self) -> bool:
-        """Whether the next fault is not to be struck before a film is in hand."""
+        """Whether the next fault must wait until a film is in progress."""
         return self.in_hand.total() < _READING * (self.all.total() + 1)
 
     def summary(self) -> Iterator[str]:
-        """Line by line, for people."""
+        """Yield the lines of a readable summary."""
         for fault, times in [*sorted(self.all.items()), ("all", self.all.total())]:
             in_hand = self.in_hand.total() if fault == "all" else self.in_hand[fault]
             yield f"  {fault:24} {times:4}, {in_hand:4} with a film in hand"
 
     def complaints(self, rounds: int) -> Iterator[str]:
-        """Whether that was all that was to be struck."""
+        """Yield a complaint if fewer faults than planned were injected."""
         if self.all.total() < rounds:
             yield f"only {self.all.total()} of {rounds} rounds"
 
 
 @dataclass
 class Campaign:
-    """One queue, its workers, and those who strike them.
+    """One queue, its workers, and the faults injected into them.
 
     Attributes:
-        disk: holds the reports, and SQLite's queue; None if there can be none.
-        server: of PostgreSQL; None for SQLite.
-        points: numbers of films, committed or in hand, at which to strike; ascending.
+        disk: holds the reports, and SQLite's queue; None if none can be mounted.
+        server: PostgreSQL server; None for SQLite.
+        points: numbers of films, committed or in progress, at which to inject a fault; ascending.
     """
 
     ledger: Ledger
@@ -106,7 +106,7 @@ class Campaign:
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def run(self, films: int) -> None:
-        """Until every job has ended, or nothing moves any more."""
+        """Run until every job has ended, or no progress is made any more."""
         committed, moved = 0, time.monotonic()
         while self.workers.done < self.workers.number:
             self.workers.tend()
@@ -151,7 +151,7 @@ class Campaign:
             self._strike_all(fault)
             self.struck.count(fault, sum(holder.in_hand for holder in holders))
         elif fault == "SIGTERM" or not victim.suspects:
-            # A film in hand when two workers died is given up, as it should be; none is to be here.
+            # A film in progress in two dead workers fails by design; the campaign avoids that.
             self._strike_one(fault, victim)
             self.struck.count(fault, victim.in_hand)
         else:
@@ -186,7 +186,7 @@ class Campaign:
                 self._later.remove(due)
 
     def _look_at_reports(self) -> None:
-        """What is visible is whole, from the first moment on."""
+        """Check that reports are complete from the moment they become visible."""
         for report in self.reports.iterdir():
             if report.name.startswith(".") or report.name in self.seen:
                 continue
@@ -200,7 +200,7 @@ def _job_of(report: Path, ledger: Ledger) -> str:
 
 
 def check(ledger: Ledger, folders: Sequence[Path], reports: Path) -> Iterator[str]:
-    """Every film exactly once and scored, every job done, nothing left over."""
+    """Yield complaints unless every film is scored exactly once and no job left anything behind."""
     jobs = {job.folder: job for job in ledger.store.jobs()}
     for folder in folders:
         job = jobs[folder]
@@ -227,7 +227,7 @@ def screening(environment: Mapping[str, str], *words: object) -> None:
 
 
 def clear_films(place: Path, environment: Mapping[str, str], rng: random.Random) -> list[Grey]:
-    """Real films that the shipped model surely takes for frontal chest films: a few hundred."""
+    """Return a few hundred real films that the shipped model accepts as frontal chest films."""
     source = os.environ.get("SCREENING_FILMS")
     real = real_films(Path(source) if source else None)
     some = rng.sample(real, min(_BASES, len(real)))
@@ -241,7 +241,7 @@ def clear_films(place: Path, environment: Mapping[str, str], rng: random.Random)
 
 
 def campaign(place: Path, store: str, films: int, rounds: int, jobs: int, seed: int) -> list[str]:
-    """One whole campaign on one store, in a new folder; prints a summary, returns what was wrong."""
+    """Run a campaign on one store in a new folder, print a summary, and return all complaints."""
     started = time.monotonic()
     rng = random.Random(seed)
     place.mkdir(exist_ok=True)
@@ -282,7 +282,7 @@ def campaign(place: Path, store: str, films: int, rounds: int, jobs: int, seed: 
 
 
 def _disk(stack: ExitStack, place: Path, films: int) -> Disk | None:
-    """A small disk, or a folder in its place where none can be mounted."""
+    """Mount a small disk; where that fails, use a folder instead."""
     try:
         return stack.enter_context(small_disk(place, 64 + films // 100))
     except OSError as error:
@@ -292,7 +292,7 @@ def _disk(stack: ExitStack, place: Path, films: int) -> Disk | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print a summary; 1 if anything was wrong."""
+    """Run the campaigns and print summaries; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--films", type=int, default=20_000, help="in all, on each store")

@@ -1,4 +1,4 @@
-"""A small disk that can be full."""
+"""A small disk that tests can fill up."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _BLOCK = bytes(1 << 20)
 
 @contextmanager
 def small_disk(place: Path, mebibytes: int) -> Iterator["Disk"]:
-    """A tmpfs at `place`; needs root, and says so.
+    """Mount a tmpfs at `place`; requires root.
 
     Raises:
         OSError: if it cannot be mounted.
@@ -27,14 +27,14 @@ def small_disk(place: Path, mebibytes: int) -> Iterator["Disk"]:
 
 
 class Disk:
-    """A mounted file system of its own."""
+    """A mounted filesystem."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self._ballast = place / ".ballast"
 
     def fill(self) -> None:
-        """Leave no byte."""
+        """Use all free space."""
         size = len(_BLOCK)
         with self._ballast.open("ab", buffering=0) as file:
             while size:
@@ -44,6 +44,6 @@ class Disk:
                     size //= 2
 
     def free(self) -> None:
-        """As it was before."""
+        """Release the space used by :meth:`fill`."""
         with suppress(FileNotFoundError):
             self._ballast.unlink()

@@ -1,4 +1,4 @@
-"""As many different films as are asked for, made with a seed from a few real ones."""
+"""Any number of different films, generated with a seed from a few real ones."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,17 @@ from screening.imaging.readers import open_film
 
 Grey = npt.NDArray[np.uint8]
 
-#: What the films are written as, in this mixture; DICOM takes a decoder's process of its own.
+#: Mixture of file formats; DICOM is decoded in a separate process.
 _KINDS = ("JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "PNG", "PNG", "DICOM")
 
 _SIDE = 256
 
 
 def real_films(folder: Path | None) -> list[Grey]:
-    """Real films as grey values, 256 pixels a side.
+    """Return real films as 8-bit grey values, 256 pixels a side.
 
     Args:
-        folder: JPEG or PNG films; None for the one that comes with pydicom-data.
+        folder: JPEG or PNG films; None for the one included in pydicom-data.
     """
     if folder is None:
         path = get_testdata_file("RG1_UNCR.dcm", download=False)
@@ -36,7 +36,7 @@ def real_films(folder: Path | None) -> list[Grey]:
 
 
 def write_films(folders: Sequence[Path], each: int, real: Sequence[Grey], seed: int) -> None:
-    """Write `each` films into every one of `folders`; no two have the same pixels."""
+    """Write `each` films into each of `folders`; no two have the same pixels."""
     seen: set[str] = set()
     variants = _variants(real, np.random.default_rng(seed))
     for folder in folders:
@@ -54,7 +54,7 @@ def write_films(folders: Sequence[Path], each: int, real: Sequence[Grey], seed: 
 
 
 def _variants(real: Sequence[Grey], rng: np.random.Generator) -> Iterator[Grey]:
-    """Real films in turn: a little moved, lighter or darker, with other noise."""
+    """Cycle through the real films, slightly shifted, darkened and with random noise."""
     while True:
         for film in real:
             top, left = rng.integers(0, 9, 2)

@@ -1,4 +1,4 @@
-"""What the queue says of its workers, read beside them."""
+"""Read-only view of the queue and its workers, while they run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ class Holder:
     """A process that holds a job.
 
     Attributes:
-        in_hand: films of it that are being read or scored.
-        suspects: films of it without a row that were in hand when a worker was lost before.
+        in_hand: number of its films that are being read or scored.
+        suspects: number of its films without a row that were in progress when a worker was lost.
     """
 
     pid: int
@@ -27,19 +27,19 @@ class Holder:
 
 
 class Ledger:
-    """The queue, for one who only reads."""
+    """Read-only access to the queue."""
 
     def __init__(self, queue: Path | str) -> None:
         self._database = open_database(queue)
         self.store = SqlStore(self._database)
 
     def committed(self) -> int:
-        """Films of all jobs that have a row."""
+        """Return the number of films in all jobs that have a row."""
         with self._database.reading() as connection:
             return connection.scalar(select(func.coalesce(func.sum(jobs.c.committed), 0))) or 0
 
     def holders(self) -> list[Holder]:
-        """Processes that hold a job whose films are listed."""
+        """Return the processes that hold a job whose films are listed."""
         open_film = (films.c.job_id == jobs.c.id) & films.c.row.is_(None)
         left = select(func.count()).where(open_film)
         query = select(
@@ -56,5 +56,5 @@ class Ledger:
             ]
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._database.close()

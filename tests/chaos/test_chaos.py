@@ -1,4 +1,4 @@
-"""The short form of the campaign; `make chaos` is the long one."""
+"""Short form of the chaos campaign; `make chaos` runs the long one."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from postgres_programs import Unavailable
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kind(request):
-    """A store that there is on this machine."""
+    """A store that is available on this machine."""
     if request.param == "postgresql":
         try:
             with served(durable=False):
@@ -19,8 +19,8 @@ def kind(request):
     return request.param
 
 
-def test_no_fault_loses_or_doubles_a_film(kind, tmp_path, monkeypatch, capsys):
-    # On one film, wherever there are more.
+def test_faults_neither_lose_nor_duplicate_films(kind, tmp_path, monkeypatch, capsys):
+    # Use the single built-in film, even on machines with more.
     monkeypatch.delenv("SCREENING_FILMS", raising=False)
     complaints = campaign(tmp_path / kind, kind, films=160, rounds=6, jobs=4, seed=1)
     assert complaints == [], capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Worker processes, started again whenever one has ended."""
+"""Worker processes that are restarted whenever one ends."""
 
 import os
 import signal
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from makers import COMMAND
 
-#: Exit codes that a worker may have here: nothing left to do, killed, asked to stop.
+#: Expected exit codes of a worker: nothing left to do, killed, asked to stop.
 _EXPECTED = (0, -signal.SIGKILL, 130)
 
 
 @dataclass
 class Workers:
-    """Several `screening worker --drain` on one queue.
+    """Several `screening worker --drain` processes on one queue.
 
     Attributes:
-        place: for what they print.
+        place: folder for their output.
         queue: as on the command line.
-        frozen: until when a process is stopped (SIGSTOP), by its number.
-        done: those that found nothing left to do.
+        frozen: end time of the pause (SIGSTOP) by process ID.
+        done: number of workers that found nothing left to do.
     """
 
     number: int
@@ -36,7 +36,7 @@ class Workers:
     complaints: list[str] = field(default_factory=list)
 
     def tend(self) -> None:
-        """Start those that are missing, wake those that have slept enough."""
+        """Start missing workers and resume paused ones when their time is over."""
         for pid, until in list(self.frozen.items()):
             if time.monotonic() >= until:
                 del self.frozen[pid]
@@ -46,7 +46,7 @@ class Workers:
             if code is None:
                 continue
             del self.running[pid]
-            # It had already been ending when it was to be stopped.
+            # It was already exiting when it was paused.
             self.frozen.pop(pid, None)
             if code == 0:
                 self.done += 1
@@ -56,12 +56,12 @@ class Workers:
             self._start()
 
     def freeze(self, pid: int, seconds: float) -> None:
-        """Stop a process for some time."""
+        """Pause a process for some time."""
         os.kill(pid, signal.SIGSTOP)
         self.frozen[pid] = time.monotonic() + seconds
 
     def end(self) -> None:
-        """Leave no process behind."""
+        """Kill all processes."""
         for process in self.running.values():
             process.kill()
             process.wait()

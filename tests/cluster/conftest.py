@@ -1,4 +1,4 @@
-"""A Dask cluster on hosts that can be killed and unplugged."""
+"""A Dask cluster on virtual hosts that can be killed and unplugged."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ TOP = Path(__file__).parents[2]
 
 @dataclass
 class Cluster:
-    """A scheduler on the first host; the others may be workers."""
+    """A scheduler on the first host; workers can run on the others."""
 
     hosts: list[Host]
     tls: Path
@@ -26,7 +26,7 @@ class Cluster:
 
     @property
     def options(self) -> list[object]:
-        """For `screening run` and `screening worker`."""
+        """Options for `screening run` and `screening worker`."""
         files = {"ca": "ca.pem", "cert": "cluster.pem", "key": "cluster.key"}
         tls = [word for name, file in files.items() for word in (f"--tls-{name}", self.tls / file)]
         return ["--engine", "dask", "--scheduler", self.address, *tls]
@@ -52,13 +52,13 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    """A bundle that calls bright films pneumonia."""
+    """A bundle whose model predicts pneumonia for bright films."""
     return write_bundle(tmp_path_factory.mktemp("bright") / "bundle").path
 
 
 @pytest.fixture
 def cluster(tmp_path, certificates):
-    """A scheduler's host and three for workers; nothing runs yet."""
+    """One host for the scheduler and three for workers; nothing is running yet."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCREENING")}
     state = {"XDG_STATE_HOME": str(tmp_path / "state"), "SCREENING_RUN_SETTLE": "0"}
     dask = {"DASK_CONFIG": str(TOP / "docker" / "cluster" / "dask.yaml")}

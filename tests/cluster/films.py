@@ -1,15 +1,15 @@
-"""Very many small films, made with a seed."""
+"""Large numbers of small films, generated with a seed."""
 
 from pathlib import Path
 
 from makers import dicom_bytes, dicom_film, encoded, grey_film
 
-#: One in so many is DICOM, and needs a decoder's process.
+#: One film in this many is DICOM, which is decoded in a separate process.
 _DICOM = 50
 
 
 def write_films(folder: Path, number: int, seed: int = 0) -> list[str]:
-    """Their names, in order; no two have the same pixels."""
+    """Write films and return their names, in order; no two have the same pixels."""
     folder.mkdir(parents=True)
     names = []
     for index in range(number):

@@ -1,4 +1,4 @@
-"""Hosts on one machine: network namespaces, each with a cable to a switch that can be pulled."""
+"""Virtual hosts: network namespaces, each connected to a switch by a link that can be cut."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ from typing import Final
 
 from makers import COMMAND
 
-#: No address of it is ever seen outside: the switch is in a namespace, too.
+#: Not visible outside: the switch is in a namespace as well.
 _NETWORK: Final = "10.213.7."
 
 _NUMBERS: Final = count(1)
@@ -24,16 +24,16 @@ _NEW_NETWORK: Final = 0x40000000
 
 
 class NoHosts(Exception):
-    """Namespaces cannot be made here; the message says why."""
+    """Namespaces cannot be created here; the message gives the reason."""
 
 
 @dataclass
 class Host:
-    """One of them; it shares the disks and the processors with the others.
+    """One virtual host; it shares disks and processors with the others.
 
     Attributes:
         address: IPv4.
-        place: a folder for what its programs print.
+        place: folder for the output of its programs.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Host:
     _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *words: object, log: str = "log", **extra: str) -> subprocess.Popen[bytes]:
-        """Start a program of this Python's environment; what it prints goes to a file."""
+        """Start a program of this Python environment; its output goes to a file."""
         program, *arguments = map(str, words)
         with (self.place / log).open("ab") as file:
             process = subprocess.Popen(
@@ -60,12 +60,12 @@ class Host:
         return process
 
     def said(self, log: str = "log") -> str:
-        """What it has printed so far."""
+        """Return its output so far."""
         return (self.place / log).read_text(errors="replace")
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread, and what it starts, is on this host; see setns(2)."""
+        """Run this thread, and what it starts, on this host; see setns(2)."""
         with Path("/proc/thread-self/ns/net").open() as before:
             _enter(Path("/run/netns", self.name))
             try:
@@ -74,7 +74,7 @@ class Host:
                 _enter(Path(f"/proc/self/fd/{before.fileno()}"))
 
     def kill(self) -> None:
-        """End all its processes at once, without a word."""
+        """Kill all processes of the host at once."""
         while pids := _ip("netns", "pids", self.name).split():
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -84,20 +84,20 @@ class Host:
             process.wait()
 
     def unplug(self) -> None:
-        """Pull the cable out of the switch: packets get lost, and nobody is told."""
+        """Cut the link to the switch: packets are lost without notice."""
         _ip("-n", self._switch, "link", "set", self._port, "down")
 
     def plug(self) -> None:
-        """Put it in again."""
+        """Restore the link."""
         _ip("-n", self._switch, "link", "set", self._port, "up")
 
 
 @contextmanager
 def hosts(number: int, place: Path, environment: Mapping[str, str]) -> Iterator[list[Host]]:
-    """So many hosts on one switch; in the end nothing of them is left.
+    """Create hosts on one switch; everything is removed at the end.
 
     Raises:
-        NoHosts: without root, or where a container allows no namespaces.
+        NoHosts: without root, or where a container does not allow namespaces.
     """
     mark = f"s{os.getpid()}x{next(_NUMBERS)}"
     switch = f"{mark}sw"

@@ -1,4 +1,4 @@
-"""Loaded into Dask workers by tests: a film with the hash in POISON aborts the process it is read in."""
+"""Dask worker preload for tests: reading the film with the hash in POISON aborts the process."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Two hosts work off one queue on a PostgreSQL server; one is unplugged in the middle, and comes back."""
+"""Two hosts share a queue on a PostgreSQL server; one is unplugged for a while."""
 
 import time
 from contextlib import closing
@@ -11,11 +11,11 @@ from postgres import served
 from postgres_programs import Unavailable
 from screening.results import PREDICTIONS, Status, read_rows
 
-#: Seconds; short, so that the unplugged host loses its job while it is away.
+#: Seconds; short, so that the unplugged host loses its job.
 LEASE = 5
 
 
-def test_a_host_that_is_unplugged_loses_its_job_and_no_film(cluster, bundle, tmp_path, request):
+def test_unplugged_host_loses_its_job_but_no_film(cluster, bundle, tmp_path, request):
     if not request.config.getoption("--long"):
         pytest.skip("a server and two workers start: with --long")
     control = cluster.hosts[0]
@@ -45,7 +45,7 @@ def screened(postgres, cluster, bundle, folders, tmp_path):
     with closing(Ledger(queue)) as ledger:
         wait_until(lambda: ledger.committed() > 500 and len(ledger.holders()) == 2)
         first.unplug()
-        # One of the jobs is claimed for the second time.
+        # One of the jobs was claimed a second time.
         wait_until(lambda: sum(job.fence for job in ledger.store.jobs()) > len(folders))
         first.plug()
     assert [worker.wait(180) for worker in workers] == [0, 0], first.said("worker")

@@ -1,4 +1,4 @@
-"""Three hosts screen one folder: hosts die, are unplugged, and a film kills whoever reads it."""
+"""Three hosts screen one folder while hosts die or are unplugged, and a film kills its reader."""
 
 import hashlib
 import itertools
@@ -23,10 +23,10 @@ def long(request):
 
 @dataclass
 class Watch:
-    """How many films have a row, and when that was seen.
+    """Records the number of films with a row over time.
 
     Attributes:
-        seen: seconds since it began, and films.
+        seen: pairs of seconds since the start and number of films.
     """
 
     queue: Path
@@ -38,7 +38,7 @@ class Watch:
         return time.monotonic() - self.began
 
     def wait(self, films, process, seconds=300):
-        """Until so many have one."""
+        """Wait until this number of films have a row."""
         until = self.now + seconds
         while self.seen[-1][1] < films:
             assert process.poll() is None, "it ended too early"
@@ -52,14 +52,14 @@ class Watch:
             time.sleep(0.05)
 
     def longest_pause(self, after):
-        """Seconds without a new row, from this moment on."""
+        """Return the longest time without a new row after this moment, in seconds."""
         times = [after, *(at for at, _films in self.seen if at > after)]
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 @pytest.fixture
 def say(capsys):
-    """Figures are what it is also run for."""
+    """Print measurements, which are one purpose of these tests."""
 
     def said(**figures):
         with capsys.disabled():
@@ -71,7 +71,7 @@ def say(capsys):
 
 @pytest.fixture
 def words(bundle, tmp_path):
-    """To screen a folder of the test's, after the name of the command."""
+    """Arguments for screening the test's folder, after the name of the subcommand."""
     place = ["--out", tmp_path / "report", "--queue", tmp_path / "queue.sqlite"]
     return [tmp_path / "films", "--model", bundle, *place]
 
@@ -85,7 +85,7 @@ def check(report, names, poison=None):
     assert verify(report) == []
 
 
-def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, words, tmp_path, say):
+def test_dying_or_unplugged_host_loses_no_film(cluster, words, tmp_path, say):
     control, dying, unplugged, staying = cluster.hosts
     names = write_films(tmp_path / "films", 5000)
     poison = names[3501]
@@ -113,7 +113,7 @@ def test_no_film_is_lost_with_a_host_that_dies_or_is_unplugged(cluster, words, t
     )
 
 
-def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, words, tmp_path, say):
+def test_scheduler_restart_loses_no_film(cluster, words, tmp_path, say):
     control, worker, *_others = cluster.hosts
     names = write_films(tmp_path / "films", 1500)
     scheduler, working = cluster.schedule(), cluster.work(worker)
@@ -122,7 +122,7 @@ def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, wor
     watch.wait(300, run)
     scheduler.kill()
     killed = watch.now
-    # As a service manager does.
+    # A service manager would restart both.
     working.wait(60)
     ended = watch.now
     cluster.schedule()
@@ -133,7 +133,7 @@ def test_a_scheduler_that_is_killed_and_started_again_costs_no_film(cluster, wor
     say(killed=killed, worker_ended=ended, longest_pause=watch.longest_pause(killed))
 
 
-def test_a_job_goes_on_when_the_machine_that_gave_out_its_films_is_killed(cluster, words, tmp_path):
+def test_job_continues_after_its_submitting_machine_is_killed(cluster, words, tmp_path):
     control, worker, *_others = cluster.hosts
     names = write_films(tmp_path / "films", 1500)
     scheduler = cluster.schedule()
@@ -150,7 +150,7 @@ def test_a_job_goes_on_when_the_machine_that_gave_out_its_films_is_killed(cluste
     check(tmp_path / "report", names)
 
 
-def test_whoever_has_no_certificate_of_the_authority_is_not_listened_to(
+def test_client_without_certificate_of_the_authority_is_rejected(
     cluster, words, tmp_path, make_certificates
 ):
     control, worker, *_others = cluster.hosts

@@ -1,4 +1,4 @@
-"""A queue of its own for every test, and a PostgreSQL server for them all."""
+"""A new queue for every test, and one PostgreSQL server for all."""
 
 from contextlib import ExitStack
 
@@ -16,7 +16,7 @@ from store_makers import empty, opened
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    """Jobs are many here, and what their pages show is tested elsewhere: none is drawn."""
+    """Draw no figures: these tests run many jobs, and report pages are tested elsewhere."""
     monkeypatch.setattr("screening.report.html.report_page.draw_figures", lambda *_arguments: {})
 
 
@@ -33,7 +33,7 @@ def store(tmp_path, clock):
 
 @pytest.fixture
 def claim(store, folder):
-    """A job for `folder`, submitted and claimed; any field by keyword."""
+    """Submit and claim a job for `folder`; any field can be set by keyword."""
 
     def claimed(**changes):
         store.add(make_job(folder=folder, **changes))
@@ -44,7 +44,7 @@ def claim(store, folder):
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A server that forgets its last commits if it crashes."""
+    """A server that loses its last commits if it crashes."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(served(durable=False))
@@ -61,13 +61,13 @@ def postgres_url(postgres):
 
 @pytest.fixture(scope="session")
 def postgres_queue(postgres):
-    """A database for queues, one after the other."""
+    """A database that is reused for one queue after another."""
     return postgres.database()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_queue(request, tmp_path, clock):
-    """Where an empty queue is."""
+    """Location of an empty queue."""
     if request.param == "sqlite":
         return tmp_path / "any.sqlite"
     queue = request.getfixturevalue("postgres_queue")
@@ -78,7 +78,7 @@ def any_queue(request, tmp_path, clock):
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
 def any_store(request, tmp_path, clock, monkeypatch):
-    """An empty store that goes by `clock`."""
+    """An empty store that uses `clock`."""
     monkeypatch.setattr("jobs.queue.sql.store.now", lambda: stamp(clock()))
     if request.param == "memory":
         yield MemoryStore(clock)
@@ -92,7 +92,7 @@ def any_store(request, tmp_path, clock, monkeypatch):
 
 @pytest.fixture
 def naps(monkeypatch):
-    """What happens each time when the worker sleeps: nothing is expected unless a test says so."""
+    """Callbacks, one per sleep of the worker; a sleep without a planned callback fails the test."""
     planned = []
 
     def wait(self, _seconds):

@@ -1,4 +1,4 @@
-"""The queue in memory: the model that the stores in SQL are held against."""
+"""In-memory queue: the reference model for the SQL stores."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from screening.results import Row, Status
 
 @dataclass
 class _Film:
-    """A film of a job, and what has become of it."""
+    """State of a film in a job."""
 
     found: Found
     row: Row | None = None
@@ -50,10 +50,10 @@ class _Entry:
 
 
 class MemoryStore:
-    """A :class:`~jobs.queue.store.Store` without a database; for one thread.
+    """A :class:`~jobs.queue.store.Store` without a database; not thread-safe.
 
     Args:
-        clock: seconds since the epoch, for leases and for what is written into jobs.
+        clock: seconds since the epoch, for leases and the times in jobs.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -63,7 +63,7 @@ class MemoryStore:
         self._nights: dict[str, tuple[Job, dict[str, Any]]] = {}
 
     def add(self, job: Job) -> Job:
-        """Queue a new job, and return it; or the open job that has the same identity."""
+        """Add a new job and return it, or return the open job with the same identity."""
         for entry in self._entries.values():
             if entry.job.name == job.name or _is_twin(entry.job, job):
                 return entry.job
@@ -72,20 +72,20 @@ class MemoryStore:
         return job
 
     def get(self, name: str) -> Job:
-        """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+        """Return the job named `name`, or raise :class:`~jobs.errors.UnknownJob`."""
         return self._entry(name).job
 
     def jobs(self, *states: State) -> list[Job]:
-        """All jobs, or those in one of these states, oldest first."""
+        """Return all jobs, or those in one of these states, oldest first."""
         jobs = [entry.job for entry in self._entries.values()]
         return [job for job in jobs if not states or job.state in states]
 
     def totals(self) -> Mapping[State, int]:
-        """How many jobs are in each state; no key where there is none."""
+        """Return the number of jobs in each state; states without jobs are left out."""
         return Counter(job.state for job in self.jobs())
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
-        """Take the job that is next, or None."""
+        """Claim the next job; return None if there is none."""
         free = [
             entry
             for entry in self._entries.values()
@@ -97,7 +97,7 @@ class MemoryStore:
         job = entry.job
         is_lost = job.state is State.RUNNING and job.worker != worker
         if is_lost:
-            _bury(entry)
+            _mark_lost(entry)
         entry.lease = lease
         entry.change(
             state=after(job.state, Action.CLAIM),
@@ -111,7 +111,7 @@ class MemoryStore:
         return entry.job
 
     def renew(self, job: Job, lease: float) -> None:
-        """Hold a claimed job for another `lease` seconds from now."""
+        """Extend the lease of a claimed job to `lease` seconds from now."""
         self._renew(self._held(job), lease)
 
     def expire(self, job: Job) -> None:
@@ -121,7 +121,7 @@ class MemoryStore:
             entry.change(lease_until=0.0)
 
     def list_films(self, job: Job, films: Sequence[Found], history: Sequence[Event]) -> None:
-        """Write down the films of a job, once, and that this was done."""
+        """Save the films of a job and the given events, once."""
         entry = self._held(job)
         if entry.job.listed_at:
             return
@@ -134,22 +134,22 @@ class MemoryStore:
             entry.record(event)
 
     def films(self, job: Job) -> list[Found]:
-        """All films of the job as they were listed, in the order of the report."""
+        """Return all listed films of the job, in the order of the report."""
         return [film.found for film in self._films(job)]
 
     def films_left(self, job: Job) -> list[Found]:
-        """Films of the job that have no row yet, in the order of the report."""
+        """Return the films of the job without a row, in the order of the report."""
         return [film.found for film in self._films(job) if film.row is None]
 
     def deaths(self, job: Job) -> dict[str, int]:
-        """Films without a row that were in hand when a worker died, and how often."""
+        """Return films without a row that were in progress when a worker died, and how often."""
         left = [film for film in self._films(job) if film.row is None]
         return {film.found.film: film.deaths for film in left if film.deaths}
 
     def commit(
         self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
     ) -> None:
-        """Write rows, each once, take further films in hand, and renew the lease."""
+        """Write rows, each once, mark further films as in progress, and renew the lease."""
         entry = self._held(job)
         new: dict[str, Row] = {}
         for row in rows:
@@ -170,15 +170,15 @@ class MemoryStore:
         self._renew(entry, lease)
 
     def rows(self, job: Job) -> list[Row]:
-        """Rows committed so far, in the order of the report."""
+        """Return the rows committed so far, in the order of the report."""
         return [film.row for film in self._films(job) if film.row is not None]
 
     def counts(self, job: Job) -> dict[Status, int]:
-        """How many rows there are with each status; no key where there is none."""
+        """Return the number of rows with each status; statuses without rows are left out."""
         return dict(Counter(row.status for row in self.rows(job)))
 
     def scored_before(self, job: Job, sha256: str) -> str:
-        """Another, finished job of the same folder and bundle that has scored this file, or ``""``."""
+        """Return another finished job of this folder and bundle that scored the file, or ``""``."""
         for other in self.jobs(State.DONE):
             same = (other.folder, other.model_sha256) == (job.folder, job.model_sha256)
             scored = {row.sha256 for row in self.rows(other) if row.status is Status.SCORED}
@@ -187,31 +187,31 @@ class MemoryStore:
         return ""
 
     def record(self, job: Job, event: Event) -> None:
-        """Add to the job's history."""
+        """Add an event to the job's history."""
         self._held(job).record(event)
 
     def events(self, job: Job) -> list[Event]:
-        """The job's history, oldest first."""
+        """Return the job's history, oldest first."""
         entry = self._entries.get(job.name)
         return list(entry.events) if entry else []
 
     def clear_suspicion(self, job: Job) -> None:
-        """Say that the worker that has lost this claim is alive."""
+        """Record that the worker that lost this claim is alive."""
         for film in self._films(job):
             if film.lost_fence == job.fence:
                 film.deaths, film.lost_fence = film.deaths - 1, 0
 
     def release(self, job: Job) -> None:
-        """Give a claimed job back unfinished; no film is in hand any more."""
+        """Return a claimed job to the queue unfinished, with no films in progress."""
         self._hand_back(job, Action.RELEASE)
 
     def postpone(self, job: Job, seconds: float, message: str, attempts: int) -> None:
-        """Give a claimed job back, not to be claimed for some time."""
+        """Return a claimed job to the queue, to be claimed after `seconds` at the earliest."""
         later = self._clock() + seconds
         self._hand_back(job, Action.POSTPONE, not_before=later, message=message, attempts=attempts)
 
     def finish(self, job: Job, exit_code: int, message: str = "") -> None:
-        """End a claimed job: done for the exit codes 0 and 3, failed for the others."""
+        """End a claimed job: done for exit codes 0 and 3, failed for others."""
         good = exit_code in (exit_codes.OK, exit_codes.SOME_FAILED)
         state = after(State.RUNNING, Action.FINISH if good else Action.FAIL)
         if self._is(job, state) and self.get(job.name).exit_code == exit_code:
@@ -225,7 +225,7 @@ class MemoryStore:
         )
 
     def cancel(self, name: str) -> Job:
-        """Cancel a job that is open; a worker that holds it will notice."""
+        """Cancel an open job; its worker gets LeaseLost at its next write."""
         entry = self._entry(name)
         job = entry.job
         if job.state is not State.CANCELLED:
@@ -239,7 +239,7 @@ class MemoryStore:
         return entry.job
 
     def retry(self, name: str, event: Event) -> Job:
-        """Queue a job that has ended once more; its failed films lose their rows."""
+        """Queue a job that has ended again; its failed films lose their rows."""
         entry = self._entry(name)
         job = entry.job
         if event in entry.events:
@@ -272,7 +272,7 @@ class MemoryStore:
         return entry.job
 
     def prune(self, ended_before: str) -> list[str]:
-        """Forget jobs that ended before this time (UTC, ISO 8601); their names."""
+        """Delete jobs that ended before this time (UTC, ISO 8601); return their names."""
         ended = [job for job in self.jobs() if job.state not in OPEN]
         names = [job.name for job in ended if job.finished_at < ended_before]
         for name in names:
@@ -280,18 +280,18 @@ class MemoryStore:
         return names
 
     def pin(self, name: str, value: str) -> str:
-        """What the queue's workers agreed upon: `value`, or what was pinned before."""
+        """Return the value shared by all workers of a queue: the first one pinned as `name`."""
         return self._pins.setdefault(name, value)
 
     def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
-        """Keep what a claimed job's films were like, for the next nights of its site."""
+        """Save the profile of a claimed job's films."""
         self._held(job)
         self._nights[job.name] = (job, dict(profile))
         for name in self._nights_of(job)[:-NIGHTS]:
             del self._nights[name]
 
     def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
-        """Profiles of the last nights before a job, of the same site and model, oldest first."""
+        """Return profiles of the last nights before a job, of its site and model, oldest first."""
         before = [
             self._nights[name][1]
             for name in self._nights_of(job)
@@ -300,20 +300,20 @@ class MemoryStore:
         return before[-most:]
 
     def pending_notifications(self, since: str) -> list[Job]:
-        """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
+        """Return jobs that ended since this time (UTC, ISO 8601) and were not notified yet."""
         over = self.jobs(State.DONE, State.FAILED)
         return [job for job in over if job.finished_at >= since and not self._entry(job.name).told]
 
     def tell(self, job: Job) -> None:
-        """Somebody was told that the job has ended."""
+        """Record that the job's end was notified."""
         if self._is(job, State.DONE) or self._is(job, State.FAILED):
             self._entry(job.name).told = True
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
     def _nights_of(self, job: Job) -> list[str]:
-        """Names of the jobs of the same site and model whose nights are kept, oldest first."""
+        """Return the names of jobs with saved nights of the same site and model, oldest first."""
         same = [
             other
             for other, _profile in self._nights.values()
@@ -346,7 +346,7 @@ class MemoryStore:
         return job.state is State.RUNNING and is_expired
 
     def _is(self, job: Job, state: State) -> bool:
-        """True if this claim of the job has led to that state."""
+        """Return True if this claim of the job has led to that state."""
         entry = self._entries.get(job.name)
         return entry is not None and (entry.job.fence, entry.job.state) == (job.fence, state)
 
@@ -370,17 +370,17 @@ class MemoryStore:
 
 
 def stamp(seconds: float) -> str:
-    """A time as jobs hold it: UTC, ISO 8601, with milliseconds."""
+    """Format a time as in jobs: UTC, ISO 8601, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _is_twin(other: Job, job: Job) -> bool:
-    """True if the same work is queued or running as `other`."""
+    """Return True if `other` is an open job for the same work."""
     return bool(job.identity) and other.identity == job.identity and other.state in OPEN
 
 
-def _bury(entry: _Entry) -> None:
-    """What a lost worker had in hand may be what it died of."""
+def _mark_lost(entry: _Entry) -> None:
+    """Mark the films in progress in a lost worker: one of them may have killed it."""
     for film in entry.open_films:
         if film.in_hand:
             film.in_hand, film.deaths = False, film.deaths + 1

@@ -1,4 +1,4 @@
-"""Clocks, engines and jobs that the tests of the queue make for themselves."""
+"""Clocks, engines and jobs for tests of the queue."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -23,11 +23,11 @@ _OPTIONS = {field.name for field in fields(Options)}
 
 
 class PowerCut(BaseException):
-    """What no code can handle."""
+    """An error that no code handles, like a power failure."""
 
 
 class FakeClock:
-    """Seconds that pass only when a test says so."""
+    """A clock that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.seconds = 1_000_000.0
@@ -37,7 +37,7 @@ class FakeClock:
 
 
 class SerialEngine:
-    """Screens film by film, without threads; stops with an error before batch `dies_at`."""
+    """Screens in one thread; raises an error before batch `dies_at`."""
 
     def __init__(self, dies_at: int | None = None, error: BaseException | None = None) -> None:
         self._dies_at = dies_at
@@ -57,7 +57,7 @@ class SerialEngine:
 
 
 class Witness:
-    """A watcher that remembers; tests put what shall happen meanwhile into a subclass."""
+    """An observer that records calls; tests subclass it to add side effects."""
 
     def __init__(self) -> None:
         self.starts: list[tuple[int, int]] = []
@@ -88,7 +88,7 @@ class Witness:
 
 @contextmanager
 def opened_store(path: Path, clock: FakeClock) -> Iterator[SqlStore]:
-    """A store on the queue file `path`; closed afterwards."""
+    """Open a store on the queue file `path`; close it afterwards."""
     store = SqlStore(open_database(path, clock))
     try:
         yield store
@@ -97,7 +97,7 @@ def opened_store(path: Path, clock: FakeClock) -> Iterator[SqlStore]:
 
 
 def make_job(name: str = "job-1", folder: Path = Path("/films"), **changes: object) -> Job:
-    """A job as it is submitted, two films a batch; any field or option by keyword."""
+    """Make a newly submitted job with a batch size of two; any field or option by keyword."""
     asked = {name: changes.pop(name) for name in list(changes) if name in _OPTIONS}
     defaults = Options(key=Path("/patient.key"), batch=2, settle=0, retries=0)
     job = Job(
@@ -113,7 +113,7 @@ def make_job(name: str = "job-1", folder: Path = Path("/films"), **changes: obje
 
 
 def make_schedule(name: str = "nightly", **changes: object) -> Schedule:
-    """A schedule for 02:30 in Berlin that waits for its first firing; any field or option by keyword."""
+    """Make a schedule for 02:30 in Berlin that has never fired; any field or option by keyword."""
     asked = {name: changes.pop(name) for name in list(changes) if name in _OPTIONS}
     planned = Schedule(
         name=name,
@@ -131,7 +131,7 @@ def make_schedule(name: str = "nightly", **changes: object) -> Schedule:
 
 
 def make_tools(store: SqlStore, screener: Screener, **changes: object) -> Tools:
-    """Tools that screen one film after the other with `screener`."""
+    """Make tools that screen film by film with `screener`."""
 
     def opened(job: Job) -> Screener:
         shown_name = screener.key.film if job.options.hash_names else str
@@ -142,7 +142,7 @@ def make_tools(store: SqlStore, screener: Screener, **changes: object) -> Tools:
 
 
 def scored_row(film: str, probability: float = 0.25) -> Row:
-    """A row with a value of each kind."""
+    """Make a row with a value of each kind."""
     return Row(
         film=film,
         sha256="a" * 64,
@@ -156,12 +156,12 @@ def scored_row(film: str, probability: float = 0.25) -> Row:
 
 
 def found(*films: str) -> list[Found]:
-    """Entries of a folder, a hundred bytes each."""
+    """Make directory entries of a hundred bytes each."""
     return [Found(film, 100) for film in films]
 
 
 def empty_bundle(folder: Path, threshold: float = 0.5) -> Bundle:
-    """An intact bundle that holds a card, and a model that is none."""
+    """Write an intact bundle with a card and a dummy model."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").touch()
     make_card(threshold).write(folder)
@@ -170,13 +170,13 @@ def empty_bundle(folder: Path, threshold: float = 0.5) -> Bundle:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV."""
+    """Read the lines of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def write_films(folder: Path, number: int) -> list[str]:
-    """Films 0, 1, …, each brighter than the one before: from 0.2 on; their names."""
+    """Write films 0, 1, … of increasing brightness, from 0.2 on; return their names."""
     return [
         write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index).name
         for index in range(number)

@@ -1,4 +1,4 @@
-"""Stores in SQL that a test's clock drives, and jobs in them."""
+"""SQL stores driven by a test's clock, and jobs in them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from screening.results import Row, Status
 
 @contextmanager
 def opened(queue: Path | str, clock: Callable[[], float]) -> Iterator[Database]:
-    """The queue, going by `clock` even on PostgreSQL, which has its own; closed afterwards."""
+    """Open a queue that uses `clock`, even on PostgreSQL, which has its own; close it later."""
     database = open_database(queue, clock)
     try:
         yield replace(database, now=lambda: literal(clock(), Float))
@@ -30,13 +30,13 @@ def opened(queue: Path | str, clock: Callable[[], float]) -> Iterator[Database]:
 
 @contextmanager
 def sql_store(queue: Path | str, clock: Callable[[], float]) -> Iterator[SqlStore]:
-    """A store that goes by `clock`."""
+    """Open a store that uses `clock`."""
     with opened(queue, clock) as database:
         yield SqlStore(database)
 
 
 def empty(database: Database) -> None:
-    """Forget all jobs and pins."""
+    """Delete all jobs and pins."""
     with database.writing() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(delete(table))
@@ -48,7 +48,7 @@ SUBMITTED = Event("2026-11-22T21:30:05.123+00:00", "submitted", "job-1", user_an
 
 
 def retried(name: str, at: str = "2026-11-23T08:00:00.000+00:00") -> Event:
-    """What somebody who has a job retried leaves in its history."""
+    """Make the event of a retry requested by a user."""
     return Event(at, "retried", name)
 
 
@@ -58,7 +58,7 @@ def claimed(
     films: Sequence[str] = ("a.png", "b.png", "c.png"),
     **changes: object,
 ) -> Job:
-    """A new job, held by worker A, with its films listed."""
+    """Add a new job, claim it as worker A, and list its films."""
     store.add(make_job(name, **changes))
     job = store.claim("A", LEASE, only=name)
     assert job is not None
@@ -67,12 +67,12 @@ def claimed(
 
 
 def failed_row(film: str) -> Row:
-    """The row of a film that cannot be read."""
+    """Make the row of a film that cannot be read."""
     return Row(film=film, status=Status.FAILED, reason="empty: The file is empty.")
 
 
 def everything(store: Store, name: str = "job-1") -> tuple[object, ...]:
-    """All that a queue shows of a job."""
+    """Return everything that a queue shows of a job."""
     job = store.get(name)
     asked = (store.films_left, store.rows, store.events, store.deaths, store.counts)
     return vars(job), *(ask(job) for ask in asked)

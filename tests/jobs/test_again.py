@@ -1,4 +1,4 @@
-"""A job that has ended goes on, and its report makes way."""
+"""Retrying a job that has ended, and renaming its report."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def job(store, folder):
 
 @pytest.fixture
 def screened(store, job, screener):
-    """Screen what is in the queue; the exit codes."""
+    """Run all queued jobs and return their exit codes."""
     return lambda: [job.exit_code for job in work(make_tools(store, screener), drain=True)]
 
 
@@ -35,7 +35,7 @@ def statuses(report):
     return [row.status for row in read_rows(report / "predictions.csv")]
 
 
-def test_failed_films_are_screened_again_and_the_old_report_is_kept(store, job, screened, folder):
+def test_retry_screens_failed_films_again_and_keeps_old_report(store, job, screened, folder):
     assert screened() == [3]
     write_film(folder / "1.png", seed=1)
     again, old = retry_job(store, job.name, RETRIED)
@@ -49,7 +49,7 @@ def test_failed_films_are_screened_again_and_the_old_report_is_kept(store, job, 
     assert verify(old) == verify(job.report) == []
 
 
-def test_no_report_is_put_over_another(store, job, screened):
+def test_old_report_does_not_replace_another(store, job, screened):
     taken = job.report.with_name(f"{job.report.name}.2")
     for number in (1, 3, 4):
         assert screened() == [3]
@@ -59,14 +59,14 @@ def test_no_report_is_put_over_another(store, job, screened):
     assert list(taken.iterdir()) == []
 
 
-def test_a_link_to_nowhere_has_a_name_that_is_taken(store, job, screened):
+def test_dangling_link_counts_as_taken_name(store, job, screened):
     assert screened() == [3]
     job.report.with_name(f"{job.report.name}.1").symlink_to("nowhere")
     assert retry_job(store, job.name, RETRIED)[1].name == f"{job.report.name}.2"
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-def test_an_open_job_is_refused_by_name_and_its_report_is_not_touched(store, job, screened, state):
+def test_open_job_is_refused_and_its_report_kept(store, job, screened, state):
     assert screened() == [3]
     store.retry(job.name, RETRIED)
     if state == "running":
@@ -76,7 +76,7 @@ def test_an_open_job_is_refused_by_name_and_its_report_is_not_touched(store, job
     assert len(statuses(job.report)) == 2
 
 
-def test_a_job_without_a_failed_film_keeps_its_report(store, job, screened, folder):
+def test_job_without_failed_films_keeps_its_report(store, job, screened, folder):
     write_film(folder / "1.png", seed=1)
     assert screened() == [0]
     with pytest.raises(TransitionError, match="none of its films failed"):
@@ -85,7 +85,7 @@ def test_a_job_without_a_failed_film_keeps_its_report(store, job, screened, fold
     assert list(job.report.parent.glob("report-*")) == [job.report]
 
 
-def test_a_job_whose_work_is_queued_again_keeps_its_report(store, job, screened, folder):
+def test_job_with_queued_twin_keeps_its_report(store, job, screened, folder):
     assert screened() == [3]
     store.add(make_job("job-2", folder, identity=job.identity))
     with pytest.raises(JobsError, match="job-2"):
@@ -93,14 +93,14 @@ def test_a_job_whose_work_is_queued_again_keeps_its_report(store, job, screened,
     assert len(statuses(job.report)) == 2
 
 
-def test_a_cancelled_job_goes_on_and_has_no_report_to_keep(store, job, screened):
+def test_cancelled_job_without_report_can_be_retried(store, job, screened):
     store.cancel(job.name)
     again, old = retry_job(store, job.name, RETRIED)
     assert (again.state, old) == (State.QUEUED, None)
     assert screened() == [3]
 
 
-def test_what_is_not_the_report_of_this_job_stays_where_it_is(store, job, screened):
+def test_report_of_another_job_is_not_renamed(store, job, screened):
     assert screened() == [3]
     other = make_job("job-2", job.folder, report=job.report)
     store.add(other)
@@ -119,7 +119,7 @@ class Away:
         raise QueueUnavailable("the queue is away")
 
 
-def test_if_it_is_not_known_whether_the_job_is_queued_its_report_stays_aside(store, job, screened):
+def test_report_stays_renamed_if_outcome_of_retry_is_unknown(store, job, screened):
     assert screened() == [3]
     with pytest.raises(QueueUnavailable, match=r"the queue is away.*report-job-1\.1 now"):
         retry_job(Away(store), job.name, RETRIED)
@@ -128,7 +128,7 @@ def test_if_it_is_not_known_whether_the_job_is_queued_its_report_stays_aside(sto
     assert (again.state, old) == (State.QUEUED, None)
 
 
-def test_a_retry_whose_answer_was_lost_may_be_asked_for_again(store, job, screened):
+def test_retry_is_idempotent_after_lost_answer(store, job, screened):
     assert screened() == [3]
     assert store.retry(job.name, RETRIED) == store.retry(job.name, RETRIED)
     again = store.claim("A", 60)

@@ -1,4 +1,4 @@
-"""Schedules and watched folders in the queue: each job once, whoever asks and however often."""
+"""Storage of schedules and watched folders: exactly one job, for any number of callers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,7 +24,7 @@ WARD = Path("/ward")
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def queue(request, tmp_path):
-    """Where a queue is kept, in each of the ways there are."""
+    """Location of a queue on each kind of database."""
     if request.param == "sqlite":
         return tmp_path / "shared.sqlite"
     return request.getfixturevalue("postgres_url")
@@ -32,7 +32,7 @@ def queue(request, tmp_path):
 
 @pytest.fixture
 def open_queue(queue):
-    """Another connection to the same queue, as another worker has it."""
+    """Open another connection to the same queue, like another worker."""
     opened = []
 
     def opener():
@@ -55,12 +55,12 @@ def store(open_queue):
 
 
 def night(name, at=100, **changes):
-    """The job of a firing."""
+    """Make the job of a firing."""
     return make_job(f"{name}-{at}", schedule=name, **changes)
 
 
 def together(*calls):
-    """What calls give that begin at the same moment."""
+    """Run calls concurrently and return their results."""
     barrier = Barrier(len(calls))
 
     def called(call):
@@ -71,7 +71,7 @@ def together(*calls):
         return list(pool.map(called, calls))
 
 
-def test_a_schedule_is_kept_as_it_was_added(agenda):
+def test_schedule_is_stored_unchanged(agenda):
     full = make_schedule(
         "b",
         folder="/pacs/{date}",
@@ -88,7 +88,7 @@ def test_a_schedule_is_kept_as_it_was_added(agenda):
     assert agenda.schedules() == [make_schedule("a"), full]
 
 
-def test_a_schedule_is_added_once_and_its_name_is_taken(agenda):
+def test_adding_schedule_is_idempotent_and_names_are_unique(agenda):
     agenda.add(make_schedule())
     agenda.add(make_schedule())
     with pytest.raises(ScheduleError, match="there is a schedule nightly already"):
@@ -96,12 +96,12 @@ def test_a_schedule_is_added_once_and_its_name_is_taken(agenda):
     assert agenda.schedules() == [make_schedule()]
 
 
-def test_a_schedule_that_is_not_there_cannot_be_removed(agenda):
+def test_removing_unknown_schedule_raises(agenda):
     with pytest.raises(ScheduleError, match="there is no schedule nightly"):
         agenda.remove("nightly")
 
 
-def test_a_schedule_is_removed_with_its_firings_and_its_jobs_stay(agenda, store):
+def test_removing_schedule_deletes_firings_and_keeps_jobs(agenda, store):
     agenda.add(make_schedule())
     agenda.fire(make_schedule(), {100: night("nightly")}, [50], 100)
     agenda.remove("nightly")
@@ -111,7 +111,7 @@ def test_a_schedule_is_removed_with_its_firings_and_its_jobs_stay(agenda, store)
     assert agenda.firings("nightly") == []
 
 
-def test_a_firing_queues_its_jobs_and_is_written_down(agenda, store):
+def test_firing_queues_jobs_and_is_recorded(agenda, store):
     agenda.add(make_schedule())
     due = {200: night("nightly", 200), 100: night("nightly", 100)}
     assert agenda.fire(make_schedule(), due, [50], 200)
@@ -124,14 +124,14 @@ def test_a_firing_queues_its_jobs_and_is_written_down(agenda, store):
     assert agenda.schedules() == [make_schedule(last=200.0)]
 
 
-def test_a_firing_whose_answer_was_lost_is_asked_for_again_and_queued_once(agenda, store):
+def test_repeated_firing_after_lost_answer_queues_once(agenda, store):
     agenda.add(make_schedule())
     due = {100: night("nightly")}
     assert [agenda.fire(make_schedule(), due, [], 100) for _ in range(2)] == [True, True]
     assert len(store.jobs()) == len(agenda.firings("nightly")) == 1
 
 
-def test_who_comes_second_has_not_fired(agenda, store):
+def test_second_firing_of_same_time_returns_false(agenda, store):
     agenda.add(make_schedule())
     agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
     assert not agenda.fire(make_schedule(), {100: night("other")}, [], 100)
@@ -139,14 +139,14 @@ def test_who_comes_second_has_not_fired(agenda, store):
     assert [job.name for job in store.jobs()] == ["nightly-100"]
 
 
-def test_a_schedule_that_was_removed_meanwhile_does_not_fire(agenda, store):
+def test_removed_schedule_does_not_fire(agenda, store):
     agenda.add(make_schedule())
     agenda.remove("nightly")
     assert not agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
     assert store.jobs() == []
 
 
-def test_several_workers_that_look_at_the_same_moment_fire_once(open_queue, store):
+def test_concurrent_workers_fire_once(open_queue, store):
     agendas = [open_queue()[0] for _ in range(4)]
     agendas[0].add(make_schedule())
     planned = make_schedule()
@@ -165,7 +165,7 @@ def test_several_workers_that_look_at_the_same_moment_fire_once(open_queue, stor
     assert len(store.jobs()) == len(agendas[0].firings("nightly")) == 10
 
 
-def test_a_job_whose_name_is_taken_by_chance_is_not_lost(agenda, store):
+def test_firing_is_not_lost_if_job_name_is_taken(agenda, store):
     store.add(make_job("nightly-100"))
     agenda.add(make_schedule())
     assert not agenda.fire(make_schedule(), {100: night("nightly")}, [], 100)
@@ -173,7 +173,7 @@ def test_a_job_whose_name_is_taken_by_chance_is_not_lost(agenda, store):
     assert agenda.fire(make_schedule(), {100: make_job("another")}, [], 100)
 
 
-def test_it_is_known_where_the_reports_of_open_jobs_will_be(agenda, store):
+def test_reports_returns_paths_of_open_jobs(agenda, store):
     agenda.add(make_schedule())
     due = {at: night("nightly", at, report=Path(f"/reports/{at}")) for at in (100, 200, 300)}
     agenda.fire(make_schedule(), due, [], 300)
@@ -182,7 +182,7 @@ def test_it_is_known_where_the_reports_of_open_jobs_will_be(agenda, store):
     assert agenda.reports("nightly") == {Path("/reports/200"), Path("/reports/300")}
 
 
-def test_nights_of_one_schedule_wait_for_each_other(agenda, store):
+def test_jobs_of_one_schedule_run_one_at_a_time(agenda, store):
     agenda.add(make_schedule())
     due = {at: night("nightly", at) for at in (100, 200)}
     agenda.fire(make_schedule(), due, [], 200)
@@ -197,14 +197,14 @@ def test_nights_of_one_schedule_wait_for_each_other(agenda, store):
     assert store.claim("B", 60).name == "nightly-200"
 
 
-def test_a_night_that_is_queued_once_more_waits_for_the_one_that_runs(store):
+def test_retried_night_waits_for_running_one(store):
     store.add(night("nightly", 1))
     store.add(night("nightly", 2))
     store.finish(store.claim("A", 60), 1)
     second = store.claim("B", 60)
     store.retry("nightly-1", Event("2026-11-22T21:30:05", "retried", "nightly-1"))
     assert store.claim("A", 60) is None
-    # Its worker dies: it is not held up by the one that waits for it.
+    # If its worker dies, it is not blocked by the job that waits for it.
     store.expire(second)
     second = store.claim("A", 60)
     assert second.name == "nightly-2"
@@ -212,7 +212,7 @@ def test_a_night_that_is_queued_once_more_waits_for_the_one_that_runs(store):
     assert store.claim("A", 60).name == "nightly-1"
 
 
-def test_a_sub_folder_becomes_one_job(agenda, store):
+def test_sub_folder_becomes_one_job(agenda, store):
     assert agenda.watch(WARD, "a", 7, make_job("job-a"))
     assert agenda.watch(WARD, "a", 7, make_job("job-a"))
     assert not agenda.watch(WARD, "a", 8, make_job("job-b"))
@@ -221,7 +221,7 @@ def test_a_sub_folder_becomes_one_job(agenda, store):
     assert agenda.watched(WARD, ["a", "b"]) == {"a": WatchedFolder(7, "job-a")}
 
 
-def test_two_who_watch_one_folder_queue_a_sub_folder_once(open_queue, store):
+def test_concurrent_watchers_queue_sub_folder_once(open_queue, store):
     agendas = [open_queue()[0] for _ in range(3)]
     for study in "abcdefgh":
         jobs = [make_job(f"{study}-{number}") for number in range(3)]
@@ -235,26 +235,26 @@ def test_two_who_watch_one_folder_queue_a_sub_folder_once(open_queue, store):
     assert len(store.jobs()) == 8
 
 
-def test_a_sub_folder_whose_job_has_a_name_that_is_taken_is_not_lost(agenda, store):
+def test_sub_folder_is_not_lost_if_job_name_is_taken(agenda, store):
     store.add(make_job("taken"))
     assert not agenda.watch(WARD, "a", 7, make_job("taken"))
     assert agenda.watched(WARD, ["a"]) == {}
     assert agenda.watch(WARD, "a", 7, make_job("free"))
 
 
-def test_a_change_of_a_sub_folder_is_remembered(agenda):
+def test_change_of_sub_folder_is_stored(agenda):
     agenda.watch(WARD, "a", 7, make_job())
     agenda.rewatch(WARD, "a", -(2**63))
     assert agenda.watched(WARD, ["a"]) == {"a": WatchedFolder(-(2**63), "job-1")}
 
 
-def test_very_many_sub_folders_are_asked_for_at_once(agenda):
+def test_watched_accepts_very_many_names(agenda):
     agenda.watch(WARD, "1", 7, make_job("job-1"))
     agenda.watch(WARD, "99999", 7, make_job("job-2"))
     assert set(agenda.watched(WARD, [str(number) for number in range(100_000)])) == {"1", "99999"}
 
 
-def test_names_that_are_not_utf8_are_kept(agenda, store):
+def test_names_with_invalid_utf8_are_stored(agenda, store):
     odd = "M\udcfcller \uf700"
     folder = Path("/ward", odd)
     job = make_job(folder=folder / odd, report=folder / "report", model=folder / "model")
@@ -266,7 +266,7 @@ def test_names_that_are_not_utf8_are_kept(agenda, store):
     assert agenda.schedules() == [planned]
 
 
-def test_each_end_of_a_job_is_to_be_told_of(store):
+def test_each_end_of_job_is_pending_until_notified(store):
     store.add(make_job())
     ended = store.claim("A", 60)
     store.finish(ended, 1)
@@ -274,20 +274,20 @@ def test_each_end_of_a_job_is_to_be_told_of(store):
     store.tell(first)
     assert store.pending_notifications("2026") == []
     store.retry("job-1", Event("2026-11-22T21:30:05", "retried", "job-1"))
-    # Somebody who told of the first end says so late.
+    # The first end is confirmed late.
     store.tell(first)
     store.finish(store.claim("A", 60), 0)
     assert [job.exit_code for job in store.pending_notifications("2026")] == [0]
     assert store.pending_notifications("9999") == []
 
 
-def test_a_cancelled_job_is_told_to_nobody(store):
+def test_cancelled_job_is_not_notified(store):
     store.add(make_job())
     store.cancel("job-1")
     assert store.pending_notifications("2026") == []
 
 
-def test_an_upgraded_queue_has_the_tables_and_indexes_of_a_new_one(queue, open_queue):
+def test_upgraded_queue_has_tables_and_indexes_of_new_one(queue, open_queue):
     open_queue()
     database = open_database(queue)
     found = inspect(database.engine)
@@ -298,29 +298,29 @@ def test_an_upgraded_queue_has_the_tables_and_indexes_of_a_new_one(queue, open_q
     database.close()
 
 
-def test_a_job_that_was_queued_before_an_upgrade_is_told_of(queue, store):
+def test_job_queued_before_upgrade_is_notified(queue, store):
     store.add(make_job())
     database = open_database(queue)
     with database.writing() as connection:
-        # As migration 0005 leaves it.
+        # The state after migration 0005.
         connection.execute(text("UPDATE jobs SET told = 1"))
     database.close()
     store.finish(store.claim("A", 60), 0)
     assert len(store.pending_notifications("2026")) == 1
 
 
-def test_a_claim_does_not_compare_every_job_that_waits_with_every_other(tmp_path):
+def test_claim_does_not_compare_all_pairs_of_jobs(tmp_path):
     database = open_database(tmp_path / "queue.sqlite")
     with database.writing() as connection:
         lines = [line_of(make_job(f"job-{number}")) for number in range(2000)]
         connection.execute(metadata.tables["jobs"].insert(), lines)
     steps = []
     with database.engine.connect() as connection:
-        # SQLite calls it after each thousand steps of its machine.
+        # SQLite calls the handler after every thousand virtual machine steps.
         connection.connection.driver_connection.set_progress_handler(
             lambda: steps.append(1000), 1000
         )
     assert SqlStore(database).claim("A", 60).name == "job-0"
-    # Each with each would be four million at least.
+    # Comparing all pairs would take at least four million.
     assert 0 < sum(steps) < 1_000_000
     database.close()

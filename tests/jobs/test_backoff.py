@@ -1,4 +1,4 @@
-"""Each wait is longer than the one before, none is too long, and no two jobs wait alike."""
+"""Exponential backoff: growth, limits and jitter."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,26 +10,26 @@ chances = st.floats(0, 1)
 
 
 @given(attempts, chances)
-def test_a_wait_is_between_15_seconds_and_an_hour(attempt, chance):
+def test_delay_is_between_15_seconds_and_an_hour(attempt, chance):
     assert 15 <= delay(attempt, lambda: chance) <= 3600
 
 
 @given(attempts, chances)
-def test_at_the_same_chance_no_wait_is_shorter_than_the_one_before(attempt, chance):
+def test_delay_never_decreases_for_equal_chance(attempt, chance):
     assert delay(attempt, lambda: chance) <= delay(attempt + 1, lambda: chance)
 
 
 @given(attempts, chances)
-def test_half_of_the_longest_wait_is_certain(attempt, chance):
+def test_half_of_maximum_delay_is_fixed(attempt, chance):
     shortest, longest = delay(attempt, lambda: 0.0), delay(attempt, lambda: 1.0)
     assert shortest == longest / 2
     assert shortest <= delay(attempt, lambda: chance) <= longest
 
 
-def test_waits_are_doubled_up_to_an_hour():
+def test_delay_doubles_up_to_an_hour():
     longest = [delay(attempt, lambda: 1.0) for attempt in range(9)]
     assert longest == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
-def test_chance_is_not_the_same_each_time():
+def test_delay_is_random():
     assert len({delay(3) for _time in range(20)}) > 1

@@ -1,4 +1,4 @@
-"""How a cluster is reached: encrypted, unless nobody else is on the way."""
+"""Connection settings of a cluster: encrypted except on the local machine or on request."""
 
 import subprocess
 from pathlib import Path
@@ -31,24 +31,24 @@ def encrypted(made, **changes):
         "tls://[::1:8786",
     ],
 )
-def test_what_is_no_address_is_refused(address):
+def test_invalid_address_is_refused(address):
     with pytest.raises(ClusterUnusable, match="is no address of a scheduler like tls://"):
         ClusterConfig(address=address, insecure=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.3", "localhost", "[::1]"])
-def test_in_the_clear_on_this_machine(host):
+def test_plain_tcp_is_allowed_on_loopback(host):
     assert ClusterConfig(address=f"tcp://{host}:8786").security is None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.0.7", "localhost.example", "[fd00::1]"])
-def test_in_the_clear_elsewhere_only_if_that_is_asked_for(host):
+def test_plain_tcp_to_other_hosts_requires_insecure(host):
     with pytest.raises(ClusterUnusable, match=r"use tls:// with certificates.+or --insecure"):
         ClusterConfig(address=f"tcp://{host}:8786")
     assert ClusterConfig(address=f"tcp://{host}:8786", insecure=True).security is None
 
 
-def test_encrypted_both_ways(certificates):
+def test_tls_has_client_certificate(certificates):
     security = encrypted(certificates).security
     assert security.require_encryption
     assert security.tls_client_cert == str(certificates / "cluster.pem")
@@ -56,7 +56,7 @@ def test_encrypted_both_ways(certificates):
 
 
 @pytest.mark.parametrize("missing", ["ca", "cert", "key"])
-def test_encryption_takes_all_three_files(certificates, missing):
+def test_tls_requires_all_three_files(certificates, missing):
     with pytest.raises(ClusterUnusable, match="needs --tls-ca, --tls-cert and --tls-key"):
         encrypted(certificates, **{missing: None})
 
@@ -64,14 +64,12 @@ def test_encryption_takes_all_three_files(certificates, missing):
 @pytest.mark.parametrize(
     ("what", "file"), [("key", "ca.key"), ("cert", "cluster.key"), ("ca", "cluster.key")]
 )
-def test_files_that_do_not_belong_together_are_found_before_a_job_is_queued(
-    certificates, what, file
-):
+def test_mismatched_certificate_files_are_refused_early(certificates, what, file):
     with pytest.raises(ClusterUnusable, match="are not an authority, a certificate and its key"):
         encrypted(certificates, **{what: certificates / file})
 
 
-def test_only_the_authority_can_be_read_by_others_never_a_key(certificates):
+def test_certificate_files_are_private(certificates):
     assert {path.name for path in certificates.iterdir()} == {
         "ca.key",
         "ca.pem",
@@ -81,7 +79,7 @@ def test_only_the_authority_can_be_read_by_others_never_a_key(certificates):
     assert all(path.stat().st_mode & 0o077 == 0 for path in certificates.iterdir())
 
 
-def test_keys_are_not_written_over(certificates):
+def test_existing_keys_are_not_overwritten(certificates):
     before = {path.name: path.read_bytes() for path in certificates.iterdir()}
     again = subprocess.run([SCRIPT, certificates], capture_output=True, text=True, check=False)
     assert again.returncode == 1
@@ -102,7 +100,7 @@ def test_keys_are_not_written_over(certificates):
         ("/memory/a", "memory://a"),
     ],
 )
-def test_the_longest_prefix_says_what_the_workers_call_a_folder(folder, place):
+def test_longest_prefix_decides_path_on_workers(folder, place):
     places = ((Path("/films"), "/mnt/films/"), (Path("/films/big"), "s3://bucket"))
     places += ((Path("/memory"), "memory://"),)
     access = ClusterConfig(address="tcp://127.0.0.1:8786", places=places)

@@ -1,4 +1,4 @@
-"""A Dask cluster in this very process: order, bounds, faults, and what of films is ever shown."""
+"""Cluster engine on a Dask cluster in this process: order, bounds, failures and privacy."""
 
 import errno
 import gc
@@ -30,7 +30,7 @@ from screening.inference.sandbox import IsolatedReader
 from screening.results import Status
 from tiny_model import WITH_MAP, write_bundle
 
-#: Dask leaves some connections that were broken off to the garbage collector.
+#: Dask leaves some broken connections to the garbage collector.
 SOCKETS = "unclosed <socket"
 
 pytestmark = pytest.mark.filterwarnings(f"ignore:{SOCKETS}:ResourceWarning")
@@ -45,7 +45,7 @@ def no_socket_is_left_to_other_tests():
 
 
 def served(workers=1, **options):
-    """A cluster in threads of this process, reached through loopback."""
+    """Start a cluster in threads of this process, reached through loopback."""
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=2,
@@ -95,7 +95,7 @@ def bright(folder, bundle, key):
 
 @pytest.fixture
 def films(folder):
-    """Some of them equal, one broken, one that is none."""
+    """Films with duplicates, a broken one, and a file that is not a film."""
     for number in range(8):
         write_film(folder / f"{number}.png", number % 6, 0.3 + number % 6 / 10)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -104,7 +104,7 @@ def films(folder):
 
 
 def told(rows):
-    """All of rows but when and how fast."""
+    """Return rows without times."""
     return [replace(row, screened_at="", seconds=0) for row in rows]
 
 
@@ -115,7 +115,7 @@ def screened(engine, screener, films, batch=2):
 
 @pytest.fixture
 def examined(monkeypatch):
-    """What workers do first with each order; planned by the test."""
+    """Callbacks, run by workers before each task."""
     plans = []
     real = worker._examined
 
@@ -129,14 +129,14 @@ def examined(monkeypatch):
 
 
 @pytest.mark.parametrize("batch", [1, 100])
-def test_the_rows_are_those_of_the_local_engine(engine, bright, films, batch):
+def test_rows_equal_those_of_local_engine(engine, bright, films, batch):
     expected = screened(LocalEngine(2), bright, films)
     assert screened(engine, bright, films, batch) == expected
     assert {row.status for row in expected} == set(Status)
 
 
 @pytest.mark.parametrize("refuse", [(), ("lungs_small",)], ids=["warn", "refuse"])
-def test_what_is_said_of_lungs_comes_with_the_rows(engine, folder, key, tmp_path, refuse):
+def test_lung_results_equal_those_of_local_engine(engine, folder, key, tmp_path, refuse):
     bundle = write_bundle(tmp_path / "lungs", outputs=WITH_MAP, lungs=-1)
     for number, width in enumerate((0.14, 0.08, 0.1)):
         film = lung_film(two_lungs(width=width, height=2 * width))
@@ -153,7 +153,7 @@ def test_what_is_said_of_lungs_comes_with_the_rows(engine, folder, key, tmp_path
     assert [row.status for row in expected].count(Status.REFUSED) == 2 * len(refuse)
 
 
-def test_pictures_come_with_the_rows(engine, bright, films, tmp_path):
+def test_thumbnails_equal_those_of_local_engine(engine, bright, films, tmp_path):
     def drawn(of, place):
         gallery = ReportImages(place, heatmaps=False, thumbnails=True)
         rows = screened(of, replace(bright, gallery=gallery), films)
@@ -164,7 +164,7 @@ def test_pictures_come_with_the_rows(engine, bright, films, tmp_path):
     assert len(expected[1]) == 6
 
 
-def test_what_is_ahead_is_bounded_however_long_the_job_is(engine, bright, films):
+def test_look_ahead_is_bounded(engine, bright, films):
     taken = []
 
     def coming():
@@ -178,18 +178,18 @@ def test_what_is_ahead_is_bounded_however_long_the_job_is(engine, bright, films)
         given += len(rows)
         most = max(most, len(taken) - given)
     assert given == 20 * len(films)
-    # Two threads, two orders for each; as many answers that wait.
+    # Two threads with two tasks each, and as many finished results.
     assert most <= 2 * 4 * 5
 
 
-def test_an_engine_that_is_stopped_early_can_go_on(engine, bright, films):
+def test_engine_can_be_used_again_after_early_stop(engine, bright, films):
     rows = engine.screen(bright, films, Seen(), 2)
     next(rows)
     rows.close()
     assert len(screened(engine, bright, films)) == len(films)
 
 
-def test_a_film_over_which_processes_die_is_found_and_costs_itself(engine, bright, films, examined):
+def test_film_that_kills_processes_is_found_and_fails_alone(engine, bright, films, examined):
     orders = []
 
     def die(order):
@@ -208,7 +208,7 @@ def test_a_film_over_which_processes_die_is_found_and_costs_itself(engine, brigh
     assert orders.count(1) == 4
 
 
-def test_films_that_were_scored_before_are_not_sent(engine, bright, films, examined):
+def test_films_scored_before_are_not_sent(engine, bright, films, examined):
     sent = []
     examined.append(lambda order: sent.extend(found.film for found in order.films))
     old = screened(engine, bright, films)[1].sha256
@@ -220,18 +220,18 @@ def test_films_that_were_scored_before_are_not_sent(engine, bright, films, exami
     assert sorted(sent) == [found.film for found in films if found.film not in ("1.png", "7.png")]
 
 
-def test_another_bundle_is_an_error_that_names_the_host(engine, bright, films):
+def test_other_bundle_raises_error_with_host(engine, bright, films):
     with pytest.raises(JobFailed, match=r"host .+ is another one than that of the job: .+expected"):
         screened(engine, replace(bright, model_sha256="0" * 64), films)
 
 
-def test_another_version_is_an_error(engine, bright, films, monkeypatch):
+def test_other_version_raises_error(engine, bright, films, monkeypatch):
     monkeypatch.setattr(worker, "__version__", "0.0.1")
     with pytest.raises(JobFailed, match=r"screening 0\.0\.1 is installed, expected"):
         screened(engine, bright, films)
 
 
-def test_a_bundle_that_is_not_there_may_come_back(cluster, stop, bright, films, tmp_path, bundle):
+def test_missing_bundle_is_transient_error(cluster, stop, bright, films, tmp_path, bundle):
     access = ClusterConfig(
         address=cluster.scheduler_address, places=((bundle.path, str(tmp_path / "away")),)
     )
@@ -242,9 +242,7 @@ def test_a_bundle_that_is_not_there_may_come_back(cluster, stop, bright, films, 
         screened(engine, bright, films)
 
 
-def test_a_host_without_the_share_is_an_error_and_not_a_film_that_vanished(
-    cluster, stop, bright, films, folder, tmp_path
-):
+def test_host_without_share_is_transient_error(cluster, stop, bright, films, folder, tmp_path):
     (tmp_path / "not mounted").mkdir()
     places = ((folder, str(tmp_path / "not mounted")),)
     access = ClusterConfig(address=cluster.scheduler_address, places=places)
@@ -255,13 +253,13 @@ def test_a_host_without_the_share_is_an_error_and_not_a_film_that_vanished(
         screened(engine, bright, films)
 
 
-def test_a_film_that_vanished_everywhere_is_a_failed_row(engine, bright, films, folder):
+def test_film_missing_on_all_hosts_is_failed_row(engine, bright, films, folder):
     (folder / "3.png").unlink()
     rows = screened(engine, bright, films)
     assert rows[3].reason.startswith("vanished: ")
 
 
-def test_films_are_found_where_the_workers_have_them(cluster, stop, bright, films, folder):
+def test_films_are_found_at_mapped_path(cluster, stop, bright, films, folder):
     expected = screened(LocalEngine(2), bright, films)
     moved = folder.rename(folder.with_name("elsewhere"))
     access = ClusterConfig(address=cluster.scheduler_address, places=((folder, str(moved)),))
@@ -269,7 +267,7 @@ def test_films_are_found_where_the_workers_have_them(cluster, stop, bright, film
         assert screened(engine, bright, films) == expected
 
 
-def test_a_host_with_a_full_disk_is_an_error_that_may_pass(engine, bright, films, examined):
+def test_full_disk_of_host_is_transient_error(engine, bright, films, examined):
     def fail(order):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), order.films[0].film)
 
@@ -280,7 +278,7 @@ def test_a_host_with_a_full_disk_is_an_error_that_may_pass(engine, bright, films
         screened(engine, bright, films)
 
 
-def test_an_error_that_nobody_foresaw_names_no_film(engine, bright, films, examined):
+def test_unexpected_error_does_not_name_film(engine, bright, films, examined):
     def fail(order):
         raise LookupError(order.films[0].film)
 
@@ -290,7 +288,7 @@ def test_an_error_that_nobody_foresaw_names_no_film(engine, bright, films, exami
     assert "png" not in str(raised.value)
 
 
-def test_neither_an_order_nor_its_key_shows_a_name(engine, bright, access, cluster, examined):
+def test_repr_and_key_of_task_do_not_name_film(engine, bright, access, cluster, examined):
     order = Task.of(bright, access).for_films((Found("MUSTERMANN^ERIKA.png", 1),))
     assert "MUSTER" not in repr(order)
     keys = []
@@ -300,7 +298,7 @@ def test_neither_an_order_nor_its_key_shows_a_name(engine, bright, access, clust
     assert not [key for key in keys if "MUSTER" in key]
 
 
-def test_a_scheduler_that_is_not_there_is_an_error_that_may_pass(stop, bright, films, monkeypatch):
+def test_missing_scheduler_is_transient_error(stop, bright, films, monkeypatch):
     monkeypatch.setattr(client, "_FIRST", 0)
     with (
         closing(ClusterEngine(ClusterConfig(address="tcp://127.0.0.1:9"), stop)) as engine,
@@ -311,7 +309,7 @@ def test_a_scheduler_that_is_not_there_is_an_error_that_may_pass(stop, bright, f
         screened(engine, bright, films)
 
 
-def test_who_is_to_stop_does_not_wait_for_a_scheduler(stop, bright, films):
+def test_stop_ends_wait_for_scheduler(stop, bright, films):
     stop.ask()
     with (
         closing(ClusterEngine(ClusterConfig(address="tcp://127.0.0.1:9"), stop)) as engine,
@@ -320,7 +318,7 @@ def test_who_is_to_stop_does_not_wait_for_a_scheduler(stop, bright, films):
         screened(engine, bright, films)
 
 
-def test_a_cluster_without_a_worker_is_an_error_that_may_pass(stop, bright, films):
+def test_cluster_without_workers_is_transient_error(stop, bright, films):
     with (
         served(workers=0) as cluster,
         closing(
@@ -331,7 +329,7 @@ def test_a_cluster_without_a_worker_is_an_error_that_may_pass(stop, bright, film
         screened(engine, bright, films)
 
 
-def test_a_scheduler_that_is_started_again_gets_what_was_lost(stop, bright, films, examined):
+def test_restarted_scheduler_gets_lost_tasks_again(stop, bright, films, examined):
     expected = screened(LocalEngine(2), bright, films)
     held = threading.Event()
     examined.append(lambda _order: held.wait(0.1))
@@ -346,11 +344,11 @@ def test_a_scheduler_that_is_started_again_gets_what_was_lost(stop, bright, film
         assert told(rows) == expected
 
 
-def test_a_signal_is_heard_while_a_film_is_waited_for(engine, bright, films, examined):
+def test_signal_is_received_while_waiting_for_film(engine, bright, films, examined):
     released = threading.Event()
 
     def ask(_order):
-        # This thread gets it, and the one that waits is not woken.
+        # A worker thread receives the signal, which does not wake the waiting thread.
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         released.wait(20)
 
@@ -363,7 +361,7 @@ def test_a_signal_is_heard_while_a_film_is_waited_for(engine, bright, films, exa
         with pytest.raises(KeyboardInterrupt):
             screened(engine, bright, films)
     finally:
-        # The other thread may be about to send one more.
+        # The worker thread may be about to send another one.
         with suppress(KeyboardInterrupt):
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         released.set()

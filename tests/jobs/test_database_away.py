@@ -1,4 +1,4 @@
-"""Queues that cannot be used: refused with the reason, or only just now."""
+"""Unusable queues: permanent and temporary errors."""
 
 import gc
 import os
@@ -25,7 +25,7 @@ def queue(tmp_path):
 
 
 def dropped(test):
-    """pg8000 leaves the socket of a connection that was lost to the garbage collector: here, not later."""
+    """Ignore, and collect now, the sockets of lost connections that pg8000 does not close."""
     ignored = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")
     return pytest.mark.usefixtures("swept")(ignored(test))
 
@@ -37,26 +37,26 @@ def swept():
 
 
 def pragma(store, statement):
-    """Said to the connection that the store keeps."""
+    """Run a statement on the store's pooled connection."""
     with store._database.engine.connect() as connection:
         connection.connection.execute(statement).fetchall()
 
 
-def test_a_queue_on_a_network_filesystem_is_refused_with_the_reason(queue, monkeypatch):
+def test_network_filesystem_is_refused(queue, monkeypatch):
     monkeypatch.setattr("jobs.queue.sql.database.network_filesystem", lambda _path: "nfs4")
     with pytest.raises(QueueError, match=r"network file system \(nfs4\).* or PostgreSQL"):
         open_database(queue)
     assert not queue.exists()
 
 
-def test_a_file_of_a_single_byte_is_refused_and_stays_as_it_was(queue):
+def test_one_byte_file_is_refused_and_not_changed(queue):
     queue.write_bytes(b"x")
     with pytest.raises(QueueError, match="not a database"):
         open_database(queue)
     assert queue.read_bytes() == b"x"
 
 
-def test_a_queue_that_is_locked_can_be_used_when_it_is_free(queue, clock, monkeypatch):
+def test_locked_queue_is_usable_after_unlock(queue, clock, monkeypatch):
     monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     with opened_store(queue, clock) as store, closing(sqlite3.connect(queue)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -67,7 +67,7 @@ def test_a_queue_that_is_locked_can_be_used_when_it_is_free(queue, clock, monkey
 
 
 @pytest.mark.parametrize("how", ["made", "opened"])
-def test_a_queue_that_is_locked_is_worth_another_try(queue, monkeypatch, how):
+def test_opening_locked_queue_is_temporary_error(queue, monkeypatch, how):
     monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     if how == "opened":
         open_database(queue).close()
@@ -78,13 +78,13 @@ def test_a_queue_that_is_locked_is_worth_another_try(queue, monkeypatch, how):
     open_database(queue).close()
 
 
-def test_a_folder_in_the_place_of_a_queue_is_not_worth_another_try(tmp_path):
+def test_folder_as_queue_is_permanent_error(tmp_path):
     with pytest.raises(QueueError, match="cannot be opened") as caught:
         open_database(tmp_path)
     assert not isinstance(caught.value, QueueUnavailable)
 
 
-def test_reading_does_not_wait_for_who_writes(queue, clock, monkeypatch):
+def test_reading_does_not_wait_for_writer(queue, clock, monkeypatch):
     monkeypatch.setattr("jobs.queue.sql.database._PATIENCE", 0.05)
     with opened_store(queue, clock) as store, closing(sqlite3.connect(queue)) as other:
         store.add(make_job())
@@ -94,7 +94,7 @@ def test_reading_does_not_wait_for_who_writes(queue, clock, monkeypatch):
         other.rollback()
 
 
-def test_a_queue_that_is_full_can_be_used_when_there_is_room(queue, clock):
+def test_full_queue_is_usable_when_space_is_freed(queue, clock):
     with opened_store(queue, clock) as store:
         job = claimed(store, films=[])
         pragma(store, "PRAGMA max_page_count=1")
@@ -113,7 +113,7 @@ def add_all(store, jobs):
         store.add(job)
 
 
-def test_a_queue_that_may_only_be_read_can_be_used_when_it_may_be_written(queue, clock):
+def test_read_only_queue_is_usable_when_writable_again(queue, clock):
     with opened_store(queue, clock) as store:
         pragma(store, "PRAGMA query_only=ON")
         with pytest.raises(QueueUnavailable, match="readonly"):
@@ -125,7 +125,7 @@ def test_a_queue_that_may_only_be_read_can_be_used_when_it_may_be_written(queue,
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of its own with room for little."""
+    """A small filesystem."""
     place = tmp_path / "small"
     place.mkdir()
     if os.getuid():
@@ -138,7 +138,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_costs_no_row(small_disk, clock):
+def test_full_disk_loses_no_row(small_disk, clock):
     films = [f"{number}.png" for number in range(300)]
     with opened_store(small_disk / "queue.sqlite", clock) as store:
         job = claimed(store, films=films)
@@ -154,7 +154,7 @@ def test_a_full_disk_costs_no_row(small_disk, clock):
 
 
 def fill(path):
-    """Leave no room on a disk."""
+    """Use all free space of the disk."""
     with suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
@@ -176,14 +176,14 @@ def commit_all(store, job, films):
         "postgresql//user:geheim@host",
     ],
 )
-def test_another_url_is_refused_without_its_password(url):
+def test_invalid_url_is_refused_without_showing_password(url):
     with pytest.raises(QueueError) as caught:
         open_database(url)
     assert "geheim" not in str(caught.value)
     assert "URL" in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_just_now_unavailable_and_no_password_is_shown(postgres):
+def test_unreachable_server_is_temporary_error_without_password(postgres):
     url = f"postgresql://user:geheim@127.0.0.1:1/{postgres.folder.name}"
     with pytest.raises(
         QueueUnavailable, match=r"user:\*\*\*@127.0.0.1:1/.* no connection"
@@ -192,7 +192,7 @@ def test_a_server_that_is_not_there_is_just_now_unavailable_and_no_password_is_s
     assert "geheim" not in str(caught.value)
 
 
-def test_a_database_of_something_else_on_the_server_is_refused_and_stays_as_it_was(postgres_url):
+def test_database_of_other_program_is_refused_and_not_changed(postgres_url):
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE recipes (name TEXT)"))
@@ -204,7 +204,7 @@ def test_a_database_of_something_else_on_the_server_is_refused_and_stays_as_it_w
     engine.dispose()
 
 
-def test_a_server_has_the_clock_for_all_its_workers(postgres_url):
+def test_postgresql_uses_clock_of_server(postgres_url):
     database = open_database(postgres_url, clock=lambda: 0.0)
     with database.reading() as connection:
         servers = text("SELECT extract(epoch FROM now())::float")
@@ -222,7 +222,7 @@ def durable(postgres):
 
 @pytest.fixture
 def remote(durable, clock):
-    """A store on a server that a test may restart."""
+    """A store on a server that tests may restart."""
     durable.start()
     with sql_store(durable.database(), clock) as store:
         yield store
@@ -230,7 +230,7 @@ def remote(durable, clock):
 
 @dropped
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_after_a_restart_of_the_server_the_work_goes_on(durable, remote, mode):
+def test_work_continues_after_server_restart(durable, remote, mode):
     job = claimed(remote, films=["a.png", "b.png"])
     remote.commit(job, [scored_row("a.png")], LEASE)
     durable.restart(mode)
@@ -247,7 +247,7 @@ def test_after_a_restart_of_the_server_the_work_goes_on(durable, remote, mode):
 
 
 @dropped
-def test_while_the_server_is_away_every_call_says_so(durable, remote):
+def test_every_call_raises_while_server_is_down(durable, remote):
     job = claimed(remote, films=["a.png"])
     durable.stop()
     for _ in range(3):
@@ -262,7 +262,7 @@ def test_while_the_server_is_away_every_call_says_so(durable, remote):
 
 @dropped
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_restart_within_a_transaction_undoes_it_and_the_next_call_works(durable, remote, mode):
+def test_restart_rolls_back_open_transaction(durable, remote, mode):
     database = remote._database
     with pytest.raises(QueueUnavailable), database.writing() as connection:
         write_over(connection, lambda: durable.restart(mode))
@@ -276,7 +276,7 @@ def write_over(connection, fault):
 
 
 @dropped
-def test_a_session_that_the_server_ends_is_replaced(remote):
+def test_terminated_session_is_replaced(remote):
     job = claimed(remote, films=["a.png"])
     with pytest.raises(QueueUnavailable), remote._database.writing() as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
@@ -284,7 +284,7 @@ def test_a_session_that_the_server_ends_is_replaced(remote):
     assert remote.get("job-1").committed == 1
 
 
-def test_a_long_statement_is_sent_to_a_server_without_delay(postgres_url, monkeypatch):
+def test_postgresql_socket_uses_tcp_nodelay(postgres_url, monkeypatch):
     sockets = []
 
     def create(*arguments):
@@ -298,7 +298,7 @@ def test_a_long_statement_is_sent_to_a_server_without_delay(postgres_url, monkey
         assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
 
 
-def test_heartbeat_and_work_have_connections_of_their_own(remote):
+def test_heartbeat_and_work_use_separate_connections(remote):
     job = claimed(remote, films=["a.png"])
     renewals = [threading.Thread(target=remote.renew, args=(job, LEASE)) for _ in range(4)]
     for renewal in renewals:

@@ -1,4 +1,4 @@
-"""A film that kills its workers costs the night nothing but itself."""
+"""Films that kill workers fail alone, and the job continues."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ BATCH = 3
 
 
 class Deadly:
-    """A reader that remembers what it was given, and dies of some films."""
+    """A reader that records its films, and dies on some of them."""
 
     def __init__(self, reader, *films):
         self.folder, self.given = reader.folder, []
@@ -52,13 +52,13 @@ def submit(store, folder):
 
 @pytest.fixture
 def readers():
-    """The reader of each worker that began."""
+    """The reader of each worker that started."""
     return []
 
 
 @pytest.fixture
 def worked(store, screener, clock, readers):
-    """Let workers come one after the other until one survives; how many died."""
+    """Run workers until one survives; return how many died, and the exit code of the last."""
 
     def carried_out(*deadly, engine=None, most=10):
         def opened(_job):
@@ -84,9 +84,7 @@ def statuses(job):
 
 @pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["serial", "local"])
 @pytest.mark.parametrize("deadly", ["00.png", "04.png", "11.png"])
-def test_a_film_that_kills_two_workers_is_a_failed_row_and_no_other_film_is(
-    store, submit, films, worked, engine, deadly
-):
+def test_film_that_kills_two_workers_fails_alone(store, submit, films, worked, engine, deadly):
     job = submit()
     assert worked(deadly, engine=engine) == (2, exit_codes.SOME_FAILED)
     assert statuses(job) == {
@@ -98,7 +96,7 @@ def test_a_film_that_kills_two_workers_is_a_failed_row_and_no_other_film_is(
     assert row.screened_at
 
 
-def test_two_deadly_films_in_one_window_cost_two_films(submit, films, worked):
+def test_two_deadly_films_in_one_window_fail_alone(submit, films, worked):
     job = submit()
     assert worked("01.png", "02.png", engine=LocalEngine(2)) == (3, exit_codes.SOME_FAILED)
     assert [film for film, what in statuses(job).items() if what == "killed_worker"] == [
@@ -107,21 +105,17 @@ def test_two_deadly_films_in_one_window_cost_two_films(submit, films, worked):
     ]
 
 
-def test_suspects_are_screened_alone_in_the_order_of_their_names(
-    store, submit, films, worked, screener, readers
-):
+def test_suspects_are_screened_alone_in_order(store, submit, films, worked, screener, readers):
     submit()
     assert worked("04.png")[0] == 2
-    # The first worker died with a window of three in hand; the second took one at a time.
+    # The first worker died with a window of three films; the second took one at a time.
     assert readers[0].given == ["00.png", "01.png", "02.png", "03.png", "04.png"]
     assert readers[1].given == ["03.png", "04.png"]
     assert readers[2].given == [film for film in films if film > "04.png"]
     assert screener.predictor.batches == [3, 1, 1, 3, 3]
 
 
-def test_a_film_that_only_lay_beside_a_deadly_one_is_suspected_no_longer(
-    store, submit, films, worked
-):
+def test_film_next_to_deadly_one_is_cleared(store, submit, films, worked):
     job = submit()
     worked("04.png", most=2)
     taken = store.claim("other-host:9:1", LEASE)
@@ -129,19 +123,19 @@ def test_a_film_that_only_lay_beside_a_deadly_one_is_suspected_no_longer(
     assert store.get(job.name).deaths == 1
 
 
-def test_copies_still_name_the_first_by_path(store, submit, films, worked, folder):
+def test_duplicates_still_name_first_film_by_path(store, submit, films, worked, folder):
     (folder / "03-copy.png").write_bytes((folder / "03.png").read_bytes())
     (folder / "zz-copy.png").write_bytes((folder / "05.png").read_bytes())
     job = submit()
     worked("04.png", engine=LocalEngine(2))
     rows = {row.film: row for row in store.rows(job)}
-    # A hyphen sorts before a dot.
+    # "-" sorts before ".".
     assert rows["03-copy.png"].status is Status.SCORED
     assert "03-copy.png" in rows["03.png"].reason
     assert "05.png" in rows["zz-copy.png"].reason
 
 
-def test_films_in_hand_of_a_worker_that_stopped_in_time_are_not_suspected(store, submit, films):
+def test_films_released_by_worker_are_not_suspected(store, submit, films):
     job = submit()
     for _time in range(3):
         claimed = store.claim("A", LEASE)
@@ -153,9 +147,7 @@ def test_films_in_hand_of_a_worker_that_stopped_in_time_are_not_suspected(store,
     assert store.get(job.name).deaths == 0
 
 
-def test_films_in_hand_of_a_worker_that_hung_past_its_lease_are_suspected(
-    store, submit, films, clock
-):
+def test_films_of_worker_past_its_lease_are_suspected(store, submit, films, clock):
     job = submit()
     claimed = store.claim("A", LEASE)
     store.list_films(claimed, found(*films), [])
@@ -166,7 +158,7 @@ def test_films_in_hand_of_a_worker_that_hung_past_its_lease_are_suspected(
 
 
 @pytest.mark.parametrize("stops", [False, True])
-def test_a_worker_that_was_only_late_says_so(store, submit, films, screener, clock, stops):
+def test_late_worker_clears_suspicion(store, submit, films, screener, clock, stops):
     job = submit()
     others = []
 
@@ -183,7 +175,7 @@ def test_a_worker_that_was_only_late_says_so(store, submit, films, screener, clo
             return screener.reader.read(entry)
 
         def close(self):
-            """Nothing to let go of."""
+            """Do nothing."""
 
     tools = make_tools(
         store,
@@ -192,19 +184,19 @@ def test_a_worker_that_was_only_late_says_so(store, submit, films, screener, clo
         engine=SerialEngine(),
     )
 
-    class Home:
+    class EndAfterLoss:
         def feed(self):
-            """The end of the day, once the job is lost."""
+            """End the worker once it has lost the job."""
             if others:
                 raise PowerCut
 
     with pytest.raises(KeyboardInterrupt if stops else PowerCut):
-        next(work(tools, drain=False, feeders=[Home()]))
+        next(work(tools, drain=False, feeders=[EndAfterLoss()]))
     assert store.deaths(others[0]) == {}
     assert store.get(job.name).fence == others[0].fence
 
 
-def test_the_claim_whose_answer_this_worker_never_got_is_no_death(store, submit, films, screener):
+def test_own_claim_with_lost_answer_is_no_death(store, submit, films, screener):
     job = submit()
     store.claim(worker_name(), LEASE)
     (ended,) = work(make_tools(store, screener), drain=True)
@@ -212,9 +204,7 @@ def test_the_claim_whose_answer_this_worker_never_got_is_no_death(store, submit,
     assert ended.name == job.name
 
 
-def test_films_that_killed_workers_count_towards_a_systemic_failure(
-    store, submit, screener, folder, clock
-):
+def test_deadly_films_count_towards_systemic_failure(store, submit, screener, folder, clock):
     names = [write_film(folder / f"{n:02}.png", seed=n).name for n in range(24)]
     job = submit(max_failure_rate=0.2)
     claimed = store.claim("A", LEASE)
@@ -229,7 +219,7 @@ def test_films_that_killed_workers_count_towards_a_systemic_failure(
     assert screener.predictor.batches == []
 
 
-def test_a_killer_that_has_become_a_link_out_of_the_folder_is_not_hashed(
+def test_deadly_film_replaced_by_outside_link_is_not_hashed(
     store, submit, films, worked, folder, tmp_path
 ):
     job = submit()
@@ -245,7 +235,7 @@ class DyingAtOnce(SerialEngine):
         raise PowerCut
 
 
-def test_a_job_over_which_five_workers_die_without_a_row_fails_and_can_be_retried(
+def test_job_fails_after_five_deaths_without_row_and_can_be_retried(
     store, submit, films, screener, clock
 ):
     job = submit()
@@ -264,7 +254,7 @@ def test_a_job_over_which_five_workers_die_without_a_row_fails_and_can_be_retrie
     assert set(statuses(job).values()) == {"scored"}
 
 
-def test_a_single_row_shows_that_a_job_is_not_deadly(store, submit, films, screener, clock):
+def test_committed_row_resets_count_of_deaths(store, submit, films, screener, clock):
     submit(batch=1)
 
     class OneFilmEach(Witness):
@@ -280,7 +270,7 @@ def test_a_single_row_shows_that_a_job_is_not_deadly(store, submit, films, scree
         clock.seconds += LEASE + 1
 
 
-def test_a_job_that_killed_five_workers_is_not_even_opened(store, submit, screener, clock):
+def test_job_that_killed_five_workers_is_not_opened(store, submit, screener, clock):
     job = submit()
     for number in range(6):
         claimed = store.claim(f"other-host:{number}:1", LEASE)
@@ -294,7 +284,7 @@ def test_a_job_that_killed_five_workers_is_not_even_opened(store, submit, screen
         run_job(claimed, make_tools(store, screener, open_screener=refuse))
 
 
-def test_a_retry_suspects_no_film(store, submit, films, clock):
+def test_retry_clears_suspicion(store, submit, films, clock):
     job = submit()
     claimed = store.claim("A", LEASE)
     store.list_films(claimed, found(*films), [])
@@ -306,6 +296,6 @@ def test_a_retry_suspects_no_film(store, submit, films, clock):
     store.retry(job.name, Event("2026-11-23T06:00:00+00:00", "retried", job.name))
     claimed = store.claim("C", LEASE)
     assert store.deaths(claimed) == {}
-    # What B had in hand is not what C dies of.
+    # Films that B had in progress are not suspected when C dies.
     clock.seconds += LEASE + 1
     assert store.deaths(store.claim("D", LEASE)) == {}

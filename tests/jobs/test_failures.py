@@ -1,4 +1,4 @@
-"""How many failed films are too many."""
+"""Limit of failed films for a systemic failure."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from screening.results import Row, Status, reason
 
 
 def rows(good: int = 0, **failed: int) -> list[Row]:
-    """Scored rows, and rows that failed by the code."""
+    """Make scored rows, and failed rows by reason code."""
     return [
         *(Row(film=f"{number}", status=Status.SCORED) for number in range(good)),
         *(
@@ -39,7 +39,7 @@ def counted(most: float, *batches: list[Row]) -> Failures:
         (79, 21, True),
     ],
 )
-def test_more_than_the_share_is_systemic_from_20_films_on(good: int, bad: int, systemic: bool):
+def test_systemic_above_share_from_20_films_on(good: int, bad: int, systemic: bool):
     assert counted(0.2, rows(good, not_decodable=bad)).are_systemic() is systemic
 
 
@@ -53,28 +53,28 @@ def test_batches_add_up():
 
 
 @pytest.mark.parametrize("status", [Status.REFUSED, Status.DUPLICATE])
-def test_films_that_have_an_answer_do_not_fail(status: Status):
+def test_refused_and_duplicate_films_do_not_count_as_failed(status: Status):
     answered = [Row(film=str(number), status=status, reason="x: y") for number in range(90)]
     assert not counted(0, answered).are_systemic()
 
 
-def test_films_that_were_never_tried_say_nothing():
+def test_films_never_tried_are_ignored():
     assert not counted(0.2, rows(10, not_screened=1000)).are_systemic()
     assert not counted(0.2, rows(100, not_screened=1000)).are_systemic()
     assert counted(0.2, rows(70, empty=30, not_screened=1000)).are_systemic()
     assert "not_screened" not in str(counted(0.2, rows(1, not_screened=9)))
 
 
-def test_no_share_is_more_than_all():
+def test_share_of_one_is_never_exceeded():
     assert not counted(1, rows(not_decodable=500)).are_systemic()
 
 
-def test_where_none_may_fail_one_of_20_is_too_many():
+def test_share_of_zero_is_exceeded_by_one_film():
     assert counted(0, rows(19, empty=1)).are_systemic()
     assert not counted(0, rows(20)).are_systemic()
 
 
-def test_the_message_counts_and_names_the_three_most_common_reasons():
+def test_message_has_counts_and_three_most_common_reasons():
     failures = counted(0.25, rows(50, empty=1, not_decodable=20, decode_timeout=9, too_large=3))
     assert str(failures).startswith(
         "33 of 83 films failed (not_decodable 20, decode_timeout 9, too_large 3), "

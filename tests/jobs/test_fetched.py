@@ -1,4 +1,4 @@
-"""Films from a store that is no file system are read like any other, with the same checks."""
+"""Films fetched through fsspec: read like local ones, with the same checks."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from screening.results import Status
 
 @pytest.fixture
 def store():
-    """A folder of objects in memory."""
+    """An in-memory object store."""
     files = fsspec.filesystem("memory")
     yield files
     files.store.clear()
@@ -44,7 +44,7 @@ def upload(store, folder):
 
 
 def plain(film):
-    """All of a film that two readers must agree on."""
+    """Return the values of a film that two readers must agree on."""
     fields = {
         name: value
         for name, value in vars(film).items()
@@ -54,7 +54,7 @@ def plain(film):
 
 
 @pytest.mark.parametrize("way", ["memory://bucket/films", "file://{folder}"])
-def test_a_film_is_the_same_wherever_it_comes_from(store, recipe, folder, way):
+def test_fetched_film_equals_local_film(store, recipe, folder, way):
     write_film(folder / "a.png", 1)
     write_film(folder / "deep/er/b c.jpg", 2)
     (folder / "d.dcm").write_bytes(dicom_bytes(dicom_film(grey_film(3), PatientID="7")))
@@ -72,7 +72,7 @@ def test_a_film_is_the_same_wherever_it_comes_from(store, recipe, folder, way):
         ]
 
 
-def test_nothing_of_a_film_stays(store, reader, folder):
+def test_copy_of_film_is_removed(store, reader, folder):
     write_film(folder / "deep/a.png", 1)
     upload(store, folder)
     assert reader.read(Found("deep/a.png", 1)).status is Status.SCORED
@@ -85,17 +85,17 @@ def test_nothing_of_a_film_stays(store, reader, folder):
 @pytest.mark.parametrize(
     ("name", "code"), [("away.png", "vanished"), ("deep", "not_followed"), ("f\udcfcr", "vanished")]
 )
-def test_what_is_no_file_there_says_so(store, reader, folder, name, code):
+def test_missing_or_irregular_object_gets_reason(store, reader, folder, name, code):
     write_film(folder / "deep/a.png", 1)
     upload(store, folder)
     assert reader.read(Found(text_of(name), 1)).reason.startswith(f"{code}: ")
 
 
-def test_what_was_no_file_when_it_was_listed_is_not_fetched(store, reader):
+def test_irregular_file_in_listing_is_not_fetched(store, reader):
     assert reader.read(Found("pipe", 0, is_file=False)).reason.startswith("not_followed: ")
 
 
-def test_a_film_over_the_limit_is_not_fetched(store, reader, folder, monkeypatch):
+def test_film_over_size_limit_is_not_fetched(store, reader, folder, monkeypatch):
     size = write_film(folder / "a.png", 1).stat().st_size
     upload(store, folder)
     monkeypatch.setattr(worker, "MAX_BYTES", size - 1)
@@ -104,9 +104,7 @@ def test_a_film_over_the_limit_is_not_fetched(store, reader, folder, monkeypatch
     assert reader.read(Found("a.png", size)).status is Status.SCORED
 
 
-def test_a_film_that_is_larger_than_the_store_says_is_not_fetched_either(
-    store, reader, folder, monkeypatch
-):
+def test_film_larger_than_reported_size_is_not_read(store, reader, folder, monkeypatch):
     size = write_film(folder / "a.png", 1).stat().st_size
     upload(store, folder)
     about = {"type": "file", "size": None}
@@ -115,9 +113,9 @@ def test_a_film_that_is_larger_than_the_store_says_is_not_fetched_either(
     assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
 
 
-def test_a_store_that_fails_does_not_name_the_film(store, reader, monkeypatch):
+def test_error_of_store_does_not_name_film(store, reader, monkeypatch):
     class Denied(OSError):
-        """As libraries of stores raise them."""
+        """An error as raised by storage libraries."""
 
     def denied(_files, path, **_options):
         raise Denied(f"403 for {path}")
@@ -127,7 +125,7 @@ def test_a_store_that_fails_does_not_name_the_film(store, reader, monkeypatch):
     assert film.reason == "unreadable: The file could not be opened (Denied)."
 
 
-def test_a_full_disk_is_no_fault_of_the_film(store, reader, folder, monkeypatch):
+def test_full_disk_raises_os_error(store, reader, folder, monkeypatch):
     def full(_files, _path, **_options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -136,6 +134,6 @@ def test_a_full_disk_is_no_fault_of_the_film(store, reader, folder, monkeypatch)
         reader.read(Found("a.png", 1))
 
 
-def test_its_folder_is_not_that_of_the_recipe(reader, folder):
+def test_reader_uses_its_own_folder(reader, folder):
     assert reader.folder != folder == Path(folder)
     assert reader.recipe.folder == reader.folder

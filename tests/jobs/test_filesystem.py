@@ -1,4 +1,4 @@
-"""Which mounts are another machine's, told from what the kernel lists."""
+"""Detection of network filesystems from the kernel's list of mounts."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobs import host
 from jobs.host import Mount, is_network, mount_of, network_filesystem, parse_mounts
 
-# What machines of several kinds list, shortened; names and addresses are made up.
+# Abridged lists of mounts from several kinds of machines; names and addresses are made up.
 SERVER = """\
 22 29 0:21 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
 24 29 0:5 / /dev rw,nosuid shared:2 - devtmpfs udev rw,size=8126300k,nr_inodes=2031575,mode=755
@@ -99,19 +99,19 @@ AUTOMOUNTED = """\
         (AUTOMOUNTED, "/net/other/films/queue.sqlite", "autofs"),
     ],
 )
-def test_a_path_lies_on_the_mount_that_the_kernel_would_come_to(mountinfo, path, lies_on):
+def test_path_belongs_to_innermost_visible_mount(mountinfo, path, lies_on):
     mount = mount_of(PurePosixPath(path), parse_mounts(mountinfo))
     assert mount.filesystem == lies_on
 
 
-def test_a_mount_over_a_folder_hides_what_was_mounted_in_it_before():
+def test_mount_over_parent_folder_hides_earlier_mount():
     mount = mount_of(PurePosixPath("/home/films/cache/queue.sqlite"), parse_mounts(BTRFS))
-    # The last line was mounted before /home/films was, which is now over it.
+    # The last line was mounted first, and /home/films was mounted over it.
     assert mount.filesystem == "nfs4"
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_mounts_over_each_other_the_upper_one_counts_in_whatever_order_they_are_listed(order):
+def test_uppermost_of_stacked_mounts_wins_in_any_order(order):
     lines = [
         "29 1 253:0 / / rw - ext4 /dev/sda1 rw",
         "40 29 0:40 / /data rw shared:7 - nfs4 nas:/data rw",
@@ -121,36 +121,36 @@ def test_of_mounts_over_each_other_the_upper_one_counts_in_whatever_order_they_a
     assert mount.filesystem == "xfs"
 
 
-def test_of_two_at_the_same_point_of_the_same_mount_the_later_one_counts():
+def test_later_mount_at_same_point_wins():
     lines = (
         "29 1 253:0 / / rw - ext4 a rw\n40 29 0:1 / /d rw - nfs4 b rw\n41 29 8:1 / /d rw - xfs c rw"
     )
     assert mount_of(PurePosixPath("/d/q"), parse_mounts(lines)).filesystem == "xfs"
 
 
-def test_a_top_that_is_its_own_parent_is_the_top():
+def test_root_mount_may_be_its_own_parent():
     lines = "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 8:1 / / rw - ext4 /dev/sda1 rw"
     assert mount_of(PurePosixPath("/q"), parse_mounts(lines)).filesystem == "ext4"
 
 
-def test_in_a_changed_root_that_is_no_mount_nothing_is_known_of_it():
+def test_mount_of_chroot_is_unknown():
     lines = "40 29 0:40 / /data rw - nfs4 nas:/data rw"
     assert mount_of(PurePosixPath("/home/q"), parse_mounts(lines)) is None
     assert mount_of(PurePosixPath("/data/q"), parse_mounts(lines)).filesystem == "nfs4"
 
 
-def test_the_example_of_the_manual_is_read():
+def test_example_of_man_page_is_parsed():
     line = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
     assert list(parse_mounts(line)) == [Mount("36", "35", PurePosixPath("/mnt2"), "ext3")]
 
 
 @pytest.mark.parametrize("line", ["", "36 35 98:0 / /mnt rw", "36 35 98:0 / /mnt rw -", "- - -"])
-def test_lines_of_another_form_are_left_out(line):
+def test_malformed_lines_are_skipped(line):
     assert list(parse_mounts(f"{line}\n{SUBSYSTEM}")) == list(parse_mounts(SUBSYSTEM))
 
 
 def mangled(name):
-    """A path as the kernel writes it; seq_path() in fs/seq_file.c escapes these four."""
+    """Escape a path like the kernel: seq_path() in fs/seq_file.c escapes these four characters."""
     return re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", name)
 
 
@@ -158,7 +158,7 @@ def mangled(name):
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1),
     st.lists(st.sampled_from(["shared:1", "master:2", "propagate_from:3", "unbindable"])),
 )
-def test_whatever_the_name_of_a_mount_point_it_is_found(name, options):
+def test_mount_point_with_any_name_is_found(name, options):
     point = PurePosixPath("/mnt") / name
     fields = ["40 29 0:40 /", mangled(f"/mnt/{name}"), "rw", *options, "-", "nfs4", "nas:/x", "rw"]
     mountinfo = "29 1 8:1 / / rw - ext4 /dev/sda1 rw\n" + " ".join(fields) + "\n"
@@ -166,18 +166,18 @@ def test_whatever_the_name_of_a_mount_point_it_is_found(name, options):
 
 
 @pytest.mark.parametrize("local", ["ext4", "overlay", "btrfs", "tmpfs", "zfs", "fuseblk", "fuse"])
-def test_disks_and_memory_of_this_machine_are_local(local):
+def test_local_filesystems(local):
     assert not is_network(local)
 
 
 @pytest.mark.parametrize("remote", ["nfs4", "cifs", "9p", "ceph", "fuse.ceph-fuse", "fuse.rclone"])
-def test_what_others_may_have_open_is_a_network_filesystem(remote):
+def test_network_filesystems(remote):
     assert is_network(remote)
 
 
 @pytest.fixture
 def listed(monkeypatch, tmp_path):
-    """Let the kernel list other mounts."""
+    """Replace the kernel's list of mounts."""
 
     def put(mountinfo):
         (tmp_path / "mountinfo").write_bytes(mountinfo)
@@ -186,7 +186,7 @@ def listed(monkeypatch, tmp_path):
     return put
 
 
-def test_links_lead_to_where_the_queue_will_be(listed, tmp_path):
+def test_links_in_path_are_resolved(listed, tmp_path):
     for name in ("share", "local"):
         (tmp_path / name).mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "share")
@@ -198,25 +198,25 @@ def test_links_lead_to_where_the_queue_will_be(listed, tmp_path):
     assert network_filesystem(tmp_path / "local" / ".." / "share" / "queue.sqlite") == "nfs4"
 
 
-def test_a_relative_path_is_one_of_the_working_folder(listed, tmp_path, monkeypatch):
+def test_relative_path_uses_working_directory(listed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     listed(f"2 1 0:4 / {os.path.realpath(tmp_path)} rw - nfs4 b rw\n".encode())
     assert network_filesystem(Path("queue.sqlite")) == "nfs4"
 
 
 @pytest.mark.parametrize("name", [b"f\xfcr", b"carriage\rreturn", "\u2028".encode()])
-def test_names_that_are_no_text_or_hold_line_ends_are_found(listed, tmp_path, name):
+def test_names_with_invalid_utf8_or_line_ends_are_found(listed, tmp_path, name):
     real = os.fsencode(os.path.realpath(tmp_path)) + b"/" + name
     listed(b"1 0 8:1 / / rw - ext4 a rw\n2 1 0:4 / %s rw - nfs4 b rw\n" % real)
     assert network_filesystem(Path(os.fsdecode(real)) / "queue.sqlite") == "nfs4"
 
 
-def test_where_the_kernel_lists_nothing_nothing_is_known(monkeypatch, tmp_path):
+def test_missing_mountinfo_gives_none(monkeypatch, tmp_path):
     monkeypatch.setattr(host, "_MOUNTINFO", tmp_path / "nothing")
     assert network_filesystem(tmp_path) is None
 
 
-# Mounts that only the new process sees, and that end with it.
+# Run in a mount namespace that ends with the process.
 _PRIVATE = ("unshare", "--map-root-user", "--mount", "--propagation", "private")
 
 _MOUNTED = """
@@ -246,7 +246,7 @@ sys.stdout.write(repr(found))
 """
 
 
-def test_real_mounts_are_told_apart(tmp_path):
+def test_real_mounts_are_distinguished(tmp_path):
     if subprocess.run([*_PRIVATE, "true"], check=False).returncode:
         pytest.skip("nothing may be mounted here")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):

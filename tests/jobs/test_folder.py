@@ -1,4 +1,4 @@
-"""When a folder has settled, and what the audit says of what came after its listing."""
+"""Settling of folders, and audit events for changes after the listing."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def changed_at(path):
 
 
 def touch_last(path, folder):
-    """Change `path` so late that the kernel dates it after all else in `folder`, the folder too."""
+    """Change `path` so that its change time is the newest in `folder`; return that time."""
     others = [changed_at(other) for other in [folder, *folder.rglob("*")] if other != path]
     while changed_at(path) <= max(others):
         os.utime(path, (0, 0), follow_symlinks=False)
@@ -38,7 +38,7 @@ def touch_last(path, folder):
 
 @pytest.fixture
 def tree(folder):
-    """A folder with one of each kind in it."""
+    """A folder with one entry of each kind."""
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "film.dcm").write_bytes(b"film")
     (folder / ".hidden").write_bytes(b"film")
@@ -50,14 +50,14 @@ def tree(folder):
 @pytest.mark.parametrize(
     "name", [".", "deep", "deep/er", "deep/er/film.dcm", ".hidden", "link", "pipe"]
 )
-def test_the_newest_change_is_that_of_whatever_changed_last_however_old_it_says_it_is(tree, name):
+def test_newest_change_ignores_modification_time(tree, name):
     path = tree / name
     last = touch_last(path, tree)
     assert newest_change(tree, last) == last
     assert os.lstat(path).st_mtime == 0
 
 
-def test_what_is_taken_away_changes_the_folder_it_was_in(tree):
+def test_removal_changes_parent_folder(tree):
     before = touch_last(tree / "link", tree)
     while changed_at(tree / "deep" / "er") <= before:
         (tree / "deep" / "er" / "film.dcm").unlink(missing_ok=True)
@@ -77,13 +77,13 @@ def test_links_are_not_followed(tree, tmp_path):
     assert newest_change(tree, last) == last
 
 
-def test_a_folder_may_be_reached_by_a_link(tree, tmp_path):
+def test_folder_may_be_reached_by_link(tree, tmp_path):
     (tmp_path / "tonight").symlink_to(tree)
     last = touch_last(tree / ".hidden", tree)
     assert newest_change(tmp_path / "tonight", last) == last
 
 
-def test_changes_of_a_clock_that_was_ahead_are_left_out(tree):
+def test_changes_in_future_are_ignored(tree):
     older = newest_change(tree, NOW)
     newer = touch_last(tree / ".hidden", tree)
     assert newest_change(tree, (older + newer) / 2 - 60) == older
@@ -92,7 +92,7 @@ def test_changes_of_a_clock_that_was_ahead_are_left_out(tree):
     assert settles_at(tree, 30, 1000.0) is None
 
 
-def test_a_folder_that_cannot_be_listed_has_no_newest_change(folder):
+def test_unlistable_folder_raises(folder):
     with pytest.raises(FileNotFoundError):
         newest_change(folder / "nowhere", NOW)
     (folder / "film").touch()
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_listed_has_no_newest_change(folder):
 
 
 @pytest.mark.parametrize("film_takes_its_place", [False, True])
-def test_a_folder_that_vanishes_meanwhile_is_left_out(tree, monkeypatch, film_takes_its_place):
+def test_folder_vanishing_meanwhile_is_skipped(tree, monkeypatch, film_takes_its_place):
     scandir = os.scandir
 
     def taken_away(walked):
@@ -117,7 +117,7 @@ def test_a_folder_that_vanishes_meanwhile_is_left_out(tree, monkeypatch, film_ta
 
 
 class Listed(list):
-    """What a folder held when it was listed."""
+    """Contents of a folder at the time of listing."""
 
     def __enter__(self):
         return self
@@ -126,7 +126,7 @@ class Listed(list):
         pass
 
 
-def test_a_file_that_vanishes_meanwhile_is_left_out(tree, monkeypatch):
+def test_file_vanishing_meanwhile_is_skipped(tree, monkeypatch):
     scandir = os.scandir
 
     def taken_away(walked):
@@ -140,7 +140,7 @@ def test_a_file_that_vanishes_meanwhile_is_left_out(tree, monkeypatch):
     assert newest_change(tree, last) == last
 
 
-def test_a_folder_settles_so_many_seconds_after_its_last_change(tree):
+def test_folder_settles_given_seconds_after_last_change(tree):
     last = newest_change(tree, NOW)
     assert settles_at(tree, 30, last) == last + 30
     assert settles_at(tree, 30, last + 29) == last + 30
@@ -148,11 +148,11 @@ def test_a_folder_settles_so_many_seconds_after_its_last_change(tree):
     assert settles_at(tree, 30, last + 1e6) is None
 
 
-def test_without_seconds_to_wait_nobody_looks(folder):
+def test_settle_zero_skips_check(folder):
     assert settles_at(folder / "nowhere", 0, NOW) is None
 
 
-def test_a_film_is_late_removed_or_changed_by_size_time_or_kind():
+def test_changes_are_found_by_size_time_and_kind():
     listed = [
         Found("gone", 1, modified_ns=5),
         Found("grown", 1, modified_ns=5),
@@ -176,7 +176,7 @@ def test_a_film_is_late_removed_or_changed_by_size_time_or_kind():
     ]
 
 
-def test_where_the_listing_knows_no_time_the_size_decides():
+def test_unknown_time_in_listing_is_ignored():
     listed = [Found("a", 1), Found("b", 1)]
     present = [Found("a", 1, modified_ns=6), Found("b", 2, modified_ns=6)]
     assert changes(listed, present) == [FolderChange(ChangeKind.CHANGED, present[1])]
@@ -195,7 +195,7 @@ FILMS = st.lists(
 
 
 @given(FILMS, FILMS)
-def test_the_listing_and_its_changes_give_the_films_that_are_there(listed, present):
+def test_listing_plus_changes_equals_present_films(listed, present):
     told = changes(listed, present)
     films = {found.film: found for found in listed}
     for change in told:
@@ -210,7 +210,7 @@ def test_the_listing_and_its_changes_give_the_films_that_are_there(listed, prese
 
 
 @given(FILMS)
-def test_a_folder_in_which_nothing_happened_has_no_changes(films):
+def test_unchanged_folder_has_no_changes(films):
     assert changes(films, films[::-1]) == []
 
 
@@ -223,7 +223,7 @@ def write(path, data, seconds=1_795_383_000):
     os.utime(path, (seconds, seconds))
 
 
-def test_late_films_have_their_hash_and_time_and_removed_ones_their_name(folder):
+def test_late_films_have_hash_and_time_and_removed_ones_name(folder):
     write(folder / "a.png", b"one")
     listed = discover(folder)
     (folder / "a.png").unlink()
@@ -249,7 +249,7 @@ def test_late_films_have_their_hash_and_time_and_removed_ones_their_name(folder)
         (None, "the row is of no content"),
     ],
 )
-def test_a_changed_film_is_told_with_what_its_row_is_of(folder, row, says):
+def test_changed_film_event_says_which_content_row_is_of(folder, row, says):
     write(folder / "a.png", b"old", seconds=1_795_382_000)
     listed = discover(folder)
     write(folder / "a.png", b"new")
@@ -259,7 +259,7 @@ def test_a_changed_film_is_told_with_what_its_row_is_of(folder, row, says):
     assert event == Event(AT, "changed", "a.png", detail, sha256(b"new"))
 
 
-def test_a_film_that_cannot_be_read_any_more_has_no_hash(folder, monkeypatch):
+def test_unreadable_changed_film_has_no_hash(folder, monkeypatch):
     write(folder / "a.png", b"old")
     listed = [replace(found, size=99) for found in discover(folder)]
 
@@ -272,7 +272,7 @@ def test_a_film_that_cannot_be_read_any_more_has_no_hash(folder, monkeypatch):
     assert event.detail.startswith("it cannot be read now, modified ")
 
 
-def test_what_lies_outside_the_folder_is_not_read(folder, tmp_path):
+def test_files_outside_folder_are_not_read(folder, tmp_path):
     write(folder / "a.png", b"old")
     listed = discover(folder)
     write(tmp_path / "secret.png", b"secret")
@@ -287,14 +287,14 @@ def test_what_lies_outside_the_folder_is_not_read(folder, tmp_path):
     ]
 
 
-def test_a_name_that_is_not_utf_8_leads_to_its_file(folder):
+def test_name_with_invalid_utf8_is_read(folder):
     write(folder / os.fsdecode(b"f\xfcr.png"), b"film")
     (event,) = late_events(folder, [], {}, str, AT)
     assert event.sha256 == sha256(b"film")
     assert event.subject.encode("utf-8")
 
 
-def test_with_hashed_names_no_event_tells_a_name(folder, key):
+def test_hashed_names_hide_file_names_in_events(folder, key):
     for name in ("Doe^Jane 1.png", "Doe^Jane 2.png"):
         write(folder / name, b"old", seconds=1)
     listed = discover(folder)
@@ -308,6 +308,6 @@ def test_with_hashed_names_no_event_tells_a_name(folder, key):
     assert "Doe" not in str(told)
 
 
-def test_a_folder_that_is_gone_at_the_end_is_an_error(folder):
+def test_missing_folder_raises(folder):
     with pytest.raises(FileNotFoundError):
         late_events(folder / "nowhere", [], {}, str, AT)

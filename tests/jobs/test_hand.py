@@ -1,4 +1,4 @@
-"""What is in hand is written down before it is read, and rows a little after they are there."""
+"""Films are marked as in progress before they are read, and rows are written soon after."""
 
 from itertools import count, pairwise
 
@@ -17,7 +17,7 @@ MOST = 128
 
 
 class Ledger:
-    """The part of a store that knows what is in hand, and a clock."""
+    """Minimal store that tracks films in progress, with a clock."""
 
     def __init__(self):
         self.in_hand, self.most, self.rows, self.commits, self.time = [], 0, [], [], 0.0
@@ -34,7 +34,7 @@ class Ledger:
 
 
 class Reader:
-    """Knows which films were read though nobody had written that they are in hand."""
+    """Records films that were read without being marked as in progress."""
 
     def __init__(self, ledger):
         self.unmarked, self._ledger = [], ledger
@@ -58,28 +58,28 @@ def names(number):
     return [f"{index:03}.png" for index in range(number)]
 
 
-def handed(ledger, number, batch, stop=None, pace=1.0):
+def make_in_flight(ledger, number, batch, stop=None, pace=1.0):
     films = found(*names(number))
     return InFlight(ledger.write, films, batch, stop or Stop(), pace, ledger.clock)
 
 
 def screened_one_by_one(ledger, number, batch, seconds):
-    """Films that take so long each; their rows are held as soon as a batch is full."""
-    hand, ready = handed(ledger, number, batch), []
-    for entry in hand:
+    """Screen films that take `seconds` each; put their rows whenever a batch is full."""
+    in_flight, ready = make_in_flight(ledger, number, batch), []
+    for entry in in_flight:
         ledger.time += seconds
         ready.append(row(entry.film))
         if len(ready) == batch:
-            hand.put(ready)
+            in_flight.put(ready)
             ready = []
-    hand.put(ready)
-    hand.clear()
+    in_flight.put(ready)
+    in_flight.clear()
 
 
 @given(st.integers(0, 30), st.integers(1, 9))
-def test_each_film_is_written_down_before_it_is_given_and_all_are(number, batch):
+def test_each_film_is_marked_before_it_is_yielded(number, batch):
     ledger, given_films = Ledger(), []
-    for entry in handed(ledger, number, batch):
+    for entry in make_in_flight(ledger, number, batch):
         assert entry.film in ledger.in_hand
         given_films.append(entry.film)
     assert given_films == ledger.in_hand == names(number)
@@ -91,92 +91,90 @@ def test_each_film_is_written_down_before_it_is_given_and_all_are(number, batch)
     st.integers(1, 3),
     st.lists(st.floats(0, 2), min_size=1),
 )
-def test_an_engine_reads_what_is_in_hand_alone_and_every_row_is_written_once(
-    number, batch, threads, seconds
-):
+def test_engine_reads_marked_films_and_each_row_is_written_once(number, batch, threads, seconds):
     ledger = Ledger()
-    hand, reader = handed(ledger, number, batch), Reader(ledger)
-    screened = LocalEngine(threads).screen(reader, hand, Seen(), batch)
+    in_flight, reader = make_in_flight(ledger, number, batch), Reader(ledger)
+    screened = LocalEngine(threads).screen(reader, in_flight, Seen(), batch)
     for turn, rows in enumerate(screened):
         ledger.time += seconds[turn % len(seconds)]
-        hand.put(rows)
-    hand.clear()
+        in_flight.put(rows)
+    in_flight.clear()
     assert reader.unmarked == []
     assert ledger.rows == names(number)
     assert ledger.in_hand == []
     assert ledger.most <= MOST + (2 * threads + 1) * batch
 
 
-def test_so_many_films_are_taken_that_a_commit_a_second_is_enough():
+def test_number_taken_grows_until_commits_are_a_second_apart():
     ledger = Ledger()
     screened_one_by_one(ledger, 600, 4, 0.006)
     assert [taken for _rows, taken in ledger.commits] == [4, 8, 16, 32, 64, 128, 128, 128, 92, 0]
 
 
-def test_of_films_that_take_long_no_more_are_taken_than_are_scored_together():
+def test_slow_films_are_taken_one_batch_at_a_time():
     ledger = Ledger()
     screened_one_by_one(ledger, 60, 4, 1.0)
     assert {taken for _rows, taken in ledger.commits} <= {0, 4}
 
 
-def test_when_films_begin_to_take_long_fewer_are_taken():
+def test_number_taken_shrinks_when_films_become_slow():
     ledger = Ledger()
-    hand = handed(ledger, 600, 4)
-    for number, _entry in enumerate(hand):
+    in_flight = make_in_flight(ledger, 600, 4)
+    for number, _entry in enumerate(in_flight):
         ledger.time += 0.001 if number < 252 else 0.1
     taken = [taken for _rows, taken in ledger.commits]
     assert taken[:7] == [4, 8, 16, 32, 64, 128, 128]
     assert min(taken[7:-1]) <= 8
 
 
-def test_rows_are_written_down_with_the_films_that_are_taken_next():
+def test_rows_are_committed_with_next_films_taken():
     ledger = Ledger()
     screened_one_by_one(ledger, 300, 4, 0.008)
     alone = [rows for rows, taken in ledger.commits if not taken]
     assert len(alone) == 1
 
 
-def test_rows_are_not_held_for_longer_than_a_second():
+def test_rows_are_buffered_for_at_most_a_second():
     ledger = Ledger()
-    hand = handed(ledger, 64, 64)
-    list(hand)
+    in_flight = make_in_flight(ledger, 64, 64)
+    list(in_flight)
     ledger.time += 0.9
-    hand.put([row("000.png")])
+    in_flight.put([row("000.png")])
     assert ledger.rows == []
     ledger.time += 0.2
-    hand.put([row("001.png")])
+    in_flight.put([row("001.png")])
     assert ledger.rows == names(2)
 
 
-def test_nothing_is_written_where_there_is_nothing():
+def test_nothing_is_committed_without_films():
     ledger = Ledger()
-    hand = handed(ledger, 0, 4)
-    assert list(hand) == []
+    in_flight = make_in_flight(ledger, 0, 4)
+    assert list(in_flight) == []
     ledger.time += 100
-    hand.put([])
-    hand.clear()
+    in_flight.put([])
+    in_flight.clear()
     assert ledger.commits == []
 
 
 @pytest.mark.parametrize("asked_at", [0, 3, 4, 5])
-def test_nothing_is_given_and_nothing_taken_once_a_stop_is_asked_for(asked_at):
+def test_no_film_is_yielded_or_taken_after_stop(asked_at):
     ledger, stop = Ledger(), Stop()
-    hand = handed(ledger, 30, 4, stop)
-    films = iter(hand)
+    in_flight = make_in_flight(ledger, 30, 4, stop)
+    films = iter(in_flight)
     for _entry in range(asked_at):
         next(films)
     before = list(ledger.commits)
     stop.ask()
     assert list(films) == []
     assert ledger.commits == before
-    hand.put([row("000.png")])
-    hand.clear()
+    in_flight.put([row("000.png")])
+    in_flight.clear()
     assert ledger.rows == ["000.png"]
 
 
-def test_a_stop_between_the_look_and_the_writing_gives_no_film_that_is_not_written_down():
+def test_stop_during_take_yields_only_marked_films():
     class Late(Stop):
-        """Asked for just after somebody has looked."""
+        """Requests a stop just after the first check."""
 
         def __init__(self):
             super().__init__()
@@ -187,7 +185,7 @@ def test_a_stop_between_the_look_and_the_writing_gives_no_film_that_is_not_writt
             return next(self._looks) > 0
 
     ledger = Ledger()
-    assert [entry.film for entry in handed(ledger, 9, 4, Late())] == ["000.png"]
+    assert [entry.film for entry in make_in_flight(ledger, 9, 4, Late())] == ["000.png"]
     assert ledger.in_hand == names(4)
 
 
@@ -195,13 +193,13 @@ films_and_deaths = st.lists(st.integers(0, 2), max_size=30)
 
 
 @given(films_and_deaths)
-def test_portions_are_the_films_in_their_order_and_each_suspect_is_alone(numbers):
+def test_groups_keep_order_and_each_suspect_is_alone(numbers):
     films = found(*names(len(numbers)))
     died = {entry.film: n for entry, n in zip(films, numbers, strict=True) if n}
     given_portions = list(isolate_suspects(films, died))
     assert [entry for portion in given_portions for entry in portion] == films
     for portion in given_portions:
         assert len(portion) == 1 or not any(entry.film in died for entry in portion)
-    # Those that are beyond suspicion are not parted from each other.
+    # Adjacent groups of unsuspected films are merged.
     clear = [portion[0].film not in died for portion in given_portions]
     assert (True, True) not in pairwise(clear)

@@ -1,4 +1,4 @@
-"""A job whose films have names that name people."""
+"""Jobs with hashed names do not reveal file names."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from screening.results import read_rows
 
 @pytest.fixture
 def job(store, folder):
-    """A claimed job for three films of one person, two of them the same."""
+    """A claimed job for three films of one person, two of them identical."""
     for number in range(2):
         write_film(folder / "Doe" / f"{number} Jane.png", seed=number)
     write_film(folder / "Doe" / "2 Jane.png", seed=0)
@@ -24,9 +24,7 @@ def text_of(report):
     return "".join(path.read_text(encoding="utf-8") for path in report.iterdir())
 
 
-def test_the_report_names_films_by_their_hash_in_the_order_of_the_films(
-    store, job, screener, folder
-):
+def test_report_has_hashed_names_in_order_of_films(store, job, screener, folder):
     names = [found.film for found in discover(folder)]
     run_job(job, make_tools(store, screener))
     rows = read_rows(job.report / "predictions.csv")
@@ -35,12 +33,12 @@ def test_the_report_names_films_by_their_hash_in_the_order_of_the_films(
     assert "Jane" not in text_of(job.report)
 
 
-def test_the_queue_knows_where_the_films_are(store, job, screener, folder):
+def test_queue_has_real_names(store, job, screener, folder):
     run_job(job, make_tools(store, screener))
     assert [row.film for row in store.rows(job)] == [found.film for found in discover(folder)]
 
 
-def test_labels_find_films_by_the_names_they_have(store, folder, screener, tmp_path):
+def test_labels_match_real_names(store, folder, screener, tmp_path):
     write_film(folder / "Doe" / "Jane.png", seed=1)
     write_film(folder / "Roe.png", seed=2)
     labels = tmp_path / "Doe.csv"
@@ -57,7 +55,7 @@ def test_labels_find_films_by_the_names_they_have(store, folder, screener, tmp_p
 
 
 class LateFilm(Witness):
-    """A film arrives when the job has begun."""
+    """Adds a film after the job has started."""
 
     def __init__(self, folder):
         super().__init__()
@@ -68,7 +66,7 @@ class LateFilm(Witness):
         write_film(self._folder / "Doe" / "late.png", seed=50)
 
 
-def test_films_that_arrive_late_are_named_by_their_hash(store, job, screener, folder):
+def test_late_films_have_hashed_names(store, job, screener, folder):
     run_job(job, make_tools(store, screener, watcher=LateFilm(folder)))
     audit = table(job.report / "audit.csv")
     late = [line["subject"] for line in audit if line["event"] == "arrived_late"]
@@ -77,14 +75,14 @@ def test_films_that_arrive_late_are_named_by_their_hash(store, job, screener, fo
 
 
 class RepeatingEngine(SerialEngine):
-    """Screens the first film once more at the end."""
+    """Screens the first film again at the end."""
 
     def screen(self, screener, films, seen, batch):
         films = list(films)
         yield from super().screen(screener, [*films, films[0]], seen, batch)
 
 
-def test_an_error_about_a_film_does_not_name_it(store, job, screener):
+def test_error_about_film_does_not_name_it(store, job, screener):
     tools = make_tools(store, screener, engine=RepeatingEngine())
     with pytest.raises(JobsError, match="a film is no open film of job job-1"):
         run_job(job, tools)

@@ -1,4 +1,4 @@
-"""A lease is renewed as long as the work has promised to be heard of, and no longer."""
+"""The lease is renewed until the deadline set by the work, and no longer."""
 
 import threading
 
@@ -11,12 +11,12 @@ from jobs.worker.lease import Heartbeat
 from makers import write_film
 from queue_makers import SerialEngine, make_job, make_tools
 
-#: Seconds after which a test gives up waiting for what must happen.
+#: Seconds before a test gives up waiting.
 LONG = 60
 
 
 class Renewals:
-    """The part of a store that renews: with an error each, if there are any."""
+    """Minimal store that counts renewals, and may raise an error at each."""
 
     def __init__(self, error=None):
         self.number, self.error, self.enough = 0, error, threading.Event()
@@ -30,7 +30,7 @@ class Renewals:
 
 
 class Beats:
-    """So many beats, without any time between them; before each something may happen."""
+    """Simulates beats without delay, with a callback before each."""
 
     def __init__(self, *before):
         self._before = list(before)
@@ -43,7 +43,7 @@ class Beats:
 
 
 def beaten(store, *before):
-    """How often the lease is renewed in so many beats."""
+    """Return the number of renewals for these beats."""
     heartbeat = Heartbeat(store, make_job(), LONG)
     heartbeat._ended = Beats(*(lambda happens=happens: happens(heartbeat) for happens in before))
     heartbeat._beat()
@@ -66,40 +66,40 @@ def no_thread_is_left():
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_the_lease_is_renewed_while_the_work_goes_on():
+def test_lease_is_renewed_while_work_goes_on():
     store = Renewals()
     with Heartbeat(store, make_job(), lease=0.04) as heartbeat:
         heartbeat.expect(LONG)
         assert store.enough.wait(LONG)
 
 
-def test_the_lease_is_renewed_with_each_beat():
+def test_lease_is_renewed_at_each_beat():
     assert beaten(Renewals(), promising(LONG), still, still) == 3
 
 
-def test_work_that_is_overdue_does_not_keep_its_lease():
+def test_lease_is_not_renewed_after_deadline():
     assert beaten(Renewals(), promising(LONG), promising(-1), still, still) == 1
 
 
-def test_work_that_is_heard_of_again_has_its_lease_renewed_again():
+def test_new_deadline_resumes_renewal():
     assert beaten(Renewals(), promising(-1), still, promising(LONG), still) == 2
 
 
-def test_before_the_first_promise_one_lease_is_expected():
+def test_first_deadline_is_one_lease():
     assert beaten(Renewals(), still, still) == 2
 
 
-def test_a_lost_lease_is_not_renewed_any_more():
+def test_lost_lease_is_not_renewed_again():
     assert beaten(Renewals(LeaseLost("gone")), promising(LONG), still, still) == 1
 
 
-def test_a_queue_that_is_away_is_asked_again_with_the_next_beat():
+def test_unavailable_queue_is_tried_again_at_next_beat():
     assert beaten(Renewals(QueueUnavailable("away")), promising(LONG), still, still) == 3
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize("error", [LeaseLost("gone"), QueueUnavailable("away")])
-def test_no_error_of_the_queue_reaches_the_work_and_no_thread_is_left(error):
+def test_errors_of_queue_do_not_reach_work_and_thread_ends(error):
     store = Renewals(error)
     with Heartbeat(store, make_job(), lease=0.04):
         while not store.number:
@@ -107,12 +107,12 @@ def test_no_error_of_the_queue_reaches_the_work_and_no_thread_is_left(error):
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_work_that_ends_with_an_error_leaves_no_thread():
+def test_thread_ends_when_work_raises():
     with pytest.raises(OSError, match="disk"), Heartbeat(Renewals(), make_job(), lease=LONG):
         raise OSError("disk")
 
 
-def test_a_queue_that_never_answers_does_not_hold_up_the_end():
+def test_hanging_queue_does_not_block_exit():
     asked, answer = threading.Event(), threading.Event()
 
     class Hanging:
@@ -129,7 +129,7 @@ def test_a_queue_that_never_answers_does_not_hold_up_the_end():
 
 
 class Counted:
-    """A store that tells when it has renewed a lease several times."""
+    """A store that counts renewals and signals when there were several."""
 
     def __init__(self, store):
         self._store, self.renewals = store, Renewals()
@@ -144,9 +144,7 @@ class Counted:
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(1)], ids=["serial", "local"])
-def test_a_job_is_held_while_one_film_takes_longer_than_the_lease(
-    store, screener, folder, clock, engine
-):
+def test_job_is_held_while_film_takes_longer_than_lease(store, screener, folder, clock, engine):
     write_film(folder / "0.png", seed=0)
     store.add(make_job(folder=folder))
     counted = Counted(store)
@@ -162,9 +160,7 @@ def test_a_job_is_held_while_one_film_takes_longer_than_the_lease(
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_the_lease_is_kept_while_a_very_large_folder_is_looked_through(
-    store, screener, folder, monkeypatch
-):
+def test_lease_is_kept_while_large_folder_is_checked(store, screener, folder, monkeypatch):
     store.add(make_job(folder=folder, settle=5))
     counted = Counted(store)
 

@@ -1,4 +1,4 @@
-"""A job's films are held against the last nights of its site, and are remembered for the next."""
+"""A job's films are compared with the last nights of its site, and saved for the next ones."""
 
 import json
 from dataclasses import replace
@@ -15,15 +15,15 @@ FILMS = 4
 
 @pytest.fixture(autouse=True)
 def small_nights(monkeypatch):
-    """Four films are a night, and five of them are enough."""
-    for module in ("control", "last_nights", "model_reference"):
+    """Lower the limits: four films are a night, and five nights are enough."""
+    for module in ("model_comparison", "night_comparison"):
         monkeypatch.setattr(f"screening.report.drift.{module}.FEWEST", FILMS)
     monkeypatch.setattr("screening.report.drift.night_comparison.FEWEST_FILMS", 5 * FILMS)
 
 
 @pytest.fixture
 def screened(store, screener, tmp_path):
-    """Carries out the job of a night, whose films are so bright; returns the job."""
+    """Run the job of a night with films of this brightness; return the job."""
 
     def screened(number, brightness=0.3, watcher=None):
         folder = tmp_path / "site" / f"night-{number}"
@@ -43,7 +43,7 @@ def lines(job):
     return table(job.report / "drift.csv")
 
 
-def test_a_report_has_its_profile_and_what_came_of_comparing_it(screened):
+def test_report_has_profile_and_drift_results(screened):
     job = screened(1)
     assert NightProfile.read(job.report).scored == FILMS
     assert json.loads((job.report / "profile.json").read_text())["called"] == 0
@@ -52,13 +52,13 @@ def test_a_report_has_its_profile_and_what_came_of_comparing_it(screened):
     assert "no reference" in lines(job)[1]["sentence"]
 
 
-def test_the_audit_names_both_files(screened):
+def test_audit_names_both_files(screened):
     job = screened(1)
     assert "profile.json" in (job.report / "audit.csv").read_text(encoding="utf-8")
     assert "drift.csv" in (job.report / "audit.csv").read_text(encoding="utf-8")
 
 
-def test_a_night_unlike_the_last_ones_is_told_of(screened):
+def test_unusual_night_breaches_limits(screened):
     for number in range(1, 7):
         calm = screened(number)
     assert not [line for line in lines(calm) if line["breach"]]
@@ -70,7 +70,7 @@ def test_a_night_unlike_the_last_ones_is_told_of(screened):
     assert {line.measure for line in report.drift if line.breach} == breached
 
 
-def test_a_worker_that_dies_after_the_report_leaves_one_night(store, screened, screener, clock):
+def test_worker_dying_after_report_saves_night_once(store, screened, screener, clock):
     class Dies(Witness):
         def reported(self, report, _seconds):
             raise PowerCut
@@ -86,14 +86,14 @@ def test_a_worker_that_dies_after_the_report_leaves_one_night(store, screened, s
     assert len(store.nights(screened(2), 9)) == 1
 
 
-def test_a_worker_that_dies_before_its_night_is_remembered_makes_up_for_it(
+def test_night_is_saved_after_worker_died_before_saving(
     store, screened, screener, clock, monkeypatch
 ):
     def dies(*_arguments):
         raise PowerCut
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(store), "remember_night", dies)
+        patched.setattr(type(store), "save_night", dies)
         with pytest.raises(PowerCut):
             screened(1)
     clock.seconds += LEASE + 1

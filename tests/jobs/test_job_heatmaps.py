@@ -1,4 +1,4 @@
-"""A job that draws: all heat maps or none, whatever dies."""
+"""Heat maps of a job: complete or absent, no matter when a worker dies."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", "user someb
 
 
 class MappingPredictor(BrightnessPredictor):
-    """Sees as much pneumonia in each quarter of a film as it is bright."""
+    """Predicts pneumonia in each quarter of a film according to its brightness."""
 
     def predict(self, tensors):
         quarters = tensors.reshape(-1, 2, 16, 2, 16).mean(axis=(2, 4))
@@ -31,7 +31,7 @@ class MappingPredictor(BrightnessPredictor):
 
 @pytest.fixture
 def tools(store, screener):
-    """Tools that draw; any by keyword."""
+    """Make tools that draw heat maps; any field by keyword."""
     drawing = replace(screener, predictor=MappingPredictor())
 
     def made(**changes):
@@ -48,7 +48,7 @@ def tools(store, screener):
 
 @pytest.fixture
 def job(store, folder):
-    """A claimed job for six films, two a batch."""
+    """A claimed job for six films, with a batch size of two."""
     for index in range(6):
         write_film(folder / f"{index}.png", seed=index, brightness=0.2 + 0.1 * index)
     store.add(make_job(folder=folder, heatmaps=True))
@@ -69,7 +69,7 @@ def pictures(folder):
 
 
 def assert_whole(job):
-    """The report has the heat maps that its rows name, and nothing is left beside it."""
+    """Check that the report has exactly the heat maps named in its rows, and no leftovers."""
     rows = read_rows(job.report / "predictions.csv")
     assert {row.status for row in rows} == {Status.SCORED}
     named = {row.heatmap.removeprefix("heatmaps/") for row in rows}
@@ -81,13 +81,13 @@ def assert_whole(job):
     assert {path.name for path in job.report.parent.iterdir() if path.name[0] == "."} == set()
 
 
-def test_the_report_has_a_heat_map_of_every_scored_film(tools, job):
+def test_report_has_heat_map_of_every_scored_film(tools, job):
     run_job(job, tools())
     assert_whole(job)
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 2])
-def test_a_successor_has_the_heat_maps_of_a_worker_that_died(tools, job, reclaim, dies_at):
+def test_next_worker_reuses_heat_maps_of_dead_one(tools, job, reclaim, dies_at):
     with pytest.raises(PowerCut):
         run_job(job, tools(engine=SerialEngine(dies_at)))
     assert not job.report.exists()
@@ -96,9 +96,7 @@ def test_a_successor_has_the_heat_maps_of_a_worker_that_died(tools, job, reclaim
     assert_whole(job)
 
 
-def test_films_that_were_drawn_but_not_committed_are_drawn_again(
-    tools, job, store, reclaim, monkeypatch
-):
+def test_uncommitted_films_are_drawn_again(tools, job, store, reclaim, monkeypatch):
     commit = store.commit
 
     def cut(held, rows, *arguments):
@@ -119,9 +117,7 @@ def test_films_that_were_drawn_but_not_committed_are_drawn_again(
 @pytest.mark.parametrize(
     "moment", ["screening.report.writer.write_audit", "screening.files.sync", "pathlib.Path.rename"]
 )
-def test_a_crash_while_the_report_is_written_loses_no_heat_map(
-    tools, job, reclaim, monkeypatch, moment
-):
+def test_crash_while_writing_report_loses_no_heat_map(tools, job, reclaim, monkeypatch, moment):
     def cut(*_arguments):
         raise PowerCut
 
@@ -134,9 +130,7 @@ def test_a_crash_while_the_report_is_written_loses_no_heat_map(
     assert_whole(job)
 
 
-def test_a_crash_after_the_report_was_written_leaves_nothing_beside_it(
-    tools, job, reclaim, monkeypatch
-):
+def test_crash_after_report_leaves_no_files_behind(tools, job, reclaim, monkeypatch):
     def cut(_gallery):
         raise PowerCut
 
@@ -149,7 +143,7 @@ def test_a_crash_after_the_report_was_written_leaves_nothing_beside_it(
     assert_whole(job)
 
 
-def test_a_heat_map_that_somebody_removed_fails_the_job_and_leaves_no_report(tools, job, reclaim):
+def test_missing_heat_map_fails_job_without_report(tools, job, reclaim):
     with pytest.raises(PowerCut):
         run_job(job, tools(engine=SerialEngine(1)))
     next(job.gallery.aside.iterdir()).unlink()
@@ -164,7 +158,7 @@ def waiting(store, folder, **changes):
     return job
 
 
-def test_a_job_that_fails_keeps_its_pictures_for_a_retry(tools, job, store, folder):
+def test_failed_job_keeps_images_for_retry(tools, job, store, folder):
     other = waiting(store, folder)
     engine = SerialEngine(2, JobsError("nothing goes any more"))
     assert [job.exit_code for job in work(tools(engine=engine), drain=True, only="job-2")] == [1]
@@ -174,9 +168,7 @@ def test_a_job_that_fails_keeps_its_pictures_for_a_retry(tools, job, store, fold
     assert_whole(other)
 
 
-def test_the_report_of_a_retried_job_has_the_heat_maps_of_films_that_are_not_drawn_again(
-    tools, job, store, folder
-):
+def test_retried_report_has_heat_maps_of_films_screened_before(tools, job, store, folder):
     other = waiting(store, folder)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [3]
@@ -190,7 +182,7 @@ def test_the_report_of_a_retried_job_has_the_heat_maps_of_films_that_are_not_dra
     assert not other.gallery.aside.exists()
 
 
-def test_a_retry_that_is_refused_leaves_no_picture(tools, job, store, folder):
+def test_refused_retry_leaves_no_images(tools, job, store, folder):
     other = waiting(store, folder)
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [0]
     with pytest.raises(TransitionError):
@@ -198,7 +190,7 @@ def test_a_retry_that_is_refused_leaves_no_picture(tools, job, store, folder):
     assert_whole(other)
 
 
-def test_a_place_that_cannot_hold_heat_maps_fails_the_job(tools, job, store, folder):
+def test_unwritable_image_folder_fails_job(tools, job, store, folder):
     other = waiting(store, folder)
     other.gallery.aside.touch()
     assert [job.exit_code for job in work(tools(), drain=True, only="job-2")] == [1]
@@ -206,9 +198,7 @@ def test_a_place_that_cannot_hold_heat_maps_fails_the_job(tools, job, store, fol
     assert store.get("job-2").committed == 0
 
 
-def test_a_job_that_is_interrupted_keeps_its_pictures_for_the_next_worker(
-    tools, job, store, folder
-):
+def test_interrupted_job_keeps_images_for_next_worker(tools, job, store, folder):
     other = waiting(store, folder)
     engine = SerialEngine(2, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -218,8 +208,8 @@ def test_a_job_that_is_interrupted_keeps_its_pictures_for_the_next_worker(
     assert_whole(other)
 
 
-class Robber(Witness):
-    """Another worker takes the job over and finishes it when the first batch is committed."""
+class Takeover(Witness):
+    """Another worker takes over and finishes the job after the first commit."""
 
     def __init__(self, reclaim, tools):
         super().__init__()
@@ -233,16 +223,14 @@ class Robber(Witness):
         super().committed(rows, seconds)
 
 
-def test_a_worker_that_lost_its_job_leaves_no_picture(tools, store, folder, reclaim, job):
+def test_worker_that_lost_its_job_leaves_no_images(tools, store, folder, reclaim, job):
     store.finish(job, 1, "not this one")
     other = waiting(store, folder)
-    assert list(work(tools(watcher=Robber(reclaim, tools)), drain=True, only="job-2")) == []
+    assert list(work(tools(watcher=Takeover(reclaim, tools)), drain=True, only="job-2")) == []
     assert_whole(other)
 
 
-def test_two_jobs_with_one_place_for_their_reports_do_not_mix_their_pictures(
-    tools, job, store, folder
-):
+def test_jobs_with_same_report_path_keep_images_apart(tools, job, store, folder):
     other = make_job("job-2", folder, heatmaps=True, report=job.report)
     store.add(other)
     with pytest.raises(PowerCut):
@@ -251,7 +239,7 @@ def test_two_jobs_with_one_place_for_their_reports_do_not_mix_their_pictures(
     assert len(pictures(other.gallery.aside)) == 2
 
 
-def test_hidden_names_are_in_no_heat_map(tools, store, folder):
+def test_heat_map_names_hide_file_names(tools, store, folder):
     write_film(folder / "Doe Jane.png", seed=1)
     store.add(make_job(folder=folder, heatmaps=True, hash_names=True))
     job = store.claim("A", LEASE)
@@ -262,7 +250,7 @@ def test_hidden_names_are_in_no_heat_map(tools, store, folder):
 
 
 @pytest.mark.parametrize("heatmaps", [True, False])
-def test_thumbnails_come_with_heat_maps_and_without(tools, job, store, folder, heatmaps):
+def test_thumbnails_with_and_without_heat_maps(tools, job, store, folder, heatmaps):
     other = make_job(
         "job-2",
         folder,

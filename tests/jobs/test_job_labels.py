@@ -1,4 +1,4 @@
-"""Labels of a job: found before the work, joined to what came of it."""
+"""Labels of a job: checked before screening, joined to the rows."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from screening.errors import LabelsError
 from screening.results import read_rows
 
 
-def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path):
+def test_labels_are_joined_to_rows(store, claim, screener, folder, tmp_path):
     write_films(folder, 6)
     labels = tmp_path / "labels.csv"
     labels.write_text(
@@ -35,9 +35,7 @@ def test_labels_are_joined_to_the_rows(store, claim, screener, folder, tmp_path)
     assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
 
 
-def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
-    store, claim, screener, folder, tmp_path
-):
+def test_conflicting_labels_are_found_before_screening(store, claim, screener, folder, tmp_path):
     write_films(folder, 2)
     labels = tmp_path / "labels.csv"
     labels.write_text("film,label\n0.png,0\n0.png,1\n")
@@ -50,9 +48,7 @@ def test_labels_that_contradict_each_other_are_found_before_a_film_is_screened(
     assert not list(tmp_path.glob(".*partial"))
 
 
-def test_labels_that_contradict_each_other_can_be_listed_instead(
-    store, claim, screener, folder, tmp_path
-):
+def test_conflicting_labels_can_be_listed(store, claim, screener, folder, tmp_path):
     write_films(folder, 2)
     labels = tmp_path / "labels.csv"
     labels.write_text("film,label\n0.png,0\n0.png,1\n1.png,0\n")
@@ -63,12 +59,10 @@ def test_labels_that_contradict_each_other_can_be_listed_instead(
     assert problems == {"2": "conflicting", "3": "conflicting"}
 
 
-def test_a_strict_policy_waits_with_its_verdict_until_the_films_are_known(
-    store, claim, screener, folder, tmp_path
-):
+def test_strict_policy_is_applied_after_screening(store, claim, screener, folder, tmp_path):
     write_films(folder, 2)
     labels = tmp_path / "labels.csv"
-    # It might be the UID of a film that was not read yet.
+    # It might be the UID of a film that has not been read yet.
     labels.write_text("film,label\n0.png,0\n1.2.3,1\n")
     job = claim(labels=labels, labels_policy="strict")
     with pytest.raises(LabelsError, match="line 3: there is no such film"):

@@ -1,4 +1,4 @@
-"""The file for Prometheus: what it counts, and that it is whole, readable and harmless."""
+"""Prometheus file: content, atomicity and permissions."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def families(path):
 
 
 def figures(path, metric):
-    """Values of a metric by their labels."""
+    """Return the values of a metric by label values."""
     return {
         tuple(sorted(sample.labels.values())): sample.value
         for family in families(path)
@@ -56,7 +56,7 @@ def failed_row(code):
     return Row(film="Doe.png", status=Status.FAILED, reason=reason(code), seconds=2.0)
 
 
-def test_films_are_counted_by_what_became_of_them(metrics, path):
+def test_films_are_counted_by_status(metrics, path):
     metrics.committed([scored_row("a"), failed_row("not_decodable")], 0.01)
     metrics.committed([scored_row("b")], 0.01)
     metrics.write()
@@ -68,7 +68,7 @@ def test_films_are_counted_by_what_became_of_them(metrics, path):
     }
 
 
-def test_limits_that_the_last_report_was_beyond_are_told_by_measure(metrics, path):
+def test_drift_breaches_of_last_report_are_counted_by_measure(metrics, path):
     metrics.reported(1, {"scanners": 2, "ks": 1})
     metrics.reported(1, {"scanners": 1})
     metrics.write()
@@ -94,7 +94,7 @@ def test_each_stage_has_its_time(metrics, path):
     }
 
 
-def test_films_that_were_not_reached_are_counted_and_took_no_time(metrics, path):
+def test_unreached_films_are_counted_without_time(metrics, path):
     metrics.committed([failed_row("not_screened")], 0.01)
     metrics.write()
     assert figures(path, "screening_films_total")["failed",] == 1
@@ -114,7 +114,7 @@ def test_jobs_are_counted_by_exit_code(metrics, path):
 
 
 @pytest.mark.parametrize(("code", "succeeded"), [(0, True), (3, True), (4, False), (1, False)])
-def test_the_last_success_is_when_a_job_was_last_done(metrics, path, clock, code, succeeded):
+def test_last_success_is_time_of_last_done_job(metrics, path, clock, code, succeeded):
     metrics.ended(0)
     before = clock.seconds
     clock.seconds += 60
@@ -124,13 +124,13 @@ def test_the_last_success_is_when_a_job_was_last_done(metrics, path, clock, code
     assert figure(path, "screening_last_success_timestamp_seconds") == expected
 
 
-def test_without_any_success_it_is_0(metrics, path):
+def test_last_success_is_0_if_never(metrics, path):
     metrics.write()
     assert figure(path, "screening_last_success_timestamp_seconds") == 0
 
 
 @pytest.mark.parametrize("worker", ["", "1", 'w"{}'])
-def test_the_last_success_survives_a_restart_and_nothing_else_does(path, clock, worker):
+def test_only_last_success_survives_restart(path, clock, worker):
     clock.seconds = 1_795_383_005.25
     first = Metrics(path, clock, worker)
     first.ended(0)
@@ -150,13 +150,13 @@ def test_the_last_success_survives_a_restart_and_nothing_else_does(path, clock, 
         b"{{{ what is this }}} 4\n",
     ],
 )
-def test_a_damaged_file_is_no_reason_to_fail(path, clock, left):
+def test_damaged_file_is_ignored(path, clock, left):
     path.write_bytes(left)
     Metrics(path, clock).write()
     assert figure(path, "screening_last_success_timestamp_seconds") == 0
 
 
-def test_the_queue_is_as_it_was_last_seen(metrics, path):
+def test_queue_metrics_show_last_state(metrics, path):
     metrics.queue({"queued": 4, "failed": 2}, 90.5)
     metrics.queue({"queued": 3, "running": 1}, 30.5)
     metrics.write()
@@ -170,23 +170,23 @@ def test_the_queue_is_as_it_was_last_seen(metrics, path):
     assert figure(path, "screening_queue_oldest_job_age_seconds") == 30.5
 
 
-def test_where_no_job_waits_the_oldest_has_waited_for_0_seconds(metrics, path):
+def test_oldest_age_is_0_if_no_job_waits(metrics, path):
     metrics.queue({"queued": 1}, 90.5)
     metrics.queue({}, None)
     metrics.write()
     assert figure(path, "screening_queue_oldest_job_age_seconds") == 0
 
 
-def test_the_version_is_there(metrics, path):
+def test_version_is_in_build_info(metrics, path):
     metrics.write()
     (labels,) = figures(path, "screening_build_info")
     assert __version__ in labels
 
 
-def test_types_and_names_are_those_of_the_convention(metrics, path):
+def test_metric_names_and_types_follow_convention(metrics, path):
     metrics.write()
     assert {family.name: family.type for family in families(path)} == {
-        # The parser takes the _total off the name of a counter.
+        # The parser strips _total from the names of counters.
         "screening_films": "counter",
         "screening_jobs_ended": "counter",
         "screening_stage_duration_seconds": "summary",
@@ -199,8 +199,8 @@ def test_types_and_names_are_those_of_the_convention(metrics, path):
     assert all(family.documentation for family in families(path))
 
 
-def test_no_figure_has_a_time_of_its_own(metrics, path):
-    """The collector refuses a file with timestamps."""
+def test_samples_have_no_timestamps(metrics, path):
+    """The collector rejects files with timestamps."""
     metrics.write()
     assert all(sample.timestamp is None for family in families(path) for sample in family.samples)
 
@@ -208,7 +208,7 @@ def test_no_figure_has_a_time_of_its_own(metrics, path):
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="needs promtool, of Debian's prometheus"
 )
-def test_promtool_finds_nothing_to_object_to(metrics, path):
+def test_promtool_finds_no_problems(metrics, path):
     metrics.committed([scored_row("a")], 0.01)
     metrics.write()
     checked = subprocess.run(
@@ -220,7 +220,7 @@ def test_promtool_finds_nothing_to_object_to(metrics, path):
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_the_files_of_two_workers_have_no_series_in_common(tmp_path, clock):
+def test_files_of_two_workers_have_no_common_series(tmp_path, clock):
     series = []
     for worker in ("", "1"):
         path = tmp_path / f"screening-{worker}.prom"
@@ -236,7 +236,7 @@ def test_the_files_of_two_workers_have_no_series_in_common(tmp_path, clock):
     assert not series[0] & series[1]
 
 
-def test_the_file_is_readable_for_the_collector_whatever_the_umask(metrics, path):
+def test_file_is_world_readable_with_any_umask(metrics, path):
     before = os.umask(0o077)
     try:
         metrics.write()
@@ -245,7 +245,7 @@ def test_the_file_is_readable_for_the_collector_whatever_the_umask(metrics, path
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_what_is_being_written_has_no_name_that_the_collector_reads(metrics, path, monkeypatch):
+def test_temporary_file_is_ignored_by_collector(metrics, path, monkeypatch):
     seen = []
     replace = type(path).replace
 
@@ -259,7 +259,7 @@ def test_what_is_being_written_has_no_name_that_the_collector_reads(metrics, pat
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_written_is_one_warning(tmp_path, clock):
+def test_unwritable_file_is_logged_once(tmp_path, clock):
     place = tmp_path / "textfiles"
     metrics = Metrics(place / "screening.prom", clock)
     with capture_logs() as logs:
@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_written_is_one_warning(tmp_path, clock):
     assert len(logs) == 1
 
 
-def test_what_could_not_be_renamed_is_taken_away(path, clock):
+def test_temporary_file_is_removed_if_rename_fails(path, clock):
     path.mkdir()
     with capture_logs() as logs:
         Metrics(path, clock).write()
@@ -286,7 +286,7 @@ def test_what_could_not_be_renamed_is_taken_away(path, clock):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_job_that_is_carried_out_is_counted_film_by_film(store, folder, screener, metrics, path):
+def test_job_run_counts_each_film(store, folder, screener, metrics, path):
     for number in range(3):
         write_film(folder / f"{number}.png", seed=number)
     (folder / "empty.png").touch()
@@ -298,13 +298,13 @@ def test_a_job_that_is_carried_out_is_counted_film_by_film(store, folder, screen
     assert figures(path, "screening_jobs_ended_total")["3",] == 1
 
 
-def test_nobody_waits_for_it_who_only_asks_for_help():
+def test_help_does_not_import_metrics_and_log_packages():
     code = "import sys, jobs.cli.main; print({'prometheus_client', 'structlog', 'stamina'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
 
 
-def test_the_clock_of_a_test_is_not_the_default(path):
+def test_default_clock_is_real_time(path):
     metrics = Metrics(path)
     metrics.ended(0)
     metrics.write()

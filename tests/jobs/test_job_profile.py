@@ -1,4 +1,4 @@
-"""Where the time of a job went."""
+"""Profile of a job's time by stage."""
 
 from jobs.outputs.observers import JobProfile
 from queue_makers import FakeClock
@@ -14,7 +14,7 @@ def table(profile):
     return {line[:18].strip(): line[18:].split() for line in profile.lines()}
 
 
-def test_stages_are_given_a_film_and_as_shares_of_all_that_was_spent():
+def test_stages_are_shown_per_film_and_as_shares():
     profile, clock = profiled()
     clock.seconds += 1.5
     profile.started(None, 4, 4)
@@ -36,7 +36,7 @@ def test_stages_are_given_a_film_and_as_shares_of_all_that_was_spent():
     assert apart == "start-up 1.5 s, report 2.0 s"
 
 
-def test_lungs_are_a_stage_of_their_own_if_they_were_looked_for():
+def test_lung_stage_is_shown_only_if_used():
     profile, clock = profiled()
     profile.told([Cost(inference=0.009)], 0.0)
     clock.seconds += 1
@@ -45,5 +45,5 @@ def test_lungs_are_a_stage_of_their_own_if_they_were_looked_for():
     assert table(profile)["lungs"] == ["0.50", "10%"]
 
 
-def test_a_job_without_a_film_has_no_stages():
+def test_job_without_films_has_no_stages():
     assert list(profiled()[0].lines()) == ["No film was screened."]

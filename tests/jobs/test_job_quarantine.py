@@ -1,4 +1,4 @@
-"""A job sets failed and refused films aside once its report is there."""
+"""A job quarantines failed and refused films after its report is written."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def names(folder):
 EXPECTED = ["broken.png", "broken.png.reason.txt", "notes.txt", "notes.txt.reason.txt"]
 
 
-def test_they_lie_in_a_folder_called_like_the_job(store, submit, screener, films, tmp_path):
+def test_quarantine_folder_is_named_like_job(store, submit, screener, films, tmp_path):
     submit()
     before = names(films)
     assert [job.exit_code for job in work(make_tools(store, screener), drain=True)] == [3]
@@ -43,7 +43,7 @@ def test_they_lie_in_a_folder_called_like_the_job(store, submit, screener, films
     assert names(films) == before
 
 
-def test_with_hidden_names_nothing_tells_one(store, submit, screener, tmp_path):
+def test_hashed_names_hide_file_names_in_quarantine(store, submit, screener, tmp_path):
     submit(hash_names=True)
     list(work(make_tools(store, screener), drain=True))
     assert not {"broken", "notes"} & {
@@ -57,7 +57,7 @@ class DiesAtReport(Witness):
         raise PowerCut
 
 
-def test_a_resumed_job_sets_them_aside_too_and_once(store, submit, screener, clock, tmp_path):
+def test_resumed_job_quarantines_films_once(store, submit, screener, clock, tmp_path):
     submit()
     tools = make_tools(store, screener, watcher=DiesAtReport())
     with pytest.raises(PowerCut):
@@ -71,7 +71,7 @@ def test_a_resumed_job_sets_them_aside_too_and_once(store, submit, screener, clo
 
 
 @pytest.mark.parametrize("freed", [True, False])
-def test_if_they_cannot_be_set_aside_it_is_tried_again_and_the_report_is_there(
+def test_failed_quarantine_is_retried_and_report_is_kept(
     store, submit, screener, clock, tmp_path, monkeypatch, freed
 ):
     job = submit(retries=1)
@@ -97,7 +97,7 @@ def test_if_they_cannot_be_set_aside_it_is_tried_again_and_the_report_is_there(
     assert sum(screener.predictor.batches) == 1
 
 
-def test_films_that_a_job_did_not_reach_are_not_set_aside(store, submit, screener, films, tmp_path):
+def test_unreached_films_are_not_quarantined(store, submit, screener, films, tmp_path):
     for number in range(30):
         (films / f"x{number:02}.png").write_bytes(b"\x89PNG" + bytes([number]))
     submit(batch=10)

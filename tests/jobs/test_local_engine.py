@@ -1,4 +1,4 @@
-"""The local engine: order, batches, how far it reads ahead, and what it leaves behind."""
+"""Local engine: order, batches, look-ahead and cleanup."""
 
 import signal
 import threading
@@ -16,11 +16,11 @@ from screening.results import Row, Status
 
 @dataclass
 class FakeScreener:
-    """Reads names instead of films, and counts how far reading is ahead of the rows.
+    """Reads names instead of films, and measures how far reading is ahead of the rows.
 
     Attributes:
-        limit: no more films than this may have been read and have no row yet.
-        stuck: reading this film ends when the screener is closed, or after a minute.
+        limit: maximum number of films read without a row.
+        stuck: reading this film blocks until the screener is closed, or for a minute.
     """
 
     limit: int = 10_000
@@ -55,7 +55,7 @@ class FakeScreener:
         return [self.read(entry) for entry in films]
 
     def rows(self, films, _seen):
-        # An engine that reads everything at once gets the time to do so.
+        # Give an engine that reads everything at once the time to do so.
         self.too_far.wait(0.05 if not self.scored else 0)
         with self.lock:
             self.scored += films
@@ -93,7 +93,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_is_left")
         (30, 16, 3),
     ],
 )
-def test_every_film_comes_out_once_and_in_its_order(number, batch, threads):
+def test_every_film_is_returned_once_in_order(number, batch, threads):
     films = names(number)
     batches = list(LocalEngine(threads).screen(FakeScreener(), found(*films), Seen(), batch))
     assert [row.film for rows in batches for row in rows] == films
@@ -103,13 +103,13 @@ def test_every_film_comes_out_once_and_in_its_order(number, batch, threads):
     ("number", "batch", "sizes"),
     [(0, 4, []), (3, 4, [3]), (4, 4, [4]), (10, 4, [4, 4, 2]), (5, 1, [1] * 5), (9, 8, [8, 1])],
 )
-def test_all_batches_but_the_last_are_full(number, batch, sizes):
+def test_all_batches_but_last_are_full(number, batch, sizes):
     batches = LocalEngine(1).screen(FakeScreener(), found(*names(number)), Seen(), batch)
     assert [len(rows) for rows in batches] == sizes
 
 
 @pytest.mark.parametrize(("batch", "threads"), [(1, 1), (4, 1), (4, 2), (8, 3)])
-def test_reading_ahead_is_bounded_however_long_the_job_is(batch, threads):
+def test_look_ahead_is_bounded(batch, threads):
     limit = 2 * threads * batch
     screener = FakeScreener(limit)
     for _rows in LocalEngine(threads).screen(screener, found(*names(300)), Seen(), batch):
@@ -118,7 +118,7 @@ def test_reading_ahead_is_bounded_however_long_the_job_is(batch, threads):
     assert screener.most_at_once <= threads
 
 
-def test_the_next_films_are_read_while_a_batch_becomes_rows():
+def test_next_films_are_read_while_rows_are_made():
     screener = FakeScreener(limit=4)
     rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
     next(rows)
@@ -126,7 +126,7 @@ def test_the_next_films_are_read_while_a_batch_becomes_rows():
     assert screener.too_far.is_set()
 
 
-def test_no_row_is_made_before_it_is_asked_for():
+def test_no_row_is_made_before_it_is_requested():
     screener = FakeScreener()
     rows = LocalEngine(1).screen(screener, found(*names(50)), Seen(), 4)
     assert screener.read_so_far == 0
@@ -135,7 +135,7 @@ def test_no_row_is_made_before_it_is_asked_for():
     rows.close()
 
 
-def test_a_consumer_that_fails_stops_the_reading():
+def test_failing_consumer_stops_reading():
     screener = FakeScreener()
 
     def consume() -> None:
@@ -147,7 +147,7 @@ def test_a_consumer_that_fails_stops_the_reading():
     assert screener.read_so_far < 500
 
 
-def test_an_error_thrown_into_the_engine_comes_back_out():
+def test_error_thrown_into_engine_propagates():
     rows = LocalEngine(2).screen(FakeScreener(), found(*names(50)), Seen(), 4)
     next(rows)
     with pytest.raises(KeyboardInterrupt):
@@ -155,14 +155,14 @@ def test_an_error_thrown_into_the_engine_comes_back_out():
 
 
 @pytest.mark.parametrize("broken", ["000.png", "005.png", "011.png"])
-def test_an_error_while_reading_reaches_the_consumer(broken):
+def test_error_while_reading_reaches_consumer(broken):
     rows = LocalEngine(2).screen(FakeScreener(broken=broken), found(*names(12)), Seen(), 4)
     with pytest.raises(RuntimeError, match=broken):
         list(rows)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, threads):
+def test_rows_equal_those_of_serial_screening(screener, folder, threads):
     for number in range(6):
         write_film(folder / f"{number}.png", seed=number % 4, brightness=0.3 + number % 4 / 10)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -176,7 +176,7 @@ def test_real_films_give_the_same_rows_as_one_after_the_other(screener, folder, 
     assert [row.status for row in given].count(Status.DUPLICATE) == 2
 
 
-def test_an_engine_that_is_stopped_gives_up_films_that_are_still_being_read():
+def test_closed_engine_abandons_films_being_read():
     screener = FakeScreener(stuck="004.png")
     batches = LocalEngine(2).screen(screener, found(*names(20)), Seen(), batch=2)
     next(batches)
@@ -184,7 +184,7 @@ def test_an_engine_that_is_stopped_gives_up_films_that_are_still_being_read():
     assert screener.closed.is_set()
 
 
-def test_an_engine_that_has_done_its_work_leaves_the_screener_open():
+def test_finished_engine_leaves_screener_open():
     screener = FakeScreener()
     list(LocalEngine(2).screen(screener, found(*names(5)), Seen(), batch=2))
     assert not screener.closed.is_set()
@@ -192,25 +192,25 @@ def test_an_engine_that_has_done_its_work_leaves_the_screener_open():
 
 @dataclass
 class DeafScreener(FakeScreener):
-    """Asks for a stop while it reads, so that the thread that waits for the film is not woken.
+    """Sends a signal to its own thread while reading, so that the waiting thread is not woken.
 
     Attributes:
-        heard: the screener was closed while it read.
+        heard: the screener was closed while it was reading.
     """
 
     heard: threading.Event = field(default_factory=threading.Event)
 
     def read(self, entry):
-        # Until the other thread waits.
+        # Wait until the main thread waits.
         assert not self.closed.wait(0.5)
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        # Whoever hears of it closes this.
+        # The signal's handler makes the engine close this screener.
         if self.closed.wait(20):
             self.heard.set()
         return entry.film
 
 
-def test_a_signal_that_does_not_wake_the_thread_that_waits_is_heard_all_the_same():
+def test_signal_is_handled_even_if_waiting_thread_is_not_woken():
     def heard(_signal, _frame):
         raise KeyboardInterrupt
 

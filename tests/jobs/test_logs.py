@@ -1,4 +1,4 @@
-"""The log: a line an event, with job and film, and without anything that names a person."""
+"""Log format: one line per event, with job and film, and without names of people."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from screening.results import Row, Status, reason
 
 @pytest.fixture(autouse=True)
 def _as_it_was():
-    """The configuration and what is bound are the process's."""
+    """Restore the process-wide configuration and context."""
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -29,7 +29,7 @@ def _as_it_was():
 
 @pytest.fixture
 def log():
-    """Everything that was logged, as JSON lines."""
+    """The log as JSON lines."""
     stream = io.StringIO()
     configure(json=True, stream=stream)
     return stream
@@ -45,7 +45,7 @@ def lines(log):
 
 
 def events(log, name):
-    """Lines of one event, without time and level."""
+    """Return the lines of one event, without time and level."""
     found = [line for line in lines(log) if line["event"] == name]
     return [
         {key: line[key] for key in line if key not in ("at", "level", "event")} for line in found
@@ -58,7 +58,7 @@ def row_of(status, code, sha256="ab" * 32):
     )
 
 
-def test_a_line_has_time_level_and_event_first():
+def test_line_starts_with_time_level_and_event():
     stream = io.StringIO()
     configure(json=False, stream=stream)
     structlog.contextvars.bind_contextvars(job="job-1")
@@ -72,7 +72,7 @@ def test_a_line_has_time_level_and_event_first():
     assert abs((logged - before).total_seconds()) < 60
 
 
-def test_json_lines_hold_the_same(log):
+def test_json_lines_have_same_fields(log):
     structlog.contextvars.bind_contextvars(job="job-1")
     structlog.get_logger().info("it_happened", films=3, none=None)
     (line,) = lines(log)
@@ -88,7 +88,7 @@ def test_json_lines_hold_the_same(log):
 
 @pytest.mark.parametrize("as_json", [False, True])
 @given(text=st.text())
-def test_whatever_is_logged_stays_on_its_line_and_can_be_shown(as_json, text):
+def test_logged_text_stays_on_one_printable_line(as_json, text):
     stream = io.StringIO()
     configure(json=as_json, stream=stream)
     structlog.get_logger().info("it_happened", said=text)
@@ -97,7 +97,7 @@ def test_whatever_is_logged_stays_on_its_line_and_can_be_shown(as_json, text):
     assert line[:-1].isprintable()
 
 
-def test_what_has_drifted_is_a_warning_that_names_nothing_from_the_films(watcher, log, tmp_path):
+def test_drift_is_warning_without_values_from_films(watcher, log, tmp_path):
     line = Drift(
         measure="scanners",
         against="last nights",
@@ -114,12 +114,12 @@ def test_what_has_drifted_is_a_warning_that_names_nothing_from_the_films(watcher
     assert [each["level"] for each in lines(log) if each["event"] == "drift"] == ["warning"]
 
 
-def test_debugging_is_not_logged(log):
+def test_debug_messages_are_not_logged(log):
     structlog.get_logger().debug("it_happened")
     assert log.getvalue() == ""
 
 
-def test_a_job_is_logged_from_its_start_to_its_end(watcher, log, clock, tmp_path):
+def test_job_is_logged_from_start_to_end(watcher, log, clock, tmp_path):
     job = make_job("job-1", worker="host:1:2", fence=2)
     watcher.started(job, 10, 7)
     clock.seconds += 1.5
@@ -155,7 +155,7 @@ def test_a_job_is_logged_from_its_start_to_its_end(watcher, log, clock, tmp_path
     ("status", "code", "level"),
     [(Status.FAILED, "not_decodable", "warning"), (Status.REFUSED, "lateral", "info")],
 )
-def test_a_film_without_probability_has_a_line_of_its_own(watcher, log, status, code, level):
+def test_film_without_probability_has_its_own_line(watcher, log, status, code, level):
     watcher.started(make_job(), 10, 7)
     watcher.committed([scored_row("a.png"), row_of(status, code)], 0.01)
     event = f"film_{status.value}"
@@ -163,7 +163,7 @@ def test_a_film_without_probability_has_a_line_of_its_own(watcher, log, status, 
     assert lines(log)[-1]["level"] == level
 
 
-def test_positions_go_on_from_batch_to_batch_and_begin_anew_with_each_job(watcher, log):
+def test_positions_continue_across_batches_and_restart_with_job(watcher, log):
     bad = row_of(Status.FAILED, "not_decodable")
     watcher.started(make_job("a"), 3, 3)
     watcher.committed([scored_row("a.png"), bad], 0.01)
@@ -174,7 +174,7 @@ def test_positions_go_on_from_batch_to_batch_and_begin_anew_with_each_job(watche
     assert positions == [("a", 2), ("a", 3), ("b", 1)]
 
 
-def test_a_film_without_a_hash_is_known_by_its_position(watcher, log):
+def test_film_without_hash_is_identified_by_position(watcher, log):
     watcher.started(make_job(), 1, 1)
     watcher.committed([row_of(Status.FAILED, "vanished", sha256="")], 0.01)
     assert events(log, "film_failed") == [{"job": "job-1", "position": 1, "reason": "vanished"}]
@@ -183,7 +183,7 @@ def test_a_film_without_a_hash_is_known_by_its_position(watcher, log):
 @pytest.mark.parametrize(
     "row", [row_of(Status.DUPLICATE, "same_bytes"), row_of(Status.FAILED, "not_screened", "")]
 )
-def test_films_that_say_nothing_new_have_no_line(watcher, log, row):
+def test_duplicate_and_unreached_films_have_no_line(watcher, log, row):
     watcher.started(make_job(), 1, 1)
     watcher.committed([row], 0.01)
     assert [line["event"] for line in lines(log)] == ["job_started", "batch_committed"]
@@ -192,19 +192,19 @@ def test_films_that_say_nothing_new_have_no_line(watcher, log, row):
 @pytest.mark.parametrize(
     ("code", "level"), [(0, "info"), (3, "warning"), (4, "error"), (1, "error")]
 )
-def test_the_end_of_a_job_is_as_loud_as_it_is_bad(watcher, log, code, level):
+def test_log_level_of_job_end_depends_on_exit_code(watcher, log, code, level):
     watcher.ended(make_job(exit_code=code))
     assert [line["level"] for line in lines(log)] == [level]
 
 
-def test_a_job_that_never_began_ends_without_a_time(watcher, log, clock):
+def test_job_that_never_started_has_no_duration(watcher, log, clock):
     watcher.started(make_job("a"), 1, 1)
     watcher.ended(make_job("a", exit_code=0))
     watcher.ended(make_job("b", exit_code=1))
     assert events(log, "job_ended")[-1] == {"job": "b", "exit_code": 1}
 
 
-def test_after_its_end_a_job_is_not_named_any_more(watcher, log):
+def test_job_is_unbound_after_its_end(watcher, log):
     watcher.started(make_job(), 1, 1)
     structlog.get_logger().info("meanwhile")
     watcher.ended(make_job(exit_code=0))
@@ -214,7 +214,7 @@ def test_after_its_end_a_job_is_not_named_any_more(watcher, log):
 
 
 @pytest.mark.parametrize("hash_names", [False, True])
-def test_no_name_and_no_folder_is_logged(store, screener, watcher, log, tmp_path, hash_names):
+def test_no_film_name_or_folder_is_logged(store, screener, watcher, log, tmp_path, hash_names):
     folder = tmp_path / "Doe"
     write_film(folder / "Jane" / "Jane.png", seed=1)
     (folder / "Jane" / "empty Jane.png").touch()
@@ -232,7 +232,7 @@ def test_no_name_and_no_folder_is_logged(store, screener, watcher, log, tmp_path
     assert "Jane" not in log.getvalue()
 
 
-def test_the_clock_need_not_be_given(log):
+def test_default_clock(log):
     watcher = LogObserver()
     watcher.started(make_job(), 1, 1)
     watcher.ended(make_job(exit_code=0))

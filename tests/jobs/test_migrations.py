@@ -1,4 +1,4 @@
-"""Queues of older versions: brought up to date whole, or left as they were."""
+"""Queues of older versions: upgraded completely, or left unchanged."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ LISTED = Event("2026-11-22T21:31:00.000+00:00", "listed", "held", "3 files")
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def queue(request, tmp_path):
-    """Where there is no queue yet."""
+    """Location without a queue."""
     if request.param == "sqlite":
         return tmp_path / "queue.sqlite"
     return request.getfixturevalue("postgres_url")
@@ -42,7 +42,7 @@ def queue(request, tmp_path):
 
 @contextmanager
 def connected(queue):
-    """A transaction without the program under test."""
+    """Open a transaction directly with SQLAlchemy."""
     engine = create_engine(f"sqlite:///{queue}" if isinstance(queue, Path) else queue)
     with engine.begin() as connection:
         yield connection
@@ -51,7 +51,7 @@ def connected(queue):
 
 @pytest.fixture
 def old_queue(queue):
-    """A queue of the first version that is upgraded, with a job of each kind."""
+    """A queue of the oldest version that can be upgraded, with a job of each kind."""
     with connected(queue) as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(MIGRATIONS))
@@ -81,7 +81,7 @@ def insert(connection, table, **values):
 
 
 def add_old_job(connection, number, name, **changes):
-    """A line as the old version wrote it."""
+    """Insert a record as the old version wrote it."""
     line = {
         "id": number,
         "name": name,
@@ -118,7 +118,7 @@ def add_old_film(connection, job_id, position, film, row):
 
 @contextmanager
 def upgraded(queue):
-    """The queue as this version opens it."""
+    """Open the queue with the current version."""
     database = open_database(queue)
     try:
         yield SqlStore(database)
@@ -127,14 +127,14 @@ def upgraded(queue):
 
 
 def contents(queue):
-    """Version, tables with their columns, and all lines."""
+    """Return all tables with their columns, and all records."""
     with connected(queue) as connection:
         looked = inspect(connection)
         tables = {
             name: [column["name"] for column in looked.get_columns(name)]
             for name in looked.get_table_names()
         }
-        # Of a new queue on PostgreSQL the order is not known.
+        # Sorted, because the order on PostgreSQL is undefined.
         lines = {
             name: sorted(map(str, connection.execute(text(f"SELECT * FROM {name}"))))  # noqa: S608
             for name in tables
@@ -142,7 +142,7 @@ def contents(queue):
     return tables, lines
 
 
-def test_jobs_of_an_old_queue_are_as_they_were(old_queue):
+def test_upgrade_keeps_jobs(old_queue):
     with upgraded(old_queue) as store:
         done, held, waiting = store.jobs()
     assert [job.name for job in (done, held, waiting)] == ["done", "held", "waiting"]
@@ -156,7 +156,7 @@ def test_jobs_of_an_old_queue_are_as_they_were(old_queue):
         assert (job.not_before, job.attempts, job.deaths) == (0, 0, 0)
 
 
-def test_options_of_an_old_queue_are_in_one_place(old_queue):
+def test_upgrade_merges_options(old_queue):
     common = Options(key=Path("/patient.key"), max_failure_rate=0.25, heatmaps=True)
     with upgraded(old_queue) as store:
         assert store.get("done").options == common
@@ -164,7 +164,7 @@ def test_options_of_an_old_queue_are_in_one_place(old_queue):
     assert (waiting.labels, waiting.hash_names, waiting.batch) == (Path("/labels.csv"), True, 4)
 
 
-def test_films_of_an_old_queue_are_counted_and_told_by_status(old_queue):
+def test_upgrade_counts_films_by_status(old_queue):
     with upgraded(old_queue) as store:
         counted = {job.name: (job.films, job.committed) for job in store.jobs()}
         assert counted == {"done": (2, 2), "held": (3, 1), "waiting": (0, 0)}
@@ -178,7 +178,7 @@ def test_films_of_an_old_queue_are_counted_and_told_by_status(old_queue):
         ]
 
 
-def test_histories_of_an_old_queue_begin_with_the_submission(old_queue):
+def test_upgraded_histories_start_with_submission(old_queue):
     with upgraded(old_queue) as store:
         done, held, waiting = store.jobs()
         assert [job.listed_at for job in (done, held, waiting)] == [LISTED.at, LISTED.at, ""]
@@ -186,7 +186,7 @@ def test_histories_of_an_old_queue_begin_with_the_submission(old_queue):
         assert store.events(waiting) == [Event(waiting.submitted_at, "submitted", "waiting")]
 
 
-def test_work_goes_on_in_an_old_queue(old_queue):
+def test_work_continues_in_upgraded_queue(old_queue):
     with upgraded(old_queue) as store:
         store.expire(store.get("held"))
         held = store.claim("B", LEASE)
@@ -198,7 +198,7 @@ def test_work_goes_on_in_an_old_queue(old_queue):
         assert store.claim("B", LEASE, only="waiting").name == "waiting"
 
 
-def test_a_queue_is_upgraded_once(old_queue):
+def test_queue_is_upgraded_once(old_queue):
     with upgraded(old_queue):
         pass
     before = contents(old_queue)
@@ -209,7 +209,7 @@ def test_a_queue_is_upgraded_once(old_queue):
 
 
 @pytest.mark.parametrize("step", ["add_column", "create_table", "drop_column", "create_index"])
-def test_an_upgrade_that_is_broken_off_leaves_the_old_queue_whole(old_queue, monkeypatch, step):
+def test_failed_upgrade_leaves_queue_unchanged(old_queue, monkeypatch, step):
     before = contents(old_queue)
 
     def broken(*arguments, **keywords):
@@ -224,11 +224,11 @@ def test_an_upgrade_that_is_broken_off_leaves_the_old_queue_whole(old_queue, mon
         assert len(store.jobs()) == 3
 
 
-def test_two_that_open_a_queue_at_once_upgrade_it_once(queue):
+def test_concurrent_opens_create_queue_once(queue):
     assert_opened_at_once(queue, [])
 
 
-def test_two_that_open_an_old_queue_at_once_upgrade_it_once(old_queue):
+def test_concurrent_opens_upgrade_queue_once(old_queue):
     assert_opened_at_once(old_queue, ["done", "held", "waiting"])
 
 
@@ -246,11 +246,11 @@ def assert_opened_at_once(queue, names):
     assert contents(queue)[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
 
 
-def test_a_new_queue_has_the_tables_that_the_store_uses(queue):
+def test_new_queue_has_tables_of_store(queue):
     assert_complete(queue)
 
 
-def test_the_migrations_lead_to_the_tables_that_the_store_uses(old_queue):
+def test_migrations_result_in_tables_of_store(old_queue):
     assert_complete(old_queue)
 
 
@@ -265,7 +265,7 @@ def assert_complete(queue):
 @pytest.mark.parametrize(
     "version", [f"{int(SCHEMA_VERSION) + 1:04}", "9999", "0002", "3f2a9c", "", None]
 )
-def test_a_queue_that_is_newer_or_not_known_is_refused_and_not_touched(old_queue, version):
+def test_newer_or_unknown_version_is_refused_and_not_changed(old_queue, version):
     with connected(old_queue) as connection:
         connection.execute(text("DELETE FROM alembic_version"))
         if version is not None:

@@ -1,4 +1,4 @@
-"""With --new-only nothing is screened that a finished job of the same folder and bundle has scored."""
+"""With --new-only, films scored by a finished job of the same folder and bundle are skipped."""
 
 import hashlib
 import shutil
@@ -20,7 +20,7 @@ from tiny_model import write_bundle
 
 @dataclass
 class Remembering:
-    """A reader that only remembers what it was to read."""
+    """A reader that only records what it is asked to read."""
 
     folder: Path
     films: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Remembering:
 
 @dataclass
 class Asked:
-    """Which hashes were asked for; all of them were scored before."""
+    """Records the hashes looked up; all of them were scored before."""
 
     hashes: list[str] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ def sha256_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_what_was_scored_before_is_a_duplicate_with_its_hash_and_is_not_read(folder):
+def test_film_scored_before_is_duplicate_and_not_read(folder):
     film = write_film(folder / "0.png", seed=0)
     reader, asked = Remembering(folder), Asked()
     read = NewOnly(reader, asked).read(discover(folder)[0])
@@ -58,14 +58,14 @@ def test_what_was_scored_before_is_a_duplicate_with_its_hash_and_is_not_read(fol
     assert (read.tensor, reader.films) == (None, [])
 
 
-def test_what_was_not_scored_before_is_read(folder):
+def test_film_not_scored_before_is_read(folder):
     write_film(folder / "0.png", seed=0)
     reader = Remembering(folder)
     NewOnly(reader, lambda _sha256: "").read(discover(folder)[0])
     assert reader.films == ["0.png"]
 
 
-def test_a_link_that_leaves_the_folder_is_never_hashed(folder, tmp_path):
+def test_link_out_of_folder_is_never_hashed(folder, tmp_path):
     write_film(tmp_path / "outside.png", seed=0)
     (folder / "listed as a link.png").symlink_to(tmp_path / "outside.png")
     (folder / "turned.png").symlink_to(tmp_path / "outside.png")
@@ -74,7 +74,7 @@ def test_a_link_that_leaves_the_folder_is_never_hashed(folder, tmp_path):
     (folder / "ward").symlink_to(tmp_path / "other")
     reader, asked = Remembering(folder), Asked()
     new = NewOnly(reader, asked)
-    # The others were files when the folder was listed.
+    # The other two were files when the folder was listed.
     entries = [Found("listed as a link.png", 0, is_file=False), Found("turned.png", 9)]
     for entry in [*entries, Found("ward/0.png", 9)]:
         new.read(entry)
@@ -82,13 +82,13 @@ def test_a_link_that_leaves_the_folder_is_never_hashed(folder, tmp_path):
     assert asked.hashes == []
 
 
-def test_a_film_that_vanished_is_left_to_the_reader_to_say_so(folder):
+def test_vanished_film_is_left_to_reader(folder):
     reader, asked = Remembering(folder), Asked()
     NewOnly(reader, asked).read(Found("gone.png", 9))
     assert (reader.films, asked.hashes) == (["gone.png"], [])
 
 
-def test_what_reading_needed_is_let_go_of(folder):
+def test_close_closes_reader(folder):
     reader = Remembering(folder)
     NewOnly(reader, Asked()).close()
     assert reader.closed
@@ -101,7 +101,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def screened(store, folder, bundle, tmp_path):
-    """Rows of a job for `folder`, by film, and how many films the model has seen."""
+    """Run a job for `folder`; return its rows by film, and the number of films the model saw."""
 
     def carried_out(name, **changes):
         asked = {"key": tmp_path / "key", "model": bundle.path, "model_sha256": bundle.sha256}
@@ -123,9 +123,7 @@ def statuses(rows):
     return {film: row.status.value for film, row in rows.items()}
 
 
-def test_a_second_job_with_new_only_runs_the_model_on_nothing_and_ends_well(
-    screened, store, folder
-):
+def test_second_job_runs_model_on_nothing_and_succeeds(screened, store, folder):
     first, second = (write_film(folder / f"{number}.png", seed=number) for number in (0, 1))
     assert screened("job-1")[1] == 2
     rows, seen = screened("job-2", new_only=True)
@@ -142,13 +140,13 @@ def test_a_second_job_with_new_only_runs_the_model_on_nothing_and_ends_well(
     assert store.get("job-2").exit_code == exit_codes.OK
 
 
-def test_without_new_only_everything_is_screened_again(screened, folder):
+def test_without_new_only_films_are_screened_again(screened, folder):
     write_film(folder / "0.png", seed=0)
     screened("job-1")
     assert screened("job-2")[1] == 1
 
 
-def test_a_changed_and_a_new_film_are_screened(screened, folder):
+def test_changed_and_new_films_are_screened(screened, folder):
     for number in range(3):
         write_film(folder / f"{number}.png", seed=number)
     screened("job-1")
@@ -164,7 +162,7 @@ def test_a_changed_and_a_new_film_are_screened(screened, folder):
     }
 
 
-def test_a_known_film_under_another_name_is_known(screened, folder):
+def test_renamed_film_is_known(screened, folder):
     write_film(folder / "0.png", seed=0)
     screened("job-1")
     (folder / "0.png").rename(folder / "renamed.png")
@@ -172,7 +170,7 @@ def test_a_known_film_under_another_name_is_known(screened, folder):
     assert (statuses(rows), seen) == ({"renamed.png": "duplicate"}, 0)
 
 
-def test_the_third_job_names_the_first(screened, folder):
+def test_third_job_names_first(screened, folder):
     write_film(folder / "0.png", seed=0)
     for name in ("job-1", "job-2"):
         screened(name, new_only=True)
@@ -181,7 +179,7 @@ def test_the_third_job_names_the_first(screened, folder):
     assert seen == 0
 
 
-def test_what_another_folder_or_another_bundle_has_scored_is_screened(screened, folder, tmp_path):
+def test_other_folder_and_other_bundle_do_not_count(screened, folder, tmp_path):
     write_film(folder / "0.png", seed=0)
     screened("job-1")
     shutil.copytree(folder, tmp_path / "copy")
@@ -191,7 +189,7 @@ def test_what_another_folder_or_another_bundle_has_scored_is_screened(screened, 
     assert screened("job-3", new_only=True, **changes)[1] == 1
 
 
-def test_films_that_failed_or_were_refused_before_are_read_again(screened, folder):
+def test_failed_and_refused_films_are_read_again(screened, folder):
     (folder / "empty.png").touch()
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "notes.txt").write_text("not a film")
@@ -200,7 +198,7 @@ def test_films_that_failed_or_were_refused_before_are_read_again(screened, folde
     assert statuses(screened("job-2", new_only=True)[0]) == expected
 
 
-def test_a_job_that_has_not_finished_is_not_asked(screened, store, folder, bundle):
+def test_unfinished_jobs_do_not_count(screened, store, folder, bundle):
     write_film(folder / "0.png", seed=0)
     rows, _seen = screened("job-1")
     store.add(make_job("job-2", folder, model_sha256=bundle.sha256))
@@ -212,7 +210,7 @@ def test_a_job_that_has_not_finished_is_not_asked(screened, store, folder, bundl
     assert screened("job-3", new_only=True)[1] == 1
 
 
-def test_with_hidden_names_the_reason_tells_none(screened, folder):
+def test_hashed_names_hide_file_names_in_reason(screened, folder):
     write_film(folder / "Doe^Jane.png", seed=0)
     screened("job-1")
     rows, _seen = screened("job-2", new_only=True, hash_names=True)

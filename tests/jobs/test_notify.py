@@ -1,4 +1,4 @@
-"""Who is told that a job has ended, what they are told, and what happens if they do not listen."""
+"""Notifications of ended jobs: content, delivery, and failures of commands and servers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ COUNTS = {"scored": 7, "failed": 1}
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    """Tries follow each other at once, and no proxy is between us and ourselves."""
+    """Retry without pauses, and bypass proxies for local requests."""
     monkeypatch.setenv("no_proxy", "*")
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
@@ -32,7 +32,7 @@ def _no_pauses(monkeypatch):
 
 @pytest.fixture
 def job():
-    """A job of which everything that may hold a name does."""
+    """A job whose fields contain a patient's name wherever they can."""
     return make_job(
         "20261122-213005-9f3c2a",
         folder=Path("/films/Doe"),
@@ -51,7 +51,7 @@ def job():
 
 
 class Server(ThreadingHTTPServer):
-    """Answers one request after the other as planned: a status, or a function of the handler."""
+    """Answers requests in turn as planned: a status, or a function of the handler."""
 
     daemon_threads = False
 
@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Remembers what was asked."""
+    """Records the requests."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_args):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def shell(script):
     return ("sh", "-c", script)
 
 
-def test_all_that_is_told_is_this(job):
+def test_document_has_exactly_these_fields(job):
     assert document(job, COUNTS) == {
         "job": "20261122-213005-9f3c2a",
         "state": "failed",
@@ -115,7 +115,7 @@ def test_all_that_is_told_is_this(job):
     }
 
 
-def test_nothing_is_told_that_may_hold_a_name(job, server, tmp_path):
+def test_no_patient_name_in_notification(job, server, tmp_path):
     server.planned = [200]
     told = tmp_path / "told"
     command = shell(f'cat > {told}; env | grep ^SCREENING_ >> {told}; echo "$@" >> {told}')
@@ -126,11 +126,11 @@ def test_nothing_is_told_that_may_hold_a_name(job, server, tmp_path):
     assert "20261122-213005-9f3c2a" in told.read_text()
 
 
-def test_nobody_need_be_told(job):
+def test_notifier_without_targets_does_nothing(job):
     Notifier.of(None, None).notify(job, COUNTS)
 
 
-def test_a_command_has_the_document_on_its_input_and_the_outcome_around_it(job, tmp_path):
+def test_command_gets_document_on_stdin_and_result_in_environment(job, tmp_path):
     told, around = tmp_path / "told", tmp_path / "around"
     script = f'cat > {told}; echo "$SCREENING_JOB $SCREENING_STATE $SCREENING_EXIT_CODE" > {around}'
     Notifier(command=shell(script)).notify(job, COUNTS)
@@ -138,18 +138,18 @@ def test_a_command_has_the_document_on_its_input_and_the_outcome_around_it(job, 
     assert around.read_text() == "20261122-213005-9f3c2a failed 1\n"
 
 
-def test_a_command_that_does_not_read_is_no_failure(job):
+def test_command_that_ignores_stdin_succeeds(job):
     Notifier(command=("true",)).notify(job, COUNTS)
 
 
-def test_a_command_is_given_its_words_and_no_shell(job, tmp_path):
+def test_command_runs_without_shell(job, tmp_path):
     notifier = Notifier.of(f"touch '{tmp_path}/a b' {tmp_path}/$HOME", None)
     notifier.notify(job, COUNTS)
     (tmp_path / "a b").unlink()
     (tmp_path / "$HOME").unlink()
 
 
-def test_what_a_command_says_is_not_ours_to_say_but_for_the_first_complaint(job, capfd):
+def test_command_output_is_discarded_except_first_stderr_line(job, capfd):
     script = "echo output; echo first >&2; echo second >&2"
     with capture_logs() as logs:
         Notifier(command=shell(script)).notify(job, COUNTS)
@@ -158,29 +158,29 @@ def test_what_a_command_says_is_not_ours_to_say_but_for_the_first_complaint(job,
     assert (line["event"], line["said"], line["job"]) == ("notification_command", "first", job.name)
 
 
-def test_a_long_complaint_is_cut_short(job):
+def test_stderr_line_is_truncated(job):
     with capture_logs() as logs:
         Notifier(command=shell("head -c 100000 /dev/zero | tr '\\0' x >&2")).notify(job, COUNTS)
     assert logs[0]["said"] == "x" * 200
 
 
-def test_an_exit_code_is_told_with_the_complaint(job):
+def test_error_has_exit_code_and_stderr(job):
     notifier = Notifier(command=shell("echo no network >&2; exit 7"))
     with pytest.raises(NotificationFailed, match=f"{job.name}.* sh exited with 7: no network"):
         notifier.notify(job, COUNTS)
 
 
-def test_a_command_that_dies_says_by_which_signal(job):
+def test_error_has_signal_of_killed_command(job):
     with pytest.raises(NotificationFailed, match="exited with -9: no word"):
         Notifier(command=shell("kill -9 $$")).notify(job, COUNTS)
 
 
-def test_a_command_that_is_not_there_is_named(job):
+def test_missing_command_is_named(job):
     with pytest.raises(NotificationFailed, match="/nowhere/tell cannot be run: No such file"):
         Notifier(command=("/nowhere/tell",)).notify(job, COUNTS)
 
 
-def test_a_command_that_hangs_is_ended_with_all_that_it_started(job, tmp_path):
+def test_hanging_command_is_killed_with_its_children(job, tmp_path):
     pids = tmp_path / "pids"
     script = f"sleep 600 & echo $! $$ > {pids}; wait"
     notifier = Notifier(command=shell(script), run_within=2.0)
@@ -189,7 +189,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(job, tmp_path):
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 2
     try:
-        # The signal has been sent to both; one of them is nobody's child now.
+        # Both were killed; one of them has lost its parent and is reaped a little later.
         for _try in range(500):
             if not any(map(is_running, started)):
                 break
@@ -200,7 +200,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(job, tmp_path):
             end(pid)
 
 
-def test_what_a_command_leaves_in_the_background_is_not_waited_for(job, tmp_path):
+def test_background_process_of_command_is_not_waited_for(job, tmp_path):
     pid = tmp_path / "pid"
     Notifier(command=shell(f"sleep 600 & echo $! > {pid}")).notify(job, COUNTS)
     left = int(pid.read_text())
@@ -210,13 +210,13 @@ def test_what_a_command_leaves_in_the_background_is_not_waited_for(job, tmp_path
         end(left)
 
 
-def test_no_place_for_what_a_command_says_is_a_failure_to_notify(job, monkeypatch, tmp_path):
+def test_missing_temporary_folder_is_notification_failure(job, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not there"))
     with pytest.raises(NotificationFailed, match="sh cannot be run: No such file"):
         Notifier(command=shell("true")).notify(job, COUNTS)
 
 
-def test_a_server_gets_the_document_once(job, server):
+def test_server_gets_document_once(job, server):
     server.planned = [204]
     Notifier.of(None, server.url).notify(job, COUNTS)
     ((method, path, headers, body),) = server.requests
@@ -226,14 +226,14 @@ def test_a_server_gets_the_document_once(job, server):
 
 
 @pytest.mark.parametrize("busy", [500, 503, 429])
-def test_a_server_that_is_busy_is_asked_again(job, server, busy):
+def test_busy_server_is_retried(job, server, busy):
     server.planned = [busy, busy, 200]
     Notifier(url=server.url).notify(job, COUNTS)
     bodies = [json.loads(body) for _method, _path, _headers, body in server.requests]
     assert bodies == [document(job, COUNTS)] * 3
 
 
-def test_a_server_that_stays_busy_is_given_up(job, server):
+def test_server_that_stays_busy_fails_after_three_attempts(job, server):
     server.planned = [500, 502, 503, 200]
     with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 answered 503"):
         Notifier(url=server.url).notify(job, COUNTS)
@@ -241,7 +241,7 @@ def test_a_server_that_stays_busy_is_given_up(job, server):
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
-def test_a_server_that_refuses_is_not_asked_again(job, server, status):
+def test_client_errors_are_not_retried(job, server, status):
     server.planned = [status, 200]
     with pytest.raises(NotificationFailed, match=f"answered {status}"):
         Notifier(url=server.url).notify(job, COUNTS)
@@ -250,7 +250,7 @@ def test_a_server_that_refuses_is_not_asked_again(job, server, status):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("target", ["/elsewhere", "file:///etc/passwd", "ftp://127.0.0.1/"])
-def test_a_redirect_is_not_followed(job, server, status, target):
+def test_redirects_are_not_followed(job, server, status, target):
     def redirect(handler):
         handler.send_response(status)
         handler.send_header("Location", target)
@@ -262,7 +262,7 @@ def test_a_redirect_is_not_followed(job, server, status, target):
     assert [method for method, *_rest in server.requests] == ["POST"]
 
 
-def test_a_server_that_is_not_there_is_asked_three_times_and_given_up(job):
+def test_unreachable_server_fails_after_three_attempts(job):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook?token=secret"
@@ -274,7 +274,7 @@ def test_a_server_that_is_not_there_is_asked_three_times_and_given_up(job):
     assert "secret" not in f"{error.value}{logs}"
 
 
-def test_a_server_that_hangs_is_not_waited_for(job, server):
+def test_hanging_server_times_out(job, server):
     over = threading.Event()
     server.planned = [lambda _handler: over.wait(60)] * 3
     try:
@@ -284,13 +284,13 @@ def test_a_server_that_hangs_is_not_waited_for(job, server):
         over.set()
 
 
-def test_an_answer_that_is_no_http_is_a_failure(job, server):
+def test_answer_without_http_is_failure(job, server):
     server.planned = [lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9\r\n")] * 3
     with pytest.raises(NotificationFailed, match="SSH-2"):
         Notifier(url=server.url).notify(job, COUNTS)
 
 
-def test_each_is_told_even_if_the_other_is_not(job, server, tmp_path):
+def test_each_target_is_notified_even_if_other_fails(job, server, tmp_path):
     told = tmp_path / "told"
     server.planned = [200, 404]
     with pytest.raises(NotificationFailed, match="exited with 1") as error:
@@ -302,14 +302,14 @@ def test_each_is_told_even_if_the_other_is_not(job, server, tmp_path):
     assert server.planned == []
 
 
-def test_both_failures_are_told(job, server):
+def test_error_contains_both_failures(job, server):
     server.planned = [404]
     with pytest.raises(NotificationFailed, match=r"exited with 1.*; the server .* answered 404"):
         Notifier(command=("false",), url=server.url).notify(job, COUNTS)
 
 
 @pytest.mark.parametrize("command", ["tell 'them", " ", "tell\0them"])
-def test_a_command_that_cannot_be_read_is_found_before_the_night(command):
+def test_invalid_command_is_rejected_on_construction(command):
     with pytest.raises(UnusableNotification, match="the command"):
         Notifier.of(command, None)
 
@@ -331,7 +331,7 @@ def test_a_command_that_cannot_be_read_is_found_before_the_night(command):
         "javascript:secret",
     ],
 )
-def test_an_address_that_cannot_be_used_is_found_before_the_night_and_not_shown(url):
+def test_invalid_url_is_rejected_without_showing_it(url):
     with pytest.raises(UnusableNotification, match="the address for notifications") as error:
         Notifier.of(None, url)
     assert "secret" not in str(error.value)
@@ -340,11 +340,11 @@ def test_an_address_that_cannot_be_used_is_found_before_the_night_and_not_shown(
 @pytest.mark.parametrize(
     "url", ["https://hooks.example.org/T/B/x?y=%C3%A9", "http://[::1]:8080", "HTTP://localhost/"]
 )
-def test_an_address_that_can_be_used_is_used_as_it_is(url):
+def test_valid_url_is_used_unchanged(url):
     assert Notifier.of(None, url).url == url
 
 
-def test_what_surrounds_the_command_is_not_changed(job):
+def test_environment_of_process_is_not_changed(job):
     before = dict(os.environ)
     Notifier(command=("true",)).notify(replace(job, exit_code=0, state=State.DONE), COUNTS)
     assert dict(os.environ) == before

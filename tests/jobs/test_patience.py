@@ -1,4 +1,4 @@
-"""A queue that is away is asked again, until it answers or nobody wants to wait any longer."""
+"""Calls to an unavailable queue are retried until it answers or waiting ends."""
 
 import pytest
 import stamina
@@ -14,7 +14,7 @@ ATTEMPTS = 6
 
 @pytest.fixture(autouse=True)
 def retries():
-    """What is logged of each repetition; none is waited for, and the sixth try is the last."""
+    """Log of retries; no retry waits, and the sixth attempt is the last."""
     told = []
     set_on_retry_hooks([told.append])
     with stamina.set_testing(True, attempts=ATTEMPTS):
@@ -23,7 +23,7 @@ def retries():
 
 
 class Away:
-    """A store that is away so many times, and remembers how it was asked."""
+    """A store that is unavailable this many times, and records the calls."""
 
     def __init__(self, times, error=None):
         self._times = times
@@ -40,19 +40,19 @@ class Away:
         return method
 
 
-def test_a_queue_that_is_there_is_asked_once():
+def test_no_retry_when_queue_is_available():
     store = Away(0)
     assert retrying(store, Stop()).get("job-1") == "answer to get"
     assert store.asked == [("get", ("job-1",), {})]
 
 
-def test_each_try_has_the_same_arguments():
+def test_every_attempt_has_same_arguments():
     store, rows = Away(3), [scored_row("a.png")]
     retrying(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
     assert store.asked == [("commit", (make_job(), rows, 60), {"taken": ["b.png"]})] * 4
 
 
-def test_the_error_comes_when_it_is_given_up():
+def test_error_is_raised_after_last_attempt():
     store = Away(100)
     with pytest.raises(QueueUnavailable, match="is locked"):
         retrying(store, Stop()).get("job-1")
@@ -60,7 +60,7 @@ def test_the_error_comes_when_it_is_given_up():
 
 
 @pytest.mark.parametrize("asked_before", [True, False])
-def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
+def test_no_retry_after_stop(asked_before):
     stop, tries = Stop(), []
     if asked_before:
         stop.ask()
@@ -76,14 +76,14 @@ def test_nobody_waits_once_a_stop_is_asked_for(asked_before):
     assert len(tries) == (1 if asked_before else 3)
 
 
-@pytest.mark.parametrize("name", ["commit", "finish", "release", "postpone", "acquit"])
-def test_work_is_handed_in_patiently_after_a_stop(name):
+@pytest.mark.parametrize("name", ["commit", "finish", "release", "postpone", "clear_suspicion"])
+def test_final_writes_are_retried_after_stop(name):
     stop, store = Stop(), Away(3)
     stop.ask()
     assert getattr(retrying(store, stop), name)() == f"answer to {name}"
 
 
-def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
+def test_second_stop_or_time_limit_ends_retries_of_final_writes(monkeypatch):
     def tries(times, farewell):
         stop, store = Stop(), Away(100)
         monkeypatch.setattr("jobs.worker.retrying_store.FAREWELL", farewell)
@@ -96,14 +96,14 @@ def test_a_second_stop_ends_that_patience_and_so_does_time(monkeypatch):
     assert [tries(1, 10), tries(2, 10), tries(1, 0)] == [ATTEMPTS, 1, 1]
 
 
-def test_a_queue_that_is_there_answers_also_after_a_stop():
+def test_available_queue_answers_after_stop():
     stop = Stop()
     stop.ask()
     assert retry_calls(lambda: 7, stop) == 7
 
 
 @pytest.mark.parametrize("error", [LeaseLost("gone"), ValueError("7"), KeyboardInterrupt()])
-def test_any_other_error_comes_at_once(error):
+def test_other_errors_are_not_retried(error):
     store = Away(100, error)
     with pytest.raises(type(error)):
         retrying(store, Stop()).get("job-1")
@@ -111,21 +111,21 @@ def test_any_other_error_comes_at_once(error):
 
 
 @pytest.mark.parametrize("name", ["renew", "close"])
-def test_the_heart_beats_and_the_end_comes_without_patience(name):
+def test_renew_and_close_are_not_retried(name):
     store = Away(100)
     with pytest.raises(QueueUnavailable):
         getattr(retrying(store, Stop()), name)()
     assert len(store.asked) == 1
 
 
-def test_what_is_logged_of_a_repetition_holds_no_argument_and_no_film(retries):
+def test_log_of_retry_has_no_arguments_and_no_film(retries):
     store = Away(2)
     retrying(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
     assert [(details.args, details.kwargs) for details in retries] == [((), {})] * 2
     assert "Doe" not in repr(retries)
 
 
-def test_a_queue_may_be_away_for_longer_than_a_few_tries_or_for_ever():
+def test_retries_without_time_limit():
     store = Away(9)
     with stamina.set_testing(True, attempts=10):
         assert retrying(store, Stop(), None).get("job-1") == "answer to get"

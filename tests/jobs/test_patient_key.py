@@ -1,4 +1,4 @@
-"""All reports of a queue hide a patient behind the same hash: its workers have one key."""
+"""All workers of a queue use the same key, so that patients have the same hash in all reports."""
 
 from dataclasses import replace
 
@@ -30,9 +30,7 @@ def worked(store, screener):
     return ended
 
 
-def test_another_key_is_refused_before_a_film_is_listed_and_no_secret_is_told(
-    store, submit, screener, key
-):
+def test_other_key_is_refused_before_listing_without_revealing_secret(store, submit, screener, key):
     submit("job-1")
     worked(store, screener)
     second = submit("job-2", retries=3)
@@ -45,7 +43,7 @@ def test_another_key_is_refused_before_a_film_is_listed_and_no_secret_is_told(
         assert secret.decode() not in ended.message
 
 
-def test_the_same_key_from_another_file_is_welcome(store, submit, screener, key, tmp_path):
+def test_same_key_in_other_file_is_accepted(store, submit, screener, key, tmp_path):
     submit("job-1")
     worked(store, screener)
     submit("job-2", key=tmp_path / "copy.key")
@@ -53,7 +51,7 @@ def test_the_same_key_from_another_file_is_welcome(store, submit, screener, key,
     assert worked(store, same).exit_code == exit_codes.OK
 
 
-def test_a_job_is_not_taken_over_with_another_key(store, submit, screener, clock):
+def test_job_is_not_resumed_with_other_key(store, submit, screener, clock):
     submit("job-1")
     job = store.claim("another-host:1:1", LEASE)
     store.pin("patient_key", screener.key.fingerprint)
@@ -62,7 +60,7 @@ def test_a_job_is_not_taken_over_with_another_key(store, submit, screener, clock
     assert worked(store, replace(screener, key=OTHER)).exit_code == exit_codes.ERROR
 
 
-def test_a_job_that_was_refused_is_done_when_the_key_is_the_right_one(store, submit, screener):
+def test_refused_job_succeeds_with_right_key(store, submit, screener):
     from screening.audit import Event
 
     submit("job-1")
@@ -73,7 +71,7 @@ def test_a_job_that_was_refused_is_done_when_the_key_is_the_right_one(store, sub
     assert worked(store, screener).exit_code == exit_codes.OK
 
 
-def test_the_queue_keeps_no_key_but_what_tells_it_from_others(store, submit, screener, key):
+def test_queue_stores_only_fingerprint_of_key(store, submit, screener, key):
     submit("job-1")
     worked(store, screener)
     assert store.pin("patient_key", "") == key.fingerprint

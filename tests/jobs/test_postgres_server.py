@@ -1,4 +1,4 @@
-"""The PostgreSQL server that tests start: it keeps what it should, and leaves nothing."""
+"""The PostgreSQL server used by tests: durability and cleanup."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ def durable(postgres):
 
 @contextmanager
 def connected(url):
-    """A transaction in the database `url`."""
+    """Open a transaction in the database `url`."""
     with create_engine(url, poolclass=NullPool).begin() as connection:
         yield connection
 
@@ -33,7 +33,7 @@ def tables(url):
 
 
 def processes_of(folder):
-    """Programs that work in this folder, by the numbers of their processes."""
+    """Return the IDs of processes whose working directory is in this folder."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -44,13 +44,13 @@ def processes_of(folder):
     return found
 
 
-def test_a_fresh_database_is_empty_and_apart_from_another(postgres, postgres_url):
+def test_new_database_is_empty_and_separate(postgres, postgres_url):
     make_table(postgres_url)
     assert tables(postgres_url) == ["films"]
     assert tables(postgres.database()) == []
 
 
-def test_a_database_takes_any_text_and_sorts_it_the_same_everywhere(postgres_url):
+def test_database_is_utf8_and_sorts_by_code_point(postgres_url):
     with connected(postgres_url) as connection:
         assert connection.scalar(text("SHOW server_encoding")) == "UTF8"
         ordered = text("SELECT x FROM (VALUES ('ä'), ('b'), ('B'), ('a')) AS t (x) ORDER BY x")
@@ -58,7 +58,7 @@ def test_a_database_takes_any_text_and_sorts_it_the_same_everywhere(postgres_url
 
 
 @pytest.mark.parametrize("fault", ["fast", "immediate", "kill"])
-def test_what_was_committed_survives_on_the_same_address(durable, fault):
+def test_committed_data_survive_at_same_address(durable, fault):
     url = durable.database()
     make_table(url)
     if fault == "kill":
@@ -69,7 +69,7 @@ def test_what_was_committed_survives_on_the_same_address(durable, fault):
     assert tables(url) == ["films"]
 
 
-def test_what_was_not_committed_does_not_survive_a_kill(durable):
+def test_uncommitted_data_do_not_survive_kill(durable):
     url = durable.database()
     engine = create_engine(url, poolclass=NullPool)
     connection = engine.connect()
@@ -81,7 +81,7 @@ def test_what_was_not_committed_does_not_survive_a_kill(durable):
     assert tables(url) == []
 
 
-def test_a_stopped_server_has_no_process_and_starts_again(durable):
+def test_stopped_server_has_no_processes_and_restarts(durable):
     url = durable.database()
     assert processes_of(durable.folder)
     durable.stop()
@@ -91,7 +91,7 @@ def test_a_stopped_server_has_no_process_and_starts_again(durable):
 
 
 @pytest.mark.usefixtures("postgres")
-def test_nothing_is_left_of_a_server_whose_user_fails():
+def test_nothing_is_left_of_server_after_error():
     folder = None
 
     def fail():

@@ -1,4 +1,4 @@
-"""How many processors a worker may use."""
+"""Number of processors available to a worker."""
 
 import os
 
@@ -20,17 +20,17 @@ ALLOWED = len(os.sched_getaffinity(0))
         ("what", ALLOWED),
     ],
 )
-def test_a_container_may_be_allowed_less_than_the_machine_has(tmp_path, said, expected):
+def test_cpu_limit_of_container_is_respected(tmp_path, said, expected):
     (tmp_path / "cpu.max").write_text(said)
     assert cores(tmp_path / "cpu.max") == expected
 
 
-def test_a_quota_is_rounded_up(tmp_path, monkeypatch):
+def test_cpu_limit_is_rounded_up(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)))
     (tmp_path / "cpu.max").write_text("250000 100000\n")
     assert cores(tmp_path / "cpu.max") == 3
 
 
-def test_without_a_quota_all_that_the_process_may_run_on_count(tmp_path, monkeypatch):
+def test_cpu_affinity_is_used_without_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 3})
     assert cores(tmp_path / "no such file") == 2

@@ -1,4 +1,4 @@
-"""A job that cannot go on just now is put off; what passes by itself costs nobody's attention."""
+"""Jobs that cannot run at the moment are postponed and retried automatically."""
 
 import time
 from dataclasses import replace
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("naps")
 
 @pytest.fixture
 def later(store, clock):
-    """Let the time come at which a job may begin."""
+    """Advance the clock to the time when a job may start."""
 
     def passed(name="job-1"):
         clock.seconds = max(clock.seconds, store.get(name).not_before) + 0.001
@@ -39,16 +39,14 @@ def tools(store, screener, clock):
 
 
 def outside(store, folder, seconds, **changes):
-    """Queue a job for a folder in which something changed so many seconds before now."""
+    """Queue a job for a folder; return it, and the time `seconds` after its last change."""
     write_film(folder / "0.png", seed=0)
     return store.add(make_job(folder=folder, **changes)), newest_change(
         folder, time.time()
     ) + seconds
 
 
-def test_a_folder_that_is_being_written_into_is_waited_for_and_then_read(
-    store, folder, tools, naps, later, clock
-):
+def test_changing_folder_is_waited_for_and_then_read(store, folder, tools, naps, later, clock):
     job, clock.seconds = outside(store, folder, 2, settle=5)
     started = clock.seconds
     using = tools()
@@ -72,7 +70,7 @@ def test_a_folder_that_is_being_written_into_is_waited_for_and_then_read(
     assert [row.film for row in rows] == ["0.png", "1.png"]
 
 
-def test_a_hidden_folder_is_waited_for_without_its_name(store, folder, tools, clock):
+def test_hidden_folder_is_not_named_while_waiting(store, folder, tools, clock):
     _job, clock.seconds = outside(store, folder, 2, settle=5, hash_names=True)
     with pytest.raises(StillChanging) as error:
         run_job(store.claim("A", LEASE), tools())
@@ -81,12 +79,12 @@ def test_a_hidden_folder_is_waited_for_without_its_name(store, folder, tools, cl
 
 
 @pytest.mark.parametrize(("settle", "seconds"), [(0, 0), (5, 6)])
-def test_a_folder_that_has_settled_is_not_waited_for(store, folder, tools, clock, settle, seconds):
+def test_settled_folder_is_not_waited_for(store, folder, tools, clock, settle, seconds):
     _job, clock.seconds = outside(store, folder, seconds, settle=settle)
     assert [job.exit_code for job in work(tools(), drain=True)] == [exit_codes.OK]
 
 
-def test_a_job_that_was_listed_is_not_waited_for_again(store, folder, tools, clock):
+def test_listed_job_is_not_waited_for_again(store, folder, tools, clock):
     _job, clock.seconds = outside(store, folder, 6, settle=5)
     job = store.claim("A", LEASE)
     assert run_job(job, tools()) == exit_codes.OK
@@ -96,9 +94,7 @@ def test_a_job_that_was_listed_is_not_waited_for_again(store, folder, tools, clo
     assert run_job(resumed, tools(clock=time.time)) == exit_codes.OK
 
 
-def test_a_folder_that_is_gone_is_tried_again_and_done_when_it_is_back(
-    store, folder, tools, naps, later
-):
+def test_missing_folder_is_retried_until_it_is_back(store, folder, tools, naps, later):
     job = store.add(make_job(folder=folder, retries=3))
     folder.rmdir()
     states = []
@@ -135,7 +131,7 @@ def no_decoder(folder):
 
 @pytest.mark.parametrize("broken", [gone, in_the_way, no_decoder])
 @pytest.mark.parametrize("settle", [0, 0.001])
-def test_what_may_pass_is_tried_again_after_longer_and_longer_and_then_the_job_has_failed(
+def test_transient_error_retries_with_backoff_then_fails(
     store, folder, tools, naps, later, clock, broken, settle
 ):
     report = folder.parent / "reports" / "job-1"
@@ -156,14 +152,14 @@ def test_what_may_pass_is_tried_again_after_longer_and_longer_and_then_the_job_h
 
 
 @pytest.mark.parametrize("broken", [gone, in_the_way, no_decoder])
-def test_without_retries_the_job_has_failed_at_once(store, folder, tools, broken):
+def test_job_without_retries_fails_at_once(store, folder, tools, broken):
     report = folder.parent / "reports" / "job-1"
     store.add(make_job(folder=folder, report=report))
     (ended,) = work(tools(engine=broken(folder)), drain=True)
     assert (ended.exit_code, ended.attempts) == (exit_codes.ERROR, 0)
 
 
-def test_a_report_whose_place_is_free_again_is_written_without_screening_again(
+def test_report_is_written_later_without_screening_again(
     store, folder, tools, naps, later, screener
 ):
     engine = in_the_way(folder)
@@ -176,16 +172,14 @@ def test_a_report_whose_place_is_free_again_is_written_without_screening_again(
     assert screener.predictor.batches == [1]
 
 
-def test_a_wait_for_the_folder_does_not_use_up_the_retries(
-    store, folder, tools, naps, later, clock
-):
+def test_waiting_for_folder_uses_no_retries(store, folder, tools, naps, later, clock):
     job, clock.seconds = outside(store, folder, 1, settle=5, retries=0)
     naps += [later]
     assert [ended.name for ended in work(tools(), drain=True)] == [job.name]
 
 
 @pytest.mark.parametrize("what", ["labels", "bundle"])
-def test_what_lies_on_a_share_that_is_away_is_waited_for(store, folder, tools, naps, later, what):
+def test_unavailable_labels_or_bundle_are_retried(store, folder, tools, naps, later, what):
     write_film(folder / "0.png", seed=0)
     share = folder.parent / "share"
     labels = share / "labels.csv"
@@ -218,7 +212,7 @@ def test_what_lies_on_a_share_that_is_away_is_waited_for(store, folder, tools, n
     assert "No such file or directory" in seen[0].message
 
 
-def test_what_will_not_pass_is_not_tried_again(store, folder, tools):
+def test_permanent_error_is_not_retried(store, folder, tools):
     write_film(folder / "0.png", seed=0)
     labels = folder.parent / "labels.csv"
     labels.write_text("film,label\n0.png,0\n0.png,1\n")
@@ -227,28 +221,24 @@ def test_what_will_not_pass_is_not_tried_again(store, folder, tools):
 
 
 @pytest.mark.parametrize("ahead", [1, 1e6])
-def test_draining_does_not_wait_for_a_job_that_its_user_wants_later(
-    store, folder, tools, clock, ahead
-):
+def test_drain_does_not_wait_for_job_scheduled_for_later(store, folder, tools, clock, ahead):
     store.add(make_job(folder=folder, not_before=clock.seconds + ahead))
     assert list(work(tools(), drain=True)) == []
     assert store.get("job-1").state is State.QUEUED
 
 
-def test_one_that_does_not_drain_begins_when_the_user_wanted(
-    store, folder, tools, clock, naps, later
-):
+def test_worker_starts_job_at_scheduled_time(store, folder, tools, clock, naps, later):
     store.add(make_job(folder=folder, not_before=clock.seconds + 3600))
     naps += [later]
     assert next(work(tools(), drain=False)).exit_code == exit_codes.OK
 
 
-def test_a_worker_for_one_job_does_not_wait_until_its_user_wants_it(store, folder, tools, clock):
+def test_worker_for_one_job_does_not_wait_for_its_scheduled_time(store, folder, tools, clock):
     store.add(make_job(folder=folder, not_before=clock.seconds + 3600))
     assert list(work(tools(), drain=True, only="job-1")) == []
 
 
-def test_what_another_worker_gives_back_while_this_one_drains_is_done(store, folder, tools, naps):
+def test_drain_runs_job_released_by_other_worker(store, folder, tools, naps):
     store.add(make_job(folder=folder))
     held = store.claim("another-host:1:1", LEASE)
     naps += [lambda: None, lambda: store.release(held)]
@@ -256,9 +246,7 @@ def test_what_another_worker_gives_back_while_this_one_drains_is_done(store, fol
     assert (ended.exit_code, ended.deaths) == (exit_codes.OK, 0)
 
 
-def test_what_another_worker_puts_off_while_this_one_drains_is_done(
-    store, folder, tools, naps, later
-):
+def test_drain_runs_job_postponed_by_other_worker(store, folder, tools, naps, later):
     store.add(make_job(folder=folder))
     held = store.claim("another-host:1:1", LEASE)
     naps += [lambda: store.postpone(held, 900, "the disk is full", 1), later]
@@ -266,7 +254,7 @@ def test_what_another_worker_puts_off_while_this_one_drains_is_done(
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_a_worker_ends_after_so_many_jobs(store, tmp_path, tools, most):
+def test_worker_ends_after_given_number_of_jobs(store, tmp_path, tools, most):
     for name in ("a", "b", "c", "d"):
         write_film(tmp_path / name / "0.png", seed=0)
         store.add(make_job(name, tmp_path / name))
@@ -275,7 +263,7 @@ def test_a_worker_ends_after_so_many_jobs(store, tmp_path, tools, most):
     assert len(store.jobs(State.QUEUED)) == 4 - most
 
 
-def test_a_job_that_was_put_off_is_not_one_of_so_many(store, folder, tools, naps, later):
+def test_postponed_job_does_not_count_as_run(store, folder, tools, naps, later):
     folder.rmdir()
     store.add(make_job("a", folder, retries=1))
     (folder.parent / "b").mkdir()

@@ -1,4 +1,4 @@
-"""Films that were failed or refused lie in quarantine, each with the reason, and nothing else does."""
+"""Quarantine of failed and refused films, each with its reason, and of nothing else."""
 
 import errno
 import hashlib
@@ -26,7 +26,7 @@ def into(tmp_path):
 
 
 def put(folder, film, content=b"no film"):
-    """A film, as a camera might have left it: executable, and some time ago."""
+    """Write an executable film with an old modification time, as from a camera."""
     path = film_path(folder, film)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -50,7 +50,7 @@ def files_in(folder):
 
 
 def snapshot(folder):
-    """All that can be seen of a folder: names, content, mode, time."""
+    """Return everything visible of a folder: names, content, mode, time."""
     return {
         path: (path.lstat().st_mode, path.lstat().st_mtime_ns, path.is_file() and path.read_bytes())
         for path in sorted(folder.rglob("*"))
@@ -58,12 +58,12 @@ def snapshot(folder):
 
 
 def said(into, name):
-    """The fields of a reason file."""
+    """Return the fields of a reason file."""
     lines = (into / name).read_text(encoding="utf-8").splitlines()
     return dict(line.split(": ", 1) for line in lines)
 
 
-def test_only_failed_and_refused_films_are_copied_each_with_its_reason(folder, into):
+def test_only_failed_and_refused_films_are_copied_with_reason(folder, into):
     for film in ("good.png", "same.png", "sub/bad.png", "notes.txt", "late.png"):
         put(folder, film)
     rows = [
@@ -90,13 +90,13 @@ def test_only_failed_and_refused_films_are_copied_each_with_its_reason(folder, i
     }
 
 
-def test_where_nothing_is_wrong_no_folder_is_made(folder, into):
+def test_no_folder_is_created_without_failures(folder, into):
     put(folder, "good.png")
     assert quarantine([row_of("good.png", status=Status.SCORED)], folder, into, str) == 0
     assert not into.parent.exists()
 
 
-def test_a_copy_has_the_time_of_the_film_and_is_for_its_owner_alone(folder, into):
+def test_copy_keeps_time_and_is_private(folder, into):
     put(folder, "bad.png")
     quarantine([row_of("bad.png")], folder, into, str)
     copy = (into / "bad.png").stat()
@@ -106,7 +106,7 @@ def test_a_copy_has_the_time_of_the_film_and_is_for_its_owner_alone(folder, into
     assert stat.S_IMODE(into.stat().st_mode) == 0o700
 
 
-def test_the_folder_is_left_as_it_was(folder, into):
+def test_source_folder_is_not_changed(folder, into):
     put(folder, "sub/bad.png")
     (folder / "link.png").symlink_to("sub/bad.png")
     before = snapshot(folder)
@@ -114,7 +114,7 @@ def test_the_folder_is_left_as_it_was(folder, into):
     assert snapshot(folder) == before
 
 
-def test_hidden_names_stay_hidden(folder, into, key):
+def test_hashed_names_hide_file_names(folder, into, key):
     put(folder, "Doe/Jane.png")
     put(folder, "Doe/Jane.txt")
     rows = [row_of("Doe/Jane.png"), refused("Doe/Jane.txt")]
@@ -128,7 +128,7 @@ def test_hidden_names_stay_hidden(folder, into, key):
     assert not any("Doe" in text or "Jane" in text for text in texts)
 
 
-def test_a_name_that_is_no_text_is_the_name_of_the_copy(folder, into):
+def test_copy_keeps_name_with_invalid_utf8(folder, into):
     (folder / os.fsdecode(b"M\xfcller.png")).write_bytes(b"no film")
     ((found),) = discover(folder)
     quarantine([row_of(found.film)], folder, into, str)
@@ -138,7 +138,7 @@ def test_a_name_that_is_no_text_is_the_name_of_the_copy(folder, into):
     ]
 
 
-def test_a_name_with_a_line_break_says_nothing_of_its_own(folder, into):
+def test_line_break_in_name_adds_no_field(folder, into):
     film = "x\nstatus: scored"
     put(folder, film)
     quarantine([row_of(film)], folder, into, str)
@@ -147,7 +147,7 @@ def test_a_name_with_a_line_break_says_nothing_of_its_own(folder, into):
     assert "status: scored" not in text.splitlines()
 
 
-def test_a_link_inside_the_folder_is_copied_as_the_file_it_leads_to(folder, into):
+def test_link_inside_folder_is_copied_as_file(folder, into):
     put(folder, "sub/bad.png")
     (folder / "link.png").symlink_to("sub/bad.png")
     quarantine([row_of("link.png")], folder, into, str)
@@ -171,7 +171,7 @@ def pipe(folder):
 
 @pytest.mark.parametrize("code", ["not_followed", "not_image"])
 @pytest.mark.parametrize("film", [link_out, pipe])
-def test_what_is_no_file_of_the_folder_has_only_a_reason(folder, into, film, code):
+def test_irregular_file_has_only_reason(folder, into, film, code):
     film(folder)
     assert quarantine([refused("odd.png", None, code)], folder, into, str) == 1
     assert files_in(into) == {"odd.png.reason.txt"}
@@ -179,19 +179,19 @@ def test_what_is_no_file_of_the_folder_has_only_a_reason(folder, into, film, cod
     assert copy == "none, it is no regular file inside the folder"
 
 
-def test_a_folder_that_has_become_a_link_out_is_not_followed(folder, into):
+def test_folder_replaced_by_outside_link_is_not_followed(folder, into):
     folder_linked_out(folder)
     quarantine([row_of("sub/odd.png", b"secret")], folder, into, str)
     assert files_in(into) == {"sub/odd.png.reason.txt"}
 
 
-def test_an_entry_that_was_not_followed_is_not_followed_later(folder, into):
+def test_entry_not_followed_before_is_not_followed_later(folder, into):
     put(folder, "odd.png")
     quarantine([refused("odd.png", None, "not_followed")], folder, into, str)
     assert files_in(into) == {"odd.png.reason.txt"}
 
 
-def test_a_film_that_vanished_has_only_a_reason(folder, into):
+def test_vanished_film_has_only_reason(folder, into):
     put(folder, "there.png")
     rows = [row_of("gone.png", None, code="vanished"), row_of("there.png")]
     assert quarantine(rows, folder, into, str) == 2
@@ -201,7 +201,7 @@ def test_a_film_that_vanished_has_only_a_reason(folder, into):
     assert reasons["copy"] == "none, vanished"
 
 
-def test_a_film_that_changed_is_copied_and_the_reason_says_so(folder, into):
+def test_changed_film_is_copied_and_marked(folder, into):
     put(folder, "bad.png", b"another film")
     quarantine([row_of("bad.png", b"no film")], folder, into, str)
     reasons = said(into, "bad.png.reason.txt")
@@ -211,7 +211,7 @@ def test_a_film_that_changed_is_copied_and_the_reason_says_so(folder, into):
     assert (into / "bad.png").read_bytes() == b"another film"
 
 
-def test_a_second_time_changes_nothing(folder, into):
+def test_second_run_changes_nothing(folder, into):
     put(folder, "bad.png")
     put(folder, "changed.png", b"another film")
     rows = [row_of("bad.png"), row_of("changed.png"), row_of("gone.png", None, code="vanished")]
@@ -223,7 +223,7 @@ def test_a_second_time_changes_nothing(folder, into):
     assert {path: path.stat().st_ino for path in into.iterdir()} == inodes
 
 
-def test_what_was_set_aside_in_time_stays_when_the_films_are_gone(folder, into):
+def test_existing_copies_stay_when_films_are_gone(folder, into):
     put(folder, "bad.png")
     put(folder, "changed.png", b"another film")
     rows = [row_of("bad.png"), row_of("changed.png")]
@@ -234,7 +234,7 @@ def test_what_was_set_aside_in_time_stays_when_the_films_are_gone(folder, into):
     assert snapshot(into) == before
 
 
-def test_a_copy_of_what_was_screened_stays_when_the_film_changes(folder, into):
+def test_copy_of_screened_content_stays_when_film_changes(folder, into):
     put(folder, "bad.png")
     quarantine([row_of("bad.png")], folder, into, str)
     before = snapshot(into)
@@ -243,7 +243,7 @@ def test_a_copy_of_what_was_screened_stays_when_the_film_changes(folder, into):
     assert snapshot(into) == before
 
 
-def test_a_film_of_several_pieces_is_copied_whole(folder, into):
+def test_large_film_is_copied_completely(folder, into):
     content = os.urandom(2 * 1024**2 + 1)
     put(folder, "large.png", content)
     quarantine([row_of("large.png", content)], folder, into, str)
@@ -251,7 +251,7 @@ def test_a_film_of_several_pieces_is_copied_whole(folder, into):
     assert said(into, "large.png.reason.txt")["copy"] == "what was screened"
 
 
-def test_a_copy_that_was_damaged_since_is_mended(folder, into):
+def test_damaged_copy_is_replaced(folder, into):
     put(folder, "bad.png")
     quarantine([row_of("bad.png")], folder, into, str)
     (into / "bad.png").write_bytes(b"no fi")
@@ -259,7 +259,7 @@ def test_a_copy_that_was_damaged_since_is_mended(folder, into):
     assert (into / "bad.png").read_bytes() == b"no film"
 
 
-def test_what_a_killed_process_left_half_done_goes_away(folder, into):
+def test_partial_files_of_killed_process_are_removed(folder, into):
     put(folder, "bad.png")
     half = into.with_name(f".{into.name}.partial")
     half.mkdir(parents=True)
@@ -269,10 +269,10 @@ def test_what_a_killed_process_left_half_done_goes_away(folder, into):
 
 
 class PowerCut(BaseException):
-    """What no code can handle."""
+    """An error that no code handles, like a power failure."""
 
 
-def test_a_half_copy_never_shows(folder, into, monkeypatch):
+def test_partial_copy_is_never_visible(folder, into, monkeypatch):
     put(folder, "bad.png")
 
     def cut_short(_path):
@@ -285,7 +285,7 @@ def test_a_half_copy_never_shows(folder, into, monkeypatch):
     assert files_in(into) == set()
 
 
-def test_the_films_and_the_reasons_of_both_are_kept_apart(folder, into):
+def test_films_named_like_reason_files_are_kept_apart(folder, into):
     films = ("x", "x.reason.txt", "x.reason.txt.reason.txt", "x.reason-2.txt")
     for film in films:
         put(folder, film, film.encode())
@@ -297,7 +297,7 @@ def test_the_films_and_the_reasons_of_both_are_kept_apart(folder, into):
     assert len(reasons) == len(films)
 
 
-def test_a_folder_may_have_the_name_of_a_reason(folder, into):
+def test_folder_may_be_named_like_reason_file(folder, into):
     put(folder, "x")
     put(folder, "x.reason.txt/y")
     assert quarantine([row_of("x"), row_of("x.reason.txt/y")], folder, into, str) == 2
@@ -313,7 +313,7 @@ NAMES = (
 
 
 @given(st.lists(NAMES, unique=True, max_size=12))
-def test_no_reason_has_the_name_of_a_film_a_folder_or_another_reason(films):
+def test_reason_names_are_unique(films):
     names = reason_names(films)
     folders = {str(parent) for film in films for parent in Path(film).parents}
     assert len(set(names)) == len(films)
@@ -322,7 +322,7 @@ def test_no_reason_has_the_name_of_a_film_a_folder_or_another_reason(films):
     assert reason_names(films) == names
 
 
-def test_a_film_that_cannot_be_set_aside_does_not_keep_the_others_from_it(folder, into):
+def test_failed_copy_does_not_affect_other_films(folder, into):
     for film in ("a.png", "b.png", "c.png"):
         put(folder, film)
     (into / "b.png").mkdir(parents=True)
@@ -336,7 +336,7 @@ def test_a_film_that_cannot_be_set_aside_does_not_keep_the_others_from_it(folder
     assert {path.name for path in into.parent.iterdir()} == {into.name}
 
 
-def test_an_error_names_a_film_as_it_may_be_named(folder, into, key):
+def test_error_uses_shown_name(folder, into, key):
     put(folder, "Doe.png")
     (into / key.film("Doe.png")).mkdir(parents=True)
     with pytest.raises(QuarantineError, match=key.film("Doe.png")) as error:
@@ -344,7 +344,7 @@ def test_an_error_names_a_film_as_it_may_be_named(folder, into, key):
     assert "Doe" not in str(error.value)
 
 
-def test_a_place_that_cannot_be_written_is_named_with_the_cause(folder, tmp_path):
+def test_unwritable_quarantine_folder_raises_with_cause(folder, tmp_path):
     put(folder, "bad.png")
     (tmp_path / "file").touch()
     with pytest.raises(QuarantineError, match="cannot be written") as error:
@@ -352,7 +352,7 @@ def test_a_place_that_cannot_be_written_is_named_with_the_cause(folder, tmp_path
     assert str(tmp_path / "file" / "job-1") in str(error.value)
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_half_copy(folder, into, monkeypatch):
+def test_full_disk_raises_and_leaves_no_partial_copy(folder, into, monkeypatch):
     put(folder, "bad.png")
 
     def full(_handle):

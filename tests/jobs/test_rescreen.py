@@ -1,4 +1,4 @@
-"""Some films of a report are screened once more."""
+"""Screening a sample of a report again."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +22,7 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def rows(folder, bundle, key):
-    """Of six films, a copy of one, and a file that is none."""
+    """Rows of six films, a copy of one, and a file that is not a film."""
     for number in range(6):
         write_film(folder / "ward" / f"{number}.png", number, 0.3 + number / 20)
     (folder / "copy.png").write_bytes((folder / "ward/0.png").read_bytes())
@@ -36,14 +36,14 @@ def told(again):
     return [(problem.file, problem.what, problem.sentence) for problem in again.problems]
 
 
-def test_an_honest_report_is_reproduced(rows, folder, bundle):
+def test_correct_report_is_reproduced(rows, folder, bundle):
     again = rescreen(rows, folder, bundle, 100, 0)
-    # All but the copy: scored and refused ones.
+    # All scored and refused films, without the copy.
     assert again.films == 7
     assert told(again) == []
 
 
-def test_no_more_than_the_sample_are_screened_and_the_seed_chooses_them(rows, folder, bundle):
+def test_sample_has_given_size_and_depends_on_seed(rows, folder, bundle):
     wrong = [replace(row, tensor_sha256="0" * 64) for row in rows]
 
     def named(seed):
@@ -68,16 +68,14 @@ def test_no_more_than_the_sample_are_screened_and_the_seed_chooses_them(rows, fo
         ),
     ],
 )
-def test_an_answer_that_is_another_one_is_named_with_its_film(
-    rows, folder, bundle, changes, sentence
-):
+def test_different_result_is_named_with_its_film(rows, folder, bundle, changes, sentence):
     changed = [replace(row, **changes) if row.film == "ward/5.png" else row for row in rows]
     (problem,) = rescreen(changed, folder, bundle, 100, 0).problems
     assert (problem.file, problem.what) == ("ward/5.png", "not_reproduced")
     assert sentence in problem.sentence
 
 
-def test_probabilities_may_differ_as_much_as_runtimes_do(rows, folder, bundle):
+def test_probabilities_may_differ_within_tolerance(rows, folder, bundle):
     moved = [
         replace(row, probability=row.probability + TOLERANCE / 2) if row.probability else row
         for row in rows
@@ -85,7 +83,7 @@ def test_probabilities_may_differ_as_much_as_runtimes_do(rows, folder, bundle):
     assert told(rescreen(moved, folder, bundle, 100, 0)) == []
 
 
-def test_a_film_at_the_very_threshold_may_fall_to_either_side(rows, folder, bundle):
+def test_film_close_to_threshold_may_change_prediction(rows, folder, bundle):
     def at_threshold(row, distance):
         point = replace(bundle.card.operating_point, threshold=row.probability + distance)
         card = replace(bundle.card, operating_point=point)
@@ -97,7 +95,7 @@ def test_a_film_at_the_very_threshold_may_fall_to_either_side(rows, folder, bund
     assert len(told(at_threshold(row, 2 * TOLERANCE))) == 1
 
 
-def test_a_film_that_is_gone_or_another_one_is_named(rows, folder, bundle):
+def test_missing_and_changed_films_are_named(rows, folder, bundle):
     (folder / "ward/1.png").unlink()
     write_film(folder / "ward/2.png", 77)
     again = rescreen(rows, folder, bundle, 100, 0)
@@ -107,14 +105,14 @@ def test_a_film_that_is_gone_or_another_one_is_named(rows, folder, bundle):
     ]
 
 
-def test_films_that_are_named_by_hashes_are_found_with_the_key(rows, folder, bundle, key):
+def test_films_named_by_hashes_are_found_with_key(rows, folder, bundle, key):
     hashed = [replace(row, film=key.film(row.film)) for row in rows]
     assert told(rescreen(hashed, folder, bundle, 100, 0, key)) == []
     without = rescreen(hashed, folder, bundle, 100, 0)
     assert {what for _film, what, _why in told(without)} == {"film_missing"}
 
 
-def test_rows_of_another_bundle_are_not_compared_with_this_one(rows, folder, bundle):
+def test_rows_of_other_bundle_are_not_compared(rows, folder, bundle):
     others = [replace(row, model_sha256="0" * 64) for row in rows]
     again = rescreen(others, folder, bundle, 100, 0)
     assert again.films == 0
@@ -123,7 +121,7 @@ def test_rows_of_another_bundle_are_not_compared_with_this_one(rows, folder, bun
     assert why.startswith("7 films were screened with another bundle")
 
 
-def test_a_runtime_that_nobody_knows_is_named(rows, folder, bundle):
+def test_unknown_runtime_is_named(rows, folder, bundle):
     strange = [replace(row, runtime="abacus/1") for row in rows]
     ((file, what, why),) = told(rescreen(strange, folder, bundle, 100, 0))
     assert (file, what) == ("predictions.csv", "other_model")

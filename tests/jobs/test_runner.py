@@ -1,4 +1,4 @@
-"""One job: every file one row, whatever dies, and the report that comes of it."""
+"""Running one job: one row per file, no matter what dies, and the report."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ from screening.results import Row, Status, read_rows
 
 @pytest.fixture
 def reclaim(store, clock):
-    """The same job, claimed by another worker when the lease of the first has run out."""
+    """Claim the same job as another worker after the first lease has expired."""
 
     def claimed():
         clock.seconds += LEASE + 1
@@ -42,7 +42,7 @@ def reclaim(store, clock):
 
 
 def audited(job, event):
-    """Lines of the audit about one kind of event."""
+    """Return the audit lines of one kind of event."""
     return [line for line in table(job.report / "audit.csv") if line["event"] == event]
 
 
@@ -79,7 +79,7 @@ def test_every_file_becomes_one_row(store, claim, screener, folder):
     [(None, exit_codes.OK), (b"notes", exit_codes.OK), (b"", exit_codes.SOME_FAILED)],
     ids=["all scored", "one refused", "one failed"],
 )
-def test_only_failed_films_change_the_exit_code(store, claim, screener, folder, content, code):
+def test_only_failed_films_change_exit_code(store, claim, screener, folder, content, code):
     write_films(folder, 2)
     if content is not None:
         (folder / "other").write_bytes(content)
@@ -87,7 +87,7 @@ def test_only_failed_films_change_the_exit_code(store, claim, screener, folder, 
     assert run_job(claim(), make_tools(store, screener)) == code
 
 
-def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
+def test_empty_folder_gives_empty_report(store, claim, screener):
     job = claim()
     assert run_job(job, make_tools(store, screener)) == exit_codes.OK
     assert read_rows(job.report / "predictions.csv") == []
@@ -98,7 +98,7 @@ def test_an_empty_folder_gives_an_empty_report(store, claim, screener):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
-def test_rows_are_committed_batch_by_batch(store, claim, screener, folder, batch):
+def test_rows_are_committed_in_batches(store, claim, screener, folder, batch):
     films = write_films(folder, 4)
     witness = Witness()
     run_job(claim(batch=batch), make_tools(store, screener, watcher=witness))
@@ -109,7 +109,7 @@ def test_rows_are_committed_batch_by_batch(store, claim, screener, folder, batch
     assert [row.film for row in witness.reports[0].rows] == films
 
 
-def test_the_local_engine_carries_a_job_of_many_batches(store, claim, screener, folder):
+def test_local_engine_runs_job_of_many_batches(store, claim, screener, folder):
     films = write_films(folder, 8)
     job = claim()
     assert run_job(job, make_tools(store, screener, engine=LocalEngine(1))) == exit_codes.OK
@@ -117,7 +117,7 @@ def test_the_local_engine_carries_a_job_of_many_batches(store, claim, screener, 
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 2])
-def test_a_job_goes_on_where_its_engine_died(store, claim, reclaim, screener, folder, dies_at):
+def test_job_resumes_after_death_of_engine(store, claim, reclaim, screener, folder, dies_at):
     films = write_films(folder, 5)
     job = claim()
     with pytest.raises(PowerCut):
@@ -131,7 +131,7 @@ def test_a_job_goes_on_where_its_engine_died(store, claim, reclaim, screener, fo
     assert sum(screener.predictor.batches) == 5
 
 
-def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, folder):
+def test_resumed_job_is_marked_in_audit(store, claim, reclaim, screener, folder):
     write_films(folder, 3)
     job = claim()
     with pytest.raises(PowerCut):
@@ -144,9 +144,7 @@ def test_a_resumed_job_says_so_in_its_audit(store, claim, reclaim, screener, fol
     assert verify(job.report) == []
 
 
-def test_a_copy_of_a_film_is_a_duplicate_even_after_a_crash(
-    store, claim, reclaim, screener, folder
-):
+def test_copy_of_film_is_duplicate_even_after_crash(store, claim, reclaim, screener, folder):
     write_films(folder, 3)
     (folder / "z.png").write_bytes((folder / "0.png").read_bytes())
     job = claim()
@@ -158,9 +156,7 @@ def test_a_copy_of_a_film_is_a_duplicate_even_after_a_crash(
     assert "0.png" in last.reason
 
 
-def test_a_film_that_vanished_after_the_crash_is_a_failed_row(
-    store, claim, reclaim, screener, folder
-):
+def test_film_that_vanished_after_crash_is_failed_row(store, claim, reclaim, screener, folder):
     films = write_films(folder, 4)
     job = claim()
     with pytest.raises(PowerCut):
@@ -174,9 +170,7 @@ def test_a_film_that_vanished_after_the_crash_is_a_failed_row(
     assert rows[-1].reason.startswith("vanished: ")
 
 
-def test_a_job_whose_report_was_written_before_the_crash_ends_well(
-    store, claim, reclaim, screener, folder
-):
+def test_job_with_report_from_before_crash_succeeds(store, claim, reclaim, screener, folder):
     write_films(folder, 3)
     job = claim()
     assert run_job(job, make_tools(store, screener)) == exit_codes.OK
@@ -185,7 +179,7 @@ def test_a_job_whose_report_was_written_before_the_crash_ends_well(
 
 
 class LateFilms(Witness):
-    """Films arrive when the job has begun."""
+    """Adds films after the job has started."""
 
     def __init__(self, folder):
         super().__init__()
@@ -197,9 +191,7 @@ class LateFilms(Witness):
         write_film(self._folder / "1-late.png", seed=51)
 
 
-def test_films_that_arrive_late_are_named_in_the_audit_and_have_no_row(
-    store, claim, screener, folder
-):
+def test_late_films_are_in_audit_and_have_no_row(store, claim, screener, folder):
     films = write_films(folder, 3)
     job = claim()
     assert run_job(job, make_tools(store, screener, watcher=LateFilms(folder))) == 0
@@ -209,7 +201,7 @@ def test_films_that_arrive_late_are_named_in_the_audit_and_have_no_row(
     assert verify(job.report) == []
 
 
-def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, screener, folder):
+def test_resumed_job_keeps_its_list_of_films(store, claim, reclaim, screener, folder):
     films = write_films(folder, 3)
     job = claim()
     with pytest.raises(PowerCut):
@@ -220,7 +212,7 @@ def test_a_resumed_job_keeps_its_first_list_of_films(store, claim, reclaim, scre
     assert [line["subject"] for line in audited(job, "arrived_late")] == ["0-late.png"]
 
 
-def test_the_audit_names_model_threshold_and_every_film(store, claim, screener, folder):
+def test_audit_names_model_threshold_and_every_film(store, claim, screener, folder):
     films = write_films(folder, 3)
     job = claim()
     run_job(job, make_tools(store, screener))
@@ -231,9 +223,7 @@ def test_the_audit_names_model_threshold_and_every_film(store, claim, screener, 
     assert [line["subject"] for line in audited(job, "scored")] == films
 
 
-def test_the_audit_names_who_submitted_started_and_wrote_it(
-    store, claim, screener, folder, monkeypatch
-):
+def test_audit_names_who_submitted_started_and_wrote(store, claim, screener, folder, monkeypatch):
     monkeypatch.setenv("LOGNAME", "anna")
     write_films(folder, 1)
     job = claim()
@@ -243,9 +233,7 @@ def test_the_audit_names_who_submitted_started_and_wrote_it(
         assert line["detail"].endswith(f"user anna, host {platform.node()}")
 
 
-def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(
-    store, screener, folder, tmp_path
-):
+def test_replaced_bundle_fails_job_before_listing(store, screener, folder, tmp_path):
     write_films(folder, 2)
     bundle = empty_bundle(tmp_path / "bundle")
     options = Options(key=tmp_path / "patient.key", settle=0)
@@ -262,7 +250,7 @@ def test_a_replaced_bundle_fails_the_job_before_any_film_is_listed(
     assert not job.report.exists()
 
 
-def test_a_folder_that_is_gone_fails_the_job_and_is_named(store, claim, screener, folder):
+def test_missing_folder_fails_job_and_is_named(store, claim, screener, folder):
     job = claim()
     folder.rmdir()
     with pytest.raises(JobFailed, match=f"{folder} cannot be listed: No such file"):
@@ -270,14 +258,14 @@ def test_a_folder_that_is_gone_fails_the_job_and_is_named(store, claim, screener
 
 
 class ForgetfulEngine(SerialEngine):
-    """Loses the last film."""
+    """Drops the last film."""
 
     def screen(self, screener, films, seen, batch):
         yield from super().screen(screener, list(films)[:-1], seen, batch)
 
 
 class RepeatingEngine(SerialEngine):
-    """Screens the first film once more at the end."""
+    """Screens the first film again at the end."""
 
     def screen(self, screener, films, seen, batch):
         films = list(films)
@@ -285,7 +273,7 @@ class RepeatingEngine(SerialEngine):
 
 
 class InventiveEngine(SerialEngine):
-    """Comes back with a film that nobody gave to it."""
+    """Returns a row for a film it was not given."""
 
     def screen(self, screener, films, seen, batch):
         yield from super().screen(screener, films, seen, batch)
@@ -300,9 +288,7 @@ class InventiveEngine(SerialEngine):
         (InventiveEngine(), r"invented\.png is no open film"),
     ],
 )
-def test_files_in_are_rows_out_or_there_is_no_report(
-    store, claim, screener, folder, engine, message
-):
+def test_no_report_unless_rows_match_files(store, claim, screener, folder, engine, message):
     write_films(folder, 3)
     job = claim()
     with pytest.raises(JobsError, match=message):
@@ -310,8 +296,8 @@ def test_files_in_are_rows_out_or_there_is_no_report(
     assert not job.report.exists()
 
 
-class Robber(Witness):
-    """Another worker takes the job over when the first batch is committed."""
+class Takeover(Witness):
+    """Another worker takes over the job after the first commit."""
 
     def __init__(self, reclaim):
         super().__init__()
@@ -323,21 +309,21 @@ class Robber(Witness):
 
 
 @pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["serial", "local"])
-def test_a_worker_that_lost_its_job_stops_and_leaves_no_thread(
+def test_worker_that_lost_its_job_stops_and_leaves_no_thread(
     store, claim, reclaim, screener, folder, engine
 ):
     write_films(folder, 6)
     job = claim()
     threads = set(threading.enumerate())
     with pytest.raises(LeaseLost, match="no longer held by A"):
-        run_job(job, make_tools(store, screener, engine=engine, watcher=Robber(reclaim)))
+        run_job(job, make_tools(store, screener, engine=engine, watcher=Takeover(reclaim)))
     assert len(store.rows(job)) == 2
     assert store.get(job.name).worker == "B"
     assert not job.report.exists()
     assert set(threading.enumerate()) <= threads
 
 
-def test_a_job_runs_under_a_user_without_a_name(store, claim, screener, folder, monkeypatch):
+def test_job_runs_under_user_without_name(store, claim, screener, folder, monkeypatch):
     write_films(folder, 1)
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(variable, raising=False)
@@ -345,9 +331,7 @@ def test_a_job_runs_under_a_user_without_a_name(store, claim, screener, folder, 
     assert run_job(claim(), make_tools(store, screener)) == exit_codes.OK
 
 
-def test_decoders_have_ended_when_the_report_is_written(
-    store, claim, screener, folder, monkeypatch
-):
+def test_decoders_are_closed_before_report_is_written(store, claim, screener, folder, monkeypatch):
     write_films(folder, 1)
     order = []
 

@@ -1,4 +1,4 @@
-"""The life of a job."""
+"""States of a job and their transitions."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import TransitionError
 from jobs.queue.jobs import OPEN, TRANSITIONS, Action, State, after
 
-# Written out once more, by hand: the table under test must not check itself.
+# A second, independent copy of the table under test.
 KNOWN = {
     ("queued", "claim"): "running",
     ("queued", "cancel"): "cancelled",
@@ -25,22 +25,22 @@ UNKNOWN = [pair for pair in product(State, Action) if (pair[0].value, pair[1].va
 
 
 @pytest.mark.parametrize(("pair", "following"), KNOWN.items(), ids="-".join)
-def test_a_known_pair_leads_to_its_state(pair, following):
+def test_allowed_action_leads_to_its_state(pair, following):
     state, action = pair
     assert after(State(state), Action(action)) is State(following)
 
 
 @pytest.mark.parametrize(("state", "action"), UNKNOWN)
-def test_an_unknown_pair_is_an_error_that_names_both(state, action):
+def test_forbidden_action_raises_with_state_and_action(state, action):
     with pytest.raises(TransitionError, match=f"{state.value} has no {action.value}"):
         after(state, action)
 
 
-def test_every_pair_of_state_and_action_is_either_known_or_tested_as_unknown():
+def test_all_pairs_of_state_and_action_are_tested():
     assert len(KNOWN) + len(UNKNOWN) == len(State) * len(Action)
     assert len(TRANSITIONS) == len(KNOWN)
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_state_is_open_if_a_worker_can_still_claim_it(state):
+def test_open_states_are_those_that_can_be_claimed(state):
     assert (state in OPEN) == ((state, Action.CLAIM) in TRANSITIONS)

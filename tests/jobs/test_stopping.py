@@ -1,4 +1,4 @@
-"""A worker that is asked to stop finishes the films in hand and gives its job back."""
+"""A worker asked to stop finishes the films in progress and releases its job."""
 
 import pytest
 from sqlalchemy import select
@@ -25,7 +25,7 @@ ENGINES = pytest.mark.parametrize(
 
 
 class Stopping(Witness):
-    """Somebody asks the worker to stop when so many batches are committed; 0: before the first."""
+    """Requests a stop after this many commits; 0 for before the first."""
 
     def __init__(self, after, error=None):
         super().__init__()
@@ -56,7 +56,7 @@ def stopping(store, screener, watcher, **changes):
 
 
 def marked(store):
-    """Films that are written down as in hand, and films that somebody died of."""
+    """Return the films marked as in progress, and those suspected of killing workers."""
     with store._database.reading() as connection:
         query = select(films.c.film).where(films.c.row.is_(None))
         in_hand = list(connection.scalars(query.where(films.c.in_hand == 1)))
@@ -65,23 +65,21 @@ def marked(store):
 
 @ENGINES
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_films_in_hand_are_committed_and_the_job_is_given_back(store, job, screener, engine, after):
+def test_stop_commits_films_in_progress_and_releases_job(store, job, screener, engine, after):
     watcher = Stopping(after)
     with pytest.raises(Stopped):
         list(work(stopping(store, screener, watcher, engine=engine), drain=True))
     left = store.get(job.name)
     assert (left.state, left.worker, left.attempts) == (State.QUEUED, "", 0)
     assert BATCH * after <= left.committed < FILMS
-    # Whatever the model has seen was kept.
+    # All films that the model has seen were committed.
     assert left.committed == sum(screener.predictor.batches) == sum(map(len, watcher.batches))
     assert marked(store) == ([], [])
     assert not job.report.exists()
 
 
 @ENGINES
-def test_a_successor_finishes_what_was_given_back_and_screens_nothing_twice(
-    store, job, screener, engine
-):
+def test_next_worker_finishes_released_job_without_repeating_films(store, job, screener, engine):
     watcher = Stopping(2)
     with pytest.raises(Stopped):
         list(work(stopping(store, screener, watcher, engine=engine), drain=True))
@@ -93,16 +91,16 @@ def test_a_successor_finishes_what_was_given_back_and_screens_nothing_twice(
     assert sum(screener.predictor.batches) == FILMS
 
 
-def test_the_local_engine_commits_what_it_was_reading_ahead(store, job, screener):
+def test_local_engine_commits_films_it_has_read_ahead(store, job, screener):
     tools = stopping(store, screener, Stopping(1), engine=LocalEngine(2))
     with pytest.raises(Stopped):
         list(work(tools, drain=True))
-    # A batch, another one and two films a reader are read ahead.
+    # One batch committed, one more, and two films per thread were read ahead.
     assert store.get(job.name).committed == BATCH + BATCH + 2 * 2
 
 
 @ENGINES
-def test_a_stop_in_the_last_batch_leaves_the_report_to_the_successor(store, job, screener, engine):
+def test_stop_in_last_batch_leaves_report_to_next_worker(store, job, screener, engine):
     watcher = Stopping(FILMS // BATCH)
     with pytest.raises(Stopped):
         list(work(stopping(store, screener, watcher, engine=engine), drain=True))
@@ -114,7 +112,7 @@ def test_a_stop_in_the_last_batch_leaves_the_report_to_the_successor(store, job,
 
 
 class StopAtReport(Stopping):
-    """Somebody asks when the report has just been written."""
+    """Requests a stop after the report has been written."""
 
     def __init__(self):
         super().__init__(-1)
@@ -124,7 +122,7 @@ class StopAtReport(Stopping):
         self.stop.ask()
 
 
-def test_a_stop_after_the_report_still_ends_the_job(store, job, screener):
+def test_stop_after_report_still_ends_job(store, job, screener):
     watcher = StopAtReport()
     ended = []
     with pytest.raises(Stopped):
@@ -133,7 +131,7 @@ def test_a_stop_after_the_report_still_ends_the_job(store, job, screener):
 
 
 class InterruptedInATransaction(Witness):
-    """The second signal comes when a transaction has just been begun."""
+    """Raises the interrupt of a second signal after a transaction was opened."""
 
     def __init__(self, engine):
         super().__init__()
@@ -145,7 +143,7 @@ class InterruptedInATransaction(Witness):
         raise KeyboardInterrupt
 
 
-def test_an_interrupt_within_a_transaction_does_not_keep_the_job(store, job, screener):
+def test_interrupt_within_transaction_releases_job(store, job, screener):
     tools = make_tools(store, screener, watcher=InterruptedInATransaction(store._database.engine))
     with pytest.raises(KeyboardInterrupt):
         list(work(tools, drain=True))
@@ -155,12 +153,12 @@ def test_an_interrupt_within_a_transaction_does_not_keep_the_job(store, job, scr
 
 
 @pytest.mark.parametrize("bound", [{"only": "job-1"}, {"most": 1}])
-def test_a_worker_that_has_done_all_it_was_to_do_was_not_stopped(store, job, screener, bound):
+def test_worker_that_ran_all_its_jobs_was_not_stopped(store, job, screener, bound):
     ended = list(work(stopping(store, screener, StopAtReport()), drain=True, **bound))
     assert [job.exit_code for job in ended] == [exit_codes.OK]
 
 
-def test_no_job_is_taken_once_a_stop_is_asked_for(store, job, screener):
+def test_no_job_is_claimed_after_stop(store, job, screener):
     stop = Stop()
     stop.ask()
     with pytest.raises(Stopped):
@@ -168,14 +166,14 @@ def test_no_job_is_taken_once_a_stop_is_asked_for(store, job, screener):
     assert store.get(job.name).fence == 0
 
 
-def test_a_worker_that_waits_stops(store, screener, monkeypatch):
+def test_waiting_worker_stops(store, screener, monkeypatch):
     stop = Stop()
     monkeypatch.setattr(Stop, "wait", lambda self, _seconds: self.ask())
     with pytest.raises(Stopped):
         list(work(make_tools(store, screener, stop=stop), drain=False))
 
 
-def test_a_stop_wakes_who_waits():
+def test_stop_ends_wait():
     stop = Stop()
     assert not stop.wait(0)
     stop.ask()
@@ -183,7 +181,7 @@ def test_a_stop_wakes_who_waits():
     assert stop.wait(3600)
 
 
-def test_a_second_signal_gives_the_job_back_at_once(store, job, screener):
+def test_second_signal_releases_job_at_once(store, job, screener):
     watcher = Stopping(2, KeyboardInterrupt())
     tools = stopping(store, screener, watcher, engine=LocalEngine(2))
     with pytest.raises(KeyboardInterrupt):
@@ -194,7 +192,7 @@ def test_a_second_signal_gives_the_job_back_at_once(store, job, screener):
 
 
 class Unreleasable:
-    """A store in which the job cannot be given back."""
+    """A store that fails to release the job."""
 
     def __init__(self, store, error):
         self._store, self._error = store, error
@@ -207,14 +205,14 @@ class Unreleasable:
 
 
 @pytest.mark.parametrize("error", [LeaseLost("gone"), QueueUnavailable("away")])
-def test_a_stop_is_a_stop_even_if_the_job_cannot_be_given_back(store, job, screener, error):
+def test_failed_release_does_not_prevent_stop(store, job, screener, error):
     tools = stopping(Unreleasable(store, error), screener, Stopping(1))
     with pytest.raises(Stopped):
         list(work(tools, drain=True))
 
 
 class Restarting:
-    """A store whose database is away for the first questions after the stop."""
+    """A store whose database is unavailable for the first calls after the stop."""
 
     def __init__(self, store, stop):
         self._store, self._stop, self._away = store, stop, 3
@@ -231,9 +229,7 @@ class Restarting:
         return ask
 
 
-def test_a_worker_that_is_stopped_while_the_database_restarts_gives_its_job_back(
-    store, job, screener
-):
+def test_job_is_released_after_database_restart(store, job, screener):
     watcher = Stopping(1)
     restarting = retrying(Restarting(store, watcher.stop), watcher.stop)
     with pytest.raises(Stopped):
@@ -242,7 +238,7 @@ def test_a_worker_that_is_stopped_while_the_database_restarts_gives_its_job_back
     assert marked(store) == ([], [])
 
 
-def test_a_queue_that_goes_away_while_stopping_does_not_fail_the_job(store, job, screener):
+def test_unavailable_queue_while_stopping_does_not_fail_job(store, job, screener):
     class Gone(Stopping):
         def committed(self, rows, seconds):
             super().committed(rows, seconds)
@@ -255,7 +251,7 @@ def test_a_queue_that_goes_away_while_stopping_does_not_fail_the_job(store, job,
 
 
 class Cancelled(Witness):
-    """Somebody cancels the job when its report has just been written."""
+    """Cancels the job after its report has been written."""
 
     def __init__(self, store):
         super().__init__()
@@ -267,7 +263,7 @@ class Cancelled(Witness):
             self._store.cancel("job-1")
 
 
-def test_a_job_that_is_lost_at_the_very_end_does_not_stop_the_next(store, job, screener, folder):
+def test_job_lost_at_the_end_does_not_stop_the_next(store, job, screener, folder):
     store.add(make_job("job-2", folder))
     watcher = Cancelled(store)
     (ended,) = work(make_tools(store, screener, watcher=watcher), drain=True)
@@ -275,9 +271,7 @@ def test_a_job_that_is_lost_at_the_very_end_does_not_stop_the_next(store, job, s
     assert store.get("job-1").state is State.CANCELLED
 
 
-def test_a_job_that_is_cancelled_and_forgotten_meanwhile_does_not_stop_the_next(
-    store, job, screener, folder
-):
+def test_cancelled_and_pruned_job_does_not_stop_the_next(store, job, screener, folder):
     class Forgotten(Witness):
         def committed(self, rows, seconds):
             super().committed(rows, seconds)
@@ -290,7 +284,7 @@ def test_a_job_that_is_cancelled_and_forgotten_meanwhile_does_not_stop_the_next(
     assert [job.name for job in ended] == ["job-2"]
 
 
-def test_a_job_cannot_be_postponed_by_a_worker_that_lost_it(store, screener, tmp_path, clock):
+def test_worker_that_lost_its_job_cannot_postpone_it(store, screener, tmp_path, clock):
     store.add(make_job(folder=tmp_path / "nowhere", retries=3))
 
     def robbed(_job):
@@ -303,7 +297,7 @@ def test_a_job_cannot_be_postponed_by_a_worker_that_lost_it(store, screener, tmp
     assert store.get("job-1").message == "theirs"
 
 
-def test_carrying_out_tells_that_it_was_stopped(store, job, screener):
+def test_run_job_raises_stopped(store, job, screener):
     watcher = Stopping(1)
     with pytest.raises(Stopped, match="job-1 was given back"):
         run_job(store.claim("A", LEASE), stopping(store, screener, watcher))

@@ -1,4 +1,4 @@
-"""Every store: jobs that are added, found again, claimed and held."""
+"""All stores: adding, finding, claiming and holding jobs."""
 
 import inspect
 from pathlib import Path
@@ -20,12 +20,12 @@ def store(any_store):
 
 
 @pytest.mark.parametrize("kind", [SqlStore, MemoryStore])
-def test_a_store_has_the_methods_of_the_protocol_and_no_others(kind):
+def test_store_has_exactly_the_methods_of_the_protocol(kind):
     assert asked(kind) == asked(Store)
 
 
 def asked(kind):
-    """Public methods, with the kinds and the defaults of their arguments in order."""
+    """Return public methods, with the kinds and defaults of their arguments in order."""
     return {
         name: [
             (argument.kind, argument.default)
@@ -48,30 +48,30 @@ def asked(kind):
         {"folder": Path("/films/größe '\" % \\ :x"), "report": Path("/Bericht ♥")},
     ],
 )
-def test_a_job_comes_back_as_it_was_added(store, changes):
+def test_job_is_stored_unchanged(store, changes):
     job = make_job(**changes)
     assert store.add(job) == job
     assert store.get(job.name) == job
     assert store.jobs() == [job]
 
 
-def test_an_unknown_job_is_an_error_that_names_it(store):
+def test_unknown_job_raises_error_with_name(store):
     with pytest.raises(UnknownJob, match="job-7"):
         store.get("job-7")
 
 
 @pytest.mark.parametrize("ask", ["films", "films_left", "rows", "events", "deaths", "counts"])
-def test_an_unknown_job_has_no_films_no_rows_and_no_history(store, ask):
+def test_unknown_job_has_no_films_rows_or_history(store, ask):
     assert not getattr(store, ask)(make_job())
 
 
-def test_a_history_begins_with_the_submission(store):
+def test_history_begins_with_submission(store):
     job = make_job()
     store.add(job)
     assert store.events(job) == [SUBMITTED]
 
 
-def test_jobs_are_listed_in_the_order_in_which_they_were_added_and_chosen_by_state(store):
+def test_jobs_are_listed_in_order_and_filtered_by_state(store):
     for name in ("c", "a", "b"):
         store.add(make_job(name))
     store.claim("A", LEASE, only="a")
@@ -89,7 +89,7 @@ def test_jobs_are_counted_by_state(store):
     assert dict(store.totals()) == {State.QUEUED: 2, State.DONE: 1}
 
 
-def test_what_is_still_open_is_not_queued_again(store):
+def test_open_job_with_same_identity_is_returned(store):
     first = store.add(make_job("first", identity="i"))
     assert store.add(make_job("second", identity="i")) == first
     held = store.claim("A", LEASE)
@@ -99,7 +99,7 @@ def test_what_is_still_open_is_not_queued_again(store):
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, None])
-def test_what_has_ended_is_queued_again_as_a_new_job(store, exit_code):
+def test_work_of_ended_job_is_queued_as_new_job(store, exit_code):
     store.add(make_job("first", identity="i"))
     if exit_code is None:
         store.cancel("first")
@@ -108,25 +108,25 @@ def test_what_has_ended_is_queued_again_as_a_new_job(store, exit_code):
     assert store.add(make_job("second", identity="i")).name == "second"
 
 
-def test_jobs_without_an_identity_are_always_new(store):
+def test_jobs_without_identity_are_always_new(store):
     for name in ("first", "second"):
         assert store.add(make_job(name)).name == name
 
 
-def test_jobs_are_claimed_in_the_order_in_which_they_were_added(store):
+def test_jobs_are_claimed_in_order_of_submission(store):
     names = ["c", "a", "b"]
     for name in names:
         store.add(make_job(name))
     assert [store.claim("A", LEASE).name for _ in names] == names
 
 
-def test_jobs_of_a_higher_priority_are_claimed_first_and_of_these_the_oldest(store):
+def test_jobs_are_claimed_by_priority_then_age(store):
     for name, priority in {"a": 0, "b": 5, "c": -1, "d": 5}.items():
         store.add(make_job(name, priority=priority))
     assert [store.claim("A", LEASE).name for _ in range(4)] == ["b", "d", "a", "c"]
 
 
-def test_a_job_is_not_claimed_before_its_time(store, clock):
+def test_job_is_not_claimed_before_its_time(store, clock):
     store.add(make_job(not_before=clock.seconds + 10))
     store.add(make_job("job-2"))
     assert store.claim("A", LEASE).name == "job-2"
@@ -136,11 +136,11 @@ def test_a_job_is_not_claimed_before_its_time(store, clock):
     assert store.claim("A", LEASE).name == "job-1"
 
 
-def test_an_empty_queue_has_nothing_to_claim(store):
+def test_empty_queue_has_nothing_to_claim(store):
     assert store.claim("A", LEASE) is None
 
 
-def test_a_claimed_job_says_who_holds_it_and_until_when(store, clock):
+def test_claimed_job_has_worker_and_lease(store, clock):
     store.add(make_job())
     job = store.claim("A", LEASE)
     assert (job.state, job.worker, job.fence) == (State.RUNNING, "A", 1)
@@ -149,7 +149,7 @@ def test_a_claimed_job_says_who_holds_it_and_until_when(store, clock):
     assert store.get(job.name) == job
 
 
-def test_only_the_job_asked_for_is_claimed(store):
+def test_only_requested_job_is_claimed(store):
     for name in ("a", "b"):
         store.add(make_job(name))
     assert store.claim("A", LEASE, only="b").name == "b"
@@ -161,7 +161,7 @@ def test_only_the_job_asked_for_is_claimed(store):
 @pytest.mark.parametrize(
     ("later", "is_free"), [(0, False), (59.9, False), (60.0, False), (60.1, True)]
 )
-def test_a_running_job_can_be_claimed_only_after_its_lease(store, clock, later, is_free):
+def test_running_job_can_be_claimed_only_after_its_lease(store, clock, later, is_free):
     claimed(store)
     clock.seconds += later
     job = store.claim("B", LEASE)
@@ -169,7 +169,7 @@ def test_a_running_job_can_be_claimed_only_after_its_lease(store, clock, later, 
     assert store.get("job-1").worker == ("B" if is_free else "A")
 
 
-def test_a_take_over_raises_the_fence_and_keeps_the_time_of_the_first_start(store, clock):
+def test_takeover_raises_fence_and_keeps_start_time(store, clock):
     first = claimed(store)
     clock.seconds += LEASE + 1
     second = store.claim("B", LEASE)
@@ -177,7 +177,7 @@ def test_a_take_over_raises_the_fence_and_keeps_the_time_of_the_first_start(stor
     assert second.started_at == first.started_at
 
 
-def test_a_job_whose_lease_ran_out_comes_before_jobs_that_were_added_later(store, clock):
+def test_job_with_expired_lease_is_claimed_before_later_jobs(store, clock):
     claimed(store)
     store.add(make_job("job-2"))
     clock.seconds += LEASE + 1
@@ -187,13 +187,13 @@ def test_a_job_whose_lease_ran_out_comes_before_jobs_that_were_added_later(store
 @pytest.mark.parametrize(
     ("back", "is_free"), [(30, False), (LEASE, False), (LEASE + 1, True), (500_000, True)]
 )
-def test_a_lease_does_not_last_for_ever_when_the_clock_was_put_back(store, clock, back, is_free):
+def test_lease_expires_when_clock_is_set_back_too_far(store, clock, back, is_free):
     claimed(store)
     clock.seconds -= back
     assert (store.claim("B", LEASE) is not None) is is_free
 
 
-def test_how_long_a_lease_may_last_goes_by_its_own_length(store, clock):
+def test_maximum_of_lease_depends_on_its_own_length(store, clock):
     job = claimed(store)
     store.renew(job, 10 * LEASE)
     clock.seconds -= 9 * LEASE
@@ -203,20 +203,20 @@ def test_how_long_a_lease_may_last_goes_by_its_own_length(store, clock):
 
 
 @pytest.mark.parametrize("exit_code", [0, 3, 1, 4])
-def test_a_job_that_ended_is_never_claimed(store, clock, exit_code):
+def test_ended_job_is_never_claimed(store, clock, exit_code):
     store.finish(claimed(store), exit_code)
     clock.seconds += 10 * LEASE
     assert store.claim("B", LEASE) is None
 
 
-def test_a_cancelled_job_is_never_claimed(store, clock):
+def test_cancelled_job_is_never_claimed(store, clock):
     claimed(store)
     store.cancel("job-1")
     clock.seconds += 10 * LEASE
     assert store.claim("B", LEASE) is None
 
 
-def test_jobs_of_one_schedule_run_one_after_the_other(store):
+def test_jobs_of_one_schedule_run_one_at_a_time(store):
     for name, schedule in {"mon": "nightly", "tue": "nightly", "other": "weekly"}.items():
         store.add(make_job(name, schedule=schedule, priority=9 if name == "tue" else 0))
     monday = store.claim("A", LEASE)
@@ -227,7 +227,7 @@ def test_jobs_of_one_schedule_run_one_after_the_other(store):
     assert store.claim("A", LEASE).name == "tue"
 
 
-def test_a_job_that_was_put_off_holds_up_the_later_ones_of_its_schedule(store):
+def test_postponed_job_blocks_later_ones_of_its_schedule(store):
     for name in ("mon", "tue"):
         store.add(make_job(name, schedule="nightly"))
     store.postpone(store.claim("A", LEASE), 100, "the folder is away", 1)
@@ -236,13 +236,13 @@ def test_a_job_that_was_put_off_holds_up_the_later_ones_of_its_schedule(store):
     assert store.claim("A", LEASE).name == "tue"
 
 
-def test_jobs_without_a_schedule_do_not_wait_for_each_other(store):
+def test_jobs_without_schedule_do_not_wait_for_each_other(store):
     for name in ("a", "b"):
         store.add(make_job(name))
     assert {store.claim("A", LEASE).name, store.claim("B", LEASE).name} == {"a", "b"}
 
 
-def test_a_commit_renews_the_lease(store, clock):
+def test_commit_renews_lease(store, clock):
     job = claimed(store)
     clock.seconds += LEASE - 1
     store.commit(job, [scored_row("a.png")], LEASE)
@@ -251,7 +251,7 @@ def test_a_commit_renews_the_lease(store, clock):
     assert store.get(job.name).lease_until == clock.seconds + 1
 
 
-def test_a_renewal_changes_the_lease_alone(store, clock):
+def test_renew_changes_only_lease(store, clock):
     job = claimed(store)
     before = vars(store.get(job.name))
     clock.seconds += 10
@@ -259,20 +259,20 @@ def test_a_renewal_changes_the_lease_alone(store, clock):
     assert vars(store.get(job.name)) == before | {"lease_until": clock.seconds + 3 * LEASE}
 
 
-def test_an_event_alone_does_not_renew_the_lease(store, clock):
+def test_record_does_not_renew_lease(store, clock):
     job = claimed(store)
     clock.seconds += LEASE - 1
     store.record(job, EVENT)
     assert store.get(job.name).lease_until == job.lease_until
 
 
-def test_a_job_with_a_dead_worker_is_free_at_once(store):
+def test_job_of_dead_worker_can_be_claimed_at_once(store):
     job = claimed(store)
     store.expire(job)
     assert store.claim("B", LEASE).name == job.name
 
 
-def test_expiring_an_old_claim_does_not_end_the_lease_of_the_next_worker(store, clock):
+def test_expiring_old_claim_does_not_end_new_lease(store, clock):
     old = claimed(store)
     clock.seconds += LEASE + 1
     held = store.claim("B", LEASE)
@@ -280,7 +280,7 @@ def test_expiring_an_old_claim_does_not_end_the_lease_of_the_next_worker(store, 
     assert store.get(old.name) == held
 
 
-def test_the_first_value_is_pinned_and_all_others_learn_of_it(store):
+def test_first_value_is_pinned_for_all(store):
     assert store.pin("patient_key", "1") == "1"
     assert store.pin("patient_key", "2") == "1"
     assert store.pin("patient_key", "1") == "1"

@@ -1,4 +1,4 @@
-"""Every store: how jobs are given back, end, are tried again and are forgotten."""
+"""All stores: releasing, ending, retrying and pruning jobs."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ def store(any_store):
 
 
 def ended(store, name="job-1", exit_code=0, films=("a.png",), **changes):
-    """A job that is done, with a row for each film."""
+    """Make a job that is done, with a row for each film."""
     job = claimed(store, name, films, **changes)
     store.commit(job, [scored_row(film) for film in films], LEASE)
     store.finish(job, exit_code)
     return store.get(name)
 
 
-def test_a_released_job_waits_again_and_keeps_its_rows(store):
+def test_released_job_is_queued_and_keeps_its_rows(store):
     job = claimed(store)
     store.commit(job, [scored_row("a.png")], LEASE)
     store.release(job)
@@ -33,7 +33,7 @@ def test_a_released_job_waits_again_and_keeps_its_rows(store):
     assert store.claim("B", LEASE).fence == job.fence + 1
 
 
-def test_a_job_that_is_put_off_says_why_and_waits_for_its_time(store, clock):
+def test_postponed_job_has_message_and_waits(store, clock):
     job = claimed(store)
     store.postpone(job, 100, "the folder is away", 2)
     waiting = store.get(job.name)
@@ -50,7 +50,7 @@ def test_a_job_that_is_put_off_says_why_and_waits_for_its_time(store, clock):
     ("exit_code", "state"),
     [(0, State.DONE), (3, State.DONE), (4, State.FAILED), (1, State.FAILED)],
 )
-def test_the_exit_code_decides_how_a_job_ends(store, exit_code, state):
+def test_exit_code_decides_final_state(store, exit_code, state):
     job = claimed(store)
     store.finish(job, exit_code, "because")
     over = store.get(job.name)
@@ -58,7 +58,7 @@ def test_the_exit_code_decides_how_a_job_ends(store, exit_code, state):
     assert over.finished_at >= over.started_at
 
 
-def test_a_waiting_job_is_cancelled(store):
+def test_queued_job_is_cancelled(store):
     store.add(make_job())
     cancelled = store.cancel("job-1")
     assert cancelled.state is State.CANCELLED
@@ -66,7 +66,7 @@ def test_a_waiting_job_is_cancelled(store):
     assert store.get("job-1") == cancelled
 
 
-def test_a_worker_whose_job_is_cancelled_cannot_write_and_what_it_wrote_stays(store):
+def test_worker_of_cancelled_job_cannot_write_and_rows_stay(store):
     job = claimed(store)
     store.commit(job, [scored_row("a.png")], LEASE, ["b.png"])
     cancelled = store.cancel("job-1")
@@ -84,7 +84,7 @@ def test_a_worker_whose_job_is_cancelled_cannot_write_and_what_it_wrote_stays(st
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
-def test_a_job_that_has_ended_cannot_be_cancelled(store, exit_code):
+def test_ended_job_cannot_be_cancelled(store, exit_code):
     before = ended(store, exit_code=exit_code)
     with pytest.raises(TransitionError, match=f"{before.state} has no cancel"):
         store.cancel("job-1")
@@ -92,13 +92,13 @@ def test_a_job_that_has_ended_cannot_be_cancelled(store, exit_code):
 
 
 @pytest.mark.parametrize("ask", [lambda s: s.cancel("x"), lambda s: s.retry("x", retried("x"))])
-def test_a_job_that_is_not_there_is_neither_cancelled_nor_tried_again(store, ask):
+def test_unknown_job_cannot_be_cancelled_or_retried(store, ask):
     with pytest.raises(UnknownJob, match="no job x"):
         ask(store)
 
 
 @pytest.mark.parametrize("exit_code", [3, 4, 1, None])
-def test_a_job_is_tried_again_for_the_films_that_failed(store, clock, exit_code):
+def test_retry_keeps_rows_except_failed_ones(store, clock, exit_code):
     job = claimed(store, priority=3)
     store.commit(job, [scored_row("a.png"), failed_row("b.png"), failed_row("c.png")], LEASE)
     if exit_code is None:
@@ -117,14 +117,14 @@ def test_a_job_is_tried_again_for_the_films_that_failed(store, clock, exit_code)
 
 
 @pytest.mark.parametrize("exit_code", [4, 1])
-def test_a_job_that_failed_before_its_first_film_is_tried_again(store, exit_code):
+def test_job_that_failed_before_its_first_film_can_be_retried(store, exit_code):
     store.add(make_job())
     store.finish(store.claim("A", LEASE), exit_code)
     assert store.retry("job-1", retried("job-1")).state is State.QUEUED
     assert not store.claim("B", LEASE).listed_at
 
 
-def test_a_job_that_is_tried_again_begins_afresh(store, clock):
+def test_retry_resets_deaths_attempts_and_wait(store, clock):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])
     store.expire(job)
@@ -137,7 +137,7 @@ def test_a_job_that_is_tried_again_begins_afresh(store, clock):
     assert store.deaths(again) == {}
 
 
-def test_a_worker_did_not_die_of_what_was_in_hand_before_the_job_was_cancelled(store):
+def test_films_in_progress_at_cancellation_are_not_suspected_later(store):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png", "b.png"])
     store.cancel("job-1")
@@ -149,7 +149,7 @@ def test_a_worker_did_not_die_of_what_was_in_hand_before_the_job_was_cancelled(s
     assert store.deaths(job) == {"a.png": 1}
 
 
-def test_a_job_that_is_done_without_a_failed_film_is_not_tried_again(store):
+def test_done_job_without_failed_films_is_not_retried(store):
     ended(store)
     before = everything(store)
     with pytest.raises(TransitionError, match="none of its films failed"):
@@ -158,7 +158,7 @@ def test_a_job_that_is_done_without_a_failed_film_is_not_tried_again(store):
 
 
 @pytest.mark.parametrize("is_running", [False, True])
-def test_a_job_that_is_still_open_is_not_tried_again(store, is_running):
+def test_open_job_is_not_retried(store, is_running):
     store.add(make_job())
     if is_running:
         store.claim("A", LEASE)
@@ -166,7 +166,7 @@ def test_a_job_that_is_still_open_is_not_tried_again(store, is_running):
         store.retry("job-1", retried("job-1"))
 
 
-def test_a_job_is_not_tried_again_beside_another_for_the_same_work(store):
+def test_retry_is_refused_while_same_work_is_queued(store):
     store.add(make_job(identity="i"))
     job = store.claim("A", LEASE)
     store.list_films(job, found("a.png"), [])
@@ -181,7 +181,7 @@ def test_a_job_is_not_tried_again_beside_another_for_the_same_work(store):
     assert store.retry("job-1", retried("job-1")).state is State.QUEUED
 
 
-def test_a_worker_from_before_a_retry_cannot_write(store):
+def test_worker_from_before_retry_cannot_write(store):
     old = claimed(store)
     store.commit(old, [failed_row("a.png")], LEASE)
     store.finish(old, 1)
@@ -195,7 +195,7 @@ def test_a_worker_from_before_a_retry_cannot_write(store):
     assert store.rows(old) == []
 
 
-def test_jobs_that_ended_before_a_time_are_forgotten_with_all_that_was_theirs(store, clock):
+def test_prune_deletes_jobs_ended_before_with_their_data(store, clock):
     first = ended(store, "first")
     clock.seconds += 10
     second = ended(store, "second")
@@ -211,7 +211,7 @@ def test_jobs_that_ended_before_a_time_are_forgotten_with_all_that_was_theirs(st
     assert sorted(store.prune("9999")) == ["second"]
 
 
-def test_all_ways_to_end_are_forgotten(store):
+def test_prune_deletes_jobs_in_every_final_state(store):
     ended(store, "done")
     ended(store, "failed", exit_code=1)
     store.add(make_job("cancelled"))
@@ -220,7 +220,7 @@ def test_all_ways_to_end_are_forgotten(store):
     assert store.jobs() == []
 
 
-def test_a_name_that_was_forgotten_begins_anew(store):
+def test_pruned_name_can_be_used_again(store):
     ended(store)
     store.prune("9999")
     job = claimed(store, films=["z.png"])
@@ -232,7 +232,7 @@ def test_a_name_that_was_forgotten_begins_anew(store):
 SCORED = "a" * 64
 
 
-def test_a_file_that_a_finished_job_has_scored_is_known(store):
+def test_file_scored_by_finished_job_is_known(store):
     ended(store, "first")
     ended(store, "second")
     assert store.scored_before(make_job("new"), SCORED) == "first"
@@ -241,18 +241,18 @@ def test_a_file_that_a_finished_job_has_scored_is_known(store):
 
 
 @pytest.mark.parametrize("changes", [{"folder": Path("/others")}, {"model_sha256": "e" * 64}])
-def test_what_was_scored_in_another_folder_or_by_another_bundle_does_not_count(store, changes):
+def test_other_folder_or_bundle_does_not_count(store, changes):
     ended(store, "first", **changes)
     assert store.scored_before(make_job("new"), SCORED) == ""
 
 
 @pytest.mark.parametrize("exit_code", [1, 4])
-def test_what_a_job_without_a_report_has_scored_does_not_count(store, exit_code):
+def test_job_without_report_does_not_count(store, exit_code):
     ended(store, "first", exit_code=exit_code)
     assert store.scored_before(make_job("new"), SCORED) == ""
 
 
-def test_what_a_job_has_scored_counts_only_once_it_is_done(store):
+def test_job_counts_only_while_it_is_done(store):
     job = claimed(store, "first", ["a.png", "b.png"])
     store.commit(job, [scored_row("a.png"), failed_row("b.png")], LEASE)
     assert store.scored_before(make_job("new"), SCORED) == ""
@@ -262,13 +262,13 @@ def test_what_a_job_has_scored_counts_only_once_it_is_done(store):
     assert store.scored_before(make_job("new"), SCORED) == ""
 
 
-def test_a_job_does_not_know_its_own_rows_from_before(store):
+def test_job_does_not_count_its_own_rows(store):
     first = ended(store, "first")
     assert store.scored_before(first, SCORED) == ""
 
 
 @pytest.mark.parametrize("status", ["failed", "refused", "duplicate"])
-def test_a_file_that_was_not_scored_is_not_known(store, status):
+def test_file_that_was_not_scored_is_not_known(store, status):
     job = claimed(store, "first", ["a.png"])
     row = vars(scored_row("a.png")) | {"status": status}
     store.commit(job, [type(scored_row("a.png")).from_dict(row)], LEASE)
@@ -277,14 +277,14 @@ def test_a_file_that_was_not_scored_is_not_known(store, status):
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 3, 4])
-def test_the_end_of_a_job_waits_until_somebody_was_told(store, exit_code):
+def test_ended_job_is_pending_until_notified(store, exit_code):
     job = ended(store, exit_code=exit_code)
     assert store.pending_notifications("") == [job]
     store.tell(job)
     assert store.pending_notifications("") == []
 
 
-def test_nobody_is_told_of_what_is_open_was_cancelled_or_ended_before(store, clock):
+def test_open_cancelled_and_older_jobs_are_not_pending(store, clock):
     early = ended(store, "early")
     clock.seconds += 10
     late = ended(store, "late")
@@ -297,7 +297,7 @@ def test_nobody_is_told_of_what_is_open_was_cancelled_or_ended_before(store, clo
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_each_end_of_a_job_that_is_tried_again_is_told(store, is_late):
+def test_each_end_of_retried_job_is_pending(store, is_late):
     first = ended(store, exit_code=1)
     if not is_late:
         store.tell(first)

@@ -1,4 +1,4 @@
-"""Every store: who may write, and what is done only once although it was asked for twice."""
+"""All stores: fencing of writes, and idempotence of repeated calls."""
 
 from operator import methodcaller
 
@@ -35,7 +35,7 @@ LOSSES = {
     "cancelled": lambda store, _clock, job: store.cancel(job.name),
 }
 
-# Asked again after the answer was lost, these are no errors, and change nothing.
+# Repeated after their answers were lost, these calls raise no error and change nothing.
 REPEATED = {(write, loss) for write in ("release", "postpone") for loss in ("released", "put off")}
 
 
@@ -46,7 +46,7 @@ def store(any_store):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("write", WRITES)
-def test_a_worker_that_lost_its_lease_cannot_write(store, clock, write, loss):
+def test_worker_that_lost_its_lease_cannot_write(store, clock, write, loss):
     job = claimed(store)
     store.commit(job, [scored_row("a.png")], LEASE)
     LOSSES[loss](store, clock, job)
@@ -60,7 +60,7 @@ def test_a_worker_that_lost_its_lease_cannot_write(store, clock, write, loss):
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_worker_that_holds_its_job_can_write(store, write):
+def test_worker_that_holds_its_job_can_write(store, write):
     store.add(make_job())
     job = store.claim("A", LEASE)
     if write != "list_films":
@@ -70,7 +70,7 @@ def test_a_worker_that_holds_its_job_can_write(store, write):
     assert everything(store) != before
 
 
-def test_a_worker_whose_lease_ran_out_may_go_on_while_nobody_else_took_the_job(store, clock):
+def test_expired_lease_is_usable_until_another_worker_claims(store, clock):
     job = claimed(store)
     clock.seconds += LEASE + 1
     store.commit(job, [scored_row("a.png")], LEASE)
@@ -113,7 +113,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_whose_answer_was_lost_may_be_repeated(store, name):
+def test_call_is_idempotent_after_lost_answer(store, name):
     prepare, call = CALLS[name]
     ask = methodcaller(*call(prepare(store)))
     first = ask(store)
@@ -122,7 +122,7 @@ def test_a_call_whose_answer_was_lost_may_be_repeated(store, name):
     assert everything(store) == before
 
 
-def test_a_repeated_row_is_accepted_only_if_it_is_the_same(store):
+def test_repeated_row_is_accepted_only_if_equal(store):
     job = half_done(store)
     store.commit(job, [scored_row("a.png"), scored_row("b.png")], LEASE)
     assert store.get("job-1").committed == 3
@@ -130,13 +130,13 @@ def test_a_repeated_row_is_accepted_only_if_it_is_the_same(store):
         store.commit(job, [scored_row("a.png", 0.75)], LEASE)
 
 
-def test_a_row_that_is_repeated_within_a_batch_is_written_once(store):
+def test_row_repeated_within_batch_is_written_once(store):
     job = claimed(store)
     store.commit(job, [scored_row("a.png"), scored_row("a.png")], LEASE)
     assert store.get("job-1").committed == 1
 
 
-def test_a_job_is_not_ended_twice_in_different_ways(store):
+def test_job_does_not_end_twice_with_different_results(store):
     job = failed(store)
     for exit_code in (0, 1):
         with pytest.raises(LeaseLost):
@@ -144,7 +144,7 @@ def test_a_job_is_not_ended_twice_in_different_ways(store):
     assert store.get("job-1").exit_code == 4
 
 
-def test_a_retry_that_is_repeated_late_does_not_try_again_twice(store):
+def test_late_repetition_of_retry_does_not_retry_again(store):
     failed(store)
     store.retry("job-1", retried("job-1"))
     store.finish(store.claim("B", LEASE), 1)
@@ -153,7 +153,7 @@ def test_a_retry_that_is_repeated_late_does_not_try_again_twice(store):
     assert store.retry("job-1", later).state is State.QUEUED
 
 
-def test_a_job_that_is_added_again_after_it_ended_is_not_queued_twice(store):
+def test_adding_ended_job_again_does_not_queue_it(store):
     job = make_job(identity="i")
     store.add(job)
     store.finish(store.claim("A", LEASE), 0)
@@ -161,7 +161,7 @@ def test_a_job_that_is_added_again_after_it_ended_is_not_queued_twice(store):
     assert store.claim("A", LEASE) is None
 
 
-def test_a_claim_whose_answer_was_lost_is_found_by_its_worker(store):
+def test_claim_with_lost_answer_is_found_by_its_worker(store):
     store.add(make_job())
     store.claim("A", LEASE)
     (held,) = store.jobs(State.RUNNING)

@@ -1,4 +1,4 @@
-"""Every store: the films of a job, their rows, and the workers that died over them."""
+"""All stores: films of a job, their rows, and workers that died on them."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -26,21 +26,21 @@ def store(any_store):
     return any_store
 
 
-def test_films_left_are_those_without_a_row_in_the_order_of_the_report(store):
+def test_films_left_are_those_without_row_in_order(store):
     job = claimed(store, films=["d.png", "a.png", "c.png", "b.png"])
     store.commit(job, [scored_row("c.png"), scored_row("d.png")], LEASE)
     assert store.films_left(job) == found("a.png", "b.png")
     assert store.films(job) == found("d.png", "a.png", "c.png", "b.png")
 
 
-def test_rows_come_in_the_order_of_the_report_whatever_the_order_of_commits(store):
+def test_rows_are_in_order_of_report(store):
     job = claimed(store)
     for film in ("c.png", "a.png", "b.png"):
         store.commit(job, [scored_row(film)], LEASE)
     assert [row.film for row in store.rows(job)] == ["a.png", "b.png", "c.png"]
 
 
-def test_a_row_comes_back_as_it_was_committed(store):
+def test_row_is_stored_unchanged(store):
     job = claimed(store)
     rows = [
         scored_row("a.png", 0.123456),
@@ -51,15 +51,15 @@ def test_a_row_comes_back_as_it_was_committed(store):
     assert store.rows(job) == rows
 
 
-def test_a_row_may_hold_any_text(store):
-    # A DICOM header may hold NUL, which PostgreSQL's text cannot.
+def test_row_may_contain_any_text(store):
+    # A DICOM header may contain NUL, which PostgreSQL's text type rejects.
     job = claimed(store, films=["a.png"])
     row = Row(film="a.png", status=Status.REFUSED, manufacturer="a\0b", warnings="\ud800 ☢")
     store.commit(job, [row], LEASE)
     assert store.rows(job) == [row]
 
 
-def test_films_of_any_name_are_found_again(store):
+def test_films_with_unusual_names_are_found(store):
     job = claimed(store, films=ODD)
     store.commit(job, [scored_row(film) for film in ODD[1:]], LEASE, ODD[:1])
     assert [row.film for row in store.rows(job)] == ODD[1:]
@@ -77,7 +77,7 @@ def test_films_of_any_name_are_found_again(store):
         Found("larger", 2**50, modified_ns=-(2**63)),
     ],
 )
-def test_a_listed_film_keeps_its_size_its_kind_and_its_time(store, film):
+def test_listed_film_keeps_size_kind_and_time(store, film):
     store.add(make_job())
     job = store.claim("A", LEASE)
     store.list_films(job, [film], [])
@@ -85,7 +85,7 @@ def test_a_listed_film_keeps_its_size_its_kind_and_its_time(store, film):
     assert [vars(one) for one in store.films_left(job)] == [vars(film)]
 
 
-def test_a_job_says_that_it_was_listed_and_counts_its_films_and_rows(store):
+def test_job_counts_its_films_and_rows(store):
     job = claimed(store)
     assert (job.listed_at, job.films, job.committed) == ("", 0, 0)
     store.commit(job, [scored_row("a.png"), scored_row("c.png")], LEASE)
@@ -102,7 +102,7 @@ def test_rows_are_counted_by_status(store):
     assert store.counts(job) == {Status.SCORED: 1, Status.FAILED: 2}
 
 
-def test_an_empty_list_of_films_still_leaves_its_history(store):
+def test_empty_list_of_films_is_recorded(store):
     job = claimed(store, films=[])
     assert store.get(job.name).films == 0
     assert store.get(job.name).listed_at
@@ -110,14 +110,14 @@ def test_an_empty_list_of_films_still_leaves_its_history(store):
 
 
 @pytest.mark.parametrize("first", [[], ["a.png"]])
-def test_films_are_listed_once_even_if_there_were_none(store, first):
+def test_films_are_listed_only_once(store, first):
     job = claimed(store, films=first)
     before = everything(store)
     store.list_films(job, found("late.png"), [Event("t", "listed", "job-1")])
     assert everything(store) == before
 
 
-def test_films_and_history_are_listed_together_or_not_at_all(store):
+def test_films_and_history_are_listed_atomically(store):
     store.add(make_job())
     job = store.claim("A", LEASE)
     before = everything(store)
@@ -126,7 +126,7 @@ def test_films_and_history_are_listed_together_or_not_at_all(store):
     assert everything(store) == before
 
 
-def test_events_come_back_in_the_order_in_which_they_were_recorded(store):
+def test_events_are_in_order_of_recording(store):
     job = claimed(store)
     later = [Event("t", word, "job-1") for word in ("zebra", "apple", "mole")]
     for event in later:
@@ -134,7 +134,7 @@ def test_events_come_back_in_the_order_in_which_they_were_recorded(store):
     assert store.events(job) == [SUBMITTED, EVENT, *later]
 
 
-def test_the_same_film_name_in_another_job_is_another_film(store):
+def test_films_of_different_jobs_are_independent(store):
     one, two = claimed(store, "one", ["a.png"]), claimed(store, "two", ["a.png"])
     store.commit(one, [scored_row("a.png")], LEASE, ["a.png"])
     assert store.rows(two) == []
@@ -150,7 +150,7 @@ def test_the_same_film_name_in_another_job_is_another_film(store):
     [["b.png", "a.png"], ["b.png", "never-listed.png"]],
     ids=["committed before", "not of this job"],
 )
-def test_a_batch_with_a_row_that_is_not_open_is_rolled_back_whole(store, clock, rows):
+def test_batch_with_invalid_row_is_rolled_back(store, clock, rows):
     job = claimed(store)
     store.commit(job, [scored_row("a.png", 0.25)], LEASE)
     before = everything(store)
@@ -160,7 +160,7 @@ def test_a_batch_with_a_row_that_is_not_open_is_rolled_back_whole(store, clock, 
     assert everything(store) == before
 
 
-def test_two_rows_for_one_film_in_one_batch_are_refused(store):
+def test_contradicting_rows_in_one_batch_are_refused(store):
     job = claimed(store)
     before = everything(store)
     with pytest.raises(JobsError, match=r"b\.png is no open film"):
@@ -168,19 +168,19 @@ def test_two_rows_for_one_film_in_one_batch_are_refused(store):
     assert everything(store) == before
 
 
-def test_a_refused_row_of_a_job_that_hides_names_is_not_named(store):
+def test_refused_row_is_not_named_with_hashed_names(store):
     job = claimed(store, hash_names=True)
     with pytest.raises(JobsError, match=r"^a film is no open film of job job-1$"):
         store.commit(job, [scored_row("Mustermann.png")], LEASE)
 
 
 def died(store, job):
-    """Its worker is known to be dead, and another takes over."""
+    """Expire the lease as for a dead worker, and claim the job with another one."""
     store.expire(job)
     return store.claim("another than " + job.worker, LEASE)
 
 
-def test_films_in_hand_without_a_row_are_the_deaths_of_a_lost_worker(store, clock):
+def test_films_in_progress_without_row_count_as_deaths(store, clock):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png", "b.png"])
     assert store.deaths(job) == {}
@@ -195,7 +195,7 @@ def test_films_in_hand_without_a_row_are_the_deaths_of_a_lost_worker(store, cloc
     assert store.deaths(third) == {"c.png": 1}
 
 
-def test_who_was_only_late_has_not_died_of_the_films_in_hand(store, clock):
+def test_clear_suspicion_of_late_worker(store, clock):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png", "b.png"])
     clock.seconds += LEASE + 1
@@ -210,7 +210,7 @@ def test_who_was_only_late_has_not_died_of_the_films_in_hand(store, clock):
     assert store.deaths(third) == {"b.png": 1}
 
 
-def test_a_film_that_nobody_took_again_is_not_counted_twice(store):
+def test_untaken_film_is_not_counted_twice(store):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])
     second = died(store, job)
@@ -226,7 +226,7 @@ def test_a_film_that_nobody_took_again_is_not_counted_twice(store):
     ],
     ids=["release", "postpone"],
 )
-def test_who_gives_a_job_back_has_not_died_of_its_films(store, give_back):
+def test_released_job_leaves_no_suspects(store, give_back):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])
     give_back(store, job)
@@ -236,7 +236,7 @@ def test_who_gives_a_job_back_has_not_died_of_its_films(store, give_back):
     assert (second.deaths, third.deaths) == (0, 1)
 
 
-def test_who_claims_a_job_again_has_not_died(store, clock):
+def test_worker_claiming_again_after_lease_is_no_death(store, clock):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])
     clock.seconds += LEASE + 1
@@ -245,7 +245,7 @@ def test_who_claims_a_job_again_has_not_died(store, clock):
     assert again.deaths == 0
 
 
-def test_who_claimed_a_job_again_and_then_died_had_the_same_films_in_hand(store):
+def test_death_after_second_claim_keeps_suspects(store):
     job = claimed(store)
     store.commit(job, [], LEASE, ["a.png"])
     store.expire(job)
@@ -253,7 +253,7 @@ def test_who_claimed_a_job_again_and_then_died_had_the_same_films_in_hand(store)
     assert store.deaths(job) == {"a.png": 1}
 
 
-def test_workers_that_died_without_a_row_are_counted_until_one_writes_a_row(store):
+def test_deaths_are_counted_until_a_row_is_committed(store):
     job = claimed(store)
     for deaths in (1, 2, 3):
         job = died(store, job)
@@ -265,7 +265,7 @@ def test_workers_that_died_without_a_row_are_counted_until_one_writes_a_row(stor
     assert died(store, job).deaths == 1
 
 
-def test_what_is_taken_and_has_a_row_or_is_not_of_the_job_is_left_alone(store):
+def test_finished_and_unlisted_films_are_not_suspected(store):
     job = claimed(store)
     store.commit(job, [scored_row("a.png")], LEASE, ["a.png", "never-listed.png"])
     died(store, job)

@@ -1,4 +1,4 @@
-"""Whatever is asked of a queue, in whatever order: the stores in SQL do what the model does."""
+"""Model-based test: SQL stores behave like the in-memory model for any sequence of calls."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from store_makers import empty, opened
 FILMS = ("b.png", "a.png", "größe '\".dcm", "sub/x")
 HASHES = ("a" * 64, "b" * 64)
 
-#: How long ago a job was added, or claimed: 0 for the last of them.
+#: Index of a job by the age of its submission or claim: 0 for the latest.
 ago = st.integers(0, 5)
 films = st.lists(st.sampled_from([*FILMS, "never listed"]), max_size=4)
 leases = st.sampled_from([30.0, 60.0, 600.0])
@@ -55,7 +55,7 @@ outcomes = st.fixed_dictionaries(
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Asks a store and its model the same."""
+    """Makes the same calls to a store and its model."""
 
     def __init__(self, database, clock):
         super().__init__()
@@ -76,7 +76,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.commit_next(0, 1, {"sha256": HASHES[0], "status": Status.FAILED}, 60.0)
 
     def both(self, method, *arguments):
-        """The answer of both, which is the same; None for an error, which is the same, too."""
+        """Check that both give the same answer or error; return the answer, None for an error."""
         self.last = (method, arguments)
         answer = outcome(self.model, method, arguments)
         assert outcome(self.store, method, arguments) == answer
@@ -86,7 +86,7 @@ class QueueMachine(RuleBasedStateMachine):
         return self.names[-1 - ago % len(self.names)]
 
     def job(self, ago):
-        """As it was claimed then; most of them are not held any more."""
+        """Return a job as it was claimed; most of them are not held any more."""
         return self.claims[-1 - ago % len(self.claims)]
 
     @rule(
@@ -160,7 +160,7 @@ class QueueMachine(RuleBasedStateMachine):
         exit_code=st.sampled_from([0, 0, 3, 4, None]),
     )
     def work(self, worker, listed, number, outcome, exit_code):
-        """What a worker does if nobody disturbs it."""
+        """Do what an undisturbed worker does."""
         claimed = len(self.claims)
         self.claim(worker, 60.0)
         if len(self.claims) > claimed:
@@ -176,7 +176,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(ago=ago)
     def clear_suspicion(self, ago):
-        self.both("acquit", self.job(ago))
+        self.both("clear_suspicion", self.job(ago))
 
     @rule(ago=ago)
     def release(self, ago):
@@ -213,7 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 31, 61, 601, -1, -100, -5000]))
     def time_passes(self, seconds):
-        """Or the clock is put back."""
+        """Advance the clock, or set it back."""
         self.clock.seconds += seconds
 
     @rule()
@@ -229,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.both("get", name)
         self.both("totals")
         self.both("jobs", *states)
-        self.both("untold", stamp(self.clock.seconds - 60))
+        self.both("pending_notifications", stamp(self.clock.seconds - 60))
         self.look_into(make_job(name, Path("/one")))
 
     def look_into(self, job):
@@ -248,7 +248,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def outcome(store, method, arguments):
-    """What a call came to: the kind of its error, or its result."""
+    """Return the type of a call's error, and its result."""
     try:
         result = getattr(store, method)(*arguments)
     except JobsError as error:
@@ -257,14 +257,14 @@ def outcome(store, method, arguments):
 
 
 def told(result):
-    """A result with all that its records hold: some compare less."""
+    """Convert a result so that all fields of its records are compared."""
     if isinstance(result, list):
         return [told(one) for one in result]
     return vars(result) if isinstance(result, Job | Found) else result
 
 
 def tables_of(database):
-    """Every job with its lease, its films and its events, and the pins."""
+    """Return every job with its lease, films and events, and the pins."""
     with database.reading() as connection:
         lines = connection.execute(select(schema.jobs).order_by(schema.jobs.c.id)).mappings().all()
         found = {
@@ -281,7 +281,7 @@ def tables_of(database):
 
 
 def model_of(model):
-    """The same as the model has it."""
+    """Return the same data from the model."""
     entries = [
         (
             vars(entry.job),
@@ -303,7 +303,7 @@ def line_of(film):
 
 @pytest.fixture
 def drive(request, monkeypatch):
-    """Drives the queue, short, or with ``--long`` at full length."""
+    """Run the state machine; with ``--long`` at full length."""
 
     def driven(queue, examples):
         clock = FakeClock()
@@ -321,9 +321,9 @@ def drive(request, monkeypatch):
     return driven
 
 
-def test_the_queue_on_sqlite_does_what_the_model_does(drive, tmp_path):
+def test_sqlite_store_behaves_like_model(drive, tmp_path):
     drive(tmp_path / "queue.sqlite", examples=100)
 
 
-def test_the_queue_on_postgresql_does_what_the_model_does(drive, postgres_url):
+def test_postgresql_store_behaves_like_model(drive, postgres_url):
     drive(postgres_url, examples=50)

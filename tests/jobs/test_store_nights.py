@@ -1,4 +1,4 @@
-"""Every store: what the films of a site's last nights were like."""
+"""All stores: profiles of the last nights of a site."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ def store(any_store):
 
 
 def remember(store, number, **changes):
-    """A finished job of night `number`, and the profile that is kept of it."""
+    """Make a finished job of night `number`, with a saved profile."""
     changes.setdefault("folder", Path(f"/films/{number}"))
     job = claimed(store, f"job-{number}", (), submitted_at=at(number), **changes)
     store.save_night(job, {"night": number, "views": {"größe '\x00": 1}})
@@ -25,41 +25,41 @@ def remember(store, number, **changes):
 
 
 def at(number):
-    """When the job of a night was submitted."""
+    """Return the time of submission for a night."""
     return f"2026-11-{number:02}T21:30:05.123+00:00"
 
 
 def asked(store, number, most=9, **changes):
-    """Numbers of the nights before that of `number`."""
+    """Return the numbers of the nights before night `number`."""
     changes.setdefault("folder", Path(f"/films/{number}"))
     job = make_job(f"job-{number}", submitted_at=at(number), **changes)
     return [night["night"] for night in store.nights(job, most)]
 
 
-def test_a_site_has_no_nights_at_first(store):
+def test_new_site_has_no_nights(store):
     assert asked(store, 1) == []
 
 
-def test_a_profile_comes_back_as_it_was_kept(store):
+def test_profile_is_stored_unchanged(store):
     remember(store, 1)
     (night,) = store.nights(make_job("job-2", Path("/films/2")), 1)
     assert night == {"night": 1, "views": {"größe '\x00": 1}}
 
 
-def test_nights_come_oldest_first_and_only_the_last_of_them(store):
+def test_last_nights_are_returned_oldest_first(store):
     for number in (3, 1, 2):
         remember(store, number)
     assert asked(store, 4) == [1, 2, 3]
     assert asked(store, 4, most=2) == [2, 3]
 
 
-def test_a_night_is_not_compared_with_itself_or_with_later_ones(store):
+def test_nights_are_only_earlier_ones(store):
     for number in (1, 2, 3):
         remember(store, number)
     assert asked(store, 2) == [1]
 
 
-def test_nights_of_other_sites_and_models_are_left_out(store):
+def test_other_sites_and_models_are_left_out(store):
     remember(store, 1, folder=Path("/elsewhere/1"))
     remember(store, 2, model_sha256="e" * 64)
     remember(store, 3, schedule="nightly")
@@ -67,26 +67,26 @@ def test_nights_of_other_sites_and_models_are_left_out(store):
     assert asked(store, 9) == [4]
 
 
-def test_nights_of_a_schedule_belong_together_wherever_their_folders_are(store):
+def test_nights_of_one_schedule_belong_to_one_site(store):
     remember(store, 1, schedule="nightly", folder=Path("/films/2026/11/1/frontal"))
     assert asked(store, 2, schedule="nightly", folder=Path("/films/2026/12/1/frontal")) == [1]
     assert asked(store, 2, schedule="weekly", folder=Path("/films/2026/12/1/frontal")) == []
 
 
-def test_a_job_is_one_night_however_often_it_is_remembered(store):
+def test_saving_night_again_replaces_it(store):
     job = claimed(store, "job-1", (), folder=Path("/films/1"), submitted_at=at(1))
     store.save_night(job, {"night": 7})
     store.save_night(job, {"night": 8})
     assert asked(store, 2) == [8]
 
 
-def test_a_night_outlives_its_job(store):
+def test_night_outlives_its_job(store):
     remember(store, 1)
     assert store.prune("9999") == ["job-1"]
     assert asked(store, 2) == [1]
 
 
-def test_only_the_holder_of_a_job_remembers_its_night(store, clock):
+def test_only_holder_of_job_can_save_night(store, clock):
     job = claimed(store, "job-1", (), folder=Path("/films/1"))
     clock.seconds += LEASE + 1
     store.claim("B", LEASE)
@@ -95,7 +95,7 @@ def test_only_the_holder_of_a_job_remembers_its_night(store, clock):
     assert asked(store, 30) == []
 
 
-def test_of_each_site_and_model_the_newest_nights_are_kept(store, monkeypatch):
+def test_newest_nights_of_each_site_and_model_are_kept(store, monkeypatch):
     for module in ("jobs.queue.sql.store", "memory_store"):
         monkeypatch.setattr(f"{module}.NIGHTS", 2)
     remember(store, 1, schedule="nightly")
@@ -105,7 +105,7 @@ def test_of_each_site_and_model_the_newest_nights_are_kept(store, monkeypatch):
     assert asked(store, 9, schedule="nightly") == [1]
 
 
-def test_the_site_of_a_name_that_is_not_utf_8_is_text():
+def test_site_is_valid_text_for_invalid_utf8():
     job = make_job(folder=Path(b"/films \xff/1".decode(errors="surrogateescape")))
     job.site.encode()
     assert job.site != replace(job, folder=Path("/films ?/1")).site

@@ -1,4 +1,4 @@
-"""The stores in SQL, asked by two connections at the same time."""
+"""SQL stores with concurrent calls from two connections."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def two(any_queue, clock):
 
 
 def race(*calls):
-    """Make all calls at the same time; their answers, or the errors that are meant for users."""
+    """Run all calls concurrently; return their answers, or errors of type JobsError."""
     start = threading.Barrier(len(calls))
 
     def answer(ask, *arguments):
@@ -41,7 +41,7 @@ def race(*calls):
         return [answer.result(timeout=60) for answer in answers]
 
 
-def test_connections_that_race_for_jobs_claim_each_once(two):
+def test_racing_connections_claim_each_job_once(two):
     names = [f"job-{number}" for number in range(12)]
     for name in names:
         two[0].add(make_job(name))
@@ -59,13 +59,13 @@ def test_connections_that_race_for_jobs_claim_each_once(two):
     assert {job.fence for job in two[0].jobs()} == {1}
 
 
-def test_a_job_is_claimed_by_only_one_of_two_connections(two):
+def test_job_is_claimed_by_one_of_two_connections(two):
     two[0].add(make_job())
     assert two[0].claim("A", LEASE).worker == "A"
     assert two[1].claim("B", LEASE) is None
 
 
-def test_connections_that_race_to_queue_the_same_work_queue_one_job(two):
+def test_racing_submissions_of_same_work_queue_one_job(two):
     for number in range(ROUNDS):
         asked = [make_job(f"{number}-{who}", identity=f"i-{number}") for who in "AB"]
         one, other = race((two[0].add, asked[0]), (two[1].add, asked[1]))
@@ -73,7 +73,7 @@ def test_connections_that_race_to_queue_the_same_work_queue_one_job(two):
     assert len(two[0].jobs()) == ROUNDS
 
 
-def test_connections_that_race_to_add_the_same_job_add_it_once(two):
+def test_racing_additions_of_same_job_add_it_once(two):
     for number in range(ROUNDS):
         job = make_job(f"job-{number}")
         assert race((two[0].add, job), (two[1].add, job)) == [job, job]
@@ -81,13 +81,13 @@ def test_connections_that_race_to_add_the_same_job_add_it_once(two):
     assert len(two[0].jobs()) == ROUNDS
 
 
-def test_connections_that_race_to_pin_agree(two):
+def test_racing_pins_agree(two):
     for number in range(ROUNDS):
         one, other = race((two[0].pin, f"key-{number}", "1"), (two[1].pin, f"key-{number}", "2"))
         assert one == other
 
 
-def test_a_dead_worker_is_followed_by_one_other(two):
+def test_job_of_dead_worker_is_claimed_by_one_other(two):
     for number in range(ROUNDS):
         job = claimed(two[0], f"job-{number}", ["a.png"])
         two[0].commit(job, [], LEASE, ["a.png"])
@@ -98,7 +98,7 @@ def test_a_dead_worker_is_followed_by_one_other(two):
         assert two[0].deaths(job) == {"a.png": 1}
 
 
-def test_a_row_of_a_worker_that_is_taken_over_is_written_before_or_not_at_all(two):
+def test_row_racing_with_takeover_is_written_before_or_never(two):
     for number in range(ROUNDS):
         job = claimed(two[0], f"job-{number}", ["a.png"])
         two[0].expire(job)
@@ -117,7 +117,7 @@ def test_a_row_of_a_worker_that_is_taken_over_is_written_before_or_not_at_all(tw
             assert isinstance(wrote, LeaseLost)
 
 
-def test_a_job_is_finished_or_cancelled_but_not_both(two):
+def test_job_is_either_finished_or_cancelled(two):
     for number in range(ROUNDS):
         job = claimed(two[0], f"job-{number}", [])
         finished, cancelled = race((two[0].finish, job, 0), (two[1].cancel, job.name))
@@ -130,7 +130,7 @@ def test_a_job_is_finished_or_cancelled_but_not_both(two):
             assert isinstance(finished, LeaseLost)
 
 
-def test_a_job_that_two_have_tried_again_is_queued_once(two):
+def test_racing_retries_queue_job_once(two):
     for number in range(ROUNDS):
         name = f"job-{number}"
         job = claimed(two[0], name, ["a.png"])
@@ -143,7 +143,7 @@ def test_a_job_that_two_have_tried_again_is_queued_once(two):
         assert (again.state, again.committed) == (State.QUEUED, 0)
 
 
-def test_of_a_new_job_and_a_retry_of_the_same_work_one_is_queued(two):
+def test_racing_submission_and_retry_queue_one_job(two):
     for number in range(ROUNDS):
         name, identity = f"old-{number}", f"i-{number}"
         two[0].add(make_job(name, identity=identity))
@@ -159,7 +159,7 @@ def test_of_a_new_job_and_a_retry_of_the_same_work_one_is_queued(two):
 
 @pytest.fixture
 def server(postgres_queue, clock):
-    """A database on PostgreSQL, where two transactions can write at the same time."""
+    """A PostgreSQL database, where two transactions can write at the same time."""
     with opened(postgres_queue, clock) as database:
         empty(database)
         yield database
@@ -167,7 +167,7 @@ def server(postgres_queue, clock):
 
 @pytest.fixture
 def late(server):
-    """Asks something that has to wait for another transaction, which is then committed."""
+    """Make a call that has to wait for another transaction, then commit that transaction."""
 
     def answer(connection, ask):
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -186,7 +186,7 @@ def insert_job(connection, name, **changes):
     connection.execute(insert(jobs).values(line_of(make_job(name, **changes))))
 
 
-def test_what_another_transaction_is_just_queueing_is_found_when_it_is_there(server, late):
+def test_add_finds_job_committed_concurrently(server, late):
     store = SqlStore(server)
     with server.engine.connect() as other:
         insert_job(other, "first", identity="i")
@@ -194,7 +194,7 @@ def test_what_another_transaction_is_just_queueing_is_found_when_it_is_there(ser
     assert added.name == "first"
 
 
-def test_a_retry_beside_what_another_transaction_is_just_queueing_is_refused(server, late):
+def test_retry_is_refused_if_same_work_is_added_concurrently(server, late):
     store = SqlStore(server)
     store.add(make_job(identity="i"))
     before = store.cancel("job-1")
@@ -205,7 +205,7 @@ def test_a_retry_beside_what_another_transaction_is_just_queueing_is_refused(ser
     assert store.get("job-1") == before
 
 
-def test_a_claim_does_not_wait_for_a_job_that_another_transaction_writes(server):
+def test_claim_skips_locked_job(server):
     store = SqlStore(server)
     for name in ("a", "b"):
         store.add(make_job(name))

@@ -1,4 +1,4 @@
-"""What is checked before a job is queued, and again before it is carried out."""
+"""Validation of a job at submission, and again when it is run."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ OPTIONS = {field.name for field in fields(Options)}
 
 
 def open_screener(job):
-    """What a worker would screen the job with, that has never seen a film."""
+    """Open a job's screener like a worker that has never screened a film."""
     return Opener(lambda _job, _sha256: "").open(job)
 
 
@@ -43,7 +43,7 @@ def request_job(folder, bundle, tmp_path):
     return submitted
 
 
-def test_a_new_job_waits_and_names_its_bundle_by_hash(request_job, folder, bundle, tmp_path):
+def test_new_job_is_queued_with_hash_of_bundle(request_job, folder, bundle, tmp_path):
     job = request_job()
     assert (job.state, job.fence, job.exit_code) == (State.QUEUED, 0, None)
     assert (job.folder, job.report) == (folder, tmp_path / "report")
@@ -51,7 +51,7 @@ def test_a_new_job_waits_and_names_its_bundle_by_hash(request_job, folder, bundl
     assert job.submitted_at.endswith("+00:00")
 
 
-def test_films_can_be_refused_only_by_a_bundle_with_a_lung_network(request_job, tmp_path):
+def test_refuse_requires_bundle_with_lung_network(request_job, tmp_path):
     with pytest.raises(BundleError, match="has no lung network for the runtime onnx"):
         request_job(refuse=("lungs_small",))
     lungs = write_bundle(tmp_path / "lungs", lungs=-1)
@@ -60,13 +60,13 @@ def test_films_can_be_refused_only_by_a_bundle_with_a_lung_network(request_job, 
     assert open_screener(job).lungs.refused == ("lungs_small",)
 
 
-def test_options_of_an_older_version_refuse_nothing(request_job):
+def test_options_of_older_version_refuse_nothing(request_job):
     values = request_job().options.as_dict()
     del values["refuse"]
     assert Options.from_dict(values).refuse == ()
 
 
-def test_lungs_are_loaded_once_and_refuse_what_each_job_asks_for(request_job, tmp_path):
+def test_lung_network_is_loaded_once_for_jobs_with_different_refusals(request_job, tmp_path):
     lungs = write_bundle(tmp_path / "lungs", lungs=-1)
     opener = Opener(lambda _job, _sha256: "")
     first, second = (
@@ -77,12 +77,12 @@ def test_lungs_are_loaded_once_and_refuse_what_each_job_asks_for(request_job, tm
     assert first.network is second.network
 
 
-def test_the_default_report_is_called_like_the_job(request_job, tmp_path):
+def test_default_report_is_named_like_job(request_job, tmp_path):
     job = request_job(report=None, reports=tmp_path / "reports")
     assert job.report == tmp_path / "reports" / job.name
 
 
-def test_every_path_of_a_job_is_absolute(request_job, folder, tmp_path, monkeypatch):
+def test_all_paths_of_job_are_absolute(request_job, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "labels.csv").write_text("film,label\n")
     job = request_job(
@@ -97,23 +97,23 @@ def test_every_path_of_a_job_is_absolute(request_job, folder, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("inside", [".", "report", "a/b/report", "../films/report"])
-def test_a_report_inside_the_folder_is_in_the_way(request_job, folder, inside):
+def test_report_inside_folder_is_refused(request_job, folder, inside):
     with pytest.raises(ReportExists, match="would lie inside"):
         request_job(report=folder / inside)
 
 
-def test_a_report_that_a_link_leads_into_the_folder_is_in_the_way(request_job, folder, tmp_path):
+def test_report_inside_folder_through_link_is_refused(request_job, folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(ReportExists, match="would lie inside"):
         request_job(report=tmp_path / "link" / "report")
 
 
 @pytest.mark.parametrize("name", ["films-report", "filmsx", "report"])
-def test_a_report_beside_the_folder_is_not_in_the_way(request_job, folder, name):
+def test_report_next_to_folder_is_accepted(request_job, folder, name):
     assert request_job(report=folder.parent / name).report.name == name
 
 
-def test_a_file_or_a_full_folder_is_in_the_way_of_a_report(request_job, tmp_path):
+def test_existing_file_or_full_folder_is_refused_as_report(request_job, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "predictions.csv").write_text("x")
@@ -122,36 +122,36 @@ def test_a_file_or_a_full_folder_is_in_the_way_of_a_report(request_job, tmp_path
             request_job(report=tmp_path / name)
 
 
-def test_an_empty_folder_is_not_in_the_way_of_a_report(request_job, tmp_path):
+def test_empty_folder_is_accepted_as_report(request_job, tmp_path):
     (tmp_path / "empty").mkdir()
     assert request_job(report=tmp_path / "empty").report == tmp_path / "empty"
 
 
-def test_a_folder_that_is_no_bundle_is_refused(request_job, folder):
+def test_folder_that_is_no_bundle_is_refused(request_job, folder):
     with pytest.raises(BundleError, match="films is no bundle"):
         request_job(model=folder)
 
 
-def test_an_altered_bundle_is_refused(request_job, bundle):
+def test_altered_bundle_is_refused(request_job, bundle):
     (bundle.path / "card.json").write_text("{}")
     with pytest.raises(BundleError, match=r"card\.json"):
         request_job()
 
 
 @pytest.mark.parametrize("text", ["film,label\na.png,PERHAPS\n", "name,finding\n", ""])
-def test_labels_that_cannot_be_understood_are_refused_at_once(request_job, tmp_path, text):
+def test_invalid_labels_are_refused_at_submission(request_job, tmp_path, text):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(LabelsError, match=r"labels\.csv"):
         request_job(labels=tmp_path / "labels.csv")
 
 
-def test_names_of_jobs_sort_by_time_and_differ():
+def test_job_names_sort_by_time_and_are_unique():
     names = [new_name() for _ in range(20)]
     assert len(set(names)) == 20
     assert [name[:15] for name in names] == sorted(name[:15] for name in names)
 
 
-def test_a_replaced_bundle_fails_the_job_and_both_hashes_are_named(request_job, bundle):
+def test_replaced_bundle_fails_job_with_both_hashes(request_job, bundle):
     job = request_job()
     make_card(threshold=0.9).write(bundle.path)
     seal(bundle.path)
@@ -159,19 +159,19 @@ def test_a_replaced_bundle_fails_the_job_and_both_hashes_are_named(request_job, 
         open_screener(job)
 
 
-def test_a_damaged_bundle_fails_the_job(request_job, bundle):
+def test_damaged_bundle_fails_job(request_job, bundle):
     job = request_job()
     (bundle.path / "card.json").unlink()
     with pytest.raises(BundleError, match=r"card\.json is missing"):
         open_screener(job)
 
 
-def test_a_bundle_without_a_model_for_the_runtime_fails_the_job(request_job):
+def test_bundle_without_model_for_runtime_fails_job(request_job):
     with pytest.raises(BundleError, match="no model for the runtime litert"):
         open_screener(request_job(runtime="litert"))
 
 
-def test_the_shipped_bundle_opens_as_it_was_submitted(request_job, folder, tmp_path):
+def test_shipped_bundle_opens_as_submitted(request_job, folder, tmp_path):
     job = request_job(model=SHIPPED)
     screener = open_screener(job)
     assert (screener.folder, screener.model_sha256) == (folder, job.model_sha256)
@@ -179,48 +179,48 @@ def test_the_shipped_bundle_opens_as_it_was_submitted(request_job, folder, tmp_p
     assert (tmp_path / "patient.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_jobs_with_the_same_key_hide_patients_alike(request_job, tmp_path):
+def test_jobs_with_same_key_hash_patients_equally(request_job, tmp_path):
     one = open_screener(request_job(model=SHIPPED))
     two = open_screener(replace(request_job(model=SHIPPED), folder=tmp_path))
     assert one.key.hash("patient", "Doe^Jane") == two.key.hash("patient", "Doe^Jane")
 
 
-def test_a_bundle_that_was_moved_away_fails_the_job(request_job, bundle):
+def test_missing_bundle_fails_job(request_job, bundle):
     job = request_job()
     shutil.rmtree(bundle.path)
     with pytest.raises(BundleError, match="is no bundle"):
         open_screener(job)
 
 
-def test_heat_maps_of_a_model_without_a_map_are_refused_at_once(request_job, tmp_path):
+def test_heat_maps_require_model_with_map(request_job, tmp_path):
     model = write_bundle(tmp_path / "plain").path
     message = f"the bundle {model} has no class activation map; run without --heatmaps"
     with pytest.raises(BundleError, match=message):
         request_job(model=model, heatmaps=True)
 
 
-def test_heat_maps_wait_beside_the_report_of_their_job(request_job, tmp_path):
+def test_image_folder_is_next_to_report_and_unique_per_job(request_job, tmp_path):
     model = write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
     one, two = (request_job(model=model, heatmaps=True) for _ in range(2))
     assert open_screener(one).gallery == one.gallery
     assert one.gallery.aside.parent == one.report.parent
     assert one.gallery.aside.name.startswith(".report.")
-    # Both have been given the same place for their reports.
+    # Both jobs have the same report path.
     assert one.gallery.aside != two.gallery.aside
 
 
-def test_a_job_without_heat_maps_has_no_place_for_them(request_job, tmp_path):
+def test_job_without_heat_maps_has_no_image_folder(request_job, tmp_path):
     model = write_bundle(tmp_path / "mapping", outputs=WITH_MAP).path
     assert open_screener(request_job(model=model)).gallery is None
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "model-float32.tflite"])
-def test_auto_does_with_a_bundle_that_has_a_model_for_one_runtime(request_job, bundle, file):
+def test_auto_accepts_bundle_with_model_for_one_runtime(request_job, bundle, file):
     (bundle.path / "model.onnx").rename(bundle.path / file)
     seal(bundle.path)
     assert request_job(runtime="auto").state is State.QUEUED
 
 
-def test_auto_without_any_model_of_the_precision_is_an_error_at_once(request_job):
+def test_auto_without_model_of_precision_is_refused(request_job):
     with pytest.raises(BundleError, match="has no model in int8; it has onnx"):
         request_job(runtime="auto", precision="int8")

@@ -1,4 +1,4 @@
-"""A job is given up when so many films fail that something else must be wrong."""
+"""A job is aborted when so many films fail that the cause must lie elsewhere."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, 
 from screening.report.verification import verify
 from screening.results import Status, read_rows
 
-#: Films in a batch.
+#: Batch size.
 BATCH = 5
 
 
 @pytest.fixture
 def submit(store, folder):
-    """A job in the queue whose films fail where there is an `x`."""
+    """Queue a job whose films fail where the string has an `x`."""
 
     def submitted(films, **changes):
         for number, letter in enumerate(films):
@@ -36,7 +36,7 @@ def submit(store, folder):
 
 
 def worked(tools):
-    """The exit codes of a worker that drains the queue."""
+    """Drain the queue and return the exit codes."""
     return [job.exit_code for job in work(tools, drain=True)]
 
 
@@ -48,7 +48,7 @@ def not_screened(rows):
     return [row.film for row in rows if row.reason.startswith("not_screened: ")]
 
 
-def test_a_job_stops_after_the_batch_in_which_the_share_is_exceeded(store, submit, screener):
+def test_job_stops_after_batch_that_exceeds_share(store, submit, screener):
     job = submit("....x" * 3 + ".xxx." + "....." * 4)
     witness = Witness()
     tools = make_tools(store, screener, watcher=witness)
@@ -62,7 +62,7 @@ def test_a_job_stops_after_the_batch_in_which_the_share_is_exceeded(store, submi
     assert len(witness.reports) == 1
 
 
-def test_a_job_that_is_given_up_has_failed_and_says_why(store, submit, screener):
+def test_aborted_job_has_failed_with_message(store, submit, screener):
     job = submit("x" * 30)
     assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
     ended = store.get(job.name)
@@ -72,7 +72,7 @@ def test_a_job_that_is_given_up_has_failed_and_says_why(store, submit, screener)
     assert given_up.detail == ended.message
 
 
-def test_the_report_of_a_job_that_was_given_up_is_whole(store, submit, screener):
+def test_report_of_aborted_job_is_complete(store, submit, screener):
     job = submit("x" * 30)
     worked(make_tools(store, screener))
     summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
@@ -83,7 +83,7 @@ def test_the_report_of_a_job_that_was_given_up_is_whole(store, submit, screener)
     assert verify(job.report) == []
 
 
-def test_a_film_that_was_not_screened_has_nothing_but_its_reason(store, submit, screener):
+def test_unreached_film_has_only_reason(store, submit, screener):
     job = submit("x" * 25)
     worked(make_tools(store, screener))
     row = read_of(job)[-1]
@@ -97,7 +97,7 @@ def test_a_film_that_was_not_screened_has_nothing_but_its_reason(store, submit, 
     [("x" * 19, 0.2), ("x" * 60, 1.0), ("...x." * 8, 0.2), ("." * 40, 0.0)],
     ids=["fewer than 20 films", "all may fail", "exactly the share", "none fails"],
 )
-def test_a_job_goes_to_its_end_unless_the_share_is_exceeded(store, submit, screener, films, rate):
+def test_job_completes_unless_share_is_exceeded(store, submit, screener, films, rate):
     job = submit(films, max_failure_rate=rate)
     code = exit_codes.SOME_FAILED if "x" in films else exit_codes.OK
     assert worked(make_tools(store, screener)) == [code]
@@ -107,13 +107,13 @@ def test_a_job_goes_to_its_end_unless_the_share_is_exceeded(store, submit, scree
     assert store.get(job.name).state is State.DONE
 
 
-def test_a_share_that_the_last_batch_exceeds_leaves_no_film_out(store, submit, screener):
+def test_share_exceeded_by_last_batch_skips_no_film(store, submit, screener):
     job = submit("....." * 3 + "xxxxx")
     assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
     assert not_screened(read_of(job)) == []
 
 
-def test_a_resumed_job_counts_the_films_that_failed_before(store, submit, screener, clock):
+def test_resumed_job_counts_earlier_failures(store, submit, screener, clock):
     job = submit("xxx.." * 2 + "....x" * 8)
     with pytest.raises(PowerCut):
         run_job(
@@ -125,7 +125,7 @@ def test_a_resumed_job_counts_the_films_that_failed_before(store, submit, screen
 
 
 class Killed(Witness):
-    """The worker dies when so many rows are committed, or when the report is written."""
+    """Kills the worker after this number of committed rows, or after the report."""
 
     def __init__(self, after):
         super().__init__()
@@ -143,7 +143,7 @@ class Killed(Witness):
 
 
 @pytest.mark.parametrize("after", [20, 40, 45, "report"])
-def test_a_job_whose_worker_died_while_it_gave_up_is_given_up_again(
+def test_job_is_aborted_again_after_worker_died_aborting_it(
     store, submit, screener, clock, monkeypatch, after
 ):
     monkeypatch.setattr("jobs.worker.job_run._MANY", 20)
@@ -159,7 +159,7 @@ def test_a_job_whose_worker_died_while_it_gave_up_is_given_up_again(
     assert store.get(job.name).message.startswith("20 of 20 films failed")
 
 
-def test_labels_are_joined_to_what_was_screened(store, submit, screener, tmp_path):
+def test_labels_are_joined_in_aborted_job(store, submit, screener, tmp_path):
     (tmp_path / "labels.csv").write_text("film,label\n000.png,1\n024.png,1\n")
     job = submit("." * 10 + "x" * 20, labels=tmp_path / "labels.csv")
     assert worked(make_tools(store, screener)) == [exit_codes.SYSTEMIC_FAILURE]
@@ -168,7 +168,7 @@ def test_labels_are_joined_to_what_was_screened(store, submit, screener, tmp_pat
     assert (rows["024.png"].label, rows["024.png"].outcome) == ("PNEUMONIA", "")
 
 
-def test_the_error_of_a_job_that_is_given_up_comes_after_its_report(store, submit, screener):
+def test_error_of_aborted_job_is_raised_after_report(store, submit, screener):
     submit("x" * 20)
     job = store.claim("A", LEASE)
     with pytest.raises(SystemicFailure, match=r"^20 of 20 films failed"):

@@ -35,14 +35,14 @@ NIGHT = datetime(2026, 11, 22, 2, 30, tzinfo=BERLIN)
         ("röntgen/{date:%Y-ä}", "röntgen/2026-ä"),
     ],
 )
-def test_the_date_is_written_where_the_template_says(template, folder):
+def test_dates_are_filled_in(template, folder):
     assert expand(template, NIGHT) == folder
 
 
 @pytest.mark.parametrize(
     ("night", "before"),
     [
-        # 25 hours and 23 hours, in which a day of 24 would be the wrong one or the same.
+        # Days of 25 and 23 hours: subtracting 24 hours would give the wrong day, or the same one.
         (datetime(2026, 10, 26, 0, 30, tzinfo=BERLIN), "2026-10-25"),
         (datetime(2026, 10, 25, 23, 30, tzinfo=BERLIN), "2026-10-24"),
         (datetime(2027, 3, 29, 0, 30, tzinfo=BERLIN), "2027-03-28"),
@@ -52,7 +52,7 @@ def test_the_date_is_written_where_the_template_says(template, folder):
         (datetime(2027, 3, 1, 0, 0, tzinfo=BERLIN), "2027-02-28"),
     ],
 )
-def test_yesterday_is_the_day_before_in_the_calendar(night, before):
+def test_yesterday_is_previous_calendar_day(night, before):
     assert expand("{yesterday}", night) == before
 
 
@@ -88,7 +88,7 @@ def test_yesterday_is_the_day_before_in_the_calendar(night, before):
         "{date:%999999999d}",
     ],
 )
-def test_anything_else_in_braces_is_refused_and_the_template_named(template):
+def test_other_placeholders_are_refused_with_template(template):
     with pytest.raises(ScheduleError) as caught:
         expand(template, NIGHT)
     assert str(caught.value).startswith(f"the template {template!r}")
@@ -97,7 +97,7 @@ def test_anything_else_in_braces_is_refused_and_the_template_named(template):
 
 @QUICK
 @given(st.text() | st.text("{}:%!.[]dateystr Ym\0"))
-def test_any_template_is_either_expanded_or_refused(template):
+def test_any_template_is_expanded_or_refused(template):
     try:
         folder = expand(template, NIGHT)
     except ScheduleError:
@@ -108,5 +108,5 @@ def test_any_template_is_either_expanded_or_refused(template):
 
 @QUICK
 @given(st.text())
-def test_a_template_with_its_braces_doubled_is_left_as_it_is(text):
+def test_doubled_braces_are_literal(text):
     assert expand(text.replace("{", "{{").replace("}", "}}"), NIGHT) == text

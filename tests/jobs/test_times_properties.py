@@ -1,4 +1,4 @@
-"""Schedules against clocks that are looked at every minute."""
+"""Property tests of schedules against a simulation that checks the clock every minute."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from jobs.queue.schedules import Times, due
 
 QUICK = settings(deadline=None, max_examples=150, database=None)
 
-#: Days on which clocks are changed, and how they are.
+#: Days with clock changes.
 CHANGES = [
     ("UTC", "2026-12-31"),
     ("Europe/Berlin", "2026-10-25"),
@@ -41,7 +41,7 @@ CHANGES = [
 
 @st.composite
 def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
-    """A field of a cron expression, and the numbers it means."""
+    """Draw a field of a cron expression, and the set of its values."""
     everything = range(low, high + 1)
     one, other = sorted((draw(st.sampled_from(everything)), draw(st.sampled_from(everything))))
     step = draw(st.integers(1, 20))
@@ -54,7 +54,7 @@ def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
                 (f"{one},{other}", {one, other}),
                 (f"{one}-{other}", set(range(one, other + 1))),
                 (f"{one}-{other}/{step}", set(range(one, other + 1)[::step]))
-                # To cronsim a range of one is a start without an end.
+                # cronsim treats a range of one value as an open range.
                 if one < other
                 else (f"{one}", {one}),
             ]
@@ -74,8 +74,8 @@ WINDOWS = st.tuples(
 )
 
 
-def looked_at_every_minute(clock, days, tz: str, after: float, until: float) -> Iterator[int]:
-    """What fires, by someone who looks at the clock on the wall every minute."""
+def simulated_by_minute(clock, days, tz: str, after: float, until: float) -> Iterator[int]:
+    """Yield firings found by checking the local time every minute."""
     (minute, minutes), (hour, hours) = clock
     (day, days_of_month), (_, months), (weekday, weekdays) = days
     fixed = not (minute.startswith("*") or hour.startswith("*"))
@@ -90,7 +90,7 @@ def looked_at_every_minute(clock, days, tz: str, after: float, until: float) -> 
             and (all(by_day) if both else any(by_day))
         )
 
-    # Two days ahead, to know what clocks have shown already.
+    # Start two days earlier, to know which local times have occurred before.
     begin = int(after) // 60 * 60 - 2 * 86400
     latest = datetime.fromtimestamp(begin, ZoneInfo(tz)).replace(tzinfo=None)
     for at in range(begin, int(until) + 61, 60):
@@ -114,13 +114,13 @@ def times_of(clock, days, tz: str) -> Times:
 
 @QUICK
 @given(CLOCK_FIELDS, DAYS, WINDOWS)
-def test_what_fires_is_what_someone_at_the_clock_would_see(clock, days, window):
+def test_firings_match_simulation_by_minute(clock, days, window):
     (tz, day), before, length, share = window
     after = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(tz)).timestamp() + before
     until, boundary = after + length, after + share * length
     times = times_of(clock, days, tz)
     whole = list(times.between(after, until))
-    assert whole == list(looked_at_every_minute(clock, days, tz, after, until))
+    assert whole == list(simulated_by_minute(clock, days, tz, after, until))
     assert all(one < other for one, other in pairwise(whole))
     assert all(after < at <= until for at in whole)
     halves = [*times.between(after, boundary), *times.between(boundary, until)]
@@ -129,7 +129,7 @@ def test_what_fires_is_what_someone_at_the_clock_would_see(clock, days, window):
 
 @QUICK
 @given(CLOCK_FIELDS, DAYS, WINDOWS, st.data())
-def test_a_window_that_ends_with_a_firing_hands_over_to_the_next(clock, days, window, data):
+def test_adjacent_windows_equal_whole_window(clock, days, window, data):
     (tz, day), before, length, _ = window
     after = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(tz)).timestamp() + before
     times = times_of(clock, days, tz)
@@ -142,9 +142,7 @@ def test_a_window_that_ends_with_a_firing_hands_over_to_the_next(clock, days, wi
 
 @QUICK
 @given(CLOCK_FIELDS, DAYS, WINDOWS, st.integers(0, 9), st.floats(0, 7200))
-def test_what_is_due_and_what_is_skipped_is_all_since_the_last(
-    clock, days, window, catch_up, grace
-):
+def test_due_and_skipped_are_all_firings_since_last(clock, days, window, catch_up, grace):
     (tz, day), before, length, _ = window
     last = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(tz)).timestamp() + before
     now = last + length
@@ -166,7 +164,7 @@ def test_what_is_due_and_what_is_skipped_is_all_since_the_last(
 @given(
     st.text(max_size=30) | st.text("0123456789*/,-#LW MONFEB", max_size=30), st.text(max_size=20)
 )
-def test_any_text_is_either_understood_or_refused(cron, tz):
+def test_any_text_is_accepted_or_refused(cron, tz):
     for given_cron, given_tz in ((cron, "UTC"), ("0 0 * * *", tz)):
         try:
             times = Times(given_cron, given_tz)

@@ -1,4 +1,4 @@
-"""Those who watch a worker: each is told, and none of them can spoil the night."""
+"""Observers of a worker: each receives all events, and none can make the job fail."""
 
 import sys
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def oldest(path):
     return float(line.split()[-1])
 
 
-def test_several_watchers_are_all_told_of_everything(store, folder, screener):
+def test_all_observers_receive_all_events(store, folder, screener):
     write_film(folder / "a.png", seed=1)
     store.add(make_job(folder=folder))
     store.add(make_job("later", folder=folder, settle=3600, retries=0))
@@ -57,7 +57,7 @@ def test_several_watchers_are_all_told_of_everything(store, folder, screener):
         assert len(witness.reports) == len(witness.ends) == witness.idles == 1
 
 
-def test_metrics_are_written_every_so_often_and_at_the_end_of_a_job(writer, store, path, clock):
+def test_metrics_are_written_periodically_and_at_end_of_job(writer, store, path, clock):
     writer.idle()
     assert queued(path) == 0
     store.add(make_job())
@@ -72,9 +72,7 @@ def test_metrics_are_written_every_so_often_and_at_the_end_of_a_job(writer, stor
     assert queued(path) == 2
 
 
-def test_a_clock_that_was_put_back_does_not_keep_metrics_from_being_written(
-    writer, store, path, clock
-):
+def test_metrics_are_written_when_clock_is_set_back(writer, store, path, clock):
     writer.idle()
     store.add(make_job())
     clock.seconds -= 3600
@@ -82,7 +80,7 @@ def test_a_clock_that_was_put_back_does_not_keep_metrics_from_being_written(
     assert queued(path) == 1
 
 
-def test_the_oldest_job_is_the_oldest_of_those_that_may_begin(writer, store, path, clock):
+def test_oldest_job_is_oldest_of_those_that_may_start(writer, store, path, clock):
     store.add(make_job(submitted_at="1970-01-12T13:46:30+00:00"))
     store.add(
         make_job("later", submitted_at="1970-01-01T00:00:00+00:00", not_before=clock.seconds + 1)
@@ -92,19 +90,19 @@ def test_the_oldest_job_is_the_oldest_of_those_that_may_begin(writer, store, pat
 
 
 class Away:
-    """A store that does not answer."""
+    """A store that is unavailable."""
 
     def jobs(self, *_states):
         raise QueueUnavailable("the queue is away")
 
 
-def test_metrics_are_written_without_the_queue_when_it_is_away(path, clock):
+def test_metrics_are_written_when_queue_is_unavailable(path, clock):
     MetricsWriter(Metrics(path, clock), Away(), clock).committed([scored_row("a.png")], 0.01)
     assert 'screening_films_total{status="scored"} 1.0' in path.read_text()
 
 
 class Listener:
-    """Who is told; hears nothing of the jobs in `deaf`, and takes `seconds` for each."""
+    """Receives notifications; fails for the jobs in `deaf`, and takes `seconds` for each."""
 
     def __init__(self, clock, deaf=(), seconds=0.0):
         self.heard = []
@@ -122,7 +120,7 @@ class Listener:
 
 
 def ended(store, name, code=0):
-    """A job that has ended, and whose worker has told nobody."""
+    """Make a job that has ended and was not notified."""
     store.add(make_job(name))
     store.finish(store.claim("A", 60, only=name), code)
     return store.get(name)
@@ -134,11 +132,11 @@ def listener(clock):
 
 
 @pytest.fixture
-def herald(listener, store, clock):
+def observer(listener, store, clock):
     return NotificationObserver(listener, store, clock)
 
 
-def test_the_end_of_a_job_is_told_with_its_counts(store, folder, screener, tmp_path, clock):
+def test_notification_has_counts(store, folder, screener, tmp_path, clock):
     write_film(folder / "a.png", seed=1)
     (folder / "notes.txt").write_text("no film")
     store.add(make_job(folder=folder))
@@ -147,66 +145,62 @@ def test_the_end_of_a_job_is_told_with_its_counts(store, folder, screener, tmp_p
         "-c",
         f"import sys; open({str(tmp_path / 'told')!r}, 'w').write(input())",
     )
-    herald = NotificationObserver(Notifier(command=command), store, clock)
-    list(work(make_tools(store, screener, watcher=herald), drain=True))
+    observer = NotificationObserver(Notifier(command=command), store, clock)
+    list(work(make_tools(store, screener, watcher=observer), drain=True))
     told = (tmp_path / "told").read_text()
     assert '"scored": 1' in told
     assert '"refused": 1' in told
     assert str(folder) not in told
 
 
-def test_a_job_is_done_even_if_nobody_can_be_told(store, folder, screener, clock):
+def test_job_is_done_even_if_notification_fails(store, folder, screener, clock):
     store.add(make_job(folder=folder))
-    herald = NotificationObserver(Notifier(command=("/no/such/program",)), store, clock)
+    observer = NotificationObserver(Notifier(command=("/no/such/program",)), store, clock)
     with capture_logs() as logs:
-        (job,) = work(make_tools(store, screener, watcher=herald), drain=True)
+        (job,) = work(make_tools(store, screener, watcher=observer), drain=True)
     assert job.exit_code == 0
     assert [line["event"] for line in logs] == ["not_notified"]
 
 
-def test_a_job_whose_worker_died_before_it_could_tell_is_told_of_by_the_next(
-    herald, listener, store
-):
+def test_next_worker_notifies_for_dead_one(observer, listener, store):
     ended(store, "a", 4)
-    herald.idle()
-    herald.idle()
-    herald.ended(ended(store, "b"))
+    observer.idle()
+    observer.idle()
+    observer.ended(ended(store, "b"))
     assert listener.heard == [("a", 4), ("b", 0)]
 
 
 @pytest.mark.parametrize(("seconds", "news"), [(86500, []), (86300, [("a", 0)])])
-def test_what_ended_over_a_day_ago_is_no_news(listener, store, clock, seconds, news):
+def test_jobs_ended_over_a_day_ago_are_not_notified(listener, store, clock, seconds, news):
     ended(store, "a")
     clock.seconds = datetime.now(UTC).timestamp() + seconds
     NotificationObserver(listener, store, clock).idle()
     assert listener.heard == news
 
 
-def test_a_cancelled_job_is_not_told_of(herald, listener, store):
+def test_cancelled_job_is_not_notified(observer, listener, store):
     store.add(make_job())
     store.cancel("job-1")
-    herald.idle()
+    observer.idle()
     assert listener.asked == []
 
 
-def test_each_end_of_a_job_is_told(herald, listener, store):
-    herald.ended(ended(store, "a", 1))
+def test_each_end_of_job_is_notified(observer, listener, store):
+    observer.ended(ended(store, "a", 1))
     store.retry("a", Event("2026-11-22T21:30:05", "retried", "a"))
     store.finish(store.claim("A", 60), 0)
-    herald.ended(store.get("a"))
+    observer.ended(store.get("a"))
     assert listener.heard == [("a", 1), ("a", 0)]
 
 
-def test_who_could_not_be_told_is_told_a_minute_later_then_ever_more_seldom(
-    herald, listener, store, clock
-):
+def test_failed_notification_is_retried_with_backoff(observer, listener, store, clock):
     ended(store, "a")
     listener.deaf = {"a"}
     begin, tries = clock(), []
     with capture_logs() as logs:
         for _ in range(400):
             before = len(listener.asked)
-            herald.idle()
+            observer.idle()
             if len(listener.asked) > before:
                 tries.append(clock() - begin)
             clock.seconds += 10
@@ -214,52 +208,50 @@ def test_who_could_not_be_told_is_told_a_minute_later_then_ever_more_seldom(
     assert {line["event"] for line in logs} == {"not_notified"}
     listener.deaf.clear()
     clock.seconds += 960
-    herald.idle()
+    observer.idle()
     assert listener.heard == [("a", 0)]
-    herald.ended(ended(store, "b"))
+    observer.ended(ended(store, "b"))
     assert listener.heard[1:] == [("b", 0)]
 
 
-def test_jobs_that_end_meanwhile_do_not_wait_for_a_server_that_is_away(herald, listener, store):
+def test_ended_jobs_do_not_wait_for_unreachable_server(observer, listener, store):
     listener.deaf = {"0", "1", "2"}
     for name in ("0", "1", "2"):
-        herald.ended(ended(store, name))
+        observer.ended(ended(store, name))
     assert listener.asked == ["0"]
 
 
-def test_a_job_of_which_nobody_can_be_told_does_not_keep_the_others_back(
-    herald, listener, store, clock
-):
+def test_job_that_cannot_be_notified_does_not_block_others(observer, listener, store, clock):
     listener.deaf = {"a"}
     for name in "abc":
         ended(store, name)
-    herald.idle()
+    observer.idle()
     clock.seconds += 60
-    herald.idle()
+    observer.idle()
     assert listener.heard == [("b", 0), ("c", 0)]
 
 
-def test_telling_of_many_jobs_does_not_hold_up_the_night(store, clock):
+def test_many_notifications_are_spread_over_rounds(store, clock):
     listener = Listener(clock, seconds=25.0)
-    herald = NotificationObserver(listener, store, clock)
+    observer = NotificationObserver(listener, store, clock)
     for number in range(9):
         ended(store, str(number))
-    herald.idle()
+    observer.idle()
     assert len(listener.heard) == 3
     clock.seconds += 60
-    herald.idle()
+    observer.idle()
     assert [name for name, _code in listener.heard] == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_a_clock_that_was_put_back_keeps_nobody_waiting(herald, listener, store, clock):
-    herald.idle()
+def test_notifications_are_sent_when_clock_is_set_back(observer, listener, store, clock):
+    observer.idle()
     ended(store, "a")
     clock.seconds -= 86400
-    herald.idle()
+    observer.idle()
     assert listener.heard == [("a", 0)]
 
 
-def test_a_queue_that_is_away_is_no_error_to_a_herald(listener, clock):
+def test_unavailable_queue_is_no_error(listener, clock):
     class AwayToo(Away):
         def pending_notifications(self, _since):
             raise QueueUnavailable("the queue is away")

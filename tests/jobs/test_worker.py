@@ -1,4 +1,4 @@
-"""A worker: which jobs it takes, what becomes of them, and who is dead."""
+"""Worker: choice of jobs, their results, and detection of dead workers."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("naps")
 
 @pytest.fixture
 def submit(store, tmp_path):
-    """A job in the queue, with its own folder of three films."""
+    """Queue a job with its own folder of three films."""
 
     def submitted(name="job-1", failed=0):
         folder = tmp_path / name
@@ -47,7 +47,7 @@ def submit(store, tmp_path):
 
 @pytest.fixture
 def process():
-    """A process that lives until a line is written to it, and its name as a worker."""
+    """A process that runs until a line is written to it."""
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as child:
@@ -56,7 +56,7 @@ def process():
 
 
 def name_of(pid):
-    """The name of the worker that runs in process `pid`, which is alive."""
+    """Return the worker name of process `pid`, which is running."""
     started = worker_name_field(pid)
     return f"{platform.node()}:{pid}:{started}"
 
@@ -78,7 +78,7 @@ def test_this_process_is_not_dead():
 
 
 @needs_proc
-def test_a_process_is_dead_when_it_has_ended_and_not_before(process):
+def test_process_is_dead_only_after_it_ended(process):
     name = name_of(process.pid)
     assert not is_dead(name)
     end(process)
@@ -86,7 +86,7 @@ def test_a_process_is_dead_when_it_has_ended_and_not_before(process):
 
 
 @needs_proc
-def test_a_process_that_ended_is_dead_even_if_nobody_has_waited_for_it(process):
+def test_zombie_process_is_dead(process):
     name = name_of(process.pid)
     process.stdin.write(b"\n")
     process.stdin.flush()
@@ -95,7 +95,7 @@ def test_a_process_that_ended_is_dead_even_if_nobody_has_waited_for_it(process):
 
 
 @needs_proc
-def test_a_process_that_may_not_be_looked_at_is_not_dead(process, monkeypatch):
+def test_process_without_readable_proc_entry_is_not_dead(process, monkeypatch):
     name = name_of(process.pid)
 
     def hidden(*_arguments, **_options):
@@ -110,17 +110,17 @@ def test_a_process_that_may_not_be_looked_at_is_not_dead(process, monkeypatch):
 
 
 @needs_proc
-def test_a_worker_is_dead_if_its_number_belongs_to_a_later_process():
+def test_worker_is_dead_if_its_pid_was_reused():
     host, pid, started = worker_name().rsplit(":", 2)
     assert is_dead(f"{host}:{pid}:{int(started) - 1}")
 
 
-def test_nothing_is_known_of_a_worker_on_another_host():
+def test_worker_on_other_host_is_never_dead():
     _host, _pid, started = worker_name().rsplit(":", 2)
     assert not is_dead(f"another-{platform.node()}:999999999:{started}")
 
 
-def test_a_worker_drains_the_queue_in_its_order(store, submit, screener):
+def test_worker_drains_queue_in_order(store, submit, screener):
     jobs = [submit("b"), submit("a", failed=1), submit("c")]
     ended = [(job.name, job.exit_code) for job in work(make_tools(store, screener), drain=True)]
     assert ended == [("b", 0), ("a", 3), ("c", 0)]
@@ -129,17 +129,17 @@ def test_a_worker_drains_the_queue_in_its_order(store, submit, screener):
         assert (job.report / "predictions.csv").exists()
 
 
-def test_a_worker_holds_its_job_under_its_own_name(store, submit, screener):
+def test_job_is_held_under_name_of_worker(store, submit, screener):
     submit()
     (job,) = work(make_tools(store, screener), drain=True)
     assert job.worker == worker_name()
 
 
-def test_an_empty_queue_is_drained_at_once(store, screener):
+def test_empty_queue_is_drained_at_once(store, screener):
     assert list(work(make_tools(store, screener), drain=True)) == []
 
 
-def test_a_worker_for_one_job_leaves_the_others_alone(store, submit, screener):
+def test_worker_for_one_job_ignores_others(store, submit, screener):
     for name in ("a", "b", "c"):
         submit(name)
     ended = list(work(make_tools(store, screener), drain=False, only="b"))
@@ -148,7 +148,7 @@ def test_a_worker_for_one_job_leaves_the_others_alone(store, submit, screener):
 
 
 @needs_proc
-def test_the_job_of_a_dead_worker_is_taken_over_at_once(store, submit, screener, clock, process):
+def test_job_of_dead_worker_is_taken_over_at_once(store, submit, screener, clock, process):
     job = submit()
     dead = name_of(process.pid)
     first = store.claim(dead, LEASE)
@@ -160,7 +160,7 @@ def test_the_job_of_a_dead_worker_is_taken_over_at_once(store, submit, screener,
 
 
 @needs_proc
-def test_only_the_job_of_the_dead_worker_is_taken_over(store, submit, screener, process):
+def test_only_job_of_dead_worker_is_taken_over(store, submit, screener, process):
     submit("of the living")
     submit("of the dead")
     living = store.claim(name_of(os.getppid()), LEASE)
@@ -171,7 +171,7 @@ def test_only_the_job_of_the_dead_worker_is_taken_over(store, submit, screener, 
     assert store.get("of the living") == living
 
 
-def test_a_job_whose_lease_ran_out_elsewhere_is_taken_over(store, submit, screener, clock):
+def test_job_with_expired_lease_on_other_host_is_taken_over(store, submit, screener, clock):
     submit()
     store.claim("another-host:1:1", LEASE)
     clock.seconds += LEASE + 1
@@ -179,9 +179,7 @@ def test_a_job_whose_lease_ran_out_elsewhere_is_taken_over(store, submit, screen
     assert (job.name, job.fence, job.exit_code) == ("job-1", 2, exit_codes.OK)
 
 
-def test_a_draining_worker_waits_for_a_job_that_another_host_holds(
-    store, submit, screener, clock, naps
-):
+def test_draining_worker_waits_for_job_on_other_host(store, submit, screener, clock, naps):
     submit()
     store.claim("another-host:1:1", LEASE)
 
@@ -194,7 +192,7 @@ def test_a_draining_worker_waits_for_a_job_that_another_host_holds(
     assert naps == []
 
 
-def test_a_worker_that_does_not_drain_waits_for_the_next_job(store, submit, screener, naps):
+def test_worker_without_drain_waits_for_next_job(store, submit, screener, naps):
     def interrupt():
         raise KeyboardInterrupt
 
@@ -206,7 +204,7 @@ def test_a_worker_that_does_not_drain_waits_for_the_next_job(store, submit, scre
 
 
 @pytest.mark.parametrize("dies_at", [0, 1])
-def test_an_interrupted_job_goes_back_to_the_queue_with_its_rows(store, submit, screener, dies_at):
+def test_interrupted_job_is_released_with_its_rows(store, submit, screener, dies_at):
     job = submit()
     engine = SerialEngine(dies_at, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -217,7 +215,7 @@ def test_an_interrupted_job_goes_back_to_the_queue_with_its_rows(store, submit, 
     assert sum(screener.predictor.batches) == 3
 
 
-def test_a_job_that_cannot_be_carried_out_fails_with_its_message(store, submit, screener):
+def test_job_that_cannot_be_run_fails_with_message(store, submit, screener):
     job = submit()
 
     def refuse(_job):
@@ -231,7 +229,7 @@ def test_a_job_that_cannot_be_carried_out_fails_with_its_message(store, submit, 
     assert ended.finished_at
 
 
-def test_a_failed_job_does_not_stop_the_next(store, submit, screener):
+def test_failed_job_does_not_stop_the_next(store, submit, screener):
     lost = submit("a")
     submit("b")
     for film in lost.folder.iterdir():
@@ -242,9 +240,7 @@ def test_a_failed_job_does_not_stop_the_next(store, submit, screener):
     assert str(lost.folder) in store.get("a").message
 
 
-def test_what_is_no_error_of_this_project_leaves_the_job_running_for_a_successor(
-    store, submit, screener, clock
-):
+def test_unknown_error_leaves_job_running_for_next_worker(store, submit, screener, clock):
     job = submit()
     tools = make_tools(store, screener, engine=SerialEngine(1, PowerCut()))
     with pytest.raises(PowerCut):
@@ -254,8 +250,8 @@ def test_what_is_no_error_of_this_project_leaves_the_job_running_for_a_successor
     assert [job.exit_code for job in work(make_tools(store, screener), drain=True)] == [0]
 
 
-class Robber(Witness):
-    """Another worker takes the job over while the first is stuck."""
+class Takeover(Witness):
+    """Another worker takes over and finishes the job while the first is stuck."""
 
     def __init__(self, store, clock):
         super().__init__()
@@ -269,10 +265,10 @@ class Robber(Witness):
             self._store.finish(robbed, exit_codes.SYSTEMIC_FAILURE, "as the other one saw it")
 
 
-def test_a_worker_that_lost_one_job_goes_on_with_the_next(store, submit, screener, clock):
+def test_worker_that_lost_its_job_continues_with_next(store, submit, screener, clock):
     submit("a")
     submit("b")
-    tools = make_tools(store, screener, watcher=Robber(store, clock))
+    tools = make_tools(store, screener, watcher=Takeover(store, clock))
     codes = {job.name: job.exit_code for job in work(tools, drain=True)}
     assert codes["b"] == exit_codes.OK
     assert store.get("a").message == "as the other one saw it"
@@ -285,10 +281,10 @@ ORDER = (0, 3, 1, 4)
     "codes",
     [list(pair) for size in (1, 2, 3) for pair in combinations_with_replacement(ORDER, size)],
 )
-def test_the_most_severe_job_gives_the_exit_code(codes):
+def test_exit_code_is_that_of_most_severe_job(codes):
     expected = max(codes, key=ORDER.index)
     assert most_severe(codes) == most_severe(codes[::-1]) == expected
 
 
-def test_a_worker_without_jobs_ends_well():
+def test_worker_without_jobs_exits_with_0():
     assert most_severe([]) == exit_codes.OK

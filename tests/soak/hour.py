@@ -1,7 +1,7 @@
-"""Drop studies into a folder that is watched, for an hour, and see that all are read: ``make soak``.
+"""Add studies to a watched folder for an hour, and check that all are screened: ``make soak``.
 
 ``python -m soak.hour --films 1500 --minutes 60`` in ``tests``. Films are made from those in
-SCREENING_FILMS, or from the one real film that comes with pydicom-data.
+SCREENING_FILMS, or from the one real film included in pydicom-data.
 """
 
 import argparse
@@ -28,31 +28,31 @@ from jobs.exit_codes import INTERRUPTED
 from jobs.queue.jobs import OPEN
 from makers import COMMAND
 
-#: Films of a study at most.
+#: Maximum of films per study.
 _MOST: Final = 4
 
-#: Seconds between two films of a study at most, as a scanner sends them.
+#: Maximum of seconds between two films of a study, like those from a scanner.
 _APART: Final = 2.0
 
-#: Seconds between two looks at the memory.
+#: Seconds between two measurements.
 _LOOK: Final = 5.0
 
-#: Lines of the table.
+#: Number of lines in the table.
 _LINES: Final = 12
 
-#: Seconds after the last film within which all is to be read.
+#: Seconds after the last film within which all films must be screened.
 _PATIENCE: Final = 120.0
 
-#: So much more memory at the end than after the first part is not flat.
+#: Maximum growth of memory after the first part.
 _FLAT: Final = 1.1
 
 
 @dataclass(frozen=True, order=True)
 class Drop:
-    """A film that is written into its study.
+    """A film to be written into its study.
 
     Attributes:
-        at: seconds after the beginning.
+        at: seconds after the start.
     """
 
     at: float
@@ -62,12 +62,12 @@ class Drop:
 
 @dataclass(frozen=True)
 class Look:
-    """What was there at one moment.
+    """One measurement.
 
     Attributes:
-        at: seconds after the beginning.
-        worker: MiB of memory that the watching process has.
-        all: likewise, with its decoders.
+        at: seconds after the start.
+        worker: MiB of memory of the watching process.
+        all: MiB of memory including its decoder processes.
     """
 
     at: float
@@ -79,11 +79,11 @@ class Look:
 
 @dataclass
 class Hour:
-    """A worker that watches a folder, and what becomes of it.
+    """A worker that watches a folder, and measurements of it.
 
     Attributes:
         drops: the next one last.
-        written: when the last film of each study was there; seconds since the epoch.
+        written: when the last film of each study was written; seconds since the epoch.
     """
 
     drops: list[Drop]
@@ -93,7 +93,7 @@ class Hour:
     looks: list[Look] = field(default_factory=list)
 
     def run(self) -> Iterator[str]:
-        """Until all is read, or too much time has gone by; what is wrong."""
+        """Run until all films are screened or the time limit is reached; yield complaints."""
         begin, films = time.monotonic(), len(self.drops)
         until = begin + self.drops[0].at + _PATIENCE
         look = begin
@@ -123,7 +123,7 @@ class Hour:
         return read and not self.ledger.store.jobs(*OPEN)
 
     def summary(self) -> Iterator[str]:
-        """What was seen, as a table."""
+        """Yield the lines of a table of the measurements."""
         waits = sorted(
             datetime.fromisoformat(job.finished_at).timestamp() - self.written[job.folder]
             for job in self.ledger.store.jobs()
@@ -141,14 +141,14 @@ class Hour:
             yield f"| {look.at / 60:.1f} | {numbers} |"
 
     def growth(self) -> float:
-        """Memory of the last sixth of the time, as a multiple of that of the second sixth."""
+        """Return the memory of the last sixth of the time, divided by that of the second sixth."""
         sixth = len(self.looks) // 6
         first, last = self.looks[sixth : 2 * sixth], self.looks[-sixth:]
         return median(look.worker for look in last) / median(look.worker for look in first)
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    """MiB of a process, and of it with its children; proc_pid_status(5)."""
+    """Return the MiB of a process without and with its children; proc_pid_status(5)."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     own = _resident(str(pid))
     return own, own + sum(map(_resident, children))
@@ -163,7 +163,7 @@ def _resident(pid: str) -> float:
 
 
 def drops(films: Sequence[Path], folder: Path, seconds: float, rng: random.Random) -> list[Drop]:
-    """Studies at random times, with one to four films each, given in turn; the first one last."""
+    """Return studies of one to four films at random times, in reverse order of time."""
     sizes: list[int] = []
     while sum(sizes) < len(films):
         sizes.append(rng.randint(1, min(_MOST, len(films) - sum(sizes))))
@@ -177,7 +177,7 @@ def drops(films: Sequence[Path], folder: Path, seconds: float, rng: random.Rando
 
 
 def hour(place: Path, films: int, minutes: float, seed: int, queue: str | None) -> list[str]:
-    """Watch, drop and look; prints a summary, returns what was wrong."""
+    """Run the watcher and add films; print a summary, and return all complaints."""
     rng = random.Random(seed)
     environment = dict(os.environ) | {"XDG_STATE_HOME": str(place / "state")}
     real = clear_films(place / "real", environment, rng)
@@ -219,7 +219,7 @@ def _watch(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print a summary; 1 if anything was wrong."""
+    """Run and print a summary; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=1500)
     parser.add_argument("--minutes", type=float, default=60)

@@ -1,1 +1,1 @@
-"""Films are screened by the processes of a Dask cluster."""
+"""Screen films in the processes of a Dask cluster."""

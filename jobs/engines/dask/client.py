@@ -1,4 +1,4 @@
-"""The connection to a Dask scheduler, made again when it is lost."""
+"""Connection to a Dask scheduler, re-established when it is lost."""
 
 import asyncio
 import concurrent.futures
@@ -21,30 +21,30 @@ from jobs.worker.lease import Stop
 
 Result = TypeVar("Result")
 
-#: Seconds for which a scheduler that has never answered is waited for.
+#: Seconds to wait for a scheduler that has never answered.
 _FIRST: Final = 30.0
 
-#: Seconds for one try to connect, and between two tries.
-_TRY: Final = 5.0
+#: Timeout of one connection attempt, and pause between two attempts, in seconds.
+_ATTEMPT: Final = 5.0
 _PAUSE: Final = 1.0
 
-#: Seconds between two questions after how many threads the cluster has.
-_COUNT: Final = 2.0
+#: Seconds between two queries for the cluster's number of threads.
+_COUNT_INTERVAL: Final = 2.0
 
-#: What an answer is when the connection, and not the order, is to blame. Nothing that an order may
-#: come to is an OSError: see :func:`~jobs.engines.dask.worker.examine`.
-_LOST: Final = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
+#: Errors that mean that the connection failed, not the task. No task raises an OSError: see
+#: :func:`~jobs.engines.dask.worker.examine`.
+_CONNECTION_ERRORS: Final = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
 class WorkerKilled(Exception):
-    """A process of the cluster died over an order, or had too little memory, again and again."""
+    """A cluster process repeatedly died or ran out of memory while running a task."""
 
 
 class DaskClient:
-    """A client of one scheduler, for one thread.
+    """A client of one scheduler, for use by one thread.
 
     Args:
-        patience: seconds for which a scheduler that is lost, or has no workers, is waited for.
+        patience: seconds to wait for a lost scheduler, or for one without workers.
     """
 
     def __init__(self, access: ClusterConfig, stop: Stop, patience: float) -> None:
@@ -60,30 +60,30 @@ class DaskClient:
 
     @property
     def address(self) -> str:
-        """Of the scheduler."""
+        """Address of the scheduler."""
         return self._access.address
 
     def send(self, order: Task) -> Future[TaskResult]:
-        """Have an order carried out by any process of the cluster.
+        """Submit a task to any process of the cluster.
 
         Raises:
             ClusterUnavailable: if the scheduler cannot be reached.
-            Stopped: if a stop was asked for meanwhile.
+            Stopped: if a stop was requested meanwhile.
         """
         client = self._connected()
-        # Its key is drawn: keys are seen in logs and on the dashboard.
+        # pure=False gives a random key: keys appear in logs and on the dashboard.
         answer = _run(client, _answered(client.submit(examine, order, pure=False)))
         self._open.add(answer)
         answer.add_done_callback(self._open.discard)
         return answer
 
     def threads(self) -> int:
-        """Threads of all workers, as they were a few seconds ago.
+        """Return the total threads of all workers, as of a few seconds ago.
 
         Raises:
-            ClusterUnavailable: if there was none for too long.
+            ClusterUnavailable: if the cluster had none for too long.
         """
-        self._look()
+        self._update_threads()
         away = time.monotonic() - self._served_at
         if self._threads == 0 and away > self._patience:
             raise ClusterUnavailable(
@@ -92,18 +92,18 @@ class DaskClient:
         return self._threads
 
     def is_lost(self, answer: Future[TaskResult]) -> bool:
-        """True for an answer that will not come, so that its order must be sent again."""
+        """Return True if the answer will never arrive, so that its task must be sent again."""
         if not answer.done():
             return not self._is_up()
-        return answer.cancelled() or isinstance(answer.exception(), _LOST)
+        return answer.cancelled() or isinstance(answer.exception(), _CONNECTION_ERRORS)
 
     def close(self) -> None:
-        """Let go of the cluster; orders that are out are of no use any more."""
+        """Disconnect from the cluster and cancel pending tasks."""
         for answer in list(self._open):
             answer.cancel()
         client, self._client = self._client, None
         if client is not None:
-            client.close(timeout=_TRY)
+            client.close(timeout=_ATTEMPT)
 
     def _is_up(self) -> bool:
         return self._client is not None and self._client.status == "running"
@@ -120,7 +120,7 @@ class DaskClient:
             except OSError as error:
                 if self._stop.asked:
                     raise Stopped("the cluster was waited for") from error
-                # A certificate that is not taken will not be taken later.
+                # Retrying does not help if a certificate is rejected.
                 if isinstance(error, ssl.SSLError) or time.monotonic() > until:
                     raise ClusterUnavailable(
                         f"the scheduler {self.address} cannot be reached: {error}"
@@ -130,32 +130,34 @@ class DaskClient:
                 return self._client
 
     def _connect(self) -> Client:
-        self._knock()
-        # What goes wrong is said once, by this project.
+        self._check_listening()
+        # This project reports connection errors itself, once.
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         client = Client(
-            self.address, security=self._access.security, timeout=_TRY, set_as_default=False
+            self.address, security=self._access.security, timeout=_ATTEMPT, set_as_default=False
         )
         self._counted_at = self._served_at = time.monotonic()
         self._threads = client.scheduler_info(n_workers=0)["total_threads"]
         self._count = None
         return client
 
-    def _knock(self) -> None:
-        """Whether anybody listens: Dask would try for seconds, and leave a thread behind each time.
+    def _check_listening(self) -> None:
+        """Check that the scheduler is listening.
+
+        Dask would retry for seconds, and leak a thread each time.
 
         Raises:
-            OSError: if nobody does, or it is not the right one.
+            OSError: if nothing listens there, or the TLS handshake fails.
         """
         security = self._access.security
-        with socket.create_connection(self._access.endpoint, _TRY) as plain:
+        with socket.create_connection(self._access.endpoint, _ATTEMPT) as plain:
             if security is not None:
                 context = security.get_connection_args("client")["ssl_context"]
                 context.wrap_socket(plain).close()
 
-    def _look(self) -> None:
-        """Count threads now and then, without waiting for the answer."""
+    def _update_threads(self) -> None:
+        """Refresh the thread count every few seconds, without waiting for the answer."""
         now = time.monotonic()
         count = self._count
         if count is not None and count.done():
@@ -165,13 +167,18 @@ class DaskClient:
         if self._threads:
             self._served_at = now
         client = self._client
-        if client and self._is_up() and self._count is None and now - self._counted_at > _COUNT:
+        if (
+            client
+            and self._is_up()
+            and self._count is None
+            and now - self._counted_at > _COUNT_INTERVAL
+        ):
             self._counted_at = now
             self._count = _run(client, client.scheduler.identity(n_workers=0))
 
 
 def _run(client: Client, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
-    """Have the client's own thread wait, so that this one can hear a signal."""
+    """Run the coroutine in the client's own thread, so that this one can receive signals."""
     return asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
 
 

@@ -1,4 +1,4 @@
-"""How a Dask cluster is reached, and where its workers find what this machine names."""
+"""Connection settings of a Dask cluster, and the mapping of local folders to the workers' paths."""
 
 import ssl
 from dataclasses import dataclass
@@ -18,20 +18,22 @@ _TCP: Final = "tcp"
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """Of the machine, not of a job: whoever screens decides where.
+    """Cluster settings of this machine; they are not part of a job.
+
+    The machine that screens decides where the work runs.
 
     Attributes:
-        address: of the scheduler, ``tls://HOST:PORT``.
-        ca: certificate (PEM) of the authority that the whole cluster trusts.
+        address: scheduler address, ``tls://HOST:PORT``.
+        ca: certificate (PEM) of the authority trusted by the whole cluster.
         cert: this machine's certificate.
-        key: its private key.
-        insecure: films' headers may go through the network in the clear.
-        places: folders of this machine, absolute and without links, each with what it is called on
-            the workers: a path, or an fsspec URL.
+        key: this machine's private key.
+        insecure: allow films' headers to cross the network unencrypted.
+        places: folders of this machine (absolute, without symlinks), each with its location on the
+            workers: a path or an fsspec URL.
 
     Raises:
-        ClusterUnusable: if the address is none, is open to everybody, or a certificate is missing
-            or damaged.
+        ClusterUnusable: if the address is invalid, is open to everybody, or a certificate is
+            missing or damaged.
     """
 
     address: str
@@ -59,7 +61,7 @@ class ClusterConfig:
 
     @property
     def security(self) -> "Security | None":
-        """For Dask; None for plain TCP."""
+        """Dask security settings; None for plain TCP."""
         if _parts(self.address)[0] != _TLS:
             return None
         from distributed import Security
@@ -72,7 +74,7 @@ class ClusterConfig:
         )
 
     def place(self, folder: Path) -> str:
-        """What the workers call a folder of this machine: the longest prefix decides."""
+        """Translate a local folder to the workers' path for it; the longest prefix wins."""
         for here, there in sorted(self.places, key=lambda pair: -len(pair[0].parts)):
             if folder.is_relative_to(here):
                 rest = folder.relative_to(here).as_posix()
@@ -80,7 +82,7 @@ class ClusterConfig:
         return str(folder)
 
     def _check_certificates(self) -> None:
-        """Not first when the scheduler is called: a job would be in the queue by then."""
+        """Check now, not at the first connection: by then the job would be in the queue."""
         if self.ca is None or self.cert is None or self.key is None:
             raise ClusterUnusable(
                 f"{self.address} needs --tls-ca, --tls-cert and --tls-key; "
@@ -88,7 +90,7 @@ class ClusterConfig:
             )
         try:
             context = ssl.create_default_context(cafile=self.ca)
-            # Nobody is there to be asked for a password.
+            # An empty password fails at once; by default OpenSSL would prompt for it.
             context.load_cert_chain(self.cert, self.key, password="")
         except OSError as error:
             raise ClusterUnusable(
@@ -98,17 +100,17 @@ class ClusterConfig:
 
 
 def is_url(place: str) -> bool:
-    """True for what only fsspec finds."""
+    """Return True if only fsspec can open `place`."""
     return "://" in place
 
 
 def _parts(address: str) -> tuple[str, str, int]:
-    """Scheme, host and port."""
+    """Split an address into scheme, host and port."""
     try:
         parts = urlsplit(address)
         if parts.scheme in (_TLS, _TCP) and parts.hostname and parts.port:
             return parts.scheme, parts.hostname, parts.port
-    except ValueError:  # of a port that is no number
+    except ValueError:  # the port is not a number
         pass
     raise ClusterUnusable(f"{address!r} is no address of a scheduler like tls://host:8786")
 

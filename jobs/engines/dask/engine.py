@@ -1,4 +1,4 @@
-"""Screen the films of a job on a Dask cluster: its processes read and examine, here rows are made."""
+"""Screen films on a Dask cluster: workers read and predict, this process builds the rows."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -20,30 +20,30 @@ from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import ReadFilm, read_file
 from screening.results import Row, Status, reason
 
-#: Seconds for which a cluster that is away is waited for: its scheduler restarts, its hosts boot.
+#: Seconds to wait for an unavailable cluster: its scheduler restarts, or its hosts boot.
 PATIENCE: Final = 300.0
 
-#: Seconds after which a signal is heard that another thread received; see the local engine.
-_LISTEN: Final = 0.2
+#: Seconds between wake-ups for signals received by another thread; see the local engine.
+_POLL: Final = 0.2
 
-#: Orders for each thread of the cluster: one is carried out, one is there when it is done.
-_EACH: Final = 2
+#: Tasks per thread of the cluster: one in progress and one ready.
+_TASKS_PER_THREAD: Final = 2
 
-#: Answers that wait for an earlier one, for each order that is out: a slow film stops nobody.
-_AHEAD: Final = 2
+#: Results that may wait for an earlier one, per task in progress: a slow film blocks no others.
+_RESULTS_PER_TASK: Final = 2
 
 
 class ClusterEngine:
-    """Hands films to a Dask cluster, a bounded number of batches at a time.
+    """Send films to a Dask cluster, keeping a bounded number of batches in flight.
 
-    A batch that is lost with its process, its host or the scheduler is carried out again. One over
-    which processes die is carried out film by film, with nothing else in the cluster's hands from
-    here, so that it is known which film did it; that one has failed.
+    A batch that is lost with its process, host or scheduler is sent again. A batch that kills
+    processes is rerun film by film, with nothing else from this client running on the cluster, to
+    find the film responsible; that film gets the status failed.
 
     Args:
-        access: to the cluster.
-        stop: a cluster that is away is not waited for once it is asked for.
-        patience: seconds for which it is waited for otherwise.
+        access: how to reach the cluster.
+        stop: once requested, ends the wait for an unavailable cluster.
+        patience: seconds to wait for an unavailable cluster otherwise.
     """
 
     def __init__(self, access: ClusterConfig, stop: Stop, patience: float = PATIENCE) -> None:
@@ -53,36 +53,37 @@ class ClusterEngine:
     def screen(
         self, screener: Screener, films: Iterable[Found], seen: Seen, batch: int
     ) -> Generator[list[Row], None, None]:
-        """Rows in the order of `films`, at most `batch` at a time; memory does not grow with the job.
+        """Yield rows in the order of `films`, up to `batch` at a time, in constant memory.
 
         Raises:
-            ClusterUnavailable: if the cluster, or what its hosts must see, is away for too long.
-            JobFailed: if a host has another bundle or another version of this package.
+            ClusterUnavailable: if the cluster, or a share that its hosts need, is unavailable for
+                too long.
+            JobFailed: if a host has a different bundle or a different version of this package.
         """
         order = Task.of(screener, self._access)
-        flight = _Flight(self._link, screener, order, iter(films), batch)
+        flight = _BatchesInFlight(self._link, screener, order, iter(films), batch)
         try:
             for examined in flight:
                 yield screener.rows(examined, seen)
         except BaseException:
-            # Closed early, too: answers are not waited for.
+            # Also when the generator is closed early: do not wait for pending results.
             flight.cancel()
             screener.close()
             raise
 
     def close(self) -> None:
-        """Let go of the cluster."""
+        """Disconnect from the cluster."""
         self._link.close()
 
 
 @dataclass
-class _Sent:
-    """A batch on its way.
+class _SentBatch:
+    """A batch that was sent.
 
     Attributes:
-        known: films that no worker was asked for.
-        order: for the others.
-        answer: None if there are no others.
+        known: films that need no worker.
+        order: the task for the other films.
+        answer: None if there are no other films.
     """
 
     films: list[Found]
@@ -91,8 +92,8 @@ class _Sent:
     answer: Future[TaskResult] | None
 
 
-class _Flight:
-    """The batches of one job that are out, in the order of its films."""
+class _BatchesInFlight:
+    """Batches in flight for one job, in the order of its films."""
 
     def __init__(
         self, link: DaskClient, screener: Screener, order: Task, coming: Iterator[Found], batch: int
@@ -102,12 +103,12 @@ class _Flight:
         self._order = order
         self._coming = coming
         self._batch = batch
-        self._waiting: deque[_Sent] = deque()
+        self._waiting: deque[_SentBatch] = deque()
 
     def __iter__(self) -> Iterator[list[InferenceResult]]:
         while self._fill():
             head = self._waiting[0]
-            while not self._is_there(head):
+            while not self._is_ready(head):
                 self._wait()
                 self._fill()
             try:
@@ -119,53 +120,53 @@ class _Flight:
             self._waiting.popleft()
 
     def cancel(self) -> None:
-        """Want none of the answers any more."""
+        """Cancel all pending tasks."""
         for sent in self._waiting:
             if sent.answer is not None:
                 sent.answer.cancel()
 
     def _fill(self) -> bool:
-        """Send what was lost, and as much more as the cluster should have; False if all is done."""
+        """Resend lost batches and send new ones up to the limit; return False when all are done."""
         for sent in self._waiting:
             self._send_again(sent)
-        most = max(1, self._link.threads()) * _EACH
-        while len(self._waiting) < _AHEAD * most and len(self._out()) < most:
+        most = max(1, self._link.threads()) * _TASKS_PER_THREAD
+        while len(self._waiting) < _RESULTS_PER_TASK * most and len(self._pending()) < most:
             films = list(islice(self._coming, self._batch))
             if not films:
                 break
             self._waiting.append(self._sent(films))
         return bool(self._waiting)
 
-    def _out(self) -> list[Future[TaskResult]]:
-        """Answers that will come."""
+    def _pending(self) -> list[Future[TaskResult]]:
+        """Return the pending answers that are not lost."""
         answers = [sent.answer for sent in self._waiting if sent.answer is not None]
         return [one for one in answers if not one.done() and not self._link.is_lost(one)]
 
-    def _is_there(self, sent: _Sent) -> bool:
+    def _is_ready(self, sent: _SentBatch) -> bool:
         answer = sent.answer
         return answer is None or (answer.done() and not self._link.is_lost(answer))
 
-    def _sent(self, films: list[Found]) -> _Sent:
+    def _sent(self, films: list[Found]) -> _SentBatch:
         reader = self._screener.reader
         looked_up = {found.film: reader.known(found) for found in films}
         known = {name: film for name, film in looked_up.items() if film is not None}
         order = self._order.for_films(tuple(found for found in films if found.film not in known))
-        return _Sent(films, known, order, self._link.send(order) if order.films else None)
+        return _SentBatch(films, known, order, self._link.send(order) if order.films else None)
 
-    def _send_again(self, sent: _Sent) -> None:
+    def _send_again(self, sent: _SentBatch) -> None:
         if sent.answer is not None and self._link.is_lost(sent.answer):
             sent.answer.cancel()
             sent.answer = self._link.send(sent.order)
 
     def _wait(self) -> None:
-        """Until one more answer is there, or a little."""
-        wait(self._out(), _LISTEN, FIRST_COMPLETED)
+        """Wait for the next answer, or at most until the next wake-up."""
+        wait(self._pending(), _POLL, FIRST_COMPLETED)
 
-    def _examined(self, sent: _Sent) -> list[InferenceResult]:
-        """The films of a batch that is done.
+    def _examined(self, sent: _SentBatch) -> list[InferenceResult]:
+        """Return the results of a finished batch.
 
         Raises:
-            Deadly: if processes of the cluster died over it.
+            WorkerKilled: if the batch killed processes of the cluster.
         """
         answered = iter(() if sent.answer is None else self._answered(sent.answer))
         return [
@@ -178,7 +179,7 @@ class _Flight:
         if isinstance(error, ScreeningError | WorkerKilled):
             raise error
         if error is not None:
-            # An import says what is not installed; other texts may hold names of films.
+            # An ImportError names what is not installed; other messages may contain film names.
             said = f": {error}" if isinstance(error, ImportError) else ""
             raise JobFailed(
                 f"a worker of the cluster {self._link.address} failed with "
@@ -188,7 +189,7 @@ class _Flight:
         return answer.result().films
 
     def _check_share(self, answer: TaskResult) -> None:
-        """A host without the share sees no film at all; that is not what films failed with."""
+        """Raise if the host lacks the share: all films fail there, whatever is in them."""
         for examined in answer.films:
             code = examined.film.reason.partition(":")[0]
             if code in ("vanished", "unreadable") and self._is_readable(examined.film.film):
@@ -204,27 +205,27 @@ class _Flight:
             return False
         return True
 
-    def _one_by_one(self, sent: _Sent) -> Iterator[list[InferenceResult]]:
-        """Each film of a deadly batch by itself, while the cluster has nothing else from here.
+    def _one_by_one(self, sent: _SentBatch) -> Iterator[list[InferenceResult]]:
+        """Send each film of a killing batch by itself, while this client runs nothing else.
 
-        Dask blames every task that a lost process had, also one that had not begun.
+        Dask blames every task of a lost process, even one that had not started.
         """
-        while self._out():
+        while self._pending():
             self._wait()
             self._link.threads()
         for found in sent.films:
             alone = self._sent([found])
             self._waiting[0] = alone
-            while not self._is_there(alone):
+            while not self._is_ready(alone):
                 self._wait()
                 self._link.threads()
                 self._send_again(alone)
             try:
                 examined = self._examined(alone)
             except WorkerKilled:
-                examined = [self._killer(found)]
+                examined = [self._killed_worker_result(found)]
             yield examined
 
-    def _killer(self, found: Found) -> InferenceResult:
+    def _killed_worker_result(self, found: Found) -> InferenceResult:
         sha256, why = hash_now(self._screener.folder, found), reason("killed_worker")
         return InferenceResult(ReadFilm(found.film, sha256, status=Status.FAILED, reason=why))

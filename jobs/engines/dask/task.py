@@ -1,4 +1,4 @@
-"""What the workers of a cluster are asked, and what they answer."""
+"""Messages between this machine and the workers of a cluster."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -14,17 +14,17 @@ from screening.inference.reader import Reader
 
 @dataclass(frozen=True, repr=False)
 class Task:
-    """Films to be examined.
+    """Films to screen.
 
-    Has no representation: a worker writes that of whatever it fails at into its log, and the names
-    of films may be those of people.
+    It has no repr: a worker logs the repr of any task that fails, and file names may contain
+    patients' names.
 
     Attributes:
-        folder: where the films are for the workers, a path or an fsspec URL.
-        recipe: how to read them; its folder is that of the machine that asks.
-        bundle: where the workers find it.
-        model_sha256: its hash. Another bundle is an error, not another answer.
-        target: the model of the bundle that is run.
+        folder: where the workers find the films, a path or an fsspec URL.
+        recipe: how to read the films; its folder is that of the requesting machine.
+        bundle: where the workers find the bundle.
+        model_sha256: expected hash of the bundle; a worker fails if its bundle has another one.
+        target: which model of the bundle to run.
         refuse: codes of image quality for which a film is refused.
         version: of this package; every machine must have the same.
     """
@@ -42,10 +42,10 @@ class Task:
 
     @classmethod
     def of(cls, screener: Screener, access: ClusterConfig) -> Self:
-        """An order for no film yet.
+        """Create a task without films.
 
         Raises:
-            JobFailed: if the bundle would not be in a folder of the workers.
+            JobFailed: if the bundle is not in a folder on the workers.
         """
         if screener.bundle is None:
             raise JobFailed("a model that is in no bundle cannot be loaded elsewhere")
@@ -68,17 +68,17 @@ class Task:
         )
 
     def for_films(self, films: tuple[Found, ...]) -> Self:
-        """The same order for these films."""
+        """Return a copy of this task for the given films."""
         return replace(self, films=films)
 
 
 @dataclass(frozen=True, repr=False)
 class TaskResult:
-    """What came of an order.
+    """Result of a task.
 
     Attributes:
-        host: that has carried it out.
-        films: in the order of those asked for.
+        host: the host that ran it.
+        films: results in the order of the task's films.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""What a process of the cluster does: fetch, read and predict, nothing else."""
+"""Task executed by a process of the cluster: fetch, read and predict, nothing else."""
 
 import errno
 import threading
@@ -29,17 +29,18 @@ from screening.model.card import Card
 from screening.model.lung_reading import LungReader
 from screening.model.predictor import Predictor
 
-_PIECE: Final = 1024**2
+_CHUNK: Final = 1024**2
 
 
 class FetchedReader:
-    """Reads films below an fsspec URL, for one thread; see :class:`~screening.inference.reader.FilmReader`.
+    """Read films below an fsspec URL, for one thread.
 
-    A film lies in a folder that nobody else may enter, below ``$TMPDIR``, for as long as it is read.
+    Implements :class:`~screening.inference.reader.FilmReader`. While a film is read, its copy lies
+    below ``$TMPDIR`` in a folder that only this user can enter.
 
     Args:
         url: of the folder.
-        recipe: how its films are read; the folder does not count.
+        recipe: how to read its films; the recipe's folder is ignored.
     """
 
     def __init__(self, url: str, recipe: Reader) -> None:
@@ -50,17 +51,19 @@ class FetchedReader:
 
     @property
     def recipe(self) -> Reader:
-        """How a film is read once it is here."""
+        """Settings for reading a film after it was fetched."""
         return self._reader.recipe
 
     def known(self, _found: Found) -> None:
-        """Every film is to be read."""
+        """Return None: every film has to be read."""
 
     def read(self, found: Found) -> ReadFilm:
-        """Fetch, read, decode, gate and preprocess one film. Never raises for what is in a file.
+        """Fetch, read, decode, gate and preprocess one film.
+
+        Never raises because of a file's content.
 
         Raises:
-            OSError: if there is no room for it.
+            OSError: if the disk has no room for the copy.
         """
         if not found.is_file:
             return self._reader.read(found)
@@ -78,7 +81,7 @@ class FetchedReader:
         return replace(film, seconds=time.perf_counter() - started)
 
     def close(self) -> None:
-        """End what decodes, and remove the folder."""
+        """Stop the decoder processes and remove the folder."""
         self._reader.close()
         self._place.cleanup()
 
@@ -91,7 +94,7 @@ class FetchedReader:
             _check_size(about["size"] or 0)
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._files.open(source, "rb") as remote, path.open("wb") as local:
-                while piece := remote.read(_PIECE):
+                while piece := remote.read(_CHUNK):
                     _check_size(local.tell() + len(piece))
                     local.write(piece)
         except FileNotFoundError as error:
@@ -99,7 +102,7 @@ class FetchedReader:
         except (OSError, UnicodeError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
-            # What stores say may hold the film's name; what the system says does not.
+            # Messages of object stores may contain the film's name; those of the system do not.
             said = getattr(error, "strerror", None) if type(error) is OSError else None
             raise UnreadableFilm("unreadable", said or type(error).__name__) from error
 
@@ -109,16 +112,16 @@ def _check_size(size: int) -> None:
         raise UnreadableFilm("too_large", f"{size:,} bytes")
 
 
-#: Two workers may not be loading the same model at once.
+#: Serialises model loading: two threads must not load the same model at once.
 _LOADING: Final = threading.Lock()
 
 
 def examine(order: Task) -> TaskResult:
-    """Carry out an order.
+    """Run a task.
 
     Raises:
-        JobFailed: if this host has another bundle or another version.
-        ClusterUnavailable: if something is away that may come back. Both name this host.
+        JobFailed: if this host has a different bundle or version.
+        ClusterUnavailable: for errors that may go away. Both messages name this host.
     """
     host = gethostname()
     try:
@@ -128,7 +131,7 @@ def examine(order: Task) -> TaskResult:
         kind = ClusterUnavailable if passing else JobFailed
         raise kind(f"host {host} of the cluster: {error}") from error
     except OSError as error:
-        # Of the host, such as a full disk: what is wrong with a film is no error.
+        # A problem of the host, such as a full disk: problems of a film are not raised.
         said = error.strerror or type(error).__name__
         raise ClusterUnavailable(f"host {host} of the cluster: {said}") from error
 
@@ -143,16 +146,16 @@ def _examined(order: Task) -> list[InferenceResult]:
     if lungs is not None:
         lungs = replace(lungs, refused=order.refuse)
     examiner = FilmClassifier(card, predictor, order.heatmaps, order.thumbnails, lungs)
-    return examiner.read(_DESK.reader(order), order.films)
+    return examiner.read(_READERS.reader(order), order.films)
 
 
 @lru_cache(maxsize=2)
 def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor, LungReader | None]:
-    """A model and its lung network, once in each process: every file of its bundle was checked.
+    """Load a model and its lung network, once per process; every file of the bundle is checked.
 
     Raises:
-        BundleError: if it is no intact bundle.
-        JobFailed: if it is another one.
+        BundleError: if the bundle is not intact.
+        JobFailed: if it is a different bundle.
     """
     opened = Bundle.open(Path(bundle))
     if opened.sha256 != model_sha256:
@@ -160,28 +163,28 @@ def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor,
             f"the bundle {bundle} is another one than that of the job: its hash is "
             f"{opened.sha256[:16]}, expected {model_sha256[:16]}"
         )
-    # Each core has a process of its own.
+    # Dask runs one process per core.
     predictor = load_target(opened.path, target(name), threads=1)
     return opened.card, predictor, load_lungs(opened.path, opened.card, target(name).runtime)
 
 
-class _Desk(threading.local):
-    """The reader of this thread, kept for the next order of the same job: decoders start slowly."""
+class _ReaderCache(threading.local):
+    """Per-thread cache of the last reader: decoders start slowly, and tasks of one job share it."""
 
     def __init__(self) -> None:
-        self._held: _Held | None = None
+        self._held: _CachedReader | None = None
 
     def reader(self, order: Task) -> FilmReader:
-        """What reads the films of this order."""
+        """Return the reader for the films of this task."""
         wanted = (order.folder, order.recipe)
         if self._held is None or self._held.wanted != wanted:
             self._held = None
-            self._held = _Held(wanted, _reader(order))
+            self._held = _CachedReader(wanted, _reader(order))
         return self._held.reader
 
 
-class _Held:
-    """A reader that is closed when nobody holds it any more: with its job, its thread or process."""
+class _CachedReader:
+    """A reader that is closed with its last reference: when the job, thread or process ends."""
 
     def __init__(self, wanted: tuple[str, Reader], reader: FilmReader) -> None:
         self.wanted = wanted
@@ -195,4 +198,4 @@ def _reader(order: Task) -> FilmReader:
     return IsolatedReader.of(replace(order.recipe, folder=Path(order.folder)))
 
 
-_DESK: Final = _Desk()
+_READERS: Final = _ReaderCache()

@@ -1,1 +1,1 @@
-"""The queue in SQL: SQLite on one machine, PostgreSQL for many."""
+"""SQL storage of the queue: SQLite for one machine, PostgreSQL for several."""

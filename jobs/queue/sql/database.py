@@ -1,4 +1,4 @@
-"""Open the database of a queue, upgrade it, and name its errors."""
+"""Open a queue's database, upgrade its schema, and translate its errors."""
 
 import logging
 import socket
@@ -37,7 +37,7 @@ from jobs.errors import QueueError, QueueUnavailable
 from jobs.host import network_filesystem
 from jobs.queue.sql.schema import SCHEMA_VERSION, metadata, schema_version
 
-#: What may be better in a moment; https://sqlite.org/rescode.html.
+#: Transient errors; https://sqlite.org/rescode.html.
 _SQLITE: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -51,7 +51,7 @@ _SQLITE: Final = frozenset(
     }
 )
 
-#: Of these, what passes even where a queue is opened: it is there, and may be used.
+#: Those that are transient even while opening: the file exists and may be used.
 _WHILE_OPENING: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -62,22 +62,22 @@ _WHILE_OPENING: Final = frozenset(
     }
 )
 
-#: Classes of SQLSTATE: connections, transactions to be tried again, resources, an operator's hand, the
-#: system; https://www.postgresql.org/docs/current/errcodes-appendix.html.
+#: SQLSTATE classes of transient errors: connections, transactions to retry, resources, operator
+#: intervention, system; https://www.postgresql.org/docs/current/errcodes-appendix.html.
 _PASSING: Final = ("08", "40", "53", "55P03", "57", "58")
 
-#: Of these, those after which there is no connection any more.
+#: Those after which the connection is gone.
 _ABSENT: Final = ("08", "57P01", "57P02", "57P03", "53300")
 
 _NETWORK: Final = ("network error", "connection is closed", "communication error")
 
 
 def why_unavailable(error: DBAPIError | OSError) -> str | None:
-    """What is the matter, if it may pass; None if it will not."""
+    """Return the reason of a transient error; None if the error is permanent."""
     cause = error if isinstance(error, OSError) else error.orig
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
-        # The lower eight bits are the error, the others say more of it.
+        # The low eight bits are the primary code, the others extend it.
         return str(cause) if code is not None and code & 0xFF in _SQLITE else None
     state, message = _told(cause)
     if state.startswith(_PASSING):
@@ -86,14 +86,14 @@ def why_unavailable(error: DBAPIError | OSError) -> str | None:
 
 
 def may_open_later(error: BaseException) -> bool:
-    """True if an SQLite file could not be opened for want of a lock or of space alone."""
+    """Return True if opening an SQLite file failed only because of a lock or lack of space."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _WHILE_OPENING
 
 
 def is_absent(cause: BaseException | None) -> bool:
-    """True if a driver's error means that there is no server, or no connection to it."""
+    """Return True if a driver's error means that the server or the connection is gone."""
     state, _message = _told(cause)
     if state:
         return state.startswith(_ABSENT)
@@ -101,9 +101,9 @@ def is_absent(cause: BaseException | None) -> bool:
 
 
 def _told(cause: BaseException | None) -> tuple[str, str]:
-    """SQLSTATE and message, if the error is the server's own.
+    """Return SQLSTATE and message if the error came from the server; otherwise empty strings.
 
-    See "Error and Notice Message Fields" in the protocol. The other fields may hold values.
+    See "Error and Notice Message Fields" in the protocol. The other fields may contain values.
     """
     details = cause.args[0] if cause is not None and cause.args else None
     if not isinstance(details, dict):
@@ -115,15 +115,15 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
 def upgrade(connection: Connection, shown: str) -> None:
-    """Bring the queue to :data:`~jobs.queue.sql.schema.SCHEMA_VERSION`, all or nothing.
+    """Upgrade the queue to :data:`~jobs.queue.sql.schema.SCHEMA_VERSION`, all or nothing.
 
     Args:
-        connection: in a transaction that nobody else can write beside.
-        shown: how messages name the queue.
+        connection: in a transaction that excludes all other writers.
+        shown: name of the queue in messages.
 
     Raises:
-        QueueError: if the database is none of this program, or of a version that is not upgraded:
-            a newer one, or one from before the first release.
+        QueueError: if the database belongs to another program, or its version cannot be upgraded:
+            it is newer, or older than the first release.
     """
     tables = inspect(connection).get_table_names()
     if not tables:
@@ -136,7 +136,7 @@ def upgrade(connection: Connection, shown: str) -> None:
     found = connection.scalar(select(schema_version.c.version_num))
     if found == SCHEMA_VERSION:
         return
-    # Only an old queue waits for Alembic to be imported.
+    # Imported only for old queues: Alembic takes long to import.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -153,18 +153,18 @@ def upgrade(connection: Connection, shown: str) -> None:
     command.upgrade(config, "head")
 
 
-#: Seconds to wait for a lock that another process holds.
+#: Seconds to wait for a lock held by another process.
 _PATIENCE: Final = 30
 
-#: A server that hangs is noticed by the first, in seconds, which no statement may need. By the
-#: second a worker that hangs in a transaction does not hold up the others; milliseconds.
+#: `timeout`, in seconds, detects a server that hangs; no statement may take this long. The session
+#: timeout, in milliseconds, ends transactions of a hanging worker, so that others can go on.
 _CONNECT: Final[dict[str, Any]] = {
     "application_name": "screening",
     "timeout": 120,
     "startup_params": {"idle_in_transaction_session_timeout": "30000"},
 }
 
-#: Any number that no other program takes: who upgrades a queue on PostgreSQL holds this lock.
+#: Advisory lock held while a queue on PostgreSQL is upgraded: a number no other program uses.
 _UPGRADE_LOCK: Final = 7_305_142_261
 
 _BEGIN: Final = "sqlite_begin"
@@ -172,11 +172,11 @@ _BEGIN: Final = "sqlite_begin"
 
 @dataclass(frozen=True, eq=False)
 class Database:
-    """Transactions, and the one clock that all workers of a queue go by.
+    """Transactions, and the one clock that all workers of a queue use.
 
     Attributes:
         now: the time as an SQL expression, seconds since the epoch. On PostgreSQL it is the
-            server's: the clocks of several machines differ.
+            server's time, because the clocks of several machines differ.
     """
 
     engine: Engine
@@ -185,21 +185,21 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end of the block, or rolled back.
+        """Open a transaction that is committed at the end of the block, or rolled back on an error.
 
         Raises:
-            QueueUnavailable: if the database cannot be used just now. The transaction may have been
-                committed all the same, if the answer was lost.
+            QueueUnavailable: if the database is temporarily unavailable. The transaction may have
+                been committed nevertheless, if the answer was lost.
         """
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads, and waits for no writer.
+        """Open a read-only transaction that waits for no writer.
 
         Raises:
-            QueueUnavailable: if the database cannot be used just now.
+            QueueUnavailable: if the database is temporarily unavailable.
         """
         with (
             self._translated(),
@@ -223,17 +223,17 @@ class Database:
 
 
 def open_database(queue: Path | str, clock: Callable[[], float] = time.time) -> Database:
-    """Open a queue, and make or upgrade its tables.
+    """Open a queue, and create or upgrade its tables.
 
     Args:
-        queue: a file for SQLite, made if it is not there, or a URL for PostgreSQL
+        queue: a file for SQLite, created if missing, or a URL for PostgreSQL
             (``postgresql://user:password@host/database``).
-        clock: seconds since the epoch; PostgreSQL has its own.
+        clock: seconds since the epoch; ignored for PostgreSQL, which has its own.
 
     Raises:
-        QueueError: if it cannot be opened, is no queue, is of a version that is not upgraded, or
-            lies on a network file system.
-        QueueUnavailable: if it cannot be used just now.
+        QueueError: if it cannot be opened, is not a queue, has a version that cannot be upgraded,
+            or lies on a network filesystem.
+        QueueUnavailable: if it is temporarily unavailable.
     """
     if isinstance(queue, Path):
         return _open_sqlite(queue, clock)
@@ -264,7 +264,7 @@ def _open_sqlite(path: Path, clock: Callable[[], float]) -> Database:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Look before anything is changed: somebody else's database stays as it is."""
+    """Refuse another program's database before anything in it is changed."""
     if not path.exists() or not path.stat().st_size:
         return
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
@@ -272,14 +272,14 @@ def _refuse_foreign(path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     finally:
         connection.close()
-    # SQLite takes a file of a single byte for an empty database.
+    # SQLite treats a file of one byte as an empty database.
     if not tables and path.stat().st_size < _SQLITE_HEADER:
         raise QueueError(f"the queue {path} cannot be opened: file is not a database")
     if tables and "alembic_version" not in tables:
         raise QueueError(f"{path} is a database, but no queue of this program")
 
 
-#: Bytes of an SQLite database at least; see https://sqlite.org/fileformat.html.
+#: Minimum size of an SQLite database in bytes; see https://sqlite.org/fileformat.html.
 _SQLITE_HEADER: Final = 512
 
 
@@ -293,7 +293,7 @@ def _open_postgresql(address: str) -> Database:
     except (ArgumentError, NoSuchModuleError) as error:
         raise QueueError(f"the queue's URL cannot be understood: {error}") from error
     except ValueError:
-        # The error names what was taken for a port: with an @ or : in it, a part of the password.
+        # The error shows the text parsed as port: with an @ or : in the password, a part of it.
         raise QueueError(
             "the queue's URL cannot be understood; expected postgresql://user:password@host/database "
             "with a port in digits, and in the password %40 for @, %3A for : and %2F for /"
@@ -302,8 +302,7 @@ def _open_postgresql(address: str) -> Database:
         raise QueueError(
             "a queue on PostgreSQL needs a driver; run: pip install 'screening[postgres]'"
         ) from error
-    # Whoever uses the queue is told that the server is away; the pool would print how it closes each
-    # connection.
+    # QueueUnavailable already reports a lost server; the pool would log every connection it closes.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _note_absence)
@@ -328,7 +327,7 @@ def _closed_on_error(engine: Engine) -> Iterator[None]:
 
 
 def shown(url: URL) -> str:
-    """The URL for people to read: without a password, which may also stand behind the question mark."""
+    """Return the URL for display, without passwords, which the query string may also contain."""
     return url.set(query={}).render_as_string()
 
 
@@ -341,12 +340,12 @@ def _connect(dialect: Dialect, _record: Any, arguments: Any, keywords: Any) -> A
             stack.pop_all()
             return made
     except OSError as error:
-        # pg8000 lets some of them through as they are.
+        # pg8000 does not wrap all of them.
         raise dialect.loaded_dbapi.InterfaceError("network error") from error
 
 
 def _socket(keywords: dict[str, Any]) -> socket.socket:
-    """Without delay; pg8000's own holds the end of each long statement back for 40 ms (Nagle)."""
+    """Connect with TCP_NODELAY; pg8000's own socket delays long statements by 40 ms (Nagle)."""
     address = (keywords.get("host", "localhost"), keywords.get("port", 5432))
     made = socket.create_connection(address, keywords["timeout"])
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -355,23 +354,23 @@ def _socket(keywords: dict[str, Any]) -> socket.socket:
 
 
 def _note_absence(context: ExceptionContext) -> None:
-    # SQLAlchemy knows only some of pg8000's ways to lose a connection; the others would stay in the
-    # pool.
+    # SQLAlchemy recognises only some of pg8000's errors for a lost connection; after the others,
+    # the connection would stay in the pool.
     if is_absent(context.original_exception):
         context.is_disconnect = True
 
 
 def _prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions by itself; see `_begin`.
+    # Prevent the driver from starting transactions on its own; see `_begin`.
     connection.isolation_level = None
     _use_wal(connection)
-    # A committed row survives a power cut, not only a crash.
+    # Committed rows must survive a power failure, not only a crash.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _use_wal(connection: Any) -> None:
-    # The switch does not wait for a lock by itself, and another process may be making the queue.
+    # Switching to WAL does not wait for locks, and another process may be creating the queue.
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -385,6 +384,6 @@ def _use_wal(connection: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at the start: two workers never deadlock half-way.
+    # IMMEDIATE takes the write lock at the start, so that two workers cannot deadlock.
     begin = connection.get_execution_options().get(_BEGIN, "IMMEDIATE")
     connection.exec_driver_sql(f"BEGIN {begin}")

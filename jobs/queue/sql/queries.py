@@ -1,4 +1,4 @@
-"""Queries that the store's transactions are made of, and the records they return."""
+"""SQL queries used by the store's transactions, and conversion of their records."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ from screening.results import Row, Status
 
 _PATHS: Final = ("folder", "model", "report")
 
-#: Of the table alone.
+#: Columns that are not fields of a job.
 _INTERNAL: Final = ("id", "lease", "told")
 
 
 def job_of(line: dict[str, Any]) -> Job:
-    """The job that a line of the table stands for."""
+    """Convert a record of the table to a job."""
     values = {name: value for name, value in line.items() if name not in _INTERNAL}
     paths = {name: Path(path_of(values[name])) for name in _PATHS}
     return Job(
@@ -55,7 +55,7 @@ def job_of(line: dict[str, Any]) -> Job:
 
 
 def line_of(job: Job) -> dict[str, Any]:
-    """The line of the table for a new job; the inverse of :func:`job_of`."""
+    """Convert a new job to a record of the table; inverse of :func:`job_of`."""
     names = [column.name for column in schema.jobs.c if column.name not in _INTERNAL]
     values = {name: getattr(job, name) for name in names}
     paths = {name: text_of(str(values[name])) for name in _PATHS}
@@ -64,7 +64,7 @@ def line_of(job: Job) -> dict[str, Any]:
 
 
 def schedule_of(line: dict[str, Any]) -> Schedule:
-    """The schedule that a line of the table stands for."""
+    """Convert a record of the table to a schedule."""
     templates = {name: path_of(line[name]) for name in ("folder", "report")}
     changed = {
         "reports": Path(path_of(line["reports"])),
@@ -76,7 +76,7 @@ def schedule_of(line: dict[str, Any]) -> Schedule:
 
 
 def line_of_schedule(schedule: Schedule) -> dict[str, Any]:
-    """The inverse of :func:`schedule_of`."""
+    """Convert a schedule to a record of the table; inverse of :func:`schedule_of`."""
     return vars(schedule) | {
         "folder": text_of(schedule.folder),
         "report": text_of(schedule.report),
@@ -87,22 +87,22 @@ def line_of_schedule(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-#: Films in a statement at most.
+#: Maximum of films per statement.
 _ENTERED: Final = 10_000
 
 
 def insert_job(connection: Connection, job: Job) -> None:
-    """Queue a new job; its history begins."""
+    """Insert a new job, and start its history."""
     job_id = connection.scalar(jobs.insert().values(line_of(job)).returning(jobs.c.id))
     record(connection, job_id, Event(job.submitted_at, "submitted", job.name, user_and_host()))
 
 
 def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:
-    """Waits and may begin, with no job of its schedule before it; or lost its worker."""
+    """Condition for claimable jobs: due and next in their schedule, or running without a worker."""
     other = jobs.alias("other")
     its_turn = ~exists().where(
         other.c.schedule == jobs.c.schedule,
-        # A later one is running if an earlier one was queued once more.
+        # A later job may be running when an earlier one is retried.
         or_(
             (other.c.id < jobs.c.id) & other.c.state.in_(OPEN),
             other.c.state == State.RUNNING,
@@ -113,13 +113,13 @@ def claimable(time: ColumnElement[float]) -> ColumnElement[bool]:
         & (jobs.c.not_before <= time)
         & or_(jobs.c.schedule == "", its_turn)
     )
-    # A lease that ends later than any that is given now was given before the clock was put back.
+    # A lease that ends implausibly late was given before the clock was set back.
     expired = or_(jobs.c.lease_until < time, jobs.c.lease_until > time + 2 * jobs.c.lease)
     return or_(waits, (jobs.c.state == State.RUNNING) & expired)
 
 
 def mark_lost(connection: Connection, job_id: int, fence: int) -> None:
-    """The films that a lost worker had in hand may be what it died of.
+    """Mark the films in progress in a lost worker: one of them may have killed it.
 
     Args:
         fence: of its claim.
@@ -130,7 +130,7 @@ def mark_lost(connection: Connection, job_id: int, fence: int) -> None:
 
 
 def enter(connection: Connection, job_id: int, listed: Sequence[Found]) -> None:
-    """Write down the films of a job, in the order of the report."""
+    """Insert the films of a job, in the order of the report."""
     for start in range(0, len(listed), _ENTERED):
         lines = {
             str(position): {
@@ -146,7 +146,7 @@ def enter(connection: Connection, job_id: int, listed: Sequence[Found]) -> None:
 
 
 def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
-    """Write rows of films that have none yet; returns how many."""
+    """Write rows of films that have none yet; return their number."""
     if not rows:
         return 0
     lines = {
@@ -154,7 +154,7 @@ def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
             "job": job_id,
             "status": row.status,
             "sha256": row.sha256,
-            # PostgreSQL takes no escaped NUL in the objects that it looks into.
+            # As text: PostgreSQL rejects escaped NULs in the JSON objects it parses.
             "row": json.dumps(row.as_dict()),
         }
         for row in rows
@@ -162,14 +162,14 @@ def fill(connection: Connection, job_id: int, rows: Sequence[Row]) -> int:
     return connection.execute(_FILL, {"lines": lines}).rowcount
 
 
-# All films of a statement travel as one JSON object: a statement for each would be a way to the server
-# and back, and parameters for each a long text that pg8000 reads letter by letter.
+# All films of a statement are sent as one JSON object: one statement per film would cost a round
+# trip each, and parameters per film a long text that pg8000 parses character by character.
 _LINE: Final = (
     func.json_each(bindparam("lines", type_=JSON))
     .table_valued("key", column("value", JSON))
     .alias("line")
 )
-# With a job's number from elsewhere SQLite would look through the object for each of its films.
+# The job's number is in the object: from elsewhere, SQLite would scan the object for each film.
 _IS_OF_LINE: Final = (films.c.job_id == _LINE.c.value["job"].as_integer()) & (
     films.c.film == _LINE.c.key
 )
@@ -199,7 +199,7 @@ _ENTER: Final = films.insert().from_select(
 
 
 def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[Row]) -> None:
-    """Raise an error if any of these rows is not, as it is, among those of the job."""
+    """Raise JobsError unless each of these rows is already stored unchanged in the job."""
     for row in rows:
         if row not in select_rows(connection, job_id, films.c.film == row.film):
             film = "a film" if job.options.hash_names else row.film
@@ -207,13 +207,13 @@ def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[
 
 
 def take(connection: Connection, job_id: int, names: Sequence[str]) -> None:
-    """Films are in hand from now on."""
+    """Mark films as in progress."""
     if names:
         connection.execute(_TAKE, {"lines": {name: {"job": job_id} for name in names}})
 
 
 def queue_again(connection: Connection, job: Job, job_id: int) -> None:
-    """Begin a job that has ended afresh; its failed films lose their rows.
+    """Reset a job that has ended to queued; its failed films lose their rows.
 
     Raises:
         TransitionError: if it is still open, or is done without a failed film.
@@ -227,7 +227,7 @@ def queue_again(connection: Connection, job: Job, job_id: int) -> None:
     if job.state is State.DONE and not number:
         raise TransitionError(f"job {job.name} is done, and none of its films failed")
     _refuse_twin(connection, job)
-    # Whoever had films in hand when the job ended did not die of them.
+    # The end of the job clears the suspicion on films that were in progress.
     fresh = (
         update(films).where(own, films.c.row.is_(None)).values(in_hand=0, deaths=0, lost_fence=0)
     )
@@ -250,7 +250,7 @@ def queue_again(connection: Connection, job: Job, job_id: int) -> None:
 
 
 def _refuse_twin(connection: Connection, job: Job) -> None:
-    """A job is not queued again beside another one for the same work."""
+    """Raise JobsError if an open job for the same work exists."""
     if not job.identity:
         return
     twins = select_jobs(connection, jobs.c.identity == job.identity, jobs.c.state.in_(OPEN))
@@ -259,29 +259,29 @@ def _refuse_twin(connection: Connection, job: Job) -> None:
 
 
 def record(connection: Connection, job_id: Any, event: Event) -> None:
-    """Add to a job's history, once: the answer to an earlier call may have been lost."""
+    """Add an event to a job's history, once: the answer to an earlier call may have been lost."""
     if not is_recorded(connection, job_id, event):
         connection.execute(events.insert().values(job_id=job_id, **vars(event)))
 
 
 def is_recorded(connection: Connection, job_id: Any, event: Event) -> bool:
-    """True if the job's history has this very event."""
+    """Return True if the job's history contains this exact event."""
     same = [events.c[name] == value for name, value in vars(event).items()]
     return bool(connection.scalar(select(exists().where(events.c.job_id == job_id, *same))))
 
 
 def change(connection: Connection, job_id: Any, **values: Any) -> None:
-    """Change the line of one job."""
+    """Update the record of one job."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
 
 def id_of(job: Job) -> Any:
-    """The number by which tables refer to a job, as a sub-query."""
+    """Return a sub-query for the job's ID, which other tables refer to."""
     return select(jobs.c.id).where(jobs.c.name == job.name).scalar_subquery()
 
 
 def get_job(connection: Connection, name: str, *, lock: bool = False) -> Job:
-    """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+    """Return the job named `name`, or raise :class:`~jobs.errors.UnknownJob`."""
     found = select_jobs(connection, jobs.c.name == name, lock=lock)
     if not found:
         raise UnknownJob(f"there is no job {name}; screening jobs list shows all")
@@ -289,7 +289,7 @@ def get_job(connection: Connection, name: str, *, lock: bool = False) -> Job:
 
 
 def select_jobs(connection: Connection, *which: Any, lock: bool = False) -> list[Job]:
-    """Jobs, oldest first."""
+    """Return jobs, oldest first."""
     query = select(jobs).where(*which).order_by(jobs.c.id)
     if lock:
         query = query.with_for_update()
@@ -297,7 +297,7 @@ def select_jobs(connection: Connection, *which: Any, lock: bool = False) -> list
 
 
 def select_rows(connection: Connection, job_id: Any, *which: ColumnElement[bool]) -> list[Row]:
-    """Committed rows of a job, in the order of the report."""
+    """Return committed rows of a job, in the order of the report."""
     query = (
         select(films.c.row)
         .where(films.c.job_id == job_id, films.c.row.is_not(None), *which)
@@ -307,7 +307,7 @@ def select_rows(connection: Connection, job_id: Any, *which: ColumnElement[bool]
 
 
 def keep_night(connection: Connection, job: Job, profile: Mapping[str, Any], most: int) -> None:
-    """Keep a job's profile, instead of an earlier one, and `most` of its site's in all."""
+    """Save a job's profile, replacing an earlier one, and keep the newest `most` of its site."""
     c = nights.c
     of_site = _of_site(job)
     connection.execute(delete(nights).where(c.job == job.name))
@@ -324,7 +324,7 @@ def keep_night(connection: Connection, job: Job, profile: Mapping[str, Any], mos
 
 
 def select_nights(connection: Connection, job: Job, most: int) -> list[dict[str, Any]]:
-    """Profiles of the last nights of a job's site before it, oldest first."""
+    """Return profiles of the last nights of a job's site before it, oldest first."""
     c = nights.c
     query = (
         select(c.profile)
@@ -340,7 +340,7 @@ def _of_site(job: Job) -> ColumnElement[bool]:
 
 
 def select_films(connection: Connection, job: Job, *which: ColumnElement[bool]) -> list[Found]:
-    """Films of a job as they were listed, in the order of the report."""
+    """Return films of a job as they were listed, in the order of the report."""
     query = (
         select(films.c.film, films.c.size, films.c.is_file, films.c.modified_ns)
         .where(films.c.job_id == id_of(job), *which)

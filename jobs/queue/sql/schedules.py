@@ -1,4 +1,4 @@
-"""Schedules, firings and watched folders in SQL."""
+"""SQL storage of schedules, firings and watched folders."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from jobs.queue.sql.queries import insert_job, line_of_schedule, schedule_of
 from jobs.queue.sql.schema import firings, jobs, schedules, watched
 from screening.files import path_of, text_of
 
-#: Names in one query; databases have a limit.
+#: Names per query; databases limit the number of parameters.
 _MOST: Final = 500
 
 
@@ -44,13 +44,13 @@ class SqlScheduleStore:
                 ) from error
 
     def schedules(self) -> list[Schedule]:
-        """All of them, by name."""
+        """Return all schedules, sorted by name."""
         with self._database.reading() as connection:
             lines = connection.execute(select(schedules).order_by(schedules.c.name)).mappings()
             return [schedule_of(dict(line)) for line in lines]
 
     def remove(self, name: str) -> None:
-        """Forget a schedule and its firings; jobs that it has queued stay."""
+        """Delete a schedule and its firings; the jobs it has queued are kept."""
         with self._database.writing() as connection:
             gone = connection.execute(delete(schedules).where(schedules.c.name == name))
             if not gone.rowcount:
@@ -59,7 +59,7 @@ class SqlScheduleStore:
                 )
 
     def firings(self, name: str) -> list[ScheduledRun]:
-        """The firings of a schedule that were dealt with, oldest first."""
+        """Return a schedule's firings that were handled, oldest first."""
         query = select(firings.c.at, firings.c.job).where(firings.c.schedule == name)
         with self._database.reading() as connection:
             return [
@@ -69,7 +69,7 @@ class SqlScheduleStore:
     def fire(
         self, schedule: Schedule, due: Mapping[int, Job], skipped: Sequence[int], last: int
     ) -> bool:
-        """Queue the jobs of firings that are due; False if somebody else has done it."""
+        """Queue the jobs of due firings; return False if another process has done so."""
         unchanged = (schedules.c.name == schedule.name) & (schedules.c.last == schedule.last)
         names = {at: job.name for at, job in due.items()} | dict.fromkeys(skipped, "")
         lines = [
@@ -82,19 +82,19 @@ class SqlScheduleStore:
                 for _at, job in sorted(due.items()):
                     insert_job(connection, job)
                 return True
-            # Or the answer to an earlier call was lost: then its jobs are there.
+            # If the answer to an earlier call was lost, its jobs exist.
             return bool(due) and _all_there(connection, due)
-        # Two jobs were given the same name, by the one chance in millions; the next have others.
+        # A new job's name was taken, a chance of one in millions; the next attempt draws new ones.
         return False
 
     def reports(self, name: str) -> set[Path]:
-        """Where the reports of a schedule's open jobs will go."""
+        """Return the report paths of a schedule's open jobs."""
         query = select(jobs.c.report).where(jobs.c.schedule == name, jobs.c.state.in_(OPEN))
         with self._database.reading() as connection:
             return {Path(path_of(report)) for report in connection.scalars(query)}
 
     def watched(self, folder: Path, names: Collection[str]) -> dict[str, WatchedFolder]:
-        """Those of these sub-folders of `folder` that have become jobs, by name."""
+        """Return the records of these sub-folders of `folder` that have become jobs, by name."""
         c = watched.c
         coming = iter(names)
         found = {}
@@ -108,7 +108,7 @@ class SqlScheduleStore:
         return found
 
     def watch(self, folder: Path, name: str, modified_ns: int, job: Job) -> bool:
-        """Queue the job of a sub-folder; False if it has become a job before."""
+        """Queue the job of a sub-folder; return False if it has become a job before."""
         line = {
             "folder": text_of(str(folder)),
             "name": text_of(name),
@@ -125,7 +125,7 @@ class SqlScheduleStore:
         return True
 
     def rewatch(self, folder: Path, name: str, modified_ns: int) -> None:
-        """A sub-folder has changed since it became a job."""
+        """Record the new modification time of a sub-folder that changed after it became a job."""
         same = (watched.c.folder == text_of(str(folder))) & (watched.c.name == text_of(name))
         with self._database.writing() as connection:
             connection.execute(update(watched).where(same).values(modified_ns=modified_ns))

@@ -1,4 +1,4 @@
-"""The tables of a queue, as :mod:`jobs.queue.sql.migrations` leaves them."""
+"""Tables of a queue, as created by all of :mod:`jobs.queue.sql.migrations`."""
 
 from typing import Final
 
@@ -17,10 +17,10 @@ from sqlalchemy import (
     text,
 )
 
-#: The newest migration. Every queue says in Alembic's own table which one it has seen last.
+#: The newest migration. Each queue stores the last one applied to it in Alembic's own table.
 SCHEMA_VERSION: Final = "0007"
 
-#: SQLite's integers have 64 bits anyway.
+#: SQLite's integers always have 64 bits.
 _BIG: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
@@ -64,12 +64,12 @@ jobs = Table(
     Column("told", Integer, nullable=False),
 )
 
-# Whose end nobody was told of, and when it was.
+# For finding ended jobs that were not notified yet.
 Index("jobs_untold", jobs.c.told, jobs.c.finished_at)
 
 _open_identity = text("state IN ('queued', 'running') AND identity <> ''")
 
-#: What is still queued or running is not queued again.
+#: Prevents the same work from being queued twice.
 Index(
     "jobs_open_identity",
     jobs.c.identity,
@@ -78,8 +78,8 @@ Index(
     postgresql_where=_open_identity,
 )
 
-# One line for each film, made when the job starts; its row is filled in once, when it is screened.
-# A film that is in hand and has no row was lost with its worker: with the claim `lost_fence`.
+# One record per film, created when the job starts; the row is filled in once the film is screened.
+# A film in progress without a row was lost with its worker, whose claim is `lost_fence`.
 films = Table(
     "films",
     metadata,
@@ -110,7 +110,7 @@ events = Table(
     Column("sha256", String, nullable=False),
 )
 
-# What all workers of a queue must agree on.
+# Values that all workers of a queue must agree on.
 pins = Table(
     "pins",
     metadata,
@@ -136,7 +136,7 @@ schedules = Table(
     Column("catch_up", Integer, nullable=False),
 )
 
-# A time at which a schedule fired is dealt with once, however many machines look at it.
+# Each firing of a schedule is handled once, on any number of machines.
 firings = Table(
     "firings",
     metadata,
@@ -145,7 +145,7 @@ firings = Table(
     Column("job", String, nullable=False),
 )
 
-# Sub-folders that have become jobs; they are remembered longer than the jobs.
+# Sub-folders that have become jobs; kept longer than the jobs.
 watched = Table(
     "watched",
     metadata,
@@ -155,7 +155,7 @@ watched = Table(
     Column("job", String, nullable=False),
 )
 
-# What the films of a site's last nights were like; they are remembered longer than the jobs.
+# Profiles of the last nights of a site; kept longer than the jobs.
 nights = Table(
     "nights",
     metadata,

@@ -1,4 +1,4 @@
-"""The queue in SQL (SQLAlchemy Core): leases, fencing, and one row a film."""
+"""SQL storage of jobs (SQLAlchemy Core): leases, fencing, and one row per film."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ from screening.results import Row, Status
 
 _IDLE: Final = {"worker": "", "lease_until": 0.0}
 
-#: How a job ends by itself.
+#: States in which a job ends on its own.
 _OVER: Final = (State.DONE, State.FAILED)
 
 
@@ -55,7 +55,7 @@ class SqlStore:
         self._database = database
 
     def add(self, job: Job) -> Job:
-        """Queue a new job, and return it; or the open job that has the same identity."""
+        """Add a new job and return it, or return the open job with the same identity."""
         same = jobs.c.name == job.name
         if job.identity:
             same |= (jobs.c.identity == job.identity) & jobs.c.state.in_(OPEN)
@@ -65,30 +65,29 @@ class SqlStore:
                 if not found:
                     insert_job(connection, job)
         except IntegrityError:
-            # Another connection queued the same between the look and the insertion, and may have
-            # ended it since.
+            # Another connection queued the same work after the select, and it may have ended since.
             return self.add(job)
         return found[0] if found else job
 
     def get(self, name: str) -> Job:
-        """The job called `name`, or :class:`~jobs.errors.UnknownJob`."""
+        """Return the job named `name`, or raise :class:`~jobs.errors.UnknownJob`."""
         with self._database.reading() as connection:
             return get_job(connection, name)
 
     def jobs(self, *states: State) -> list[Job]:
-        """All jobs, or those in one of these states, oldest first."""
+        """Return all jobs, or those in one of these states, oldest first."""
         which = [jobs.c.state.in_(states)] if states else []
         with self._database.reading() as connection:
             return select_jobs(connection, *which)
 
     def totals(self) -> Mapping[State, int]:
-        """How many jobs are in each state; no key where there is none."""
+        """Return the number of jobs in each state; states without jobs are left out."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         with self._database.reading() as connection:
             return {State(state): number for state, number in connection.execute(query)}
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
-        """Take the job that is next, or None."""
+        """Claim the next job; return None if there is none."""
         time = self._database.now()
         first = (
             select(jobs.c.id, jobs.c.state, jobs.c.worker, jobs.c.fence)
@@ -118,7 +117,7 @@ class SqlStore:
             return select_jobs(connection, jobs.c.id == found.id)[0]
 
     def renew(self, job: Job, lease: float) -> None:
-        """Hold a claimed job for another `lease` seconds from now."""
+        """Extend the lease of a claimed job to `lease` seconds from now."""
         with self._fenced(job, lease):
             pass
 
@@ -129,7 +128,7 @@ class SqlStore:
             connection.execute(update(jobs).where(same).values(lease_until=0.0))
 
     def list_films(self, job: Job, listed: Sequence[Found], history: Sequence[Event]) -> None:
-        """Write down the films of a job, once, and that this was done."""
+        """Save the films of a job and the given events, once."""
         with self._fenced(job) as (connection, job_id):
             if connection.scalar(select(jobs.c.listed_at).where(jobs.c.id == job_id)):
                 return
@@ -139,17 +138,17 @@ class SqlStore:
                 record(connection, job_id, event)
 
     def films(self, job: Job) -> list[Found]:
-        """All films of the job as they were listed, in the order of the report."""
+        """Return all listed films of the job, in the order of the report."""
         with self._database.reading() as connection:
             return select_films(connection, job)
 
     def films_left(self, job: Job) -> list[Found]:
-        """Films of the job that have no row yet, in the order of the report."""
+        """Return the films of the job without a row, in the order of the report."""
         with self._database.reading() as connection:
             return select_films(connection, job, films.c.row.is_(None))
 
     def deaths(self, job: Job) -> dict[str, int]:
-        """Films without a row that were in hand when a worker died, and how often."""
+        """Return films without a row that were in progress when a worker died, and how often."""
         query = select(films.c.film, films.c.deaths).where(
             films.c.job_id == id_of(job), films.c.row.is_(None), films.c.deaths > 0
         )
@@ -159,23 +158,23 @@ class SqlStore:
     def commit(
         self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
     ) -> None:
-        """Write rows, each once, take further films in hand, and renew the lease."""
+        """Write rows, each once, mark further films as in progress, and renew the lease."""
         more = {"committed": jobs.c.committed + len(rows), "deaths": 0} if rows else {}
         with self._fenced(job, lease, more) as (connection, job_id):
             missing = len(rows) - fill(connection, job_id, rows)
             if missing:
-                # Those were committed before, and the answer was lost.
+                # These were committed before, and the answer was lost.
                 refuse_others(connection, job, job_id, rows)
                 change(connection, job_id, committed=jobs.c.committed - missing)
             take(connection, job_id, taken)
 
     def rows(self, job: Job) -> list[Row]:
-        """Rows committed so far, in the order of the report."""
+        """Return the rows committed so far, in the order of the report."""
         with self._database.reading() as connection:
             return select_rows(connection, id_of(job))
 
     def counts(self, job: Job) -> dict[Status, int]:
-        """How many rows there are with each status; no key where there is none."""
+        """Return the number of rows with each status; statuses without rows are left out."""
         query = (
             select(films.c.status, func.count())
             .where(films.c.job_id == id_of(job), films.c.status.is_not(None))
@@ -185,7 +184,7 @@ class SqlStore:
             return {Status(status): number for status, number in connection.execute(query)}
 
     def scored_before(self, job: Job, sha256: str) -> str:
-        """Another, finished job of the same folder and bundle that has scored this file, or ``""``."""
+        """Return another finished job of this folder and bundle that scored the file, or ``""``."""
         query = (
             select(jobs.c.name)
             .join(films)
@@ -204,12 +203,12 @@ class SqlStore:
             return connection.scalar(query) or ""
 
     def record(self, job: Job, event: Event) -> None:
-        """Add to the job's history."""
+        """Add an event to the job's history."""
         with self._fenced(job) as (connection, job_id):
             record(connection, job_id, event)
 
     def events(self, job: Job) -> list[Event]:
-        """The job's history, oldest first."""
+        """Return the job's history, oldest first."""
         c = events.c
         columns = (c.at, c.event, c.subject, c.detail, c.sha256)
         query = select(*columns).where(c.job_id == id_of(job)).order_by(c.id)
@@ -217,24 +216,24 @@ class SqlStore:
             return [Event(*line) for line in connection.execute(query)]
 
     def clear_suspicion(self, job: Job) -> None:
-        """Say that the worker that has lost this claim is alive."""
+        """Record that the worker that lost this claim is alive."""
         lost = (films.c.job_id == id_of(job)) & (films.c.lost_fence == job.fence)
         values = {"deaths": films.c.deaths - 1, "lost_fence": 0}
         with self._database.writing() as connection:
             connection.execute(update(films).where(lost).values(values))
 
     def release(self, job: Job) -> None:
-        """Give a claimed job back unfinished; no film is in hand any more."""
+        """Return a claimed job to the queue unfinished, with no films in progress."""
         self._hand_back(job, Action.RELEASE, {})
 
     def postpone(self, job: Job, seconds: float, message: str, attempts: int) -> None:
-        """Give a claimed job back, not to be claimed for some time."""
+        """Return a claimed job to the queue, to be claimed after `seconds` at the earliest."""
         later = self._database.now() + seconds
         changes = {"not_before": later, "message": message, "attempts": attempts}
         self._hand_back(job, Action.POSTPONE, changes)
 
     def finish(self, job: Job, exit_code: int, message: str = "") -> None:
-        """End a claimed job: done for the exit codes 0 and 3, failed for the others."""
+        """End a claimed job: done for exit codes 0 and 3, failed for others."""
         good = exit_code in (exit_codes.OK, exit_codes.SOME_FAILED)
         changes = {"exit_code": exit_code, "message": message, "finished_at": now(), "told": 0}
         state = after(State.RUNNING, Action.FINISH if good else Action.FAIL)
@@ -246,11 +245,11 @@ class SqlStore:
                 raise
 
     def cancel(self, name: str) -> Job:
-        """Cancel a job that is open; a worker that holds it will notice."""
+        """Cancel an open job; its worker gets LeaseLost at its next write."""
         with self._database.writing() as connection:
             job = get_job(connection, name, lock=True)
             if job.state is not State.CANCELLED:
-                # The fence is raised, so that its worker cannot write any more.
+                # A higher fence keeps its worker from writing any more.
                 change(
                     connection,
                     id_of(job),
@@ -262,7 +261,7 @@ class SqlStore:
             return get_job(connection, name)
 
     def retry(self, name: str, event: Event) -> Job:
-        """Queue a job that has ended once more; its failed films lose their rows."""
+        """Queue a job that has ended again; its failed films lose their rows."""
         try:
             with self._database.writing() as connection:
                 job = get_job(connection, name, lock=True)
@@ -273,17 +272,17 @@ class SqlStore:
                     record(connection, job_id, event)
                 return get_job(connection, name)
         except IntegrityError as error:
-            # Another connection queued the same work between the look and the change.
+            # Another connection queued the same work between the check and the update.
             raise JobsError(f"the same work as that of job {name} is queued by now") from error
 
     def prune(self, ended_before: str) -> list[str]:
-        """Forget jobs that ended before this time (UTC, ISO 8601); their names."""
+        """Delete jobs that ended before this time (UTC, ISO 8601); return their names."""
         old = jobs.c.state.not_in(OPEN) & (jobs.c.finished_at < ended_before)
         with self._database.writing() as connection:
             return list(connection.scalars(delete(jobs).where(old).returning(jobs.c.name)))
 
     def pin(self, name: str, value: str) -> str:
-        """What the queue's workers agreed upon: `value`, or what was pinned before."""
+        """Return the value shared by all workers of a queue: the first one pinned as `name`."""
         query = select(pins.c.value).where(pins.c.name == name)
         try:
             with self._database.writing() as connection:
@@ -296,30 +295,30 @@ class SqlStore:
         return value if pinned is None else str(pinned)
 
     def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
-        """Keep what a claimed job's films were like, for the next nights of its site."""
+        """Save the profile of a claimed job's films, to compare it with later nights of a site."""
         with self._fenced(job) as (connection, _job_id):
             keep_night(connection, job, profile, NIGHTS)
 
     def nights(self, job: Job, most: int) -> list[dict[str, Any]]:
-        """Profiles of the last nights before a job, of the same site and model, oldest first."""
+        """Return profiles of the last nights before a job, of its site and model, oldest first."""
         with self._database.reading() as connection:
             return select_nights(connection, job, most)
 
     def pending_notifications(self, since: str) -> list[Job]:
-        """Jobs that have ended since this time (UTC, ISO 8601) and whose end nobody was told of."""
+        """Return jobs that ended since this time (UTC, ISO 8601) and were not notified yet."""
         since_then = jobs.c.finished_at >= since
         with self._database.reading() as connection:
             return select_jobs(connection, jobs.c.state.in_(_OVER), since_then, jobs.c.told == 0)
 
     def tell(self, job: Job) -> None:
-        """Somebody was told that the job has ended."""
-        # A job that is tried again meanwhile will end once more, and that is to be told, too.
+        """Record that the job's end was notified."""
+        # A job that was retried meanwhile will end again, and needs another notification.
         same = (jobs.c.name == job.name) & (jobs.c.fence == job.fence) & jobs.c.state.in_(_OVER)
         with self._database.writing() as connection:
             connection.execute(update(jobs).where(same).values(told=1))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._database.close()
 
     def _hand_back(self, job: Job, action: Action, changes: dict[str, Any]) -> None:
@@ -334,7 +333,7 @@ class SqlStore:
                 raise
 
     def _is(self, job: Job, **values: Any) -> bool:
-        """True if this claim of the job has already led to that: the answer was lost."""
+        """Return True if this claim has led to these values before, and the answer was lost."""
         same = [jobs.c[name] == value for name, value in values.items()]
         mine = (jobs.c.name == job.name) & (jobs.c.fence == job.fence)
         with self._database.reading() as connection:
@@ -344,11 +343,11 @@ class SqlStore:
     def _fenced(
         self, job: Job, lease: float | None = None, more: Mapping[str, Any] = MappingProxyType({})
     ) -> Iterator[tuple[Connection, int]]:
-        """A transaction that exists only while `job` is still held by this worker.
+        """Open a transaction that holds the job's record; raise LeaseLost if the claim is outdated.
 
         Args:
-            lease: seconds for which it is held from now on; None for as long as before.
-            more: to be changed with the lease.
+            lease: seconds of the renewed lease; None to leave it unchanged.
+            more: further columns to update with the lease.
         """
         held = (
             (jobs.c.name == job.name)

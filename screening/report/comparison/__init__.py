@@ -1,1 +1,1 @@
-"""Two reports of the same films, side by side."""
+"""Compare two reports of the same films."""

@@ -1,4 +1,4 @@
-"""Two reports of the same films, by two models or with two thresholds."""
+"""Compare two reports of the same films, by two models or with two thresholds."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,17 +14,17 @@ from screening.report.intervals import Booleans, Floats, Patients
 from screening.report.labels import Labels, join, unlabelled
 from screening.results import NORMAL, PNEUMONIA, Row, Status
 
-#: What names the model of a report, and how it was run.
+#: Columns that identify the model of a report and how it was run.
 MADE_WITH: Final = ("model", "model_sha256", "threshold", "runtime")
 
 
 @dataclass(frozen=True)
 class FilmPair:
-    """One film in both reports; copies of a film are no films of their own.
+    """One film with its rows in both reports; copies of a film are not counted as films.
 
     Attributes:
         a: its row in A; None if it is only in B.
-        b: likewise.
+        b: its row in B; None if it is only in A.
     """
 
     a: Row | None
@@ -32,7 +32,7 @@ class FilmPair:
 
     @property
     def row(self) -> Row:
-        """One of them, for what both say."""
+        """One of the two rows, for fields that both share."""
         row = self.a or self.b
         if row is None:
             raise ValueError("a pair of no rows")
@@ -45,13 +45,13 @@ class FilmPair:
 
     @property
     def patient(self) -> str:
-        """Keyed hash; the film itself where the patient is not known."""
+        """Keyed hash of the patient; the film itself if the patient is unknown."""
         known = (self.a.patient if self.a else "") or (self.b.patient if self.b else "")
         return known or f"film {self.row.film}"
 
     @property
     def is_changed(self) -> bool:
-        """True if it has another status or finding, or is in one report only."""
+        """True if its status or finding differs, or if it is in one report only."""
         return answer(self.a) != answer(self.b)
 
 
@@ -61,12 +61,12 @@ class Both:
 
     Attributes:
         a: probabilities of A.
-        b: of B.
-        called_a: True where A calls pneumonia.
-        called_b: likewise.
-        positive: True where the label is pneumonia; of no meaning without a label.
-        labelled: True where there is one.
-        patient: small numbers.
+        b: probabilities of B.
+        called_a: True where A predicts pneumonia.
+        called_b: True where B predicts pneumonia.
+        positive: True where the label is pneumonia; meaningless without a label.
+        labelled: True where the film has a label.
+        patient: patient of each film as a small number.
     """
 
     a: Floats
@@ -80,16 +80,16 @@ class Both:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What differs between report A and report B.
+    """Differences between report A and report B.
 
     Attributes:
-        made_with: for each name in :data:`MADE_WITH` what A and B were made with.
+        made_with: the values of A and B for each name in :data:`MADE_WITH`.
         pairs: films in both, in the order of A.
         only: films in A only, then those in B only.
-        copies: how many rows of A and B are copies.
-        flips: how many films went from one answer to another, by both.
+        copies: number of rows of A and B that are copies.
+        flips: number of films by (answer of A, answer of B), where these differ.
         both: films that both scored.
-        figures: by name, `called`, `agreement`, `kappa`, and where there are labels `sensitivity`,
+        figures: by name, `called`, `agreement`, `kappa`, and with labels also `sensitivity`,
             `specificity`, `accuracy` and `auroc`.
     """
 
@@ -108,12 +108,12 @@ def compare(
     """Compare the rows of two reports.
 
     Args:
-        labels: instead of those that the reports were written with.
-        key: with which labels by SOP Instance UID are hashed.
+        labels: used instead of the labels in the reports.
+        key: key to hash labels by SOP Instance UID with.
 
     Raises:
-        ReportError: if they have no film in common.
-        LabelsError: if the labels cannot be used, or the reports' own contradict each other.
+        ReportError: if the reports have no film in common.
+        LabelsError: if the labels cannot be used, or if those in the reports contradict each other.
     """
     if labels is not None:
         known = key or PatientKey.of_nobody()
@@ -143,10 +143,10 @@ def compare(
 
 
 def match(a: Iterable[Row], b: Iterable[Row]) -> tuple[list[FilmPair], list[FilmPair]]:
-    """Films in both reports, and films in only one.
+    """Return films in both reports, and films in only one.
 
-    A film is the same if its bytes are; where a hash is missing, or there twice, if its path is the
-    same and its hash is not another one.
+    Two films are the same if their hashes are equal. If a hash is missing or occurs twice, they are
+    the same if their paths are equal and their hashes do not differ.
     """
     ours, theirs = ([row for row in rows if row.status is not Status.DUPLICATE] for rows in (a, b))
     by_hash = [_unique(ours), _unique(theirs)]
@@ -167,7 +167,7 @@ def match(a: Iterable[Row], b: Iterable[Row]) -> tuple[list[FilmPair], list[Film
 
 
 def answer(row: Row | None) -> str:
-    """What a report says of a film: its finding, or else its status; empty if it is not in it."""
+    """Return a report's answer for a film: its finding or else its status; empty without a row."""
     if row is None:
         return ""
     return row.prediction or row.status.value
@@ -187,7 +187,7 @@ def _copies(rows: Iterable[Row]) -> int:
 
 
 def _made_with(rows: Iterable[Row], name: str) -> str:
-    """What the films of a report were scored with; several where a report has several."""
+    """Return the distinct values of a column over the scored films of a report."""
     values = {str(getattr(row, name)) for row in rows if row.status is Status.SCORED}
     return ", ".join(sorted(values)) or "none"
 

@@ -1,4 +1,4 @@
-"""Two models on the same films: is what differs between them more than chance?"""
+"""Test whether two models differ by more than chance on the same films."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from screening.report.metrics import Ranking
 
 @dataclass(frozen=True)
 class Contrast:
-    """How one figure differs between A and B.
+    """The difference of one figure between A and B.
 
     Attributes:
-        a: of A; None where it is undefined, like all others.
-        b: of B.
-        ci_low: of the difference, B less A: the end of its 95 % interval.
-        p: that a difference as large arises by chance, of either sign.
-        n: films behind it.
+        a: value of A; None if undefined, as for all other fields.
+        b: value of B.
+        ci_low: lower end of the 95 % interval of the difference, B minus A.
+        p: two-sided probability that a difference this large arises by chance.
+        n: number of films.
     """
 
     a: float | None
@@ -33,22 +33,22 @@ class Contrast:
 
     @property
     def difference(self) -> float | None:
-        """B less A."""
+        """B minus A."""
         return None if self.a is None or self.b is None else self.b - self.a
 
 
 def shares(a: Booleans, b: Booleans, patient: Patients) -> Contrast:
-    """The share of films that are True.
+    """Compare the shares of films that are True in A and in B.
 
-    The interval is Student's t with the spread over resampled patients, and two more of one film
-    each: one on which only A says True, and one on which only B does (as Bonett and Price, J. Educ.
-    Behav. Stat. 37, 2012, add films). Draws of few films that differ, or of none, would claim more
-    than they can know. The test is McNemar's, exact (:func:`sign_test`).
+    The interval is Student's t with the spread over resampled patients plus two artificial patients
+    of one film each: one film True only in A, one True only in B (as Bonett and Price, J. Educ.
+    Behav. Stat. 37, 2012, add films). Without them, draws with few or no differing films would give
+    too narrow an interval. The test is McNemar's exact test (:func:`sign_test`).
 
     Args:
-        a: what A says, shape (n,).
-        b: what B says of the same films.
-        patient: of each film, shape (n,).
+        a: values of A, shape (n,).
+        b: values of B for the same films, shape (n,).
+        patient: patient of each film, shape (n,).
     """
     n = len(a)
     if not n:
@@ -72,16 +72,16 @@ def shares(a: Booleans, b: Booleans, patient: Patients) -> Contrast:
 
 
 def sign_test(gained: npt.NDArray[np.int64], patient: Patients) -> float:
-    """Two-sided p of McNemar's exact test, with whole patients.
+    """Return the two-sided p of McNemar's exact test, with whole patients.
 
-    If A and B are as good as each other, what a patient's films gained they might as well have
-    lost: the sum over patients is held against all ways to choose the signs (R. A. Fisher, The
-    Design of Experiments, 1935). With one film a patient this is McNemar's exact test
-    (Psychometrika 12, 1947).
+    If A and B are equally good, a patient's net gain is as likely to be a loss of the same size:
+    the sum over patients is compared with all choices of signs (R. A. Fisher, The Design of
+    Experiments, 1935). With one film per patient this is McNemar's exact test (Psychometrika 12,
+    1947).
 
     Args:
         gained: 1 where only B is right, -1 where only A is, 0 elsewhere, shape (n,).
-        patient: of each film, shape (n,).
+        patient: patient of each film, shape (n,).
     """
     owner, _patients = _numbered(patient)
     sums = np.bincount(owner, gained).astype(np.int64)
@@ -90,7 +90,7 @@ def sign_test(gained: npt.NDArray[np.int64], patient: Patients) -> float:
         return 1.0
     if np.all(np.abs(sums) == 1):
         return float(binomtest(int(np.sum(sums > 0)), len(sums)).pvalue)
-    # The distribution of the sum, from -total to total, one patient after the other.
+    # Build the distribution of the sum, from -total to total, one patient after another.
     chances = np.ones(1)
     for size in np.abs(sums):
         wider = np.zeros(len(chances) + 2 * size)
@@ -103,17 +103,18 @@ def sign_test(gained: npt.NDArray[np.int64], patient: Patients) -> float:
 
 
 def areas(positive: Booleans, a: Floats, b: Floats, patient: Patients) -> Contrast:
-    """The area under the ROC curve, with DeLong's test for correlated curves.
+    """Compare the areas under the ROC curves, with DeLong's test for correlated curves.
 
-    DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), by the ranks of Sun and Xu (IEEE Signal
-    Processing Letters 21, 2014), the components summed by patient (Obuchowski, Biometrics 53,
-    1997): with one film a patient that is DeLong's own variance. The interval resamples patients.
+    DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), computed by ranks as in Sun and Xu
+    (IEEE Signal Processing Letters 21, 2014), with components summed by patient (Obuchowski,
+    Biometrics 53, 1997); with one film per patient this is DeLong's own variance. The interval
+    comes from resampling patients.
 
     Args:
         positive: True where the label is pneumonia, shape (n,).
         a: probabilities of A, shape (n,).
-        b: probabilities of B.
-        patient: of each film, shape (n,).
+        b: probabilities of B, shape (n,).
+        patient: patient of each film, shape (n,).
     """
     n = len(positive)
     owner, patients = _numbered(patient)
@@ -130,9 +131,10 @@ def areas(positive: Booleans, a: Floats, b: Floats, patient: Patients) -> Contra
 
 
 def agreement(a: Booleans, b: Booleans, patient: Patients) -> tuple[Contrast, Contrast]:
-    """The share of films on which A and B agree, and Cohen's kappa (Educ. Psychol. Meas. 20, 1960).
+    """Return the share of films on which A and B agree, and Cohen's kappa.
 
-    Neither differs between A and B: the interval is that of the value itself.
+    Kappa: Educ. Psychol. Meas. 20, 1960. Each is one value for A and B together, so its interval is
+    that of the value, not of a difference.
     """
     n = len(a)
     if not n:
@@ -161,18 +163,18 @@ def _ranked(positive: Booleans, probability: Floats, owner: Patients) -> Ranking
 def _delong(
     positive: Booleans, probabilities: Floats, owner: Patients
 ) -> tuple[Floats, Floats | None]:
-    """Areas of the curves, shape (2,), and their covariance; None if no spread can be seen."""
+    """Return the two areas, shape (2,), and their covariance; None if it cannot be estimated."""
     m, n = int(positive.sum()), int((~positive).sum())
     ranks = rankdata(probabilities, axis=1)
     within_positive = rankdata(probabilities[:, positive], axis=1)
     within_negative = rankdata(probabilities[:, ~positive], axis=1)
-    # For each film the share of the films of the other class that it is ordered rightly with.
+    # For each film, the share of films of the other class that are in the right order with it.
     of_positive = (ranks[:, positive] - within_positive) / n
     of_negative = 1 - (ranks[:, ~positive] - within_negative) / m
     area = of_positive.mean(axis=1)
 
     def summed(components: Floats, owners: Patients) -> tuple[Floats, int]:
-        """Deviations summed by patient, shape (2, patients), and how many patients have any."""
+        """Return deviations summed by patient, shape (2, patients), and the number of patients."""
         off = components - area[:, None]
         sums = [np.bincount(owners, one, minlength=int(owner.max()) + 1) for one in off]
         return np.stack(sums), len(np.unique(owners))
@@ -192,7 +194,7 @@ def _p(area: Floats, covariance: Floats | None) -> float | None:
         return None
     difference = float(area[1] - area[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    # Curves that order all films alike differ by nothing, not by rounding.
+    # Curves that order all films alike have no difference; ignore rounding errors.
     if variance < 1e-18:
         return 1.0 if abs(difference) < 1e-9 else None
     return float(2 * norm.sf(abs(difference) / sqrt(variance)))
@@ -204,7 +206,10 @@ def _numbered(patient: Patients) -> tuple[Patients, int]:
 
 
 def _kappa(cells: Floats) -> Floats:
-    """Kappa of tables, shape (k, 4): both, only A, only B, neither; NaN where chance is certain."""
+    """Return the kappa of tables, shape (k, 4): both, only A, only B, neither.
+
+    NaN where chance alone gives full agreement.
+    """
     n = cells.sum(axis=1)
     a, b = (_quotient(cells[:, 0] + cells[:, other], n) for other in (1, 2))
     seen, expected = _quotient(cells[:, 0] + cells[:, 3], n), a * b + (1 - a) * (1 - b)
@@ -219,7 +224,7 @@ def _quotient(part: Floats, whole: Floats) -> Floats:
 def _interval(
     statistic: Callable[[Floats], Floats], patients: int, films: int
 ) -> tuple[float | None, float | None]:
-    """Percentiles of a statistic over resampled patients; None where one patient is all there is."""
+    """Return percentiles of a statistic over resampled patients; None with fewer than two."""
     if patients < 2:
         return None, None
     drawn = np.concatenate([statistic(times) for times in draws(patients, films)])

@@ -1,4 +1,4 @@
-"""A comparison as text and as CSV files."""
+"""Write a comparison as text and as CSV files."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from screening.report.comparison.paired import Contrast
 from screening.report.intervals import Booleans
 from screening.results import LINE_END, NORMAL, PNEUMONIA, Row, Status, cell
 
-#: Above this p a difference is not told from chance.
+#: Above this p a difference counts as not distinguishable from chance.
 _CHANCE: Final = 0.05
 _SMALL: Final = 0.001
 
@@ -25,7 +25,7 @@ _CAUTION: Final = (
 
 
 def words(comparison: Comparison) -> Iterator[str]:
-    """Line by line: what was compared, which answers changed, and what the labels say of that."""
+    """Yield lines of text: what was compared, which answers changed, and which are right."""
     yield from _what(comparison)
     yield from _films(comparison)
     yield from _calls(comparison)
@@ -88,7 +88,7 @@ def _calls(comparison: Comparison) -> Iterator[str]:
 def _side(
     comparison: Comparison, which: Booleans, label: str, figure: Contrast, name: str
 ) -> Iterator[str]:
-    """The films with one label: who calls them, and what that means."""
+    """Yield lines on the films with one label: a table of calls by A and B, and the metric."""
     both = comparison.both
     a, b = both.called_a[which], both.called_b[which]
     if not len(a):
@@ -112,7 +112,7 @@ def _contrast(name: str, figure: Contrast, digits: int = 3) -> str:
 
 
 def _more(a: Booleans, b: Booleans) -> str:
-    """How many films B calls more than A, and which ways they went."""
+    """Say how many more films B calls than A, and how many only one of them calls."""
     gained, lost = int(np.sum(b & ~a)), int(np.sum(a & ~b))
     if not gained and not lost:
         return f"the same {int(a.sum())} as A"
@@ -156,10 +156,10 @@ _CHANGED_COLUMNS: Final = (
     *(f"{name}_{side}" for side in "ab" for name in _OF_EACH),
 )
 
-# With fewer films intervals are too narrow, if they are of few patients.
+# With fewer films a line gets a note: its interval may be too narrow.
 _MANY: Final = 100
 
-#: What a figure's interval and p are of.
+#: Notes by figure: what the interval and p refer to.
 _NOTES: Final = {
     "called": "share of films called pneumonia; McNemar's exact test",
     "agreement": "interval of the value, not of a difference",
@@ -172,10 +172,10 @@ _NOTES: Final = {
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> None:
-    """Write the folder: whole, or not at all.
+    """Write the folder atomically.
 
     Raises:
-        ReportError: if it holds something already, or cannot be written.
+        ReportError: if the folder is not empty or cannot be written.
     """
     try:
         with atomic_directory(folder) as aside:
@@ -244,5 +244,5 @@ def _side_columns(row: Row | None) -> Sequence[object]:
 
 
 def _figure_cell(value: float | None) -> float | None:
-    """Six digits; as a number, because text that begins with a minus would be made inert."""
+    """Round to six digits, as a number: text that begins with a minus would be escaped."""
     return None if value is None else float(f"{value:.6g}")

@@ -1,1 +1,1 @@
-"""Are the films of a night still like those before, and like those of the model?"""
+"""Detect drift: compare the films of a night with earlier nights and the model's reference."""

@@ -1,10 +1,10 @@
 """Control charts: the limits of a night's share or mean if nothing has changed.
 
 A share is compared as its angle, ``2 arcsin sqrt((k + 3/8) / (n + 3/4))`` (Anscombe, 1948), whose
-variance is that of chance alone, ``1 / (n + 1/2)``, however rare the counts; a mean as itself.
-Nights differ by more than chance where films come in groups or weekends in other ways, so limits
-are widened by what the baseline's nights differ by, as in Laney's p' chart (Quality Engineering
-14, 2002); they are never narrowed.
+variance by chance is ``1 / (n + 1/2)``, however rare the counts; a mean is compared unchanged.
+Nights differ by more than chance if films come in groups or weekends are different, so limits are
+widened by the variation between the nights of the baseline, as in Laney's p' chart (Quality
+Engineering 14, 2002); they are never narrowed.
 """
 
 import math
@@ -19,21 +19,21 @@ from scipy.special import chdtri, kolmogi, ndtr, ndtri
 
 Floats = npt.NDArray[np.float64]
 
-#: Standard errors from the centre to a limit: about one false alarm in 2,000 looks. There are some
-#: forty looks a night, which hang together (benchmarks/README.md, "Drift").
+#: Standard errors from the centre to a limit: about one false alarm in 2,000 comparisons. A night
+#: has about forty comparisons, which are correlated (benchmarks/README.md, "Drift").
 WIDTH: Final = 3.5
 
-#: PSI from which a shift is called large (Siddiqi, Credit Risk Scorecards, 2006).
+#: PSI from which a shift counts as large (Siddiqi, Credit Risk Scorecards, 2006).
 LARGE_PSI: Final = 0.25
 
-#: What a few nights differ by says little: so many steps are assumed to be those of chance.
+#: Steps of chance size that are added, because a few nights say little about their variation.
 _PRIOR: Final = 4
 
 #: Mean of the absolute value of a standard normal variable.
 _STEP: Final = math.sqrt(2 / math.pi)
 
-# A bin of the PSI holds at least this share of the baseline: of an empty bin the logarithm is
-# anything.
+# A bin of the PSI holds at least this share of the baseline; the logarithm of an empty bin is
+# meaningless.
 _LEAST: Final = 0.1
 
 
@@ -43,7 +43,7 @@ class ChartPoint:
 
     Attributes:
         at: the figure.
-        error: its standard error, if nothing but chance is at work.
+        error: its standard error by chance alone.
     """
 
     at: float
@@ -51,13 +51,13 @@ class ChartPoint:
 
     @classmethod
     def share(cls, count: int, n: int) -> Self:
-        """Of `count` of `n` films."""
+        """Return the point of a share: `count` of `n` films."""
         return cls(2 * math.asin(math.sqrt((count + 0.375) / (n + 0.75))), 1 / math.sqrt(n + 0.5))
 
 
 @dataclass(frozen=True)
 class ControlLimits:
-    """Between these a night may lie by chance, on the scale of its :class:`ChartPoint`."""
+    """Limits within which a night may lie by chance, on the scale of its :class:`ChartPoint`."""
 
     low: float
     high: float
@@ -66,31 +66,31 @@ class ControlLimits:
     def around(
         cls, whole: ChartPoint, nights: Sequence[ChartPoint], error: float, width: float = WIDTH
     ) -> Self:
-        """For a night with the standard error `error`.
+        """Return the limits for a night with the standard error `error`.
 
         Args:
-            whole: all of the baseline's nights as one.
-            nights: these nights, in the order of time.
-            width: standard errors to a limit.
+            whole: all nights of the baseline as one.
+            nights: the nights of the baseline in chronological order.
+            width: standard errors from the centre to a limit.
         """
         reach = width * overdispersion(nights) * math.hypot(error, whole.error)
         return cls(whole.at - reach, whole.at + reach)
 
     def breached_by(self, point: ChartPoint) -> bool:
-        """True if chance does not explain it."""
+        """True if the point lies outside the limits."""
         return self.nearness(point) > 1
 
     def nearness(self, point: ChartPoint) -> float:
-        """How far it is from the centre; 1 at a limit."""
+        """Return the distance of a point from the centre; 1 at a limit."""
         middle = (self.low + self.high) / 2
         return abs(point.at - middle) / (self.high - middle)
 
 
 def overdispersion(nights: Sequence[ChartPoint]) -> float:
-    """By how much nights differ, in units of what they would by chance; at least 1.
+    """Return how much nights differ in units of chance variation; at least 1.
 
-    Each is compared with the next, as in Laney's chart: a change that lasts is one large step, and
-    the limits stay narrow while it is news.
+    Each night is compared with the next, as in Laney's chart: a lasting change is one large step,
+    so the limits stay narrow while the change is recent.
     """
     steps = [
         abs(one.at - other.at) / math.hypot(one.error, other.error)
@@ -101,16 +101,16 @@ def overdispersion(nights: Sequence[ChartPoint]) -> float:
 
 
 def share_of(angle: float) -> float:
-    """The share that has this angle; angles beyond the ends are 0 and 1."""
+    """Return the share that has this angle; angles beyond the ends give 0 and 1."""
     return math.sin(min(max(angle, 0.0), math.pi) / 2) ** 2
 
 
 def ks(night: Floats, baseline: Floats) -> tuple[float, int]:
-    """Largest distance of two distributions, and the bin after which it is found.
+    """Return the largest distance between two distributions and the bin after which it occurs.
 
     Args:
-        night: films by bin, shape (bins,).
-        baseline: likewise, in the same bins.
+        night: number of films by bin, shape (bins,).
+        baseline: number of films in the same bins, shape (bins,).
     """
     gaps = np.abs(np.cumsum(night) / night.sum() - np.cumsum(baseline) / baseline.sum())
     at = int(gaps.argmax())
@@ -118,9 +118,9 @@ def ks(night: Floats, baseline: Floats) -> tuple[float, int]:
 
 
 def ks_limit(n: float, m: float, spread: float, width: float = WIDTH) -> float:
-    """What :func:`ks` may be by chance for n and m films.
+    """Return the limit of :func:`ks` by chance for n and m films.
 
-    Asymptotic (Smirnov, 1948), and wider than need be, as films share bins.
+    Asymptotic (Smirnov, 1948), and wider than necessary because films share bins.
 
     Args:
         spread: :func:`overdispersion` of the share below the distance.
@@ -129,14 +129,14 @@ def ks_limit(n: float, m: float, spread: float, width: float = WIDTH) -> float:
 
 
 def psi(night: Floats, baseline: Floats) -> tuple[float, int]:
-    """Population stability index, and the number of bins that it was summed over.
+    """Return the population stability index and the number of bins that it was summed over.
 
-    Bins are pooled with their neighbours until each holds a tenth of the baseline. Half a film is
-    added to each, so that an empty one is no infinity.
+    Neighbouring bins are pooled until each holds a tenth of the baseline. Half a film is added to
+    each, so that an empty bin does not give infinity.
 
     Args:
-        night: films by bin, shape (bins,).
-        baseline: likewise, in the same bins.
+        night: number of films by bin, shape (bins,).
+        baseline: number of films in the same bins, shape (bins,).
     """
     share = np.cumsum(baseline) / baseline.sum()
     group = np.minimum((share - baseline / baseline.sum() / 2) / _LEAST, 1 / _LEAST - 1).astype(int)
@@ -149,9 +149,9 @@ def psi(night: Floats, baseline: Floats) -> tuple[float, int]:
 
 
 def psi_limit(n: float, m: float, bins: int, spread: float, width: float = WIDTH) -> float:
-    """What :func:`psi` may be by chance for n and m films, or what is not large if that is more.
+    """Return the limit of :func:`psi` by chance for n and m films, at least :data:`LARGE_PSI`.
 
-    By chance it is a chi-square times ``1/n + 1/m`` (Yurdakul and Naranjo, 2020).
+    By chance the index is a chi-square times ``1/n + 1/m`` (Yurdakul and Naranjo, 2020).
     """
     if bins < 2:
         return LARGE_PSI
@@ -160,10 +160,10 @@ def psi_limit(n: float, m: float, bins: int, spread: float, width: float = WIDTH
 
 
 def width_for(looks: int, width: float = WIDTH) -> float:
-    """Standard errors to a limit where the furthest of so many figures is looked at (Bonferroni)."""
+    """Return the width of limits for the most extreme of `looks` figures (Bonferroni)."""
     return float(-ndtri(ndtr(-width) / looks))
 
 
 def _tail(width: float) -> float:
-    """Probability of both tails beyond so many standard errors."""
+    """Return the probability of both tails beyond `width` standard errors."""
     return float(2 * ndtr(-width))

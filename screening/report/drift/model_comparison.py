@@ -1,4 +1,4 @@
-"""A night compared with the films that its model was evaluated on."""
+"""Compare a night with the films that its model was evaluated on."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +23,9 @@ from screening.report.drift.night_comparison import (
 from screening.report.drift.profile import SCALES, NightProfile, aligned, merged
 from screening.results import INPUT_COLUMNS
 
-#: Share of the films by which refusals or a warning must exceed the reference, beside not being
-#: chance: every site differs a little from where a model was made, and that is no news each night.
+#: Share of the films by which refusals or a warning must exceed the reference, in addition to not
+#: being chance: every site differs a little from the training data, which is not worth reporting
+#: every night.
 LARGE: Final = 0.05
 
 _line = partial(Drift, against=REFERENCE, window=TONIGHT)
@@ -33,9 +34,9 @@ _line = partial(Drift, against=REFERENCE, window=TONIGHT)
 def with_reference(night: NightProfile, reference: DriftBaseline | None) -> Iterator[Drift]:
     """Compare a night with a model's reference.
 
-    The share called pneumonia and the scores are shown and are no breach: in a training collection
-    pneumonia is as frequent as its makers chose. Typical values may lie anywhere where nine of ten
-    of the reference's films do.
+    The share called pneumonia and the scores are shown but never a breach: how frequent pneumonia
+    is in a training collection is its makers' choice. Typical values may lie anywhere in the range
+    of the middle nine tenths of the reference's films.
     """
     if reference is None:
         yield _nothing(night, "The model has no reference to compare with.")
@@ -51,13 +52,13 @@ def _nothing(night: NightProfile, sentence: str) -> Drift:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A night, and what its model saw when it was made."""
+    """A night and the reference of its model."""
 
     night: NightProfile
     reference: DriftBaseline
 
     def lines(self) -> Iterator[Drift]:
-        """Rates, scores and typical values, as far as they are known."""
+        """Yield rates, scores and typical values, as far as they are known."""
         night, reference = self.night, self.reference
         yield from self._rate(
             "refusal_rate", night.refused, night.offered, reference.refused, reference.n
@@ -126,7 +127,7 @@ class _Comparison:
         at = lowest + int(np.searchsorted(np.cumsum(films), n / 2))
         value = scale.value(float(scale.middle(np.array([at]))[0]))
         low, high = spread.quantiles[0], spread.quantiles[-1]
-        # The middle of a bin is not beyond what lies in the same bin.
+        # Compare bins, not values: the middle of a bin does not exceed a limit in the same bin.
         breach = not scale.bin(low) <= at <= scale.bin(high)
         yield _line(
             measure=name,
@@ -144,19 +145,19 @@ class _Comparison:
 def control(
     tonight: NightProfile, earlier: Sequence[NightProfile], reference: DriftBaseline | None
 ) -> list[Drift]:
-    """Compare a night with the last ones of its site and with its model's reference.
+    """Compare a night with earlier nights of its site and with its model's reference.
 
     Args:
-        tonight: so few films that they are no night go together with those of the nights before.
+        tonight: the night; if it has too few films, it is merged with the nights before.
         earlier: nights of the same site and model, oldest first.
-        reference: from the model's card.
+        reference: the reference in the model's card.
     """
     nights = list(map(merged, _together([tonight, *reversed(earlier)])))
     return [*with_last_nights(nights), *with_reference(nights[0], reference)]
 
 
 def _together(profiles: Iterable[NightProfile]) -> Iterator[list[NightProfile]]:
-    """Neighbours that are enough films for a night, but for the last ones."""
+    """Group neighbours until each group has enough films for a night; the last may have fewer."""
     night: list[NightProfile] = []
     for profile in profiles:
         night.append(profile)

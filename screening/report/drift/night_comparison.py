@@ -1,4 +1,4 @@
-"""A night compared with the last nights of its site."""
+"""Compare a night with the last nights of its site."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,12 +36,12 @@ NIGHTS: Final = "last nights"
 TONIGHT: Final = "tonight"
 THREE: Final = "last three nights"
 
-#: Films without which nothing is compared: a study has a few, and waits for others.
+#: Fewest films to compare. A single study has only a few films and is merged with others.
 FEWEST: Final = 60
 
 POSITIVE_RATE: Final = "positive_rate"
 
-#: What is compared, by its name for people; ``all`` where nothing can be.
+#: Measures with their display names; a line has :data:`ALL` instead if nothing can be compared.
 NAMES: Final = {
     POSITIVE_RATE: "The share called pneumonia",
     "refusal_rate": "The share of pictures refused",
@@ -64,19 +64,20 @@ ALL: Final = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """One comparison; the fields are the columns of ``drift.csv``, in this order.
+    """One comparison. The fields are the columns of ``drift.csv``, in this order.
 
     Attributes:
         measure: one of :data:`NAMES`, or :data:`ALL`.
         against: :data:`REFERENCE` or :data:`NIGHTS`.
         window: :data:`TONIGHT` or :data:`THREE`.
-        value: None where there is none.
-        expected: what it is compared with; None if there is nothing to compare with.
+        value: the night's value; None if there is none.
+        expected: the value to compare with; None if there is none.
         low: lower control limit; None if there is none.
         high: upper control limit; None if there is none.
-        n: films that the value is of.
-        breach: the value is beyond a limit.
-        sentence: the same for people. It may name a view or a manufacturer; a log must not.
+        n: number of films behind the value.
+        breach: True if the value is beyond a limit.
+        sentence: the comparison in words. It may name a view or a manufacturer, which a log must
+            not do.
     """
 
     measure: str
@@ -96,7 +97,7 @@ _NUMBERS: Final = ("value", "expected", "low", "high")
 
 
 def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
-    """Write ``drift.csv`` into `folder`; what is not known is an empty cell."""
+    """Write ``drift.csv`` into `folder`; unknown values are empty cells."""
     with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(COLUMNS)
@@ -104,7 +105,7 @@ def write_drift(folder: Path, lines: Iterable[Drift]) -> None:
 
 
 def read_drift(folder: Path) -> list[Drift]:
-    """The lines of a report; none if it has no ``drift.csv``.
+    """Read the comparisons of a report; none if it has no ``drift.csv``.
 
     Raises:
         ReportError: if the file is damaged.
@@ -120,12 +121,12 @@ def read_drift(folder: Path) -> list[Drift]:
 
 
 def cells(line: Drift) -> list[str]:
-    """A line as it stands in a CSV."""
+    """Return a comparison as the cells of a CSV line."""
     return [_cell(value) for value in vars(line).values()]
 
 
 def breaches(lines: Iterable[Drift]) -> Iterator[Drift]:
-    """The lines that somebody should look at."""
+    """Return the comparisons with a breach, which need attention."""
     return (line for line in lines if line.breach)
 
 
@@ -148,30 +149,32 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else cell(value)
 
 
-#: Nights that are compared with.
+#: Most nights in the baseline.
 BASELINE: Final = 30
 
-#: Nights without which limits cannot be drawn: by how much they differ would not be known.
+#: Fewest nights for control limits: with fewer, the variation between nights is unknown.
 FEWEST_NIGHTS: Final = 5
 
-#: Films of theirs: with fewer, a rate of one in ten would be known to a fifth of itself at best.
+#: Fewest films in the baseline: with fewer, the relative error of a rate of one in ten would be a
+#: fifth at best.
 FEWEST_FILMS: Final = 300
 
-#: Standard errors to the limits of the positive rate. If pneumonia becomes twice as frequent, one in
-#: ten before, a night of 100 films shows it by three standard errors and three nights by five, so
-#: these are narrower than the limits of what shows itself at once.
+#: Standard errors to the limits of the positive rate. If pneumonia becomes twice as frequent, from
+#: one in ten, one night of 100 films differs by three standard errors and three nights by five, so
+#: these limits are narrower than those of measures that change abruptly.
 RATE_WIDTHS: Final = {TONIGHT: 3.2, THREE: 2.5}
 
-#: Nights of the longer window: what is too little to be seen in one.
+#: Nights in the longer window, for changes that are too small to show in one night.
 _LONG: Final = 3
 
-#: Measures of which typical values are compared.
+#: Measures whose typical values are compared.
 TYPICAL: Final = ("domain_distance", *INPUT_COLUMNS.values())
 
-# A film beyond these shares of the baseline counts as if it lay there: no single one makes an alarm.
-_PULLED_IN: Final = (0.05, 0.95)
+# Films beyond these quantiles of the baseline count as lying there, so that no single film causes
+# an alarm.
+_WINSOR_QUANTILES: Final = (0.05, 0.95)
 
-#: A count of films, and how many films it is a count of.
+#: Returns a count of films, and the number of films that it is taken from.
 _Count = Callable[[NightProfile], tuple[int, int]]
 
 
@@ -192,7 +195,7 @@ MIXES: Final[Mapping[str, Callable[[NightProfile], Mapping[str, int]]]] = {
 
 
 def with_last_nights(nights: Sequence[NightProfile]) -> Iterator[Drift]:
-    """Compare the newest night, and the newest three as one, with those before.
+    """Compare the newest night, and the newest three as one, with the nights before.
 
     Args:
         nights: newest first, each of :data:`~screening.report.drift.night_comparison.FEWEST` films or more.
@@ -203,31 +206,31 @@ def with_last_nights(nights: Sequence[NightProfile]) -> Iterator[Drift]:
 
 
 def plain_values(profile: NightProfile) -> dict[str, float]:
-    """Rates and typical values of a night that is compared with nothing, by measure."""
+    """Return the rates and typical values of a single night, by measure."""
     counts = {name: count(profile) for name, count in SHARES.items()}
     rates = {name: k / n for name, (k, n) in counts.items() if n}
-    pulled = {name: _PulledIn.of(name, profile) for name in TYPICAL}
+    means = {name: _WinsorisedMean.of(name, profile) for name in TYPICAL}
     return rates | {
-        name: SCALES[name].value(mean.whole.at) for name, mean in pulled.items() if mean is not None
+        name: SCALES[name].value(mean.whole.at) for name, mean in means.items() if mean is not None
     }
 
 
 def _before(nights: Sequence[NightProfile], window: int) -> list[NightProfile]:
     before = islice(nights, window, window + BASELINE)
-    # The oldest may be what is left of one.
+    # The oldest group may have too few films for a night.
     return [night for night in before if night.offered >= FEWEST]
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A night, or several as one, and those before."""
+    """A night, or several as one, and the nights before."""
 
     window: str
     night: NightProfile
     before: Sequence[NightProfile]
 
     def lines(self) -> Iterator[Drift]:
-        """Rates, scores, typical values and mixes, as far as they are known; or why not."""
+        """Yield rates, scores, typical values and mixes as far as known, or why there are none."""
         whole = merged(self.before)
         if len(self.before) < FEWEST_NIGHTS or whole.offered < FEWEST_FILMS:
             yield self._nothing(
@@ -294,14 +297,14 @@ class _Comparison:
         yield self._line("psi", index, None, (None, limit), n, index > limit)
 
     def _typical(self, name: str, whole: NightProfile) -> Iterator[Drift]:
-        pulled = _PulledIn.of(name, whole)
-        point = pulled and pulled.mean(self.night)
-        if not pulled or not point:
+        baseline = _WinsorisedMean.of(name, whole)
+        point = baseline and baseline.mean(self.night)
+        if not baseline or not point:
             return
-        nights = [mean for night in self.before if (mean := pulled.mean(night))]
-        limits = ControlLimits.around(pulled.whole, nights, point.error)
+        nights = [mean for night in self.before if (mean := baseline.mean(night))]
+        limits = ControlLimits.around(baseline.whole, nights, point.error)
         value, expected, low, high = map(
-            SCALES[name].value, (point.at, pulled.whole.at, limits.low, limits.high)
+            SCALES[name].value, (point.at, baseline.whole.at, limits.low, limits.high)
         )
         n = sum(self.night.histograms[name].values())
         yield self._line(name, value, expected, (low, high), n, limits.breached_by(point))
@@ -309,7 +312,7 @@ class _Comparison:
     def _mix(
         self, name: str, mix: Callable[[NightProfile], Mapping[str, int]], whole: NightProfile
     ) -> Iterator[Drift]:
-        """The class whose share has moved most; the more there are, the further one may by chance."""
+        """Yield the class whose share changed most; limits widen with the number of classes."""
         classes = sorted({*mix(self.night), *mix(whole)})
         if len(classes) < 2:
             return
@@ -324,7 +327,7 @@ class _Comparison:
             limits = self._limits(count, whole, point, width)
             ends = (share_of(limits.low), share_of(limits.high))
             line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
-            # Of two classes what one gains the other loses; the new one is named.
+            # With two classes one gains what the other loses; the tie goes to the larger share.
             return (round(limits.nearness(point), 3), k / n), line
 
         yield max(map(moved, classes), key=itemgetter(0))[1]
@@ -355,13 +358,13 @@ class _Comparison:
 
 
 @dataclass(frozen=True)
-class _PulledIn:
-    """Means of a measure of whose films those far out were pulled in.
+class _WinsorisedMean:
+    """Winsorised means of a measure: films beyond the quantiles of the baseline count as there.
 
     Attributes:
-        low: bins below it count as this one.
-        high: bins above it count as this one.
-        sd: of the baseline's films, as the measure is binned; at least a bin.
+        low: lower bins count as this one.
+        high: higher bins count as this one.
+        sd: standard deviation of the baseline's films on the scale of the bins; at least one bin.
         whole: mean of the baseline.
     """
 
@@ -372,13 +375,13 @@ class _PulledIn:
     whole: ChartPoint
 
     @classmethod
-    def of(cls, name: str, baseline: NightProfile) -> "_PulledIn | None":
-        """As a baseline has it; None if it does not know the measure."""
+    def of(cls, name: str, baseline: NightProfile) -> "_WinsorisedMean | None":
+        """Return it for a baseline; None if the baseline lacks the measure."""
         lowest, (films,) = aligned(name, baseline)
         if not films.sum():
             return None
         share = np.cumsum(films) / films.sum()
-        low, high = (lowest + int(np.searchsorted(share, end)) for end in _PULLED_IN)
+        low, high = (lowest + int(np.searchsorted(share, end)) for end in _WINSOR_QUANTILES)
         scale = SCALES[name]
         middles = scale.middle(np.clip(np.arange(lowest, lowest + len(films)), low, high))
         mean = float(np.average(middles, weights=films))
@@ -386,7 +389,7 @@ class _PulledIn:
         return cls(name, low, high, sd, ChartPoint(mean, sd / float(np.sqrt(films.sum()))))
 
     def mean(self, profile: NightProfile) -> ChartPoint | None:
-        """Of a night; None if it does not know the measure."""
+        """Return the mean of a night; None if the night lacks the measure."""
         lowest, (films,) = aligned(self.name, profile)
         if not films.sum():
             return None

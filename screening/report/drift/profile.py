@@ -1,4 +1,4 @@
-"""What the films of a night were like, in counts that add up over nights."""
+"""Describe the films of a night by counts that can be added over nights."""
 
 import json
 import math
@@ -16,10 +16,11 @@ from screening.results import PNEUMONIA, PREDICTIONS, Row, Status, read_rows
 
 PROFILE: Final = "profile.json"
 
-#: Refusals of what is no picture at all: a list or a link beside the films says nothing of these.
+#: Reasons of refused files that are not pictures, such as a list or a link among the films. They
+#: say nothing about the films.
 _NO_PICTURE: Final = ("not_image", "not_followed")
 
-#: Scanners and views that are kept by name; what is rarer is counted together.
+#: Number of scanners and views that are counted by name; rarer ones are counted together.
 _NAMED: Final = 20
 _OTHERS: Final = "others"
 
@@ -31,26 +32,29 @@ class Scale:
     """Bins of equal width for a measure, so that histograms of nights can be added.
 
     Attributes:
-        kind: ``plain``, ``root``, ``log`` or ``logit``: as what the measure is binned. Shares that crowd
-            at 0 are told apart by their roots, what is never below 0 by its logarithm, and the
-            probabilities of a sure model by their log odds.
-        width: of a bin.
+        kind: ``plain``, ``root``, ``log`` or ``logit``: transformation of the measure before
+            binning. Roots separate shares close to 0, logarithms suit measures that are never
+            below 0, and log odds separate the probabilities of a confident model.
+        width: width of a bin.
     """
 
     kind: str
     width: float
 
     def bin(self, value: float) -> int:
-        """Number of the bin that holds a value; of a share, a millionth at either end is no less."""
-        # A value on an edge, which a rounded one may be, is in the bin above.
+        """Return the number of the bin that holds a value.
+
+        Logarithms are taken of at least a millionth, log odds at least a millionth from 0 and 1.
+        """
+        # A value on an edge belongs to the bin above, even if it was rounded down.
         return math.floor(self._forward(value) / self.width + 1e-9)
 
     def middle(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Middles of bins, as the measure is binned."""
+        """Return the middles of bins on the transformed scale."""
         return np.asarray((bins + 0.5) * self.width, np.float64)
 
     def value(self, scaled: float) -> float:
-        """The measure itself."""
+        """Return the measure for a value on the transformed scale."""
         match self.kind:
             case "root":
                 return max(scaled, 0.0) ** 2
@@ -74,7 +78,7 @@ class Scale:
 
 _TINY: Final = 1e-6
 
-#: Columns of a row whose histograms a profile holds.
+#: Columns of a row that a profile has histograms of.
 SCALES: Final = {
     "probability": Scale("logit", 0.25),
     "domain_distance": Scale("log", 0.02),
@@ -88,19 +92,19 @@ SCALES: Final = {
 
 @dataclass(frozen=True)
 class NightProfile:
-    """Counts of a night's films, or of several nights'. Duplicates are left out.
+    """Counts of the films of one or several nights. Duplicates are left out.
 
     Attributes:
-        at: when its last film was screened, UTC, ISO 8601; empty if there was none.
-        model_sha256: of the bundle; empty if no film reached it.
-        statuses: films by status.
-        reasons: refused and failed films by the code of their reason.
-        called: scored films that were called pneumonia.
-        warnings: scored films by the code of each warning.
-        histograms: of the scored films, for each of :data:`SCALES` the number of films by bin; of
-            a measure that rows lack, nothing.
-        views: scored and refused pictures by view position; empty where the header has none.
-        scanners: likewise by manufacturer.
+        at: when the last film was screened, UTC, ISO 8601; empty if there was none.
+        model_sha256: SHA-256 of the bundle; empty if no film reached it.
+        statuses: number of films by status.
+        reasons: number of refused and failed films by the code of their reason.
+        called: number of scored films called pneumonia.
+        warnings: number of scored films by the code of each warning.
+        histograms: number of scored films by bin, for each of :data:`SCALES`; empty for a measure
+            that the rows lack.
+        views: number of scored and refused pictures by view position; "" if the header has none.
+        scanners: number of scored and refused pictures by manufacturer; "" if the header has none.
     """
 
     at: str = ""
@@ -115,23 +119,23 @@ class NightProfile:
 
     @property
     def scored(self) -> int:
-        """Films that have a probability."""
+        """Number of films that have a probability."""
         return self.statuses.get(Status.SCORED, 0)
 
     @property
     def refused(self) -> int:
-        """Pictures that were refused; what is no picture is no film that came in another way."""
-        beside = sum(self.reasons.get(code, 0) for code in _NO_PICTURE)
-        return self.statuses.get(Status.REFUSED, 0) - beside
+        """Number of refused pictures, without files that are not pictures."""
+        no_picture = sum(self.reasons.get(code, 0) for code in _NO_PICTURE)
+        return self.statuses.get(Status.REFUSED, 0) - no_picture
 
     @property
     def offered(self) -> int:
-        """Pictures that the model or its gate gave an answer to."""
+        """Number of pictures that were scored or refused."""
         return self.scored + self.refused
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Self:
-        """The profile of the rows of a report."""
+        """Return the profile of the rows of a report."""
         rows = [row for row in rows if row.status is not Status.DUPLICATE]
         scored = [row for row in rows if row.status is Status.SCORED]
         unread = [row for row in rows if row.status is not Status.SCORED]
@@ -154,7 +158,7 @@ class NightProfile:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON; histograms as pairs of bin and count."""
+        """Return the fields as plain values for JSON; histograms as pairs of bin and count."""
         return (
             vars(self)
             | {name: dict(getattr(self, name)) for name in _COUNTS}
@@ -163,11 +167,11 @@ class NightProfile:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`as_dict`.
+        """Create a profile from the result of :meth:`as_dict`.
 
         Raises:
-            TypeError: if a field is unknown, or of another kind.
-            ValueError: if a bin is no pair.
+            TypeError: if a field is unknown or of the wrong type.
+            ValueError: if a bin is not a pair.
             KeyError: if there are no histograms.
         """
         histograms = {
@@ -183,10 +187,10 @@ class NightProfile:
 
     @classmethod
     def read(cls, report: Path) -> Self:
-        """The profile of a report; of one that has no ``profile.json``, from its rows.
+        """Read the profile of a report; without ``profile.json``, derive it from the rows.
 
         Raises:
-            ReportError: if `report` is none, or is damaged.
+            ReportError: if `report` is not a report or is damaged.
         """
         path = report / PROFILE
         try:
@@ -200,7 +204,7 @@ class NightProfile:
 
 
 def merged(profiles: Sequence[NightProfile]) -> NightProfile:
-    """Nights as if they were one; of none, an empty one. The model is that of the first."""
+    """Merge nights into one; empty if there are none. The model is the first that is known."""
     return NightProfile(
         at=max((profile.at for profile in profiles), default=""),
         model_sha256=next((each.model_sha256 for each in profiles if each.model_sha256), ""),
@@ -222,9 +226,9 @@ def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:
 def aligned(
     measure: str, *profiles: NightProfile
 ) -> tuple[int, tuple[npt.NDArray[np.float64], ...]]:
-    """Histograms of a measure over the same bins: the lowest bin, and of each profile the counts.
+    """Return histograms of a measure over the same bins: the lowest bin, and counts per profile.
 
-    Each has the shape (bins,); at least one bin.
+    Counts have the shape (bins,), with at least one bin.
     """
     histograms = [profile.histograms.get(measure, {}) for profile in profiles]
     known = sorted({*(bin_ for histogram in histograms for bin_ in histogram)}) or [0]

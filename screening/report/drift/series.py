@@ -1,4 +1,4 @@
-"""Many nights of a site in a row: what each would have said, had it known those before."""
+"""Compare many nights of a site in sequence, each with the nights before it."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -27,12 +27,12 @@ _COLUMNS: Final = ("report", "at", *COLUMNS)
 
 @dataclass(frozen=True)
 class NightResult:
-    """A report among others.
+    """One report of a series.
 
     Attributes:
-        name: of the report's folder.
-        lines: compared with the nights before it, and with the model's reference if that is known.
-        values: of the night by itself, by measure; known from the first night on.
+        name: name of the report's folder.
+        lines: comparisons with the nights before, and with the model's reference if known.
+        values: values of this night alone, by measure; known from the first night on.
     """
 
     name: str
@@ -42,11 +42,11 @@ class NightResult:
 
     @property
     def breaches(self) -> list[Drift]:
-        """What somebody should look at."""
+        """The comparisons with a breach, which need attention."""
         return list(breaches(self.lines))
 
     def line(self, measure: str) -> Drift | None:
-        """The comparison of this night alone with those before; None if there is none."""
+        """Return the comparison of this single night with those before; None if there is none."""
         own = (
             line
             for line in self.lines
@@ -56,15 +56,15 @@ class NightResult:
 
 
 def series(reports: Iterable[Path], reference: DriftBaseline | None = None) -> list[NightResult]:
-    """Nights by the time of their last film, whatever order their reports are given in.
+    """Return nights sorted by the time of their last film, whatever the order of `reports`.
 
-    A report that is given twice is one night.
+    A report that is given twice counts once.
 
     Args:
-        reference: of the model; None leaves it out.
+        reference: the model's reference; None leaves out comparisons with it.
 
     Raises:
-        ReportError: if one is no report, or if they are not of one model.
+        ReportError: if a path is not a report, or if the reports are of different models.
     """
     profiles = {path.resolve(): NightProfile.read(path) for path in reports}
     ordered = sorted(profiles.items(), key=lambda pair: (pair[1].at, pair[0]))
@@ -79,7 +79,7 @@ def series(reports: Iterable[Path], reference: DriftBaseline | None = None) -> l
 
 
 def write_series(folder: Path, nights: Iterable[NightResult]) -> None:
-    """Write ``drift.csv``: the lines of each night, with its report and its time before them."""
+    """Write ``drift.csv``: the lines of each night, preceded by its report and time."""
     with (folder / DRIFT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(_COLUMNS)

@@ -1,6 +1,6 @@
-"""The pages of a report and of a model card: what they share, and the report's own."""
+"""HTML pages of reports, with the parts that they share with model cards."""
 
 import logging
 
-# Said while it is imported: that a home is missing, as a worker's is, or that fonts are looked for.
+# On import matplotlib warns about a missing home directory, which workers lack, and about fonts.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What all pages share: rendering, values as text, tables of thresholds."""
+"""Shared parts of all pages: rendering, formatting of values, tables of thresholds."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from screening.files import display_name
 from screening.report.operating_points import CHOSEN, STEP
 
-#: Where there is no value.
+#: Shown for a missing value.
 DASH: Final = "\N{EN DASH}"
 
-# A path may have 4,096 letters, each of which takes six in HTML.
+# A path may have 4,096 characters, each of which may take six in HTML.
 _LONGEST: Final = 160
 
 
 def shown(text: str, longest: int = _LONGEST) -> str:
-    """Text from outside: nothing invisible, and what is too long is cut in its middle."""
+    """Return external text without invisible characters, cut in the middle if it is too long."""
     text = display_name(text)
     if len(text) <= longest:
         return text
@@ -31,22 +31,22 @@ def shown(text: str, longest: int = _LONGEST) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """With so many decimals."""
+    """Format a number with `digits` decimals."""
     return DASH if value is None else f"{value:.{digits}f}"
 
 
 def count(value: float | None) -> str:
-    """A whole number, thousands set apart."""
+    """Format a whole number with thousands separators."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def counted(value: int, one: str, many: str = "") -> str:
-    """A number with what it counts: ``1 film``, ``2,000 films``."""
+    """Format a number with its noun: ``1 film``, ``2,000 films``."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
 def between(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval; nothing if there is none."""
+    """Format an interval; empty if there is none."""
     if low is None or high is None:
         return ""
     return f"{low:.{digits}f}{DASH}{high:.{digits}f}"
@@ -56,20 +56,20 @@ _SHARED: Final = "screening.report.html"
 
 
 def render(template: str, package: str = _SHARED, **values: Any) -> str:
-    """The page of a template in the folder ``templates`` of a package.
+    """Render a template from the folder ``templates`` of a package.
 
     Every value is escaped. Templates extend ``base.html.j2`` and may use the macros of
     ``parts.html.j2``, whatever package they are in; the filter ``image`` turns the path of a
     PNG into a data URI.
 
     Raises:
-        jinja2.UndefinedError: if the template asks for a value that was not given.
+        jinja2.UndefinedError: if the template uses a value that was not given.
     """
     return _environment(package).get_template(template).render(**values)
 
 
 def image(path: Path) -> str:
-    """A PNG as a data URI, so that the page can be mailed and archived as one file.
+    """Return a PNG as a data URI, so that the page can be mailed and archived as one file.
 
     Raises:
         OSError: if it cannot be read.
@@ -78,7 +78,7 @@ def image(path: Path) -> str:
 
 
 def data_uri(picture: bytes, kind: str) -> str:
-    """The bytes of a picture as a URI; `kind` is ``png`` or ``jpeg``."""
+    """Return the bytes of a picture as a data URI; `kind` is ``png`` or ``jpeg``."""
     return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
@@ -99,10 +99,11 @@ _SHARES: Final = ("sensitivity", "specificity", "ppv", "npv")
 
 
 def point_rows(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows for the macro ``point_table``: those with a meaning, and all of them.
+    """Return rows for the macro ``point_table``: the marked ones, and all of them.
 
     Args:
-        points: as :meth:`Point.as_dict` gives them; what one lacks is shown as a dash.
+        points: from :meth:`~screening.report.operating_points.ThresholdRow.as_dict`; missing values
+            are shown as a dash.
     """
     rows = [_row(point) for point in points]
     projected = [point["projected"] for point in points if point.get("projected")]
@@ -132,20 +133,20 @@ def _row(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share(figure: Any) -> tuple[str, str]:
-    """The value and its interval; a card may hold the value alone."""
+    """Format a value and its interval; a card may hold only the value."""
     if not isinstance(figure, Mapping):
         return number(figure), ""
     return number(figure.get("value")), between(figure.get("ci_low"), figure.get("ci_high"))
 
 
-#: Colours that stay apart for the colour-blind (Okabe and Ito, 2008).
+#: Colours that colour-blind readers can tell apart (Okabe and Ito, 2008).
 BLUE: Final = "#0072b2"
 VERMILION: Final = "#d55e00"
 GREEN: Final = "#009e73"
 ORANGE: Final = "#e69f00"
 GREY: Final = "#5f6770"
 
-# Any: what rcParams takes is a type of 300 names.
+# Any: the key type of rcParams is a Literal of 300 names.
 _STYLE: Final[Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -168,10 +169,9 @@ _STYLE: Final[Any] = {
 
 @contextmanager
 def drawn(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches to draw on; saved as `path` in the end.
+    """Yield a figure, `width` by `height` inches, to draw on; save it as `path` on exit.
 
-    It looks the same whatever the user's own ``matplotlibrc`` says, and the same drawing gives the
-    same bytes.
+    The user's own ``matplotlibrc`` has no effect, and the same drawing gives the same bytes.
     """
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -183,9 +183,10 @@ def drawn(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def drawable(name: str, longest: int = 40) -> str:
-    """A name as the font can draw it: no line breaks, unknown letters as boxes, cut in its middle.
+    """Return a name that the font can draw: no line breaks, unknown characters as boxes.
 
-    For texts drawn with ``parse_math=False``: a file name may hold dollar signs.
+    A long name is cut in the middle. For texts drawn with ``parse_math=False``, because a file name
+    may contain dollar signs.
     """
     known = _letters()
     text = "".join(letter if ord(letter) in known else "\N{WHITE SQUARE}" for letter in name)
@@ -197,6 +198,6 @@ def drawable(name: str, longest: int = 40) -> str:
 
 @cache
 def _letters() -> frozenset[int]:
-    """What matplotlib's own font can draw; control characters are no letters."""
+    """Return the code points that matplotlib's own font can draw, without control characters."""
     font = get_font(findfont(FontProperties(family="DejaVu Sans")))
     return frozenset(code for code in font.get_charmap() if code >= 32 and code != 127)

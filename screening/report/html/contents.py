@@ -1,4 +1,4 @@
-"""What the page of a report shows."""
+"""Collect the contents of a report's page."""
 
 import re
 from collections import Counter
@@ -19,16 +19,16 @@ _CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What is known when a report is written. What is missing, the page leaves out.
+    """Everything known when a report is written. The page leaves out what is missing.
 
     Attributes:
-        rows: one a film, with labels and outcomes.
-        lines: of the summary; looked up by metric, subset and unit.
-        points: what each threshold would mean.
-        scored: films with a label and an answer; None without any.
-        facts: about the job, by name: when, by whom, with what; shown as they are, in this order.
-        label_problems: lines of the labels file that were not used, counted by kind.
-        drift: what tonight is compared with; empty if there is nothing to compare with yet.
+        rows: one row per film, with labels and outcomes.
+        lines: lines of the summary, identified by metric, subset and unit.
+        points: operating points.
+        scored: films with a label and a prediction; None without any.
+        facts: facts about the job by name (when, by whom, with what), shown as given in this order.
+        label_problems: number of lines of the labels file that were not used, by kind.
+        drift: comparisons of tonight; empty if there is nothing to compare with yet.
     """
 
     rows: Sequence[Row]
@@ -41,7 +41,7 @@ class Contents:
 
     @cached_property
     def statuses(self) -> Counter[Status]:
-        """How many files have which status."""
+        """Number of files by status."""
         return Counter(row.status for row in self.rows)
 
     @cached_property
@@ -51,7 +51,7 @@ class Contents:
 
     @cached_property
     def called(self) -> list[Row]:
-        """Films called pneumonia, the highest probability first."""
+        """Films called pneumonia, by descending probability."""
         return sorted(
             (row for row in self.answered if row.prediction == PNEUMONIA),
             key=lambda row: (-(row.probability or 0), row.film),
@@ -59,29 +59,29 @@ class Contents:
 
     @cached_property
     def warnings(self) -> Counter[str]:
-        """How many films with a probability have which warning, by its code."""
+        """Number of films with a probability by the code of each warning."""
         return Counter(code for row in self.answered for code in set(_CODE.findall(row.warnings)))
 
     @property
     def called_normal(self) -> int:
-        """How many films were called normal."""
+        """Number of films called normal."""
         return sum(row.prediction == NORMAL for row in self.answered)
 
     @cached_property
     def threshold(self) -> float | None:
-        """From which probability on a film was called pneumonia; None without an answer."""
+        """Probability from which a film was called pneumonia; None if no film has one."""
         return next((row.threshold for row in self.answered if row.threshold is not None), None)
 
 
-#: The name of the fact of how common pneumonia is where the probabilities hold.
+#: Name of the fact that gives the prevalence for which the probabilities are calibrated.
 PREVALENCE: Final = "Probabilities hold at a prevalence of"
 
 
 def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> dict[str, str]:
-    """Facts by name, in the order of the page; what is not known is left out.
+    """Return facts by name in the order of the page; unknown facts are left out.
 
     Args:
-        events: what happened to the job; those of films are not needed.
+        events: events of the job; those of films are not needed.
         finished: when the report is written; UTC, ISO 8601.
     """
     first: dict[str, Event] = {}
@@ -117,11 +117,11 @@ def _evaluated(event: Event | None) -> str:
 
 
 def _named(detail: str) -> dict[str, str]:
-    """``user ada, host ward-3`` by name."""
+    """Parse a detail such as ``user ada, host ward-3`` into values by name."""
     pairs = (part.partition(" ") for part in detail.split(", "))
     return {name: value for name, _, value in pairs if value}
 
 
 def _moment(at: str) -> str:
-    """A time to the second, for people."""
+    """Format a time to the second for display."""
     return at[:19].replace("T", " ")

@@ -1,4 +1,4 @@
-"""``drift.html``: the nights of a site as control charts, for people."""
+"""Write ``drift.html``: the nights of a site as control charts."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -24,12 +24,12 @@ from screening.report.html.components import BLUE, GREY, VERMILION, drawn, rende
 
 PAGE: Final = "drift.html"
 
-# More nights than these are marked by a line alone.
+# With more nights than this, charts have a line without markers.
 _MARKED: Final = 60
 
 
 def write_page(folder: Path, nights: Sequence[NightResult]) -> None:
-    """Write ``drift.html`` into `folder`: one file, with all its pictures in it.
+    """Write ``drift.html`` into `folder`: one file that contains all its pictures.
 
     Args:
         nights: oldest first.
@@ -57,13 +57,13 @@ def write_page(folder: Path, nights: Sequence[NightResult]) -> None:
 
 
 def _value(night: NightResult, measure: str) -> float | None:
-    """As it was compared, or by itself where there was nothing to compare with."""
+    """Return the value that was compared, or the night's own if there was nothing to compare."""
     line = night.line(measure)
     return night.values.get(measure) if line is None else line.value
 
 
 def _draw(path: Path, measure: str, nights: Sequence[NightResult]) -> bool:
-    """A control chart; False if no night knows the measure."""
+    """Draw a control chart; return False if no night has the measure."""
     values = _floats(_value(night, measure) for night in nights)
     if np.isnan(values).all():
         return False
@@ -94,7 +94,7 @@ def _draw(path: Path, measure: str, nights: Sequence[NightResult]) -> bool:
 
 def _title(measure: str) -> str:
     name = NAMES[measure].removeprefix("The ")
-    # Of a mix, what is compared may be another class each night.
+    # The compared class of a mix may differ from night to night.
     moved = " that moved most" if measure in MIXES else ""
     return name[0].upper() + name[1:] + moved
 
@@ -114,7 +114,7 @@ def _day(night: NightResult) -> str:
 
 
 def _described(measure: str, nights: Sequence[NightResult]) -> str:
-    """What a chart shows, for those who do not see it."""
+    """Describe a chart for readers who cannot see it."""
     known = [value for night in nights if (value := _value(night, measure)) is not None]
     beyond = [
         night.name for night in nights if any(line.measure == measure for line in night.breaches)
@@ -124,5 +124,5 @@ def _described(measure: str, nights: Sequence[NightResult]) -> str:
 
 
 def _floats(values: Iterable[float | None]) -> Floats:
-    """Gaps in a line where there is no value."""
+    """Convert values to floats; missing ones become NaN, a gap in the line."""
     return np.array([np.nan if value is None else value for value in values], np.float64)

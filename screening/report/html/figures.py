@@ -1,4 +1,4 @@
-"""Figures of a report."""
+"""Draw the figures of a report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from screening.results import CLASSES, NORMAL, PNEUMONIA, Status
 
 FIGURES: Final = "figures"
 
-#: Fewer films make no group whose share could be compared with its probability.
+#: Fewest films for a reliability diagram; fewer make no group with a meaningful share.
 _RELIABLE: Final = 20
 
 _STYLE: Final[dict[str, Any]] = {"color": BLUE, "linestyle": "-"}
@@ -37,7 +37,7 @@ class Picture:
     """A figure on the page.
 
     Attributes:
-        alt: what it shows, for who does not see it.
+        alt: description for readers who cannot see it.
     """
 
     path: Path
@@ -46,10 +46,10 @@ class Picture:
 
 
 def draw_figures(folder: Path, contents: Contents) -> dict[str, Picture]:
-    """Write ``figures/*.png`` into a report, and say what they show, by name.
+    """Write ``figures/*.png`` into a report and return them by name, with descriptions.
 
-    ``statuses`` with any file, ``scores`` with any answer, ``confusion`` with any label of a scored
-    film, ``reliability`` with 20 of them, ``roc`` and ``precision_recall`` with both classes.
+    ``statuses`` needs a file, ``scores`` a scored film, ``confusion`` a scored film with a label,
+    ``reliability`` 20 of them, ``roc`` and ``precision_recall`` both classes.
     """
     figures = folder / FIGURES
     return {picture.path.stem: picture for picture in _drawn(figures, contents)}
@@ -99,8 +99,10 @@ def _statuses(path: Path, contents: Contents) -> Picture:
         axes.set(xlabel="files", xlim=(0, 1.15 * max(numbers)))
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    said = ", ".join(f"{films:,} {name}" for name, (films, _color) in counts.items())
-    return Picture(path, f"Bars: {said}.", "Only scored films, called either way, have an answer.")
+    bars_text = ", ".join(f"{films:,} {name}" for name, (films, _color) in counts.items())
+    return Picture(
+        path, f"Bars: {bars_text}.", "Only scored films, called either way, have an answer."
+    )
 
 
 def _scores(path: Path, contents: Contents) -> Picture:

@@ -1,4 +1,4 @@
-"""Lists of films with their pictures: called, near the threshold, refused, failed."""
+"""Build the lists of films with their pictures: called, near the threshold, refused, failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ from screening.report.html.components import data_uri, number, shown
 from screening.report.html.contents import Contents
 from screening.results import DUPLICATES, FAILURES, REFUSALS, Row, Status
 
-#: Pictures on one page.
+#: Most pictures on one page.
 _MOST: Final = 200
 
-#: Pixels of the longer side of a heat map on the page, and the quality at which it takes some 6 kB.
+#: Pixels of the longer side of a heat map on the page, and the JPEG quality at which it takes about
+#: 6 kB.
 _LONGEST: Final = 192
 _QUALITY: Final = 75
 
 
 class Album:
-    """Pictures of a report, for its page, until there are enough of them.
+    """Pictures of a report for its page, up to a maximum number.
 
     Args:
-        report: the folder that holds them.
+        report: the folder that contains them.
     """
 
     def __init__(self, report: Path) -> None:
@@ -34,15 +35,17 @@ class Album:
         self._left = _MOST
 
     def picture(self, place: str) -> str:
-        """A thumbnail as a data URI; empty if there is none, or there are enough."""
+        """Return a thumbnail as a data URI; empty if there is none or the page has enough."""
         path = self._take(THUMBNAILS, place)
         return data_uri(path.read_bytes(), "jpeg") if path else ""
 
     def heat_map(self, place: str, *, lungs: bool = False) -> str:
-        """A heat map as a data URI, smaller and without its scale; empty if it is damaged.
+        """Return a heat map as a data URI, smaller and without its scale.
+
+        Empty if there is none, if it is damaged, or if the page has enough pictures.
 
         Args:
-            lungs: whether there is a line on the lungs below the scale.
+            lungs: whether the heat map has a line about the lungs below the scale.
         """
         path = self._take(HEATMAPS, place)
         if path is None:
@@ -52,7 +55,7 @@ class Album:
             with Image.open(path) as sheet:
                 film = sheet.crop((0, 0, sheet.width, sheet.height - below)).convert("RGB")
         except (OSError, SyntaxError):
-            # Pillow's words for a damaged file; the report is worth more than this picture.
+            # Pillow raises these for a damaged file; write the report without the picture.
             return ""
         film.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
         buffer = BytesIO()
@@ -61,14 +64,14 @@ class Album:
 
     def _take(self, kind: str, place: str) -> Path | None:
         path = self._report / kind / Path(place).name
-        # A later evaluation of a report has its rows, but not its pictures.
+        # An evaluation of a report has its rows but not its pictures.
         if not place or not self._left or not path.is_file():
             return None
         self._left -= 1
         return path
 
 
-#: Films in the work list, in the list of those near the threshold, and in each list of reasons.
+#: Most films in the work list, in the list near the threshold, and in each list of reasons.
 WORK: Final = 200
 NEAR: Final = 40
 REASONS: Final = 100
@@ -76,7 +79,7 @@ REASONS: Final = 100
 #: The odds of a film near the threshold differ from the threshold's by at most this factor.
 FACTOR: Final = 3.0
 
-# Without the other film's name the sentence on copies has no end.
+# The sentence on copies ends with the other film's name, which is not known here.
 _SENTENCES: Final = (
     REFUSALS | FAILURES | DUPLICATES | {"same_bytes": f"{DUPLICATES['same_bytes']} another"}
 )
@@ -87,10 +90,11 @@ class Entry:
     """A film in a list.
 
     Attributes:
-        rank: place in the list, from 1.
-        patient: the first letters of its hash.
+        rank: position in the list, from 1.
+        patient: the first characters of the patient's hash.
         about: view, sex and age band, as far as they are known.
-        thumbnail: data URI; empty if there is none, likewise `heatmap`.
+        thumbnail: data URI; empty if there is none.
+        heatmap: data URI; empty if there is none.
     """
 
     rank: int
@@ -107,10 +111,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reasons:
-    """Films with the same code.
+    """Films with the same code of a reason.
 
     Attributes:
-        films: name and reason of the first of them, in the order of the report.
+        films: names and reasons of the first films, in the order of the report.
     """
 
     code: str
@@ -120,15 +124,15 @@ class Reasons:
 
 
 def work_list(contents: Contents, album: Album) -> list[Entry]:
-    """Films called pneumonia, the highest probability first."""
+    """List films called pneumonia, by descending probability."""
     return [_entry(rank, row, album, 4) for rank, row in enumerate(contents.called[:WORK], 1)]
 
 
 def near_threshold(contents: Contents, album: Album) -> tuple[list[Entry], int, str]:
-    """Films whose odds are close to those of the threshold, the nearest first.
+    """List films whose odds are close to those of the threshold, the nearest first.
 
     Returns:
-        At most 40 of them, how many there are, and between which probabilities they lie.
+        At most 40 films, the number of all such films, and the range of probabilities.
     """
     if contents.threshold is None:
         return [], 0, ""
@@ -140,7 +144,7 @@ def near_threshold(contents: Contents, album: Album) -> tuple[list[Entry], int, 
 
 
 def reasons(contents: Contents, status: Status) -> list[Reasons]:
-    """Films of a status by the code of their reason, the most frequent first."""
+    """Group films of a status by the code of their reason, the most frequent first."""
     by_code: dict[str, list[Row]] = {}
     for row in contents.rows:
         if row.status is status:
@@ -176,7 +180,7 @@ def _entry(rank: int, row: Row, album: Album, digits: int) -> Entry:
 
 
 def _around(threshold: float) -> tuple[float, float]:
-    """Probabilities whose odds are :data:`FACTOR` times lower and higher than the threshold's."""
+    """Return the probabilities whose odds are :data:`FACTOR` times below and above those of it."""
     if not 0 < threshold < 1:
         return threshold, threshold
     odds = threshold / (1 - threshold)

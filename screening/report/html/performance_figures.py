@@ -1,4 +1,4 @@
-"""Figures of how well labelled films are told apart, with bands from resampling patients."""
+"""Draw performance figures of labelled films, with bands from resampling patients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from screening.results import CLASSES
 
 _RESAMPLES: Final = 400
 
-# No picture shows more corners of a curve; of more thresholds, so many are looked at.
+# Most corners of a curve that a picture can show; of more thresholds, this many are used.
 _CORNERS: Final = 2000
 
-#: Where bands are drawn, and thresholds tried.
+#: Grid on which bands are drawn and thresholds are evaluated.
 GRID: Final[Floats] = np.linspace(0, 1, 401)
 
 
@@ -31,11 +31,11 @@ class Curve:
     """A curve with its band.
 
     Attributes:
-        x: the curve's corners, shape (k,).
-        y: likewise.
-        grid: where the band is known, ascending, shape (m,).
-        low: the lower end of the pointwise 95 % band, shape (m,); None where patients are too few.
-        high: its upper end.
+        x: x coordinates of the curve's corners, shape (k,).
+        y: y coordinates of the curve's corners, shape (k,).
+        grid: x coordinates of the band, ascending, shape (m,).
+        low: lower end of the pointwise 95 % band, shape (m,); None with too few patients.
+        high: upper end of the band, shape (m,); None with too few patients.
     """
 
     x: Floats
@@ -45,16 +45,16 @@ class Curve:
     high: Floats | None
 
 
-# Weighted true and false positives, from none called to all called, to the curve over a grid;
-# None where these films do not define it.
+# Converts weighted true and false positives, from no film called to all called, to the curve over a
+# grid; None if it is undefined for these films.
 _Read = Callable[[Floats, Floats], Floats | None]
 
 
 class Sweep:
-    """The thresholds of some films, sorted and resampled once for every curve.
+    """The thresholds of a set of films, sorted and resampled once for all curves.
 
-    Of more films than a picture has pixels some thresholds are left out, evenly by rank, but none
-    of those next to :data:`GRID`.
+    With more films than a picture has pixels, thresholds are thinned evenly by rank, except those
+    next to :data:`GRID`.
 
     Args:
         seed: the same films and seed give the same bands.
@@ -64,35 +64,35 @@ class Sweep:
         self._seed = seed
         order = np.argsort(-films.probability, kind="stable")
         ordered = films.probability[order]
-        # Films with equal probability are called together: only the last of them is a threshold.
+        # Films with equal probability share a threshold: keep only the last of them.
         ends = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
         ends = ends[_looked_at(ordered[ends])]
         self._thresholds = ordered[ends]
         self._cells = len(ends)
-        # Between which two thresholds a film lies.
+        # The index of the two thresholds between which a film lies.
         self._cell = np.searchsorted(ends, np.arange(len(order)))
         self._positive = films.positive[order]
         patients, patient = np.unique(films.patient, return_inverse=True)
         self._patients, self._patient = len(patients), patient[order]
 
     def roc(self) -> Curve:
-        """Sensitivity over 1 - specificity."""
+        """Return sensitivity over 1 - specificity."""
         tp, fp = self._all
         return self._curve(fp / max(fp[-1], 1), tp / max(tp[-1], 1), GRID, _sensitivities)
 
     def precision_recall(self) -> Curve:
-        """Precision over recall; between two thresholds as Davis and Goadrich (ICML 2006)."""
+        """Return precision over recall, interpolated as in Davis and Goadrich (ICML 2006)."""
         tp, fp = self._all
         x, y = tp[1:] / max(tp[-1], 1), tp[1:] / (tp[1:] + fp[1:])
         return self._curve(x, y, GRID[1:], _precisions)
 
     def sensitivity(self) -> Curve:
-        """Sensitivity over the threshold."""
+        """Return sensitivity over the threshold."""
         at = self._steps()
         return self._over_thresholds(lambda tp, _fp: tp[at] / tp[-1] if tp[-1] else None)
 
     def specificity(self) -> Curve:
-        """Specificity over the threshold."""
+        """Return specificity over the threshold."""
         at = self._steps()
         return self._over_thresholds(lambda _tp, fp: 1 - fp[at] / fp[-1] if fp[-1] else None)
 
@@ -101,7 +101,7 @@ class Sweep:
         return self._curve(GRID, np.full(len(GRID), np.nan) if y is None else y, GRID, read)
 
     def _steps(self) -> npt.NDArray[np.intp]:
-        """How many of the films' own thresholds reach each threshold of the grid."""
+        """Count the films' own thresholds that reach each threshold of the grid."""
         return np.searchsorted(-self._thresholds, -GRID, side="right")
 
     def _curve(self, x: Floats, y: Floats, grid: Floats, read: _Read) -> Curve:
@@ -119,7 +119,7 @@ class Sweep:
 
     @cached_property
     def _resampled(self) -> list[tuple[Floats, Floats]]:
-        """The counts of each resample; none of one patient alone."""
+        """The counts of each resample; empty if there is only one patient."""
         rng = np.random.default_rng(self._seed)
         resampled = []
         for _ in range(_RESAMPLES if self._patients > 1 else 0):
@@ -129,7 +129,7 @@ class Sweep:
         return resampled
 
     def _counts(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Weighted true and false positives at each threshold; `weights` as the films are sorted."""
+        """Return weighted true and false positives at each threshold; `weights` in sorted order."""
         tp, fp = (
             np.append(0.0, np.cumsum(np.bincount(self._cell, weights * which, self._cells)))
             for which in (self._positive, ~self._positive)
@@ -138,12 +138,12 @@ class Sweep:
 
 
 def _looked_at(thresholds: Floats) -> npt.NDArray[np.intp]:
-    """Which of the descending thresholds curves are drawn through, as ascending indices."""
+    """Select the thresholds, given in descending order, to draw; return ascending indices."""
     last = len(thresholds) - 1
     if last < _CORNERS:
         return np.arange(last + 1)
     even = np.rint(np.linspace(0, last, _CORNERS)).astype(np.intp)
-    # The lowest that reach each threshold of the grid.
+    # The lowest threshold that reaches each threshold of the grid.
     exact = np.searchsorted(-thresholds, -GRID, side="right") - 1
     return np.unique(np.concatenate([even, exact[exact >= 0]]))
 
@@ -151,7 +151,7 @@ def _looked_at(thresholds: Floats) -> npt.NDArray[np.intp]:
 def _sensitivities(tp: Floats, fp: Floats) -> Floats | None:
     if not tp[-1] or not fp[-1]:
         return None
-    # Where the curve rises steeply, the interpolation takes the upper end.
+    # Where the curve rises vertically, the interpolation takes the upper end.
     return np.asarray(np.interp(GRID, fp / fp[-1], tp / tp[-1]))
 
 
@@ -159,21 +159,21 @@ def _precisions(tp: Floats, fp: Floats) -> Floats | None:
     if not tp[-1]:
         return None
     wanted = GRID[1:] * tp[-1]
-    # Backwards, so that where recall stands still the fewest false positives are taken.
+    # In reverse, so that the fewest false positives are taken where recall is constant.
     false = np.interp(-wanted, -tp[::-1], fp[::-1])
     return np.asarray(wanted / (wanted + false))
 
 
-# Hatching tells apart what colours do not on paper.
+# Hatching separates the classes when printed without colours.
 _FINDINGS: Final[dict[str, dict[str, Any]]] = {
     CLASSES[0]: {"facecolor": BLUE, "edgecolor": "white"},
     CLASSES[1]: {"facecolor": ORANGE, "edgecolor": "white", "hatch": "////"},
 }
 _OTHERS: Final[dict[str, Any]] = {"facecolor": GREY, "edgecolor": "white"}
 _BINS: Final = 10
-# Fewer films make no bin of their own.
+# Fewest films in a bin.
 _BIN_FILMS: Final = 10
-# From this area on a curve sticks to its corner, and the corner is drawn once more, larger.
+# From this area on a curve stays close to its corner, which is then also drawn enlarged.
 _CORNER: Final = 0.95
 
 
@@ -183,9 +183,9 @@ class Side:
 
     Attributes:
         name: such as ``validation``, for legends.
-        films: at least one.
-        figures: by metric; ``auroc``, ``average_precision``, ``precision``, ``recall`` and
-            ``specificity`` are looked for.
+        films: at least one film.
+        figures: figures by metric; ``auroc``, ``average_precision``, ``precision``, ``recall`` and
+            ``specificity`` are used.
         style: colour and dashes of its lines.
     """
 
@@ -196,39 +196,39 @@ class Side:
 
     @property
     def title(self) -> str:
-        """What stands above a picture of this side alone."""
+        """The title of a picture of this side alone."""
         return f"{self.name.capitalize()} films"
 
     @cached_property
     def sweep(self) -> Sweep:
-        """All its thresholds, with one resampling for every curve."""
+        """The thresholds of this side, with one resampling for all curves."""
         return Sweep(self.films)
 
     def figure(self, metric: str) -> Figure:
-        """A metric; one without a value if it is not known."""
+        """Return a metric; a figure without a value if it is not known."""
         return self.figures.get(metric, Figure(None, None, None, 0))
 
 
 def draw_roc(path: Path, sides: Sequence[Side]) -> None:
-    """Sensitivity over 1 - specificity, with bands and operating points."""
+    """Draw sensitivity over 1 - specificity, with bands and operating points."""
     with drawn(path, 4.6, 4.6) as sheet:
         _roc(sheet.subplots(), sides)
 
 
 def draw_precision_recall(path: Path, sides: Sequence[Side]) -> None:
-    """Precision over recall, likewise."""
+    """Draw precision over recall, with bands and operating points."""
     with drawn(path, 4.6, 4.6) as sheet:
         _precision_recall(sheet.subplots(), sides)
 
 
 def draw_confusion(path: Path, side: Side, threshold: float) -> None:
-    """Films by label and by what they were called."""
+    """Draw the numbers of films by label and prediction."""
     with drawn(path, 4.6, 3.6) as sheet:
         _confusion(sheet.subplots(), side, threshold)
 
 
 def draw_reliability(path: Path, side: Side) -> None:
-    """The share with pneumonia over the probability, and how common each probability is."""
+    """Draw the share with pneumonia over the probability, and a histogram of probabilities."""
     with drawn(path, 4.6, 5.2) as sheet:
         _reliability(sheet, side)
 
@@ -236,18 +236,18 @@ def draw_reliability(path: Path, side: Side) -> None:
 def draw_scores(
     path: Path, groups: Mapping[str, Floats], threshold: float | None, title: str
 ) -> None:
-    """How many films got which probability.
+    """Draw a histogram of the probabilities.
 
     Args:
         groups: probabilities by class name, or by any other name of a group.
-        threshold: None if none is to be marked.
+        threshold: the threshold to mark; None for no mark.
     """
     with drawn(path, 4.6, 3.6) as sheet:
         _scores(sheet.subplots(), groups, threshold, title)
 
 
 def draw_thresholds(path: Path, side: Side, threshold: float) -> None:
-    """Sensitivity and specificity over the threshold, with bands."""
+    """Draw sensitivity and specificity over the threshold, with bands."""
     with drawn(path, 4.6, 3.6) as sheet:
         _thresholds(sheet.subplots(), side, threshold)
 
@@ -280,7 +280,7 @@ def _precision_recall(axes: Axes, sides: Sequence[Side]) -> None:
             color, average = side.style["color"], side.figure("average_precision")
             _curve(axes, curve, f"{side.name}, AP {_written(average)}", side.style)
             _cross(axes, side.figure("recall"), side.figure("precision"), color)
-            # A model that guesses has the share of pneumonia as its precision.
+            # Guessing has the share of pneumonia as its precision.
             guess = float(side.films.positive.mean())
             axes.axhline(guess, color=color, linewidth=0.8, linestyle=":")
 
@@ -357,7 +357,7 @@ def _scores(axes: Axes, groups: Mapping[str, Floats], threshold: float | None, t
         axes.bar(x, heights, width, label=name, **_FINDINGS.get(name, _OTHERS))
     if threshold is not None:
         _mark(axes, threshold)
-    # Below one there is no film; the lowest bar still needs a height.
+    # Start below one on the log scale, so that a bar of one film has a height.
     axes.set(yscale="log", ylim=(0.7, None), title=title)
     axes.set(xlabel="calibrated P(pneumonia)", ylabel="films (log scale)")
     axes.legend(loc="upper center")
@@ -381,7 +381,7 @@ def _curve(axes: Axes, curve: Curve, label: str, style: Mapping[str, Any]) -> No
 
 
 def _cross(axes: Axes, x: Figure, y: Figure, color: str) -> None:
-    """The operating point with the intervals of both its coordinates, as far as they are known."""
+    """Draw the operating point with the intervals of both coordinates, as far as known."""
     if x.value is None or y.value is None:
         return
     across, along = (_reach(figure) for figure in (x, y))
@@ -392,14 +392,14 @@ def _cross(axes: Axes, x: Figure, y: Figure, color: str) -> None:
 
 
 def _reach(figure: Figure) -> Floats | None:
-    """How far the interval goes to both sides of the value, shape (2, 1)."""
+    """Return the distances from the value to both ends of the interval, shape (2, 1)."""
     if figure.value is None or figure.ci_low is None or figure.ci_high is None:
         return None
     return np.array([[figure.value - figure.ci_low], [figure.ci_high - figure.value]])
 
 
 def _complement(figure: Figure) -> Figure:
-    """1 - a share, with its interval."""
+    """Return 1 - a share, with its interval."""
     value, low, high = (
         None if end is None else 1 - end for end in (figure.value, figure.ci_low, figure.ci_high)
     )
@@ -407,7 +407,7 @@ def _complement(figure: Figure) -> Figure:
 
 
 def _written(figure: Figure) -> str:
-    """Value and interval, as short as a legend wants it."""
+    """Format a value and its interval for a legend."""
     if figure.value is None:
         return "undefined"
     if figure.ci_low is None or figure.ci_high is None:

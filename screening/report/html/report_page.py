@@ -1,4 +1,4 @@
-"""The page of a report."""
+"""Write the page of a report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ _FILES: Final = {
     "thumbnails": "Each scored film as the model saw it, small; with the same line.",
     "figures": "The figures of this page.",
 }
-#: Written after the page.
+#: Files and folders written after the page.
 _LATER: Final = ("audit.csv", "figures")
 
-#: By column of ``predictions.csv``.
+#: Meaning of each column of ``predictions.csv``.
 MEANINGS: Final = {
     "film": "path in the folder that was screened",
     "sha256": "hash of the file",
@@ -73,7 +73,7 @@ MEANINGS: Final = {
 
 
 def files(report: Path) -> list[tuple[str, str]]:
-    """The files and folders of a report with what is in them."""
+    """List the files and folders of a report with descriptions."""
     return [
         (name, about)
         for name, about in _FILES.items()
@@ -82,18 +82,18 @@ def files(report: Path) -> list[tuple[str, str]]:
 
 
 def columns() -> list[tuple[str, str]]:
-    """The columns of ``predictions.csv`` with what they mean."""
+    """List the columns of ``predictions.csv`` with their meanings."""
     return [(name, MEANINGS[name]) for name in COLUMNS]
 
 
 @dataclass(frozen=True)
 class LungSection:
-    """The lungs on the films of a night.
+    """Figures about the lungs on the films of a night.
 
     Attributes:
-        films: on which they were looked for.
+        films: number of films that were searched for lungs.
         evidence: median `lung_evidence` of the films called pneumonia; None if none has it.
-        called: films that this median is of.
+        called: number of films behind this median.
         warnings: sentence, code and number of films for each code.
     """
 
@@ -104,7 +104,7 @@ class LungSection:
 
 
 def lungs_of(contents: Contents) -> LungSection | None:
-    """The lungs of the films of a report; None if no film was searched for lungs."""
+    """Return figures about the lungs; None if no film was searched for lungs."""
     films = sum(row.lung_area is not None for row in contents.rows)
     if not films:
         return None
@@ -117,7 +117,7 @@ def lungs_of(contents: Contents) -> LungSection | None:
     )
 
 
-#: Fewer films of a class tell little of a model.
+#: Fewest labelled films of a class; fewer say little about a model.
 _FEW: Final = 10
 
 _UNREACHED: Final = "not_screened"
@@ -125,7 +125,7 @@ _DRIFTED: Final = 10
 
 
 def notices(contents: Contents) -> list[str]:
-    """Sentences, the gravest first; empty if nothing needs attention."""
+    """Return sentences, the most serious first; empty if nothing needs attention."""
     return [
         *_failures(contents),
         *_refusals(contents),
@@ -202,20 +202,20 @@ PAGE: Final = "report.html"
 
 _UNANSWERED: Final = (Status.FAILED, Status.REFUSED, Status.DUPLICATE)
 
-#: Lines of the table of drift.
+#: Most lines in the drift table.
 _DRIFT: Final = 200
 
 
 def write_page(folder: Path, contents: Contents) -> None:
     """Write ``report.html`` and ``figures/*.png`` into a report that is being written.
 
-    The page stays below 5 MB, however many films there are: its lists say where they end.
+    The page stays below 5 MB for any number of films: its lists are cut and say so.
 
     Args:
-        folder: holds the other files of the report, and the pictures that the rows name.
+        folder: contains the other files of the report and the pictures that the rows name.
 
     Raises:
-        OSError: if something cannot be read or written.
+        OSError: if a file cannot be read or written.
     """
     album = Album(folder)
     work = film_lists.work_list(contents, album)
@@ -245,12 +245,12 @@ def write_page(folder: Path, contents: Contents) -> None:
         files=files(folder),
         columns=columns(),
     )
-    # A file's name may hold what is no text; the page shows a question mark for it.
+    # A file name may contain bytes that are not text; the page shows a question mark for them.
     (folder / PAGE).write_text(page, encoding="utf-8", errors="replace")
 
 
 def _drift_rows(contents: Contents) -> list[dict[str, str]]:
-    """Comparisons as the table shows them, those with a breach first."""
+    """Format comparisons for the table, those with a breach first."""
     ranked = sorted(contents.drift, key=lambda line: not line.breach)
     return [
         {
@@ -274,5 +274,5 @@ def _limits(line: Drift) -> str:
 
 
 def _measured(value: float | None) -> str:
-    """Three digits: what is measured may be a share, or a millionth of one."""
+    """Format with three significant digits, as values may be as small as a millionth."""
     return DASH if value is None else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Lines of the summary as the tables of the page; what is not there is left out."""
+"""Arrange lines of the summary as tables for the page; missing lines are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from screening.report.intervals import NOTES, Figure
 from screening.report.metrics import Unit
 from screening.report.summary import ALL, SummaryLine
 
-#: Metrics in the order of the page, as people call them.
+#: Metrics in the order of the page, with display names.
 METRICS: Final = {
     "recall": "Sensitivity (recall)",
     "recall_with_unscored": "Sensitivity, films without an answer counted as missed",
@@ -42,10 +42,10 @@ _SHARES: Final = {
     "precision": "PPV",
     "auroc": "AUROC",
 }
-#: Films that lie in no folder of the one that was screened.
+#: Shown for films that are directly in the screened folder.
 _NO_FOLDER: Final = "(none)"
 
-#: Subsets of one kind in a table.
+#: Most subsets of one kind in a table.
 _MOST: Final = 20
 
 
@@ -54,8 +54,8 @@ class Subsets:
     """A table of subsets of one kind.
 
     Attributes:
-        rows: the name; then a value and its interval, or nothing, for each column.
-        left_out: how many the summary has beside these.
+        rows: the name, and for each column a value with its interval or an empty string.
+        left_out: number of further subsets in the summary.
     """
 
     title: str
@@ -65,11 +65,11 @@ class Subsets:
 
 
 def performance_table(lines: Sequence[SummaryLine]) -> dict[str, Any]:
-    """Metrics of films, and of patients and studies where they are known.
+    """Return metrics of films, and of patients and studies where known.
 
     Returns:
-        ``groups``, names of the units; ``rows``, each the metric's name and for each unit its value,
-        its interval and n; ``notes``, sentences with what they are about.
+        ``groups``, names of the units; ``rows``, each the metric's name and for each unit its
+        value, its interval and n; ``notes``, pairs of metric names and a sentence about them.
     """
     by = {(line.unit, line.metric): line.figure for line in lines if line.subset == ALL}
     units = [unit for unit in Unit if any((unit, metric) in by for metric in METRICS)]
@@ -89,7 +89,7 @@ def performance_table(lines: Sequence[SummaryLine]) -> dict[str, Any]:
 
 
 def subset_tables(lines: Sequence[SummaryLine]) -> list[Subsets]:
-    """A table for each kind of subset, the largest subsets first."""
+    """Return a table for each kind of subset, the largest subsets first."""
     found: dict[str, dict[str, dict[str, Figure]]] = {}
     for line in lines:
         kind, equals, value = line.subset.partition("=")
@@ -99,7 +99,7 @@ def subset_tables(lines: Sequence[SummaryLine]) -> list[Subsets]:
 
 
 def too_many(lines: Sequence[SummaryLine]) -> list[str]:
-    """Sentences on kinds of which there are too many subsets for the summary."""
+    """Return sentences on kinds that have too many subsets for the summary."""
     figures = {line.metric: line.figure for line in lines}
     return [
         f"{name}: {count(figures[f'{kind}_subsets'].value)} of them; {figures[f'{kind}_subsets'].note}."
@@ -109,7 +109,7 @@ def too_many(lines: Sequence[SummaryLine]) -> list[str]:
 
 
 def _notes(known: Mapping[str, Sequence[Figure | None]]) -> list[tuple[str, str]]:
-    """What is to be known of figures, or why they have no value: once for all that share it."""
+    """Collect the notes of figures; figures with the same note share one entry."""
     about: dict[str, list[str]] = {}
     for name, figures in known.items():
         notes = {figure.note for figure in figures if figure is not None and figure.note}
@@ -144,7 +144,7 @@ def _share(figure: Figure | None) -> tuple[str, str]:
 
 
 def _cells(figure: Figure | None) -> tuple[str, str, str]:
-    """Value, interval and n; nothing where the summary has no such line."""
+    """Format value, interval and n; empty strings if the summary has no such line."""
     if figure is None:
         return "", "", ""
     return *_share(figure), count(figure.n)

@@ -1,4 +1,4 @@
-"""An agenda beside the store, and a bundle to be queued with."""
+"""A schedule store on the queue of `store`, and a bundle to submit jobs with."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from queue_makers import empty_bundle
 
 @pytest.fixture
 def open_agenda(tmp_path, store):
-    """Another worker's connection to the queue of `store`."""
+    """Open another worker's connection to the queue of `store`."""
     opened = []
 
     def opener():

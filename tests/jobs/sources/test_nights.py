@@ -1,4 +1,4 @@
-"""Nights as workers see them: what is queued, when, and with which folder."""
+"""Schedules as workers process them: jobs, times and folders."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -16,10 +16,10 @@ from jobs.worker.worker import work
 from queue_makers import FakeClock, empty_bundle, make_schedule, make_tools
 
 BERLIN = "Europe/Berlin"
-#: The second of the three nights is the one on which clocks are put back.
+#: The second of the three nights is the one when clocks go back.
 ADDED, BACK = "2026-10-23T12:00", "2026-10-26T08:00"
 
-# What fired while a worker looked every few minutes; the manual shows it as it is.
+# Firings seen by a worker that polls every few minutes; the manual shows this table.
 TABLE = """\
 | cron | time zone | from | to | queued |
 | --- | --- | --- | --- | --- |
@@ -38,12 +38,12 @@ TABLE = """\
 
 
 def seconds(tz: str, local: str) -> float:
-    """Seconds since the epoch when clocks show `local`, the first time."""
+    """Convert a local time to seconds since the epoch; the first one if it occurs twice."""
     return datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(tz)).timestamp()
 
 
 def fired(agenda, planned: Schedule) -> list[str]:
-    """What was queued, on the clocks of the schedule's zone."""
+    """Return the queued firings in the local time of the schedule."""
     done = [firing.at for firing in agenda.firings(planned.name) if firing.job]
     return [planned.times.local(at).isoformat(" ", "minutes")[5:] for at in done]
 
@@ -83,9 +83,7 @@ def nights(agenda, clock):
 
 
 @pytest.mark.parametrize("line", TABLE.splitlines()[2:])
-def test_a_worker_that_looks_every_few_minutes_fires_at_the_times_of_the_table(
-    agenda, plan, clock, line
-):
+def test_polling_worker_fires_at_times_of_table(agenda, plan, clock, line):
     cron, tz, begin, end = (cell.strip(" `") for cell in line.split("|")[1:5])
     clock.seconds = seconds(tz, begin)
     planned = plan(cron=cron, tz=tz, catch_up=0)
@@ -100,7 +98,7 @@ def test_a_worker_that_looks_every_few_minutes_fires_at_the_times_of_the_table(
 @pytest.mark.parametrize(
     ("catch_up", "queued"), [(7, ["24", "25", "26"]), (2, ["25", "26"]), (0, [])]
 )
-def test_after_three_nights_off_the_newest_folders_are_queued_and_the_others_logged(
+def test_newest_missed_firings_are_queued_and_others_logged(
     agenda, store, plan, clock, catch_up, queued
 ):
     plan(folder="/pacs/{yesterday}/{date:%d}", catch_up=catch_up)
@@ -115,15 +113,15 @@ def test_after_three_nights_off_the_newest_folders_are_queued_and_the_others_log
     assert [line["event"] for line in logs].count("schedule_fired") == len(queued)
 
 
-def test_the_day_of_a_folder_is_that_of_the_schedules_zone(agenda, store, plan, clock):
-    # At half past midnight in Auckland it is still the day before in Berlin.
+def test_folder_date_is_in_time_zone_of_schedule(agenda, store, plan, clock):
+    # At half past midnight in Auckland, Berlin is still on the day before.
     plan(cron="30 0 * * *", tz="Pacific/Auckland", folder="/pacs/{date}/{yesterday}")
     clock.seconds = seconds("Pacific/Auckland", "2026-10-24T08:00")
     ScheduleSource(agenda, clock).feed()
     assert folders(store) == ["/pacs/2026-10-24/2026-10-23"]
 
 
-def test_nights_that_were_missed_run_one_after_the_other(nights, store, plan, clock):
+def test_missed_nights_run_one_after_the_other(nights, store, plan, clock):
     plan()
     clock.seconds = seconds(BERLIN, BACK)
     nights.feed()
@@ -134,7 +132,7 @@ def test_nights_that_were_missed_run_one_after_the_other(nights, store, plan, cl
     assert store.claim("B", 60).folder.name == "2026-10-25"
 
 
-def test_two_workers_and_a_restart_fire_once(open_agenda, store, plan, clock):
+def test_concurrent_workers_and_restart_fire_once(open_agenda, store, plan, clock):
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
     workers = [ScheduleSource(open_agenda(), clock) for _ in range(3)]
@@ -144,8 +142,8 @@ def test_two_workers_and_a_restart_fire_once(open_agenda, store, plan, clock):
     assert folders(store) == ["/pacs/2026-10-24"]
 
 
-def test_an_answer_that_is_lost_costs_and_doubles_nothing(agenda, store, plan, clock):
-    class Deaf:
+def test_lost_answer_neither_loses_nor_duplicates_firing(agenda, store, plan, clock):
+    class LosesFirstAnswer:
         """Loses the answer to its first firing."""
 
         lost = False
@@ -162,14 +160,14 @@ def test_an_answer_that_is_lost_costs_and_doubles_nothing(agenda, store, plan, c
 
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
-    nights = ScheduleSource(Deaf(), clock)
+    nights = ScheduleSource(LosesFirstAnswer(), clock)
     for _ in range(3):
         nights.feed()
         clock.seconds += 61
     assert folders(store) == ["/pacs/2026-10-24"]
 
 
-def test_a_clock_that_is_put_back_fires_nothing_twice(nights, store, plan, clock):
+def test_no_duplicate_firing_when_clock_is_set_back(nights, store, plan, clock):
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:31")
     nights.feed()
@@ -184,7 +182,7 @@ def test_a_clock_that_is_put_back_fires_nothing_twice(nights, store, plan, clock
     assert len(store.jobs()) == 2
 
 
-def test_a_clock_that_was_put_back_by_days_is_told_of_once_a_minute(nights, store, plan, clock):
+def test_clock_set_back_by_days_is_logged_once_a_minute(nights, store, plan, clock):
     plan(last=clock() + 86400)
     with capture_logs() as logs:
         for _ in range(4):
@@ -194,7 +192,7 @@ def test_a_clock_that_was_put_back_by_days_is_told_of_once_a_minute(nights, stor
     assert store.jobs() == []
 
 
-def test_a_bundle_that_is_broken_at_night_loses_no_firing(nights, store, plan, clock, bundle):
+def test_broken_bundle_delays_firing_without_losing_it(nights, store, plan, clock, bundle):
     plan(catch_up=0)
     (bundle.path / "extra").write_text("x")
     (bundle.path / "SHA256SUMS").write_text("")
@@ -213,18 +211,18 @@ def test_a_bundle_that_is_broken_at_night_loses_no_firing(nights, store, plan, c
     assert folders(store) == ["/pacs/2026-10-24"]
 
 
-def test_a_worker_that_was_busy_has_not_missed_the_night(nights, store, plan, clock):
+def test_busy_worker_still_queues_newest_firing(nights, store, plan, clock):
     plan(catch_up=0)
     nights.feed()
     clock.seconds = seconds(BERLIN, "2026-10-25T08:00")
     with capture_logs() as logs:
         nights.feed()
-    # The newest of the two is wanted.
+    # Of the two missed nights, the newest is queued.
     assert folders(store) == ["/pacs/2026-10-25"]
     assert [line["event"] for line in logs] == ["firings_skipped", "schedule_fired"]
 
 
-def test_the_bundle_is_the_one_of_the_night(nights, store, plan, clock, bundle):
+def test_job_uses_bundle_at_time_of_firing(nights, store, plan, clock, bundle):
     plan()
     hashes = []
     for day, threshold in ((24, 0.5), (25, 0.25)):
@@ -235,9 +233,7 @@ def test_the_bundle_is_the_one_of_the_night(nights, store, plan, clock, bundle):
     assert len(set(hashes)) == 2
 
 
-def test_a_report_that_is_there_or_will_be_there_gets_a_neighbour(
-    nights, store, plan, clock, tmp_path
-):
+def test_report_path_gets_suffix_if_taken_now_or_by_open_job(nights, store, plan, clock, tmp_path):
     plan(report=str(tmp_path / "report"))
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "predictions.csv").touch()
@@ -256,14 +252,14 @@ def test_a_report_that_is_there_or_will_be_there_gets_a_neighbour(
     assert second.name.startswith("free-")
 
 
-def test_a_report_with_the_date_is_called_like_the_night(nights, store, plan, clock, tmp_path):
+def test_report_template_is_filled_with_date(nights, store, plan, clock, tmp_path):
     plan(report=str(tmp_path / "{date:%Y}" / "{date:%m-%d}"))
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
     nights.feed()
     assert [job.report for job in store.jobs()] == [tmp_path / "2026" / "10-24"]
 
 
-def test_without_a_report_it_is_called_like_the_job(nights, store, plan, clock, tmp_path):
+def test_report_is_named_like_job_by_default(nights, store, plan, clock, tmp_path):
     plan(priority=5, tags=("night",))
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
     nights.feed()
@@ -277,7 +273,7 @@ def test_without_a_report_it_is_called_like_the_job(nights, store, plan, clock, 
     [{"tz": "Mars/Olympus"}, {"folder": "/pacs/{moon}"}, {"report": f"/{'x' * 300}"}],
     ids=["a zone that this machine lacks", "a template", "a path that cannot be"],
 )
-def test_a_schedule_that_cannot_fire_does_not_hold_up_the_others(nights, store, plan, clock, wrong):
+def test_invalid_schedule_does_not_block_others(nights, store, plan, clock, wrong):
     plan("a", **wrong)
     plan("b")
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
@@ -287,9 +283,7 @@ def test_a_schedule_that_cannot_fire_does_not_hold_up_the_others(nights, store, 
     assert [line["schedule"] for line in logs] == ["a", "b"]
 
 
-def test_a_schedule_that_was_removed_fires_no_more_and_its_jobs_stay(
-    nights, agenda, store, plan, clock
-):
+def test_removed_schedule_stops_firing_and_keeps_its_jobs(nights, agenda, store, plan, clock):
     plan()
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
     nights.feed()
@@ -299,14 +293,12 @@ def test_a_schedule_that_was_removed_fires_no_more_and_its_jobs_stay(
     assert folders(store) == ["/pacs/2026-10-24"]
 
 
-def test_a_folder_that_is_not_there_at_night_is_tried_again_and_then_failed(
-    nights, store, screener, plan, clock, tmp_path
-):
+def test_missing_folder_is_retried_and_then_fails(nights, store, screener, plan, clock, tmp_path):
     plan(folder=str(tmp_path / "missing"), retries=1)
     clock.seconds = seconds(BERLIN, "2026-10-24T02:30")
 
     class Passing:
-        """Time, while the worker has nothing to do."""
+        """Advances the clock while the worker has nothing to do."""
 
         def idle(self):
             clock.seconds += 30
@@ -322,5 +314,5 @@ def test_a_folder_that_is_not_there_at_night_is_tried_again_and_then_failed(
     assert store.totals() == {State.FAILED: 1}
 
 
-def test_the_times_of_a_schedule_are_those_of_its_expression(plan):
+def test_times_of_schedule_match_its_expression(plan):
     assert plan().times == Times("30 2 * * *", BERLIN)

@@ -1,4 +1,4 @@
-"""Sub-folders become jobs: each once, when it is written, and none is lost without a word."""
+"""Watched folders: every settled sub-folder becomes exactly one job."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from queue_makers import FakeClock
 
 @pytest.fixture
 def clock():
-    """The kernel dates changes by its own clock."""
+    """A fake clock set to the current time, because the kernel dates changes."""
     clock = FakeClock()
     clock.seconds = time.time()
     return clock
@@ -34,7 +34,7 @@ def ward(tmp_path):
 
 @pytest.fixture
 def watch(ward, open_agenda, bundle, tmp_path, clock):
-    """Another worker that watches the ward; any option by keyword."""
+    """Create another watcher of the ward; any option by keyword."""
 
     def watched(**options):
         known = {"key": tmp_path / "patient.key", "settle": 5.0}
@@ -55,7 +55,7 @@ def studies(watch):
 
 
 def study(ward: Path, name: str, *films: str) -> Path:
-    """A sub-folder with these files, just now written."""
+    """Write a sub-folder with these files."""
     for film in films:
         (ward / name / film).parent.mkdir(parents=True, exist_ok=True)
         (ward / name / film).write_text("film")
@@ -67,14 +67,14 @@ def queued(store) -> list[str]:
 
 
 def fed(studies, *, after: float, clock) -> list[dict[str, object]]:
-    """What was logged at a look so many seconds from now."""
+    """Return the log of a poll this many seconds from now."""
     clock.seconds += after
     with capture_logs() as logs:
         studies.feed()
     return logs
 
 
-def test_each_study_becomes_one_job_when_it_has_settled(studies, store, ward, clock, tmp_path):
+def test_each_study_becomes_one_job_after_settling(studies, store, ward, clock, tmp_path):
     study(ward, "b", "1.png")
     study(ward, "a", "series/1.dcm", "series/2.dcm")
     assert fed(studies, after=0, clock=clock) == []
@@ -89,7 +89,7 @@ def test_each_study_becomes_one_job_when_it_has_settled(studies, store, ward, cl
     assert len(store.jobs()) == 2
 
 
-def test_a_study_that_is_still_being_written_waits(studies, store, ward, clock):
+def test_study_waits_while_files_are_written(studies, store, ward, clock):
     study(ward, "a", "series/1.dcm")
     fed(studies, after=4, clock=clock)
     assert queued(store) == []
@@ -97,7 +97,7 @@ def test_a_study_that_is_still_being_written_waits(studies, store, ward, clock):
     assert queued(store) == ["a"]
 
 
-def test_a_study_without_a_file_waits_for_one(studies, store, ward, clock):
+def test_study_without_files_waits(studies, store, ward, clock):
     (ward / "a" / "series").mkdir(parents=True)
     fed(studies, after=10, clock=clock)
     assert queued(store) == []
@@ -106,13 +106,13 @@ def test_a_study_without_a_file_waits_for_one(studies, store, ward, clock):
     assert queued(store) == ["a"]
 
 
-def test_without_settling_a_study_is_queued_at_once(watch, store, ward):
+def test_settle_zero_queues_study_immediately(watch, store, ward):
     study(ward, "a", "1.png")
     watch(settle=0).feed()
     assert queued(store) == ["a"]
 
 
-def test_a_restart_and_a_second_watcher_queue_nothing_twice(watch, store, ward, clock):
+def test_restart_and_second_watcher_queue_no_duplicates(watch, store, ward, clock):
     for number in range(20):
         study(ward, f"{number:02}", "1.png")
     clock.seconds += 10
@@ -120,15 +120,13 @@ def test_a_restart_and_a_second_watcher_queue_nothing_twice(watch, store, ward, 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(StudySource.feed, watchers))
     for watcher in [*watchers, watch()]:
-        # Who was second looks once more.
+        # A watcher that lost the race checks again after a minute.
         assert fed(watcher, after=1, clock=clock) == []
         assert fed(watcher, after=61, clock=clock) == []
     assert sorted(queued(store)) == [f"{number:02}" for number in range(20)]
 
 
-def test_a_study_comes_back_and_is_known_after_its_job_was_forgotten(
-    watch, store, ward, clock, tmp_path
-):
+def test_study_is_still_known_after_its_job_was_pruned(watch, store, ward, clock, tmp_path):
     studies = watch()
     study(ward, "a", "1.png")
     fed(studies, after=10, clock=clock)
@@ -143,9 +141,7 @@ def test_a_study_comes_back_and_is_known_after_its_job_was_forgotten(
 
 
 @pytest.mark.parametrize("moment", ["stat", "settles_at", "discover"])
-def test_a_study_that_is_taken_away_at_any_moment_is_no_error(
-    studies, store, ward, clock, monkeypatch, moment
-):
+def test_study_removed_during_check_is_ignored(studies, store, ward, clock, monkeypatch, moment):
     study(ward, "a", "1.png")
     study(ward, "b", "1.png")
     if moment == "stat":
@@ -169,18 +165,16 @@ def test_a_study_that_is_taken_away_at_any_moment_is_no_error(
     assert [line["event"] for line in logs] == ["study_queued"]
 
 
-def test_a_study_that_is_renamed_is_a_new_one(studies, store, ward, clock):
+def test_renamed_study_is_new_study(studies, store, ward, clock):
     study(ward, "a", "1.png").rename(ward / "b")
     fed(studies, after=10, clock=clock)
     (ward / "b").rename(ward / "c")
-    # A new name changes the folder: it settles once more.
+    # Renaming changes the folder, so that it has to settle again.
     fed(studies, after=10, clock=clock)
     assert queued(store) == ["b", "c"]
 
 
-def test_a_change_after_the_job_is_told_of_once_also_after_a_restart(
-    watch, store, ward, clock, agenda
-):
+def test_change_after_job_is_logged_once_even_after_restart(watch, store, ward, clock, agenda):
     studies = watch()
     study(ward, "a", "1.png")
     fed(studies, after=10, clock=clock)
@@ -198,13 +192,11 @@ def test_a_change_after_the_job_is_told_of_once_also_after_a_restart(
 
 
 def changed(logs) -> list[object]:
-    """Jobs of which it was said that their studies have changed."""
+    """Return the jobs whose studies were logged as changed."""
     return [line["job"] for line in logs if line["event"] == "study_changed_after_its_job"]
 
 
-def test_a_film_that_comes_late_below_a_study_is_told_of_once_within_a_minute(
-    studies, store, ward, clock
-):
+def test_late_film_below_study_is_logged_once_within_a_minute(studies, store, ward, clock):
     study(ward, "a", "series/1.dcm")
     study(ward, "b", "series/1.dcm")
     fed(studies, after=10, clock=clock)
@@ -217,7 +209,7 @@ def test_a_film_that_comes_late_below_a_study_is_told_of_once_within_a_minute(
     assert len(store.jobs()) == 2
 
 
-def test_a_new_series_is_told_of_once(studies, store, ward, clock):
+def test_new_series_is_logged_once(studies, store, ward, clock):
     study(ward, "a", "series/1.dcm")
     fed(studies, after=10, clock=clock)
     study(ward, "a", "another/1.dcm")
@@ -225,7 +217,7 @@ def test_a_new_series_is_told_of_once(studies, store, ward, clock):
     assert changed(logs) == [store.jobs()[0].name]
 
 
-def test_a_study_is_looked_through_for_an_hour_after_it_was_queued(studies, ward, clock):
+def test_folders_below_study_are_checked_for_an_hour(studies, ward, clock):
     study(ward, "a", "series/1.dcm")
     fed(studies, after=10, clock=clock)
     fed(studies, after=3700, clock=clock)
@@ -233,14 +225,14 @@ def test_a_study_is_looked_through_for_an_hour_after_it_was_queued(studies, ward
     assert changed(fed(studies, after=61, clock=clock)) == []
 
 
-def test_names_that_begin_with_a_dot_are_left_alone(studies, store, ward, clock):
+def test_hidden_names_are_ignored(studies, store, ward, clock):
     study(ward, ".a.12345678.partial", "1.png")
     (ward / ".1.png.Xa7").write_text("film")
     assert fed(studies, after=10, clock=clock) == []
     assert queued(store) == []
 
 
-def test_a_link_to_a_folder_is_not_followed(studies, store, ward, clock, tmp_path):
+def test_link_to_folder_is_not_followed(studies, store, ward, clock, tmp_path):
     study(tmp_path, "elsewhere", "1.png")
     (ward / "link").symlink_to(tmp_path / "elsewhere")
     (warning,) = fed(studies, after=10, clock=clock)
@@ -248,9 +240,7 @@ def test_a_link_to_a_folder_is_not_followed(studies, store, ward, clock, tmp_pat
     assert queued(store) == []
 
 
-def test_films_in_no_study_are_counted_once_and_again_when_there_are_more(
-    studies, store, ward, clock
-):
+def test_loose_films_are_logged_once_and_again_when_more_arrive(studies, store, ward, clock):
     for number in range(3):
         (ward / f"{number}.png").write_text("film")
     (warning,) = fed(studies, after=0, clock=clock)
@@ -260,7 +250,7 @@ def test_films_in_no_study_are_counted_once_and_again_when_there_are_more(
     (ward / "3.png").write_text("film")
     (again,) = fed(studies, after=1, clock=clock)
     assert again["number"] == 4
-    # Those that come one by one are not told of one by one.
+    # Films that arrive one by one are logged at most once a minute.
     (ward / "4.png").write_text("film")
     assert fed(studies, after=1, clock=clock) == []
     assert len(fed(studies, after=60, clock=clock)) == 1
@@ -268,12 +258,12 @@ def test_films_in_no_study_are_counted_once_and_again_when_there_are_more(
         film.unlink()
     assert fed(studies, after=61, clock=clock) == []
     (ward / "0.png").write_text("film")
-    (anew,) = fed(studies, after=1, clock=clock)
-    assert anew["number"] == 1
+    (second_warning,) = fed(studies, after=1, clock=clock)
+    assert second_warning["number"] == 1
     assert store.jobs() == []
 
 
-def test_a_name_that_is_not_utf8_is_a_study_like_any_other(watch, store, ward, clock):
+def test_study_name_may_be_invalid_utf8(watch, store, ward, clock):
     odd = os.fsdecode(b"M\xfcller")
     study(ward, odd, "1.png")
     fed(watch(), after=10, clock=clock)
@@ -284,7 +274,7 @@ def test_a_name_that_is_not_utf8_is_a_study_like_any_other(watch, store, ward, c
     job.shown_folder.encode()
 
 
-def test_a_study_that_cannot_be_read_is_tried_again_and_its_name_is_not_logged(
+def test_unreadable_study_is_retried_and_its_name_not_logged(
     studies, store, ward, clock, monkeypatch
 ):
     locked = study(ward, "Mueller", "1.png")
@@ -292,7 +282,7 @@ def test_a_study_that_cannot_be_read_is_tried_again_and_its_name_is_not_logged(
     real = module.settles_at
 
     def settles_at(folder, *arguments):
-        # Whoever runs the tests may be root, to whom every folder is open.
+        # Permissions would not help: tests may run as root.
         if folder == locked:
             raise PermissionError(13, "Permission denied", str(locked))
         return real(folder, *arguments)
@@ -311,7 +301,7 @@ def test_a_study_that_cannot_be_read_is_tried_again_and_its_name_is_not_logged(
     assert queued(store) == ["b", "Mueller"]
 
 
-def test_a_folder_that_is_away_is_told_of_once_a_minute_and_nothing_is_forgotten(
+def test_missing_folder_is_logged_once_a_minute_and_studies_stay_known(
     studies, store, ward, clock, tmp_path
 ):
     study(ward, "a", "1.png")
@@ -324,9 +314,7 @@ def test_a_folder_that_is_away_is_told_of_once_a_minute_and_nothing_is_forgotten
     assert queued(store) == ["a"]
 
 
-def test_a_broken_bundle_is_told_of_once_for_all_studies_and_loses_none(
-    studies, store, ward, clock, bundle
-):
+def test_broken_bundle_is_logged_once_for_all_studies(studies, store, ward, clock, bundle):
     study(ward, "a", "1.png")
     study(ward, "b", "1.png")
     (bundle.path / "SHA256SUMS").write_text("")
@@ -339,7 +327,7 @@ def test_a_broken_bundle_is_told_of_once_for_all_studies_and_loses_none(
     assert queued(store) == ["a", "b"]
 
 
-def test_very_many_studies_are_queued_portion_by_portion(studies, store, ward, clock):
+def test_many_studies_are_queued_in_portions(studies, store, ward, clock):
     for number in range(120):
         study(ward, f"{number:03}", "1.png")
     fed(studies, after=10, clock=clock)

@@ -30,7 +30,7 @@ ROWS = [
 ]
 
 
-def test_films_with_a_label_and_an_answer_are_judged() -> None:
+def test_films_with_label_and_prediction_are_cases() -> None:
     films = cases(judged(table_of(ROWS)))
     assert films.positive.tolist() == [True, False, True, False, False]
     assert films.probability.tolist() == [0.9, 0.2, 0.4, 0.6, 0.7]
@@ -38,7 +38,7 @@ def test_films_with_a_label_and_an_answer_are_judged() -> None:
     assert films.patient.tolist() == [1, 2, 1, 0, 2]
 
 
-def test_a_patient_is_what_any_of_its_films_is() -> None:
+def test_patient_combines_its_films_by_any_and_maximum() -> None:
     patients = cases(judged(table_of(ROWS)), Unit.PATIENT)
     assert patients.positive.tolist() == [True, False, False]
     assert patients.probability.tolist() == [0.9, 0.7, 0.6]
@@ -46,23 +46,23 @@ def test_a_patient_is_what_any_of_its_films_is() -> None:
     assert patients.patient.tolist() == [1, 2, 0]
 
 
-def test_a_film_without_a_study_is_in_none() -> None:
+def test_film_without_a_study_is_in_no_study() -> None:
     studies = cases(judged(table_of(ROWS)), Unit.STUDY)
     assert studies.positive.tolist() == [True, False]
     assert studies.probability.tolist() == [0.9, 0.7]
 
 
-def test_studies_of_one_patient_belong_together() -> None:
+def test_studies_of_one_patient_share_the_patient() -> None:
     rows = [film(name, 0.9, "TP", patient="p", study=name) for name in "ab"]
     assert cases(judged(table_of(rows)), Unit.STUDY).patient.tolist() == [0, 0]
 
 
-def test_a_film_that_could_not_be_scored_has_a_label_and_no_answer() -> None:
+def test_unscored_films_have_a_label_but_no_prediction() -> None:
     assert unscored(table_of(ROWS)).film.tolist() == ["g"]
 
 
 @pytest.mark.parametrize("unit", Unit)
-def test_of_no_films_there_are_no_cases(unit: Unit) -> None:
+def test_no_films_give_no_cases(unit: Unit) -> None:
     none = cases(judged(table_of([])), unit)
     assert (len(none.positive), none.positive.dtype, none.probability.dtype) == (
         0,
@@ -74,5 +74,5 @@ def test_of_no_films_there_are_no_cases(unit: Unit) -> None:
 @pytest.mark.parametrize(
     ("path", "folder"), [("a.png", "."), ("x/a.png", "x"), ("x/y/a.png", "x"), ("./a.png", ".")]
 )
-def test_a_folder_is_the_first_of_a_path(path: str, folder: str) -> None:
+def test_folder_is_the_first_part_of_the_path(path: str, folder: str) -> None:
     assert table_of([film(path, 0.5, "TP")]).folder.tolist() == [folder]

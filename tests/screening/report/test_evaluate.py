@@ -62,7 +62,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_later_labels_say_the_same_to_the_last_digit(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_equals_a_report_written_with_the_labels(
+    tmp_path: Path, key: PatientKey
+) -> None:
     given = labels(tmp_path)
     at_once = report(tmp_path / "at once", key, labels=given, prevalence=0.1)
     without = report(tmp_path / "without", key)
@@ -71,7 +73,7 @@ def test_later_labels_say_the_same_to_the_last_digit(tmp_path: Path, key: Patien
         assert (tmp_path / "later" / name).read_bytes() == (at_once / name).read_bytes(), name
 
 
-def test_names_that_are_hidden_are_found_by_path(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_finds_hidden_names_by_path(tmp_path: Path, key: PatientKey) -> None:
     content = LABELS.replace("2.png", "b/2.png")
     given = labels(tmp_path, content)
     at_once = report(tmp_path / "at once", key, labels=given, shown_name=key.film)
@@ -80,7 +82,7 @@ def test_names_that_are_hidden_are_found_by_path(tmp_path: Path, key: PatientKey
         assert (tmp_path / "later" / name).read_bytes() == (at_once / name).read_bytes(), name
 
 
-def test_labels_that_were_there_are_forgotten(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_drops_the_reports_labels(tmp_path: Path, key: PatientKey) -> None:
     first = report(tmp_path / "first", key, labels=labels(tmp_path, "film,label\nb/4.png,0\n"))
     evaluate(first, labels(tmp_path, "film,label\na/1.png,1\n"), key, tmp_path / "later")
     assert [row.label for row in read_rows(tmp_path / "later/predictions.csv")] == [
@@ -89,7 +91,9 @@ def test_labels_that_were_there_are_forgotten(tmp_path: Path, key: PatientKey) -
     ]
 
 
-def test_the_audit_begins_with_the_head_of_the_report(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_audit_starts_with_the_reports_chain_head(
+    tmp_path: Path, key: PatientKey
+) -> None:
     first = report(tmp_path / "first", key)
     evaluate(first, labels(tmp_path), key, tmp_path / "later")
     head = read_audit((first / AUDIT).read_bytes()).head
@@ -99,21 +103,21 @@ def test_the_audit_begins_with_the_head_of_the_report(tmp_path: Path, key: Patie
     assert verify(tmp_path / "later") == []
 
 
-def test_an_evaluation_can_be_evaluated(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_can_be_evaluated_again(tmp_path: Path, key: PatientKey) -> None:
     evaluate(report(tmp_path / "a", key), labels(tmp_path), key, tmp_path / "b")
     evaluate(tmp_path / "b", labels(tmp_path), key, tmp_path / "c")
     summaries = [(tmp_path / name / "summary.csv").read_bytes() for name in ("b", "c")]
     assert summaries[0] == summaries[1]
 
 
-def test_the_report_is_not_touched(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_does_not_change_the_report(tmp_path: Path, key: PatientKey) -> None:
     first = report(tmp_path / "first", key)
     before = contents(first)
     evaluate(first, labels(tmp_path), key, tmp_path / "later")
     assert contents(first) == before
 
 
-def test_pictures_stay_in_the_report(tmp_path: Path, key: PatientKey) -> None:
+def test_evaluation_does_not_copy_pictures(tmp_path: Path, key: PatientKey) -> None:
     place = place_of("ab" * 32)
     gallery = ReportImages(tmp_path / ".aside")
     gallery.keep({place: b"picture"})
@@ -126,9 +130,7 @@ def test_pictures_stay_in_the_report(tmp_path: Path, key: PatientKey) -> None:
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "summary.csv", "audit.csv"])
-def test_a_report_that_was_changed_is_not_evaluated(
-    tmp_path: Path, key: PatientKey, name: str
-) -> None:
+def test_altered_report_is_not_evaluated(tmp_path: Path, key: PatientKey, name: str) -> None:
     first = report(tmp_path / "first", key)
     content = (first / name).read_bytes()
     (first / name).write_bytes(content.replace(b"0", b"1", 1))
@@ -137,13 +139,15 @@ def test_a_report_that_was_changed_is_not_evaluated(
     assert not (tmp_path / "later").exists()
 
 
-def test_a_folder_that_is_no_report_is_named(tmp_path: Path, key: PatientKey) -> None:
+def test_folder_that_is_not_a_report_is_an_error_that_names_it(
+    tmp_path: Path, key: PatientKey
+) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ReportError, match="folder"):
         evaluate(tmp_path / "folder", labels(tmp_path), key, tmp_path / "later")
 
 
-def test_labels_that_cannot_be_used_leave_no_evaluation(tmp_path: Path, key: PatientKey) -> None:
+def test_unusable_labels_leave_no_evaluation(tmp_path: Path, key: PatientKey) -> None:
     first = report(tmp_path / "first", key)
     with pytest.raises(LabelsError, match="line 3"):
         evaluate(first, labels(tmp_path, "film,label\n2.png,1\n2.png,1\n"), key, tmp_path / "later")
@@ -151,7 +155,7 @@ def test_labels_that_cannot_be_used_leave_no_evaluation(tmp_path: Path, key: Pat
 
 
 @pytest.mark.parametrize("other", [None, PatientKey(b"x" * 32)], ids=["no key", "another key"])
-def test_without_the_reports_key_films_are_found_by_name_only(
+def test_films_are_found_only_by_name_without_the_reports_key(
     tmp_path: Path, key: PatientKey, other: PatientKey | None
 ) -> None:
     first = report(tmp_path / "first", key)
@@ -162,7 +166,7 @@ def test_without_the_reports_key_films_are_found_by_name_only(
 
 
 @pytest.mark.parametrize("other", [None, PatientKey(b"x" * 32)], ids=["no key", "another key"])
-def test_patients_are_not_hashed_with_a_key_that_is_not_the_reports(
+def test_labels_with_patients_need_the_reports_key(
     tmp_path: Path, key: PatientKey, other: PatientKey | None
 ) -> None:
     with pytest.raises(KeyFileError, match="--key"):

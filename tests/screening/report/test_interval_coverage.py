@@ -1,4 +1,4 @@
-"""The short form of ``benchmarks/interval_coverage.py``: a few of its cells, a few hundred rounds."""
+"""A short version of ``benchmarks/interval_coverage.py``: few cells, a few hundred rounds."""
 
 from dataclasses import replace
 
@@ -20,14 +20,14 @@ def mean_of(results: list[Held]) -> dict[str, float]:
     return {name: float(np.mean([one.held[name] for one in results])) for name in results[0].held}
 
 
-def test_intervals_hold_the_truth_as_often_as_they_promise() -> None:
+def test_intervals_cover_the_truth_in_95_percent_of_rounds() -> None:
     mean = mean_of([held(cell, rounds=150, seed=2) for cell in CELLS])
     assert len(mean) == 11
-    # Of eleven shares of 450 rounds, none is further off than three standard errors and a half.
+    # None of the eleven shares of 450 rounds is off by more than 3.5 standard errors.
     assert {name: share for name, share in mean.items() if not 0.915 <= share <= 0.985} == {}
 
 
-def test_percentiles_of_the_draws_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_percentile_intervals_would_undercover(monkeypatch: pytest.MonkeyPatch) -> None:
     def percentiles(value: float, drawn: Floats, _patients: int, n: int) -> Figure:
         return Figure(value, *np.nanpercentile(drawn, (2.5, 97.5)), n)
 
@@ -42,7 +42,7 @@ def test_percentiles_of_the_draws_would_not(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_truth_is_what_very_many_films_show(
+def test_truth_matches_figures_of_very_many_films(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("screening.report.intervals._RESAMPLES", 2)
@@ -51,7 +51,7 @@ def test_the_truth_is_what_very_many_films_show(
     assert truth(cell) == pytest.approx(shown, abs=0.006)
 
 
-def test_averages_are_of_the_cells_that_promise_something() -> None:
+def test_averages_leave_out_rare_cells_and_missing_values() -> None:
     rare, some = replace(CELLS[0], prevalence=0.01), CELLS[0]
     results = [Held(rare, 1, {"auroc": 0.2}), Held(some, 1, {"auroc": 0.9})]
     others = [

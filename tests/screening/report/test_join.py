@@ -36,14 +36,12 @@ def copy(name: str, of: Row) -> Row:
         ("NORMAL", "", ""),
     ],
 )
-def test_an_outcome_is_a_label_and_a_prediction(label: str, prediction: str, expected: str) -> None:
+def test_outcome_combines_label_and_prediction(label: str, prediction: str, expected: str) -> None:
     assert outcome(label, prediction) == expected
 
 
 @pytest.mark.parametrize("name", ["ward/a.png", "a.png", "1.2.840.1"])
-def test_a_film_is_found_by_path_by_name_and_by_uid(
-    tmp_path: Path, key: PatientKey, name: str
-) -> None:
+def test_film_is_found_by_path_name_or_uid(tmp_path: Path, key: PatientKey, name: str) -> None:
     rows = [film("ward/a.png", instance=key.hash("instance", "1.2.840.1")), film("b.png")]
     (first, second), unused = join(rows, read(tmp_path, f"film,label\n{name},0\n"), key)
     assert (first.label, first.outcome) == ("NORMAL", "FP")
@@ -52,7 +50,7 @@ def test_a_film_is_found_by_path_by_name_and_by_uid(
 
 
 @pytest.mark.parametrize("name", ["ward/a.png", "1.2.840.1"])
-def test_a_film_whose_name_is_hidden_is_found_by_path_and_by_uid(
+def test_film_with_hidden_name_is_found_by_path_or_uid(
     tmp_path: Path, key: PatientKey, name: str
 ) -> None:
     hidden = film(key.film("ward/a.png"), instance=key.hash("instance", "1.2.840.1"))
@@ -60,7 +58,7 @@ def test_a_film_whose_name_is_hidden_is_found_by_path_and_by_uid(
     assert (row.label, unused) == ("NORMAL", [])
 
 
-def test_a_path_goes_before_a_name(tmp_path: Path, key: PatientKey) -> None:
+def test_path_takes_precedence_over_name(tmp_path: Path, key: PatientKey) -> None:
     rows = [film("a.png"), film("ward/a.png")]
     joined, _unused = join(rows, read(tmp_path, "film,label\na.png,1\n"), key)
     assert [row.label for row in joined] == ["PNEUMONIA", ""]
@@ -72,7 +70,7 @@ def test_labels_without_a_film_are_listed(tmp_path: Path, key: PatientKey) -> No
     assert unused == [Unused(3, LabelProblem.NO_FILM), Unused(4, LabelProblem.NO_FILM)]
 
 
-def test_a_strict_policy_takes_no_label_without_a_film(tmp_path: Path, key: PatientKey) -> None:
+def test_strict_policy_rejects_label_without_a_film(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label\na.png,1\nlost.png,0\n", Policy.STRICT)
     with pytest.raises(LabelsError, match=r"labels\.csv, line 3: there is no such film"):
         join([film("a.png")], labels, key)
@@ -129,7 +127,7 @@ def difficult(key: PatientKey) -> list[Row]:
 
 @pytest.mark.parametrize("which", PROBLEMS)
 @pytest.mark.parametrize("policy", [Policy.ERROR, Policy.STRICT])
-def test_a_label_that_cannot_be_used_is_an_error_that_names_the_line(
+def test_unusable_label_is_an_error_that_names_the_line(
     tmp_path: Path, key: PatientKey, which: str, policy: Policy
 ) -> None:
     lines, message = PROBLEMS[which]
@@ -139,16 +137,16 @@ def test_a_label_that_cannot_be_used_is_an_error_that_names_the_line(
 
 
 @pytest.mark.parametrize("which", PROBLEMS)
-def test_or_it_is_listed_and_judges_no_film(tmp_path: Path, key: PatientKey, which: str) -> None:
+def test_list_policy_lists_unusable_labels_and_ignores_them(
+    tmp_path: Path, key: PatientKey, which: str
+) -> None:
     labels = read(tmp_path, f"film,label,patient\n{PROBLEMS[which][0]}", Policy.LIST)
     rows, unused = join(difficult(key), labels, key)
     assert unused == LISTED[which]
     assert [row.film for row in rows if row.label] == LABELLED.get(which, [])
 
 
-def test_lines_that_are_no_label_are_listed_with_the_others(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_list_policy_lists_lines_that_are_not_labels(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label\na.png,maybe\nlost.png,1\na.png,1\nb.png\n", Policy.LIST)
     (row,), unused = join([film("a.png")], labels, key)
     assert row.label == "PNEUMONIA"
@@ -167,7 +165,7 @@ def test_lines_that_are_no_label_are_listed_with_the_others(
         "film,label\ntwins.png,1\n",
     ],
 )
-def test_no_error_quotes_a_film_or_a_label(tmp_path: Path, key: PatientKey, content: str) -> None:
+def test_join_errors_quote_no_film_or_label(tmp_path: Path, key: PatientKey, content: str) -> None:
     rows = [film("w/Mustermann.png"), film("Mustermann/twins.png"), film("2/twins.png")]
     with pytest.raises(LabelsError, match=r"labels\.csv, line [23]") as caught:
         join(rows, read(tmp_path, content), key)
@@ -175,14 +173,14 @@ def test_no_error_quotes_a_film_or_a_label(tmp_path: Path, key: PatientKey, cont
     assert "twins" not in str(caught.value)
 
 
-def test_a_patient_of_one_of_two_equal_lines_is_the_films(tmp_path: Path, key: PatientKey) -> None:
+def test_patient_is_taken_from_either_of_two_equal_lines(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label,patient\na.png,1,\na.png,1,Erika\n", Policy.LIST)
     (row,), unused = join([film("a.png")], labels, key)
     assert row.patient == key.hash("patient", "Erika")
     assert [one.problem for one in unused] == [LabelProblem.DUPLICATE]
 
 
-def test_a_label_of_a_copy_judges_its_film(tmp_path: Path, key: PatientKey) -> None:
+def test_label_of_a_copy_applies_to_its_film(tmp_path: Path, key: PatientKey) -> None:
     one = film("c.png", sha256="c" * 64)
     (first, second), unused = join(
         [one, copy("d.png", one)], read(tmp_path, "film,label\nd.png,0\n"), key
@@ -191,7 +189,7 @@ def test_a_label_of_a_copy_judges_its_film(tmp_path: Path, key: PatientKey) -> N
     assert (second.label, second.outcome, unused) == ("NORMAL", "", [])
 
 
-def test_a_film_and_its_copy_may_each_have_the_same_label(tmp_path: Path, key: PatientKey) -> None:
+def test_film_and_copy_may_have_the_same_label(tmp_path: Path, key: PatientKey) -> None:
     one = film("c.png", sha256="c" * 64)
     labels = read(tmp_path, "film,label\nc.png,1\nd.png,1\n", Policy.STRICT)
     rows, unused = join([one, copy("d.png", one)], labels, key)
@@ -199,17 +197,13 @@ def test_a_film_and_its_copy_may_each_have_the_same_label(tmp_path: Path, key: P
     assert unused == []
 
 
-def test_a_film_without_a_prediction_keeps_its_label_and_has_no_outcome(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_film_without_prediction_has_label_but_no_outcome(tmp_path: Path, key: PatientKey) -> None:
     failed = Row(film="a.png", status=Status.FAILED, reason="empty: The file is empty.")
     (row,), _unused = join([failed], read(tmp_path, "film,label\na.png,1\n"), key)
     assert (row.label, row.outcome, row.status) == ("PNEUMONIA", "", "failed")
 
 
-def test_a_patient_is_hashed_and_goes_before_the_one_of_the_header(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_labels_patient_is_hashed_and_overrides_the_header(tmp_path: Path, key: PatientKey) -> None:
     labels = read(tmp_path, "film,label,patient\na.png,1,Erika\nb.png,1,\n")
     rows = [film("a.png", patient="header"), film("b.png", patient="header")]
     (first, second), _unused = join(rows, labels, key)
@@ -217,13 +211,13 @@ def test_a_patient_is_hashed_and_goes_before_the_one_of_the_header(
     assert second.patient == "header"
 
 
-def test_the_order_of_the_rows_is_kept(tmp_path: Path, key: PatientKey) -> None:
+def test_join_keeps_the_order_of_rows(tmp_path: Path, key: PatientKey) -> None:
     rows = [film("b.png"), film("c.png"), film("a.png")]
     joined, _unused = join(rows, read(tmp_path, "film,label\na.png,1\nb.png,0\n"), key)
     assert [row.film for row in joined] == ["b.png", "c.png", "a.png"]
 
 
-def test_a_label_can_be_taken_off_again(tmp_path: Path, key: PatientKey) -> None:
+def test_unlabelled_removes_label_and_outcome(tmp_path: Path, key: PatientKey) -> None:
     row = film("a.png")
     (labelled,), _unused = join([row], read(tmp_path, "film,label\na.png,1\n"), key)
     assert labelled != row

@@ -36,7 +36,7 @@ def some() -> Scored:
     return films((rng.random(120) < p).astype(int).tolist(), p.tolist(), 0.4)
 
 
-def test_the_confusion_is_that_of_scikit_learn(some: Scored) -> None:
+def test_confusion_matches_scikit_learn(some: Scored) -> None:
     tn, fp, fn, tp = confusion_matrix(some.positive, some.called).ravel()
     assert confusion(some) == {"TP": tp, "FP": fp, "TN": tn, "FN": fn}
 
@@ -53,7 +53,7 @@ def test_the_confusion_is_that_of_scikit_learn(some: Scored) -> None:
         ("brier", lambda s: brier_score_loss(s.positive, s.probability)),
     ],
 )
-def test_a_metric_is_that_of_scikit_learn_and_lies_in_its_interval(
+def test_metric_matches_scikit_learn_and_lies_in_its_interval(
     some: Scored, name: str, reference: object
 ) -> None:
     figure = performance(some)[name]
@@ -61,8 +61,8 @@ def test_a_metric_is_that_of_scikit_learn_and_lies_in_its_interval(
     assert figure.ci_low < figure.value < figure.ci_high
 
 
-def test_the_denominators_are_the_films_that_the_metric_is_about() -> None:
-    # Positive: 3, called 2 of them. Negative: 4, called 1 of them.
+def test_denominators_of_metrics() -> None:
+    # 3 positive films, 2 of them called; 4 negative films, 1 of them called.
     scored = films([1, 1, 1, 0, 0, 0, 0], [0.9, 0.8, 0.1, 0.7, 0.2, 0.2, 0.1])
     found = {name: (figure.value, figure.n) for name, figure in performance(scored).items()}
     assert found["precision"] == (2 / 3, 3)
@@ -74,14 +74,14 @@ def test_the_denominators_are_the_films_that_the_metric_is_about() -> None:
     assert found["balanced_accuracy"] == ((2 / 3 + 3 / 4) / 2, 7)
 
 
-def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
+def test_auroc_is_the_share_of_correctly_ordered_pairs() -> None:
     # Pairs (positive, negative): .9>.5 .9>.1 .5=.5 .5>.1 .3<.5 .3>.1: 4 and a half of 6.
     scored = films([1, 1, 1, 0, 0], [0.9, 0.5, 0.3, 0.5, 0.1])
     assert performance(scored)["auroc"].value == pytest.approx(4.5 / 6)
 
 
-def test_average_precision_is_the_mean_precision_at_each_positive() -> None:
-    # In falling order: 1 0 1 0. Precision is 1/1 at the first positive and 2/3 at the second.
+def test_average_precision_is_the_mean_precision_at_positives() -> None:
+    # In descending order: 1 0 1 0. Precision is 1/1 at the first positive and 2/3 at the second.
     scored = films([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
     assert performance(scored)["average_precision"].value == pytest.approx((1 + 2 / 3) / 2)
 
@@ -89,18 +89,18 @@ def test_average_precision_is_the_mean_precision_at_each_positive() -> None:
 @pytest.mark.parametrize(
     ("positive", "probability", "expected"),
     [
-        # In 0.9 to 1: mean .95, half positive; in 0.1 to 0.2: mean .15, none: .5 * .45 + .5 * .15.
+        # 0.9 to 1: mean .95, half positive; 0.1 to 0.2: mean .15, none: .5 * .45 + .5 * .15.
         ([1, 0, 0, 0], [0.95, 0.95, 0.15, 0.15], 0.3),
         ([1, 1, 0, 0], [1.0, 1.0, 0.0, 0.0], 0.0),
         ([0, 0, 1, 1], [1.0, 1.0, 0.0, 0.0], 1.0),
-        # Errors within a bin make up for each other; errors of two bins do not.
+        # Errors within a bin cancel; errors in different bins do not.
         ([1, 0], [0.52, 0.58], 0.05),
         ([1, 0], [0.45, 0.55], 0.55),
-        # The end of a bin belongs to the next: 0.5 and 0.49 are two bins of gap .5 and .49.
+        # The upper end of a bin belongs to the next: 0.5 and 0.49 are in bins of gap .5 and .49.
         ([1, 0], [0.5, 0.49], (0.5 + 0.49) / 2),
     ],
 )
-def test_calibration_error_is_the_mean_gap_of_the_bins(
+def test_calibration_error_is_the_mean_gap_of_bins(
     positive: list[int], probability: list[float], expected: float
 ) -> None:
     error = calibration_error(np.array(positive, bool), np.array(probability))
@@ -121,14 +121,14 @@ def test_calibration_error_is_the_mean_gap_of_the_bins(
         ),
     ],
 )
-def test_what_the_films_do_not_define_has_no_value(
+def test_undefined_metrics_have_no_value(
     positive: list[int], probability: list[float], undefined: set[str]
 ) -> None:
     found = performance(films(positive, probability))
     assert {name for name, figure in found.items() if figure.value is None} == undefined
 
 
-def test_no_films_define_nothing() -> None:
+def test_all_metrics_are_undefined_without_films() -> None:
     nothing = performance(films([], []))
     assert {(f.value, f.n, f.note) for f in nothing.values()} == {(None, 0, "no_films")}
     assert list(nothing) == list(performance(films([1, 0], [0.7, 0.2])))
@@ -140,12 +140,12 @@ def test_no_films_define_nothing() -> None:
         ([0] * 4, [0.1, 0.2, 0.9, 0.8], {"recall": "no_positives", "auroc": "no_positives"}),
         ([0] * 4, [0.1, 0.2, 0.1, 0.2], {"precision": "none_called", "f1": "no_positives"}),
         ([1] * 4, [0.7, 0.8, 0.9, 0.8], {"npv": "none_cleared", "specificity": "no_negatives"}),
-        # It is 1 whatever the order, so there is nothing to be unsure of, and nothing said.
+        # Average precision is 1 in any order, so there is no uncertainty and no interval.
         ([1] * 4, [0.7, 0.8, 0.9, 0.8], {"average_precision": "no_negatives", "recall": "few"}),
         ([1, 0, 0, 0], [0.7, 0.8, 0.9, 0.8], {"auroc": "one_patient", "brier": "few"}),
     ],
 )
-def test_a_note_says_why_something_is_missing(
+def test_note_says_why_a_value_or_interval_is_missing(
     positive: list[int], probability: list[float], notes: dict[str, str]
 ) -> None:
     found = performance(films(positive, probability))
@@ -157,7 +157,7 @@ def test_a_note_says_why_something_is_missing(
 
 
 def of_kinds(sick: int, well: int, per_patient: int = 1) -> Scored:
-    """So many films, all of which the model calls by a coin."""
+    """Return films of both classes that the model calls at random."""
     n = sick + well
     p = np.random.default_rng(8).random(n).round(6)
     return Scored(np.arange(n) < sick, p, p > 0.5, np.arange(n) // per_patient)
@@ -170,20 +170,20 @@ def noted(scored: Scored) -> set[str]:
 ALL = set(performance(films([], [])))
 
 
-def test_fewer_than_100_films_are_few() -> None:
+def test_fewer_than_100_films_get_the_note_few() -> None:
     assert noted(of_kinds(50, 49)) == ALL
     assert noted(of_kinds(50, 50)) == set()
 
 
-def test_fewer_than_10_patients_with_pneumonia_are_few_where_they_matter() -> None:
+def test_fewer_than_10_patients_of_a_needed_kind_get_the_note_few() -> None:
     assert noted(of_kinds(9, 200)) == ALL - {"specificity"}
     assert noted(of_kinds(200, 9)) == ALL - {"recall"}
     assert noted(of_kinds(10, 200)) == set()
-    # Thirty films, but of eight patients.
+    # 30 films, but of 8 patients.
     assert noted(of_kinds(30, 200, per_patient=4)) == ALL - {"specificity"}
 
 
-def test_precision_of_fewer_than_10_films_called_is_of_few() -> None:
+def test_precision_of_fewer_than_10_called_films_gets_the_note_few() -> None:
     scored = of_kinds(60, 60)
     called = np.arange(120) % 20 == 0
     assert noted(Scored(scored.positive, scored.probability, called, scored.patient)) == {
@@ -192,7 +192,7 @@ def test_precision_of_fewer_than_10_films_called_is_of_few() -> None:
     assert noted(Scored(scored.positive, scored.probability, ~called, scored.patient)) == {"npv"}
 
 
-def test_the_order_of_films_is_of_no_account() -> None:
+def test_performance_does_not_depend_on_film_order() -> None:
     rng = np.random.default_rng(6)
     p, patient = rng.random(300).round(2), rng.integers(0, 90, 300)
     scored = Scored(rng.random(300) < p, p, p >= 0.4, patient)
@@ -201,7 +201,7 @@ def test_the_order_of_films_is_of_no_account() -> None:
     assert performance(mixed) == performance(scored)
 
 
-def test_films_of_a_patient_that_are_alike_widen_every_interval() -> None:
+def test_similar_films_of_a_patient_widen_every_interval() -> None:
     rng = np.random.default_rng(4)
     p = np.repeat(rng.random(80).round(2), 4)
     positive = np.repeat(rng.random(80) < p[::4], 4)
@@ -213,7 +213,7 @@ def test_films_of_a_patient_that_are_alike_widen_every_interval() -> None:
         assert wide.ci_high - wide.ci_low > 1.5 * (narrow.ci_high - narrow.ci_low)
 
 
-def test_perfect_films_are_perfect() -> None:
+def test_perfect_predictions_have_perfect_metrics() -> None:
     found = performance(films([1, 1, 0, 0], [1.0, 1.0, 0.0, 0.0]))
     values = {name: figure.value for name, figure in found.items()}
     assert values.pop("brier") == values.pop("calibration_error") == 0
@@ -222,9 +222,7 @@ def test_perfect_films_are_perfect() -> None:
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_one_film_has_values_and_no_interval_where_patients_are_drawn(
-    label: int, probability: float
-) -> None:
+def test_one_film_has_values_but_no_resampled_intervals(label: int, probability: float) -> None:
     found = performance(films([label], [probability]))
     assert found["brier"].value == pytest.approx((label - probability) ** 2)
     assert found["calibration_error"].value == pytest.approx(abs(label - probability))
@@ -234,7 +232,7 @@ def test_one_film_has_values_and_no_interval_where_patients_are_drawn(
     assert {found["brier"].note, found["calibration_error"].note} == {"one_patient"}
 
 
-def test_the_results_are_those_of_scikit_learn(some: Scored) -> None:
+def test_results_table_matches_scikit_learn(some: Scored) -> None:
     labels = some.positive.astype(int)
     found = results_table(labels, some.probability, some.called)
     precision, recall, f1, support = precision_recall_fscore_support(labels, some.called)
@@ -252,7 +250,7 @@ def test_the_results_are_those_of_scikit_learn(some: Scored) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_the_confusion_names_the_label_first() -> None:
+def test_confusion_is_keyed_by_label_then_prediction() -> None:
     found = results_table(np.array([1, 1, 1, 0]), np.zeros(4), np.array([True, False, False, True]))
     assert found["confusion"] == {
         "NORMAL": {"NORMAL": 0, "PNEUMONIA": 1},
@@ -260,12 +258,12 @@ def test_the_confusion_names_the_label_first() -> None:
     }
 
 
-def test_labels_may_be_told_as_true_and_false(some: Scored) -> None:
-    told = results_table(some.positive, some.probability, some.called)
-    assert told == results_table(some.positive.astype(int), some.probability, some.called)
+def test_results_table_accepts_boolean_labels(some: Scored) -> None:
+    from_booleans = results_table(some.positive, some.probability, some.called)
+    assert from_booleans == results_table(some.positive.astype(int), some.probability, some.called)
 
 
-def test_results_that_the_films_do_not_define_are_none() -> None:
+def test_undefined_results_are_none() -> None:
     nothing = results_table(np.zeros(0, int), np.zeros(0), np.zeros(0, bool))
     assert nothing["n"] == 0
     assert nothing["loss"] is nothing["accuracy"] is None
@@ -276,8 +274,8 @@ def test_results_that_the_films_do_not_define_are_none() -> None:
     assert normal["classes"]["NORMAL"] == {"precision": 1, "recall": 1, "f1": 1, "support": 2}
 
 
-def test_a_film_that_is_surely_wrong_has_a_finite_loss() -> None:
-    # Six decimals: 1 may be 0.9999995, whose complement has the logarithm -14.5.
+def test_log_loss_of_a_certain_error_is_finite() -> None:
+    # With six decimals, 1 may be 0.9999995, whose complement has the logarithm -14.5.
     assert log_loss(np.array([False]), np.array([1.0])) == pytest.approx(14.5, abs=0.01)
     assert log_loss(np.array([True]), np.array([0.0])) == pytest.approx(14.5, abs=0.01)
     assert log_loss(np.array([True]), np.array([1.0])) == pytest.approx(0, abs=1e-6)

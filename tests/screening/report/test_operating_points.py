@@ -28,7 +28,7 @@ Films = tuple[np.ndarray, np.ndarray]
 
 
 def films_of(micros: st.SearchStrategy[int]) -> st.SearchStrategy[Films]:
-    """Probabilities of six decimals and labels, of both classes."""
+    """Return probabilities with six decimals, and labels of both classes."""
     film = st.tuples(micros, st.booleans())
     both = st.lists(film, min_size=2, max_size=40).filter(lambda f: len({y for _p, y in f}) == 2)
     return both.map(
@@ -36,7 +36,7 @@ def films_of(micros: st.SearchStrategy[int]) -> st.SearchStrategy[Films]:
     )
 
 
-#: Spread, in ties, next to each other, and at the ends.
+#: Probabilities spread out, tied, adjacent, and at the end.
 FILMS = st.one_of(
     films_of(st.integers(0, 10**6)),
     films_of(st.integers(0, 4)),
@@ -55,13 +55,13 @@ def specificity(p: np.ndarray, y: np.ndarray, threshold: float) -> float:
 
 
 def thresholds(p: np.ndarray) -> np.ndarray:
-    """One for every way that these films can be decided with a threshold up to 1."""
+    """Return one threshold, up to 1, for every way to classify these films."""
     return np.array([0.0, *np.unique(p), *np.round(np.unique(p) + 1e-6, 6)]).clip(0, 1)
 
 
 @QUICK
 @given(FILMS, TARGETS)
-def test_a_target_sensitivity_is_reached_and_by_no_higher_threshold(
+def test_sensitivity_threshold_is_the_highest_that_reaches_target(
     films: Films, target: float
 ) -> None:
     p, y = films
@@ -79,7 +79,7 @@ def test_a_target_sensitivity_is_reached_and_by_no_higher_threshold(
 
 @QUICK
 @given(FILMS, TARGETS)
-def test_a_target_specificity_is_reached_and_by_no_lower_threshold(
+def test_specificity_threshold_is_the_lowest_that_reaches_target(
     films: Films, target: float
 ) -> None:
     p, y = films
@@ -94,13 +94,13 @@ def test_a_target_specificity_is_reached_and_by_no_lower_threshold(
 
 @QUICK
 @given(FILMS)
-def test_no_threshold_has_a_larger_youden_index(films: Films) -> None:
+def test_youden_threshold_has_the_largest_index(films: Films) -> None:
     p, y = films
     found = youden_threshold(p, y)
     assert found is not None
     index = {t: sensitivity(p, y, t) + specificity(p, y, t) for t in thresholds(p)}
     best = sensitivity(p, y, found) + specificity(p, y, found)
-    # That no film at all is called is no screening: index 1 here, which all called has as well.
+    # Calling no film has the index 1 here, the same as calling all films.
     assert best >= max(index.values()) - 1e-9
     equal = [t for t, value in index.items() if value > best - 1e-9]
     assert sensitivity(p, y, found) == max(sensitivity(p, y, t) for t in equal)
@@ -117,7 +117,7 @@ def test_no_threshold_has_a_larger_youden_index(films: Films) -> None:
         ]
     ),
 )
-def test_a_threshold_is_half_way_between_two_films(
+def test_threshold_is_half_way_between_two_films(
     films: Films, rule: Callable[[np.ndarray, np.ndarray], float | None]
 ) -> None:
     p, y = films
@@ -127,17 +127,17 @@ def test_a_threshold_is_half_way_between_two_films(
     micros = round(found * 1e6)
     assert found == micros / 1e6
     assert 0 <= micros <= 10**6
-    # 0 and 1 stand in where there is no film.
+    # 0 and 1 are the ends if there is no film on that side.
     below = max((round(v * 1e6) for v in p if v < found), default=0)
     above = min((round(v * 1e6) for v in p if v >= found), default=10**6)
     assert abs((micros - below) - (above - micros)) <= 1
-    # Films farther than two millionths apart may each move by one, and are decided alike.
+    # Films more than two millionths apart may each move by one without changing the decisions.
     if above - below > 2:
         moved = np.round(np.where(p >= found, p - 1e-6, p + 1e-6), 6)
         assert ((moved >= found) == (p >= found)).all()
 
 
-def test_a_target_is_meant_as_it_is_written() -> None:
+def test_decimal_target_is_not_affected_by_binary_rounding() -> None:
     # 0.55 * 100 is 55.00000000000001 in binary.
     p = np.arange(1, 101) / 100
     assert sensitivity(p, np.ones(100, bool), 0.46) == 0.55
@@ -145,7 +145,7 @@ def test_a_target_is_meant_as_it_is_written() -> None:
     assert threshold_for_specificity(p, np.zeros(100, bool), 0.55) == 0.555
 
 
-def test_films_with_the_same_probability_are_called_together() -> None:
+def test_films_with_equal_probability_are_called_together() -> None:
     p, y = np.array([0.5, 0.5, 0.5, 0.1]), np.array([True, True, True, True])
     assert threshold_for_sensitivity(p, y, 0.5) == 0.3
     assert threshold_for_specificity(p, ~y, 0.5) == 0.75
@@ -154,7 +154,9 @@ def test_films_with_the_same_probability_are_called_together() -> None:
 @pytest.mark.parametrize(
     ("probability", "threshold"), [(0.0, 0.0), (0.000001, 0.000001), (0.5, 0.25), (1.0, 0.5)]
 )
-def test_films_that_are_all_called_have_a_threshold(probability: float, threshold: float) -> None:
+def test_sensitivity_threshold_exists_when_all_films_are_called(
+    probability: float, threshold: float
+) -> None:
     p, y = np.full(3, probability), np.array([True, True, False])
     assert threshold_for_sensitivity(p, y, 0.95) == threshold
 
@@ -162,14 +164,14 @@ def test_films_that_are_all_called_have_a_threshold(probability: float, threshol
 @pytest.mark.parametrize(
     ("probability", "threshold"), [(0.0, 0.5), (0.5, 0.75), (0.999999, 1.0), (1.0, None)]
 )
-def test_films_of_which_none_is_called_have_one_below_1(
+def test_specificity_threshold_when_no_film_is_called(
     probability: float, threshold: float | None
 ) -> None:
     p, y = np.full(3, probability), np.array([True, False, False])
     assert threshold_for_specificity(p, y, 0.95) == threshold
 
 
-def test_without_a_class_its_threshold_is_undefined() -> None:
+def test_threshold_is_none_without_films_of_its_class() -> None:
     p = np.array([0.2, 0.6])
     positive, negative = np.ones(2, bool), np.zeros(2, bool)
     assert threshold_for_sensitivity(p, negative, 0.9) is None
@@ -184,7 +186,7 @@ def some(n: int = 200, *, patients: int = 100) -> Scored:
     return Scored(positive, p, p >= 0.3, rng.integers(0, patients, n))
 
 
-def test_every_row_is_what_its_threshold_does() -> None:
+def test_each_row_matches_metrics_at_its_threshold() -> None:
     films = some()
     for row in operating_points(films, 0.3):
         called = films.probability >= row.threshold
@@ -207,7 +209,7 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("screening.report.intervals._RESAMPLES", 2)
 
 
-def test_rows_rise_and_each_mark_is_kept() -> None:
+def test_rows_ascend_and_keep_all_marks() -> None:
     rows = operating_points(some(), 0.3)
     values = [row.threshold for row in rows]
     assert values == sorted(set(values))
@@ -222,13 +224,13 @@ def test_rows_rise_and_each_mark_is_kept() -> None:
     ]
 
 
-def test_a_threshold_with_several_marks_is_one_row() -> None:
+def test_threshold_with_several_marks_is_one_row() -> None:
     (row,) = (row for row in operating_points(some(), 0.3) if CHOSEN in row.marks)
     assert row.threshold == 0.3
     assert row.marks == (STEP, CHOSEN)
 
 
-def test_a_marked_row_reaches_what_its_mark_says() -> None:
+def test_marked_row_reaches_its_target() -> None:
     for row in operating_points(some(), 0.3):
         for mark in row.marks:
             name, _space, target = mark.partition(" ")
@@ -236,7 +238,7 @@ def test_a_marked_row_reaches_what_its_mark_says() -> None:
                 assert getattr(row, name).value >= float(target) - 1e-9
 
 
-def test_what_the_films_do_not_define_has_no_row_and_no_value() -> None:
+def test_undefined_targets_have_no_row_and_undefined_values_are_none() -> None:
     p = np.array([0.2, 0.4])
     rows = operating_points(Scored(np.zeros(2, bool), p, p >= 0.3, np.arange(2)), 0.3, 0.1)
     marks = {mark for row in rows for mark in row.marks}
@@ -248,7 +250,7 @@ def test_what_the_films_do_not_define_has_no_row_and_no_value() -> None:
     assert rows[-1].npv.value == 1
 
 
-def test_no_films_at_all_leave_the_steps_and_the_chosen_one() -> None:
+def test_without_films_only_steps_and_chosen_threshold_remain() -> None:
     nothing = np.zeros(0)
     films = Scored(nothing.astype(bool), nothing, nothing.astype(bool), nothing.astype(int))
     rows = operating_points(films, 0.5)
@@ -256,15 +258,16 @@ def test_no_films_at_all_leave_the_steps_and_the_chosen_one() -> None:
     assert {row.referrals for row in rows} == {None}
 
 
-# By hand, of 1,000 films: 100 ill, 90 found; 900 well, 180 called. PPV 90 / 270, NPV 720 / 730.
-def test_a_projection_is_bayes_theorem() -> None:
+# Worked example with 1,000 films: 100 ill, 90 found; 900 well, 180 called. PPV 90 / 270, NPV 720 /
+# 730.
+def test_projection_matches_a_worked_example_of_bayes_theorem() -> None:
     found = project(0.9, 0.8, 0.1)
     assert found.ppv == pytest.approx(90 / 270)
     assert found.npv == pytest.approx(720 / 730)
     assert found.referrals == pytest.approx(27)
 
 
-def test_a_projection_to_the_prevalence_of_the_films_gives_their_own_figures() -> None:
+def test_projection_to_the_films_own_prevalence_changes_nothing() -> None:
     films = some()
     for row in operating_points(films, 0.3, float(films.positive.mean())):
         assert row.projected is not None
@@ -276,17 +279,17 @@ def test_a_projection_to_the_prevalence_of_the_films_gives_their_own_figures() -
 @pytest.mark.parametrize(
     ("sensitivity", "specificity", "prevalence", "ppv", "npv"),
     [
-        (0, 1, 0.5, None, 0.5),  # none is called
-        (1, 0, 0.5, 0.5, None),  # all are called
-        (0.9, 1, 0.0, None, 1),  # nobody is ill and nobody is called
-        (1, 0.5, 1.0, 1, None),  # all are ill and all are called
+        (0, 1, 0.5, None, 0.5),  # no film is called
+        (1, 0, 0.5, 0.5, None),  # all films are called
+        (0.9, 1, 0.0, None, 1),  # no film is ill and none is called
+        (1, 0.5, 1.0, 1, None),  # all films are ill and all are called
         (0.9, 0.9, 0.0, 0, 1),
         (0.9, 0.9, 1.0, 1, 0),
         (None, 0.9, 0.5, None, None),
         (0.9, None, 0.5, None, None),
     ],
 )
-def test_what_is_undefined_is_none(
+def test_undefined_projections_are_none(
     sensitivity: float | None,
     specificity: float | None,
     prevalence: float,
@@ -299,12 +302,12 @@ def test_what_is_undefined_is_none(
 
 
 @pytest.mark.parametrize("prevalence", [-0.01, 1.01, float("nan")])
-def test_a_prevalence_that_is_no_share_is_an_error(prevalence: float) -> None:
+def test_prevalence_outside_0_to_1_is_an_error(prevalence: float) -> None:
     with pytest.raises(ValueError, match="prevalence"):
         operating_points(some(), 0.3, prevalence)
 
 
-def test_a_row_goes_into_a_card_as_plain_values() -> None:
+def test_row_converts_to_json_values() -> None:
     row = operating_points(some(), 0.3, 0.2)[3]
     values = json.loads(json.dumps(row.as_dict(), allow_nan=False))
     assert values == row.as_dict()
@@ -313,7 +316,7 @@ def test_a_row_goes_into_a_card_as_plain_values() -> None:
     assert values["projected"]["prevalence"] == 0.2
 
 
-def test_the_table_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> None:
+def test_points_csv_has_empty_cells_for_undefined_values(tmp_path: Path) -> None:
     films = Scored(
         positive=np.array([True, True, False, False]),
         probability=np.array([0.9, 0.4, 0.6, 0.1]),
@@ -331,11 +334,11 @@ def test_the_table_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> N
     assert (chosen["sensitivity"], chosen["ppv_projected"]) == ("0.5", "0.25")
     assert float(chosen["sensitivity_ci_low"]) < 0.5 < float(chosen["sensitivity_ci_high"])
     assert (chosen["referrals_of_100"], chosen["referrals_of_100_projected"]) == ("50", "50")
-    # At 0.95 nobody is called: of those called none has pneumonia, and none has not.
+    # At 0.95 no film is called, so PPV is undefined.
     assert (lines[-1]["tp"], lines[-1]["fp"], lines[-1]["ppv"]) == ("0", "0", "")
 
 
-def test_without_a_prevalence_nothing_is_projected(tmp_path: Path) -> None:
+def test_nothing_is_projected_without_a_prevalence(tmp_path: Path) -> None:
     films = Scored(np.ones(1, bool), np.array([0.9]), np.ones(1, bool), np.zeros(1, int))
     write_points(tmp_path / "points.csv", operating_points(films, chosen=0.5))
     with (tmp_path / "points.csv").open(newline="", encoding="utf-8") as file:

@@ -11,7 +11,7 @@ QUICKLY = settings(deadline=None, database=None, max_examples=150)
 
 @st.composite
 def drawn_films(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
-    """Labels, probabilities with ties, and how often each film was drawn."""
+    """Draw labels, probabilities with ties, and how often each film was drawn."""
     n = draw(st.integers(1, 40))
 
     def some(each: st.SearchStrategy) -> np.ndarray:
@@ -24,7 +24,7 @@ def drawn_films(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
 
 @QUICKLY
 @given(drawn_films())
-def test_the_areas_are_those_of_scikit_learn_with_weights(films: tuple[np.ndarray, ...]) -> None:
+def test_areas_match_scikit_learn_with_sample_weights(films: tuple[np.ndarray, ...]) -> None:
     positive, probability, times = films
     ranking = Ranking(positive, probability, np.arange(len(times)))
     (auroc,), (precision,) = ranking.areas(times[None].astype(float))
@@ -42,14 +42,14 @@ def test_the_areas_are_those_of_scikit_learn_with_weights(films: tuple[np.ndarra
     assert np.isnan(precision) == (not positive[drawn].any())
 
 
-def test_each_draw_has_its_own_areas() -> None:
+def test_each_draw_gets_its_own_areas() -> None:
     ranking = Ranking(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]), np.array([1, 0, 1]))
     aurocs, precisions = ranking.areas(np.array([[1.0, 1.0], [2.0, 0.0], [1.0, 3.0]]))
-    # Patient 1 has both films with pneumonia: drawn not at all, nothing is defined.
+    # Patient 1 has both films with pneumonia; if it is not drawn, both areas are undefined.
     assert aurocs == pytest.approx([0.5, np.nan, 0.5], nan_ok=True)
     assert precisions == pytest.approx([(1 + 2 / 3) / 2, np.nan, (1 + 6 / 7) / 2], nan_ok=True)
 
 
-def test_no_films_have_no_areas() -> None:
+def test_areas_without_films_are_nan() -> None:
     nothing = Ranking(np.zeros(0, bool), np.zeros(0), np.zeros(0, int))
     assert np.isnan(nothing.areas(np.ones((1, 0)))).all()

@@ -26,9 +26,7 @@ def read(tmp_path: Path, content: str | bytes) -> Labels:
     ],
     ids=["comma", "semicolon", "mark", "Excel", "order", "quotes", "spaces", "blank lines"],
 )
-def test_labels_are_read_as_people_and_spreadsheets_write_them(
-    tmp_path: Path, content: str
-) -> None:
+def test_common_csv_variants_are_read(tmp_path: Path, content: str) -> None:
     labels = read(tmp_path, content).labels
     assert [(label.film, label.finding) for label in labels] == [
         ("a.png", "PNEUMONIA"),
@@ -36,7 +34,7 @@ def test_labels_are_read_as_people_and_spreadsheets_write_them(
     ]
 
 
-def test_a_label_knows_its_patient_and_its_line(tmp_path: Path) -> None:
+def test_label_has_its_patient_and_line(tmp_path: Path) -> None:
     labels = read(tmp_path, "film,label,patient\na.png,1,P1\nb.png,0,\n")
     assert labels.labels == (
         Label("a.png", "PNEUMONIA", "P1", 2),
@@ -44,7 +42,7 @@ def test_a_label_knows_its_patient_and_its_line(tmp_path: Path) -> None:
     )
 
 
-def test_a_semicolon_in_a_file_with_commas_is_a_letter(tmp_path: Path) -> None:
+def test_semicolon_in_a_comma_file_is_part_of_the_name(tmp_path: Path) -> None:
     (label,) = read(tmp_path, "film,label\na;b.png,1\n").labels
     assert label.film == "a;b.png"
 
@@ -52,23 +50,23 @@ def test_a_semicolon_in_a_file_with_commas_is_a_letter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a\u2028b.png", "a\x85b.png", "a\x0cb.png", "a\nb.png"], ids=ascii
 )
-def test_a_film_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_film_names_may_contain_line_separators(tmp_path: Path, name: str) -> None:
     (label,) = read(tmp_path, f'film,label\n"{name}",1\n').labels
     assert label.film == name
 
 
 @pytest.mark.parametrize("value", ["2", "maybe", "", "BACTERIAL", "1.0", "TRUE"])
-def test_an_unknown_label_is_an_error_that_names_the_line(tmp_path: Path, value: str) -> None:
+def test_unknown_label_is_an_error_that_names_the_line(tmp_path: Path, value: str) -> None:
     with pytest.raises(LabelsError, match=r"labels\.csv, line 3: .*PNEUMONIA"):
         read(tmp_path, f"film,label\na.png,1\nb.png,{value}\n")
 
 
-def test_a_line_without_a_label_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+def test_line_without_a_label_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="line 2"):
         read(tmp_path, "film,label\na.png\n")
 
 
-def test_a_line_without_a_film_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+def test_line_without_a_film_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="line 2"):
         read(tmp_path, "label,film\n1\n")
 
@@ -82,23 +80,25 @@ def test_a_line_without_a_film_is_an_error_that_names_the_line(tmp_path: Path) -
         ("film\tlabel\na.png\t1\n", "film, label"),
     ],
 )
-def test_a_missing_column_is_named(tmp_path: Path, content: str, missing: str) -> None:
+def test_missing_column_is_an_error_that_names_it(
+    tmp_path: Path, content: str, missing: str
+) -> None:
     with pytest.raises(LabelsError, match=f"column {missing}$"):
         read(tmp_path, content)
 
 
 @pytest.mark.parametrize("content", [b"film,label\nf\xfcr.png,1\n", b"\xff\xfef\0i\0"])
-def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(LabelsError, match=r"labels\.csv"):
         read(tmp_path, content)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match=r"nowhere\.csv"):
         Labels.read(tmp_path / "nowhere.csv")
 
 
-def test_lines_that_are_no_label_can_be_listed(tmp_path: Path) -> None:
+def test_list_policy_keeps_numbers_of_lines_without_a_label(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("film,label\na.png,1\nb.png,maybe\nc.png\n,0\n", encoding="utf-8")
     labels = Labels.read(path, Policy.LIST)
@@ -106,13 +106,13 @@ def test_lines_that_are_no_label_can_be_listed(tmp_path: Path) -> None:
     assert len(labels) == 4
 
 
-def test_no_error_of_a_line_quotes_it(tmp_path: Path) -> None:
+def test_read_errors_do_not_quote_the_line(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match=r"labels\.csv, line 3") as caught:
         read(tmp_path, "film,label\nM.png,1\nMustermann,Muster\n")
     assert "Muster" not in str(caught.value)
 
 
-def test_lines_that_were_not_used_are_written_by_line_and_quote_nothing(tmp_path: Path) -> None:
+def test_unused_lines_are_sorted_by_line_and_not_quoted(tmp_path: Path) -> None:
     unused = [Unused(12, LabelProblem.CONFLICTING, "=a.png"), Unused(3, LabelProblem.NO_FILM)]
     write_unused(tmp_path / "unused.csv", unused)
     assert (tmp_path / "unused.csv").read_bytes() == (

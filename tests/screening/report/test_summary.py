@@ -67,27 +67,27 @@ def figures(
         ("FP", 1, 4),
         ("TN", 1, 4),
         ("FN", 1, 4),
-        # p1, p2 and d, which has no patient and is its own.
+        # p1, p2, and film d, which has no known patient and counts as its own.
         ("patients", 3, 4),
         ("films_without_patient", 1, 4),
     ],
 )
-def test_films_are_counted_with_their_denominator(metric: str, value: int, n: int) -> None:
+def test_counts_have_their_denominator(metric: str, value: int, n: int) -> None:
     assert figures(ROWS)[metric] == Figure(value, None, None, n)
 
 
-def test_metrics_are_those_of_the_films_with_a_label_and_a_prediction() -> None:
+def test_metrics_use_films_with_a_label_and_a_prediction() -> None:
     truth, p = [1, 0, 0, 1], [0.9, 0.6, 0.2, 0.4]
     called = [1, 1, 0, 0]
     found = figures(ROWS)
     assert found["precision"].value == precision_score(truth, called)
     assert found["recall"].value == recall_score(truth, called)
     assert found["brier"].value == pytest.approx(brier_score_loss(truth, p))
-    # Of the pairs (.9 .4) against (.6 .2): .9 > .6, .9 > .2, .4 < .6, .4 > .2.
+    # Pairs of (.9 .4) and (.6 .2): .9 > .6, .9 > .2, .4 < .6, .4 > .2.
     assert found["auroc"].value == pytest.approx(3 / 4)
 
 
-def test_every_promised_metric_is_there() -> None:
+def test_summary_has_every_documented_metric() -> None:
     promised = {
         "precision",
         "recall",
@@ -113,7 +113,7 @@ COUNTS = {
 }
 
 
-def test_without_labels_metrics_are_undefined_and_say_why() -> None:
+def test_metrics_without_labels_are_undefined_with_a_note() -> None:
     rows = [scored("a", 0.9, view="PA"), scored("b", 0.1)]
     found = figures(rows)
     assert set(found) >= COUNTS | {"precision", "recall", "auroc"}
@@ -123,13 +123,13 @@ def test_without_labels_metrics_are_undefined_and_say_why() -> None:
     assert set(figures(rows, "view=PA")) == COUNTS
 
 
-def test_a_night_without_a_film_is_counted() -> None:
+def test_empty_night_has_zero_counts() -> None:
     found = figures([])
     assert found["files"] == Figure(0, None, None, 0)
     assert found["called_pneumonia"] == Figure(0, None, None, 0)
 
 
-def test_labels_that_were_not_used_are_counted_by_their_problem() -> None:
+def test_unused_labels_are_counted_by_problem() -> None:
     problems = [LabelProblem.NO_FILM, LabelProblem.CONFLICTING, LabelProblem.NO_FILM]
     found = figures(ROWS, unused=[Unused(line, one) for line, one in enumerate(problems)])
     assert found["labels_without_film"].value == 2
@@ -138,7 +138,7 @@ def test_labels_that_were_not_used_are_counted_by_their_problem() -> None:
     assert "labels_without_film" not in figures(ROWS)
 
 
-def test_subsets_are_those_that_the_films_name() -> None:
+def test_subsets_come_from_the_values_of_the_films() -> None:
     assert {line.subset for line in summarise(table_of(ROWS))} == {
         "all",
         "view=PA",
@@ -151,7 +151,7 @@ def test_subsets_are_those_that_the_films_name() -> None:
     }
 
 
-def test_a_subset_is_judged_by_its_own_films() -> None:
+def test_subset_metrics_use_only_its_films() -> None:
     found = figures(ROWS, "view=PA")
     assert found["files"].value == 3
     assert (found["TP"].value, found["TN"].value, found["FN"].value) == (1, 1, 1)
@@ -159,12 +159,12 @@ def test_a_subset_is_judged_by_its_own_films() -> None:
     assert found["recall"].n == 2
 
 
-def test_the_files_of_a_kind_of_subset_do_not_outnumber_the_files() -> None:
+def test_subsets_of_a_kind_partition_the_films_with_a_value() -> None:
     views = [figures(ROWS, f"view={view}")["files"].value for view in ("PA", "AP", "LL")]
     assert sum(views) == sum(row.view != "" for row in ROWS)
 
 
-def test_a_summary_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> None:
+def test_summary_csv_has_empty_cells_for_undefined_values(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     lines = [
         SummaryLine("files", Figure(1_234_567 // 10, None, None, 8), "all"),
@@ -183,13 +183,13 @@ def test_a_summary_is_a_csv_in_which_the_undefined_is_empty(tmp_path: Path) -> N
         ]
 
 
-def test_a_large_count_is_written_in_full(tmp_path: Path) -> None:
+def test_large_counts_are_written_in_full(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     write_summary(path, [SummaryLine("files", Figure(1_234_567, None, None, 1_234_567), "all")])
     assert path.read_text(encoding="utf-8").splitlines()[1] == "files,1234567,,,1234567,all,film,"
 
 
-def test_films_that_got_no_answer_count_as_missed_once_more() -> None:
+def test_with_unscored_metrics_count_unscored_films_as_not_called() -> None:
     rows = [
         *(scored(f"tp{n}", 0.9, "PNEUMONIA") for n in range(3)),
         scored("fn", 0.1, "PNEUMONIA"),
@@ -208,7 +208,7 @@ def test_films_that_got_no_answer_count_as_missed_once_more() -> None:
     assert found["unscored_pneumonia"] == Figure(2, None, None, 3)
 
 
-def test_it_is_not_said_twice_where_all_were_scored() -> None:
+def test_no_with_unscored_lines_when_all_films_were_scored() -> None:
     assert "recall_with_unscored" not in figures([scored("a", 0.9, "PNEUMONIA")])
 
 
@@ -222,44 +222,44 @@ FAMILY = [
 ]
 
 
-def test_a_patient_is_called_if_any_of_its_films_is() -> None:
+def test_patient_is_called_if_any_of_its_films_is() -> None:
     found = figures(FAMILY, unit=Unit.PATIENT)
-    # p is called and has pneumonia, q has it and is not called, f is a patient of its own.
+    # p is called and has pneumonia, q has pneumonia and is not called, f is its own patient.
     assert [found[name].value for name in ("patients", "TP", "FP", "TN", "FN")] == [3, 1, 1, 0, 1]
     # The highest probabilities are .9 and .3 with pneumonia, .6 without.
     assert (found["auroc"].value, found["recall"].n) == (0.5, 2)
     assert "any of its films" in found["patients"].note
 
 
-def test_a_study_is_called_if_any_of_its_films_is() -> None:
+def test_study_is_called_if_any_of_its_films_is() -> None:
     found = figures(FAMILY, unit=Unit.STUDY)
     assert [found[name].value for name in ("studies", "TP", "FP", "TN", "FN")] == [3, 1, 1, 0, 1]
 
 
-def test_where_no_patient_is_known_nothing_is_said_of_patients() -> None:
+def test_no_patient_lines_without_known_patients() -> None:
     rows = [scored("a", 0.9, "PNEUMONIA"), scored("b", 0.2, "NORMAL")]
     assert {line.unit for line in summarise(table_of(rows))} == {Unit.FILM}
 
 
-def test_folders_are_told_apart_by_the_first_of_a_path() -> None:
+def test_folder_subsets_use_the_first_folder_of_the_path() -> None:
     rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/1/a", "x/2/b", "y/c", "d")]
     subsets = {line.subset for line in summarise(table_of(rows))}
     assert subsets == {"all", "folder=x", "folder=y", "folder=."}
     assert figures(rows, "folder=x")["files"].value == 2
 
 
-def test_films_of_one_folder_are_all() -> None:
+def test_single_folder_is_not_a_subset() -> None:
     rows = [scored(film, 0.9, "PNEUMONIA") for film in ("x/a", "x/b")]
     assert {line.subset for line in summarise(table_of(rows))} == {"all"}
 
 
-def test_very_many_folders_are_counted_and_not_told_apart() -> None:
+def test_more_than_50_folders_are_only_counted() -> None:
     rows = [scored(f"{n}/a", 0.9, "PNEUMONIA") for n in range(51)]
     assert {line.subset for line in summarise(table_of(rows))} == {"all"}
     assert figures(rows)["folder_subsets"].value == 51
 
 
-def test_predictive_values_are_projected_to_another_prevalence() -> None:
+def test_predictive_values_are_projected_to_given_prevalence() -> None:
     rows = [
         *(scored(f"p{n}", 0.9 if n < 8 else 0.1, "PNEUMONIA") for n in range(10)),
         *(scored(f"n{n}", 0.9 if n < 1 else 0.1, "NORMAL") for n in range(10)),
@@ -276,6 +276,6 @@ def test_predictive_values_are_projected_to_another_prevalence() -> None:
     assert "ppv_projected" not in figures(rows)
 
 
-def test_predictive_values_are_not_projected_without_both_classes() -> None:
+def test_projected_ppv_is_undefined_without_both_classes() -> None:
     found = figures([scored("a", 0.9, "PNEUMONIA")], prevalence=0.1)
     assert found["ppv_projected"].value is None

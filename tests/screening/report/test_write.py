@@ -37,19 +37,19 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_report_holds_every_row(tmp_path: Path, key: PatientKey) -> None:
+def test_report_contains_every_row(tmp_path: Path, key: PatientKey) -> None:
     report = write(tmp_path / "report", key)
     assert read_rows(tmp_path / "report/predictions.csv") == ROWS
     assert list(report.rows) == ROWS
     assert report.folder == tmp_path / "report"
 
 
-def test_a_report_holds_what_the_design_promises(tmp_path: Path, key: PatientKey) -> None:
+def test_report_contains_the_documented_files(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     assert {"predictions.csv", "summary.csv", "audit.csv"} <= names(tmp_path / "report")
 
 
-def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: PatientKey) -> None:
+def test_audit_lists_all_events_and_films_and_verifies(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     audit = tmp_path / "report/audit.csv"
     events = [line.split(",")[2:4] for line in audit.read_text(encoding="utf-8").splitlines()]
@@ -65,7 +65,7 @@ def test_the_audit_tells_all_events_and_films_and_is_whole(tmp_path: Path, key: 
     assert verify(audit.parent) == []
 
 
-def test_the_audit_names_the_other_files_with_their_hash(tmp_path: Path, key: PatientKey) -> None:
+def test_audit_names_the_other_files_with_hashes(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     last = (tmp_path / "report/audit.csv").read_text(encoding="utf-8").splitlines()[-1]
     for name in names(tmp_path / "report") - {"audit.csv", "figures"}:
@@ -87,14 +87,14 @@ def test_labels_are_joined_and_their_file_is_recorded(tmp_path: Path, key: Patie
     assert {line.metric for line in report.lines} >= {"recall", "labels_without_film"}
 
 
-def test_labels_that_contradict_each_other_leave_no_report(tmp_path: Path, key: PatientKey) -> None:
+def test_conflicting_labels_leave_no_report(tmp_path: Path, key: PatientKey) -> None:
     given = labels(tmp_path, "film,label\na.png,1\na.png,0\n")
     with pytest.raises(LabelsError):
         write(tmp_path / "report", key, labels=given)
     assert names(tmp_path) == {"labels.csv"}
 
 
-def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path, key: PatientKey) -> None:
+def test_non_empty_folder_is_not_changed(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("old")
     with pytest.raises(ReportError, match="report"):
@@ -103,25 +103,25 @@ def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path, key: Pa
     assert names(tmp_path / "report") == {"old.csv"}
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, key: PatientKey) -> None:
+def test_report_is_written_into_an_empty_folder(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "report").mkdir()
     write(tmp_path / "report", key)
     assert "predictions.csv" in names(tmp_path / "report")
 
 
-def test_a_place_that_can_hold_no_report_is_named(tmp_path: Path, key: PatientKey) -> None:
+def test_unwritable_path_is_an_error_that_names_it(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ReportError, match="file"):
         write(tmp_path / "file" / "report", key)
 
 
-def test_a_night_without_films_has_a_report(tmp_path: Path, key: PatientKey) -> None:
+def test_night_without_films_gets_a_report(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key, [])
     assert read_rows(tmp_path / "report/predictions.csv") == []
     assert verify(tmp_path / "report") == []
 
 
-def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
+def test_report_contains_its_heat_maps_and_audit_names_them(
     tmp_path: Path, key: PatientKey
 ) -> None:
     place = place_of("ab" * 32)
@@ -140,13 +140,13 @@ def test_a_report_holds_its_heat_maps_and_its_audit_names_them(
     assert verify(tmp_path / "report") == []
 
 
-def test_a_report_appears_with_the_signature_over_its_head(tmp_path: Path, key: PatientKey) -> None:
+def test_report_has_the_signature_over_its_chain_head(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key, sign=lambda head: head.encode())
     head = read_audit((tmp_path / "report/audit.csv").read_bytes()).head
     assert (tmp_path / "report/audit.sig").read_bytes() == head.encode()
 
 
-def test_a_report_that_cannot_be_signed_does_not_appear(tmp_path: Path, key: PatientKey) -> None:
+def test_report_is_not_written_if_signing_fails(tmp_path: Path, key: PatientKey) -> None:
     def sign(_head: str) -> bytes:
         raise ReportError("the key is gone")
 
@@ -155,16 +155,14 @@ def test_a_report_that_cannot_be_signed_does_not_appear(tmp_path: Path, key: Pat
     assert names(tmp_path) == set()
 
 
-def test_a_heat_map_that_is_missing_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
+def test_missing_heat_map_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
     rows = [replace(ROWS[0], heatmap=place_of("ab" * 32))]
     with pytest.raises(ReportError, match="missing"):
         write(tmp_path / "report", key, rows, gallery=ReportImages(tmp_path / ".aside"))
     assert names(tmp_path) == set()
 
 
-def test_labels_that_were_not_used_are_a_file_of_the_report(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_unused_labels_are_written_to_the_report(tmp_path: Path, key: PatientKey) -> None:
     given = labels(tmp_path, "film,label\na.png,1\nlost.png,0\n")
     report = write(tmp_path / "report", key, labels=given, shown_name=key.film)
     assert report.unused == [Unused(3, LabelProblem.NO_FILM)]
@@ -172,7 +170,7 @@ def test_labels_that_were_not_used_are_a_file_of_the_report(
     assert content.splitlines() == ["line,problem,film", "3,no_film,"]
 
 
-def test_a_film_whose_name_is_hidden_is_listed_by_its_hash(tmp_path: Path, key: PatientKey) -> None:
+def test_unused_label_names_a_hidden_film_by_its_hash(tmp_path: Path, key: PatientKey) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("film,label\na.png,1\na.png,0\n", encoding="utf-8")
     given = Labels.read(path, Policy.LIST)
@@ -181,9 +179,7 @@ def test_a_film_whose_name_is_hidden_is_listed_by_its_hash(tmp_path: Path, key: 
     assert "a.png" not in (tmp_path / "report/labels.csv").read_text(encoding="utf-8")
 
 
-def test_with_labels_there_is_the_table_of_operating_points(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_report_with_labels_has_operating_points(tmp_path: Path, key: PatientKey) -> None:
     rows = [replace(row, threshold=0.5 if row.probability else None) for row in ROWS]
     given = labels(tmp_path, "film,label\na.png,1\nb.png,0\n")
     write(tmp_path / "report", key, rows, labels=given, prevalence=0.1)
@@ -192,14 +188,12 @@ def test_with_labels_there_is_the_table_of_operating_points(
     assert "ppv_projected" in (tmp_path / "report/summary.csv").read_text(encoding="utf-8")
 
 
-def test_without_labels_there_are_no_files_about_them(tmp_path: Path, key: PatientKey) -> None:
+def test_report_without_labels_has_no_label_files(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     assert not {"labels.csv", "operating_points.csv"} & names(tmp_path / "report")
 
 
-def test_what_has_drifted_is_in_the_report_its_summary_and_its_audit(
-    tmp_path: Path, key: PatientKey
-) -> None:
+def test_drift_is_in_the_report_its_summary_and_audit(tmp_path: Path, key: PatientKey) -> None:
     shared = {"against": "last nights", "window": "tonight", "n": 100}
     breach = Drift(measure="ks", value=0.5, high=0.25, breach=True, sentence="It is.", **shared)  # type: ignore[arg-type]
     silent = Drift(measure="all", sentence="Nothing to compare with.", **shared)  # type: ignore[arg-type]
@@ -215,6 +209,6 @@ def test_what_has_drifted_is_in_the_report_its_summary_and_its_audit(
     assert verify(tmp_path / "report") == []
 
 
-def test_a_report_of_no_night_has_no_profile(tmp_path: Path, key: PatientKey) -> None:
+def test_report_without_a_profile_has_no_drift_files(tmp_path: Path, key: PatientKey) -> None:
     write(tmp_path / "report", key)
     assert not {"profile.json", "drift.csv"} & names(tmp_path / "report")

@@ -1,1 +1,1 @@
-"""How the tables of a queue came to be: one step a file, never changed once it is released."""
+"""Schema migrations of a queue: one step per file, never changed after its release."""

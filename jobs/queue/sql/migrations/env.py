@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that :func:`jobs.queue.sql.database.upgrade` has opened."""
+"""Run the migrations on the connection opened by :func:`jobs.queue.sql.database.upgrade`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Two reports of the same films."""
+"""Tests of comparing two reports of the same films."""
 
 import csv
 from collections import Counter
@@ -16,7 +16,7 @@ from screening.results import Row, Status
 
 
 def row(film, probability=None, label="", threshold=0.5, **changes):
-    """A row; without a probability the film was refused."""
+    """Return a row; without a probability the film was refused."""
     scored = probability is not None
     prediction = "PNEUMONIA" if scored and probability >= threshold else "NORMAL"
     values = {
@@ -35,13 +35,13 @@ def row(film, probability=None, label="", threshold=0.5, **changes):
 
 
 def with_threshold(rows, threshold):
-    """The same films as with another threshold."""
+    """Return the same films, classified with another threshold."""
     return [
         row(one.film, one.probability, one.label, threshold, patient=one.patient) for one in rows
     ]
 
 
-#: 60 films, the brighter the more often ill.
+#: 60 films; pneumonia is more frequent at high probabilities.
 FILMS = [
     row(f"{n:02}.png", n / 60, "PNEUMONIA" if n % 4 < 2 or n > 50 else "NORMAL") for n in range(60)
 ]
@@ -51,7 +51,7 @@ def names(pairs):
     return [(pair.a and pair.a.film, pair.b and pair.b.film) for pair in pairs]
 
 
-def test_films_are_known_by_their_bytes_whatever_they_are_called():
+def test_films_are_matched_by_hash_regardless_of_name():
     a = [row("a", 0.1), row("b", 0.2)]
     b = [replace(row("b", 0.2), film="renamed"), row("a", 0.1)]
     pairs, only = match(a, b)
@@ -59,13 +59,13 @@ def test_films_are_known_by_their_bytes_whatever_they_are_called():
     assert only == []
 
 
-def test_a_file_that_was_replaced_is_another_film():
+def test_replaced_file_is_another_film():
     pairs, only = match([row("a", 0.1)], [row("a", 0.1, sha256="f" * 64)])
     assert pairs == []
     assert names(only) == [("a", None), (None, "a")]
 
 
-def test_films_without_a_hash_or_with_one_that_is_there_twice_are_known_by_their_path():
+def test_films_without_a_unique_hash_are_matched_by_path():
     twins = {"sha256": "e" * 64}
     a = [row("gone", sha256=""), row("x", **twins), row("y", **twins)]
     b = [row("y", **twins), row("x", **twins), row("gone", 0.3)]
@@ -74,7 +74,7 @@ def test_films_without_a_hash_or_with_one_that_is_there_twice_are_known_by_their
     assert only == []
 
 
-def test_copies_are_no_films_of_their_own():
+def test_copies_are_not_counted_as_films():
     copy = row("copy", sha256=row("a").sha256, status=Status.DUPLICATE)
     pairs, only = match([row("a", 0.1), copy], [row("a", 0.2), copy])
     assert names(pairs) == [("a", "a")]
@@ -82,7 +82,7 @@ def test_copies_are_no_films_of_their_own():
     assert compare([row("a", 0.1), copy], [row("a", 0.2)]).copies == (1, 0)
 
 
-def test_a_film_is_in_no_two_pairs():
+def test_film_is_in_at_most_one_pair():
     a = [row("x", sha256=""), row("y", sha256=row("x").sha256)]
     b = [row("x", 0.5)]
     pairs, only = match(a, b)
@@ -97,7 +97,7 @@ def test_reports_without_a_common_film_cannot_be_compared():
         compare([], [])
 
 
-def test_flips_and_changes_of_status_are_counted_apart():
+def test_flips_and_status_changes_are_counted_separately():
     a = [row("a", 0.1), row("b", 0.9), row("c", 0.9), row("d", 0.9), row("e")]
     b = [row("a", 0.8), row("b", 0.2), row("c"), row("d", 0.7), row("e", 0.3)]
     assert compare(a, b).flips == Counter(
@@ -110,7 +110,7 @@ def test_flips_and_changes_of_status_are_counted_apart():
     )
 
 
-def test_a_lower_threshold_finds_more_and_clears_less():
+def test_lower_threshold_raises_sensitivity_and_lowers_specificity():
     figures = compare(FILMS, with_threshold(FILMS, 0.25)).figures
     assert figures["sensitivity"].difference > 0
     assert figures["specificity"].difference < 0
@@ -122,12 +122,12 @@ def test_a_lower_threshold_finds_more_and_clears_less():
     assert figures["sensitivity"].a == sum(f.probability >= 0.5 for f in sick) / len(sick)
 
 
-def test_without_labels_nobody_is_said_to_be_right():
+def test_no_accuracy_figures_without_labels():
     bare = [replace(film, label="") for film in FILMS]
     assert set(compare(bare, bare).figures) == {"called", "agreement", "kappa"}
 
 
-def test_a_label_in_either_report_will_do_but_not_two_that_differ():
+def test_label_in_either_report_suffices_but_conflicts_are_errors():
     bare = [replace(film, label="") for film in FILMS]
     assert "sensitivity" in compare(bare, FILMS).figures
     wrong = [replace(FILMS[0], label="NORMAL"), *FILMS[1:]]
@@ -135,7 +135,7 @@ def test_a_label_in_either_report_will_do_but_not_two_that_differ():
         compare(FILMS, wrong)
 
 
-def test_labels_that_are_given_take_the_place_of_the_reports_own(tmp_path: Path):
+def test_given_labels_replace_those_of_the_reports(tmp_path: Path):
     path = tmp_path / "labels.csv"
     path.write_text("film,label\n00.png,0\n01.png,1\n", encoding="utf-8")
     wrong = [replace(FILMS[0], label="NORMAL"), *FILMS[1:]]
@@ -153,7 +153,7 @@ def test_labels_by_uid_are_hashed_with_the_key(tmp_path: Path):
     assert int(compare([film], [film], labels).both.labelled.sum()) == 0
 
 
-def test_films_of_one_patient_are_known_as_such():
+def test_films_of_one_patient_are_grouped():
     a = [replace(film, patient=f"p{n // 6}") for n, film in enumerate(FILMS)]
     together = compare(a, with_threshold(a, 0.25))
     assert len(set(together.both.patient)) == 10
@@ -166,7 +166,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_tables_tell_every_figure_and_every_film_that_changed(tmp_path: Path):
+def test_tables_list_every_figure_and_every_changed_film(tmp_path: Path):
     b = [*with_threshold(FILMS[:-1], 0.25), row("=new.png", 0.5)]
     comparison = compare(FILMS, b)
     write_comparison(tmp_path / "out", comparison)
@@ -192,26 +192,26 @@ def test_the_tables_tell_every_figure_and_every_film_that_changed(tmp_path: Path
     assert (changed[-1]["status_a"], changed[-1]["probability_b"]) == ("", "0.5")
 
 
-def test_a_folder_that_holds_something_is_left_as_it_was(tmp_path: Path):
+def test_non_empty_folder_is_not_changed(tmp_path: Path):
     (tmp_path / "kept").touch()
     with pytest.raises(ReportError, match="cannot be written"):
         write_comparison(tmp_path, compare(FILMS, FILMS))
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_the_words_say_what_changed_and_whether_chance_would_do():
-    told = "\n".join(words(compare(FILMS, with_threshold(FILMS, 0.25))))
-    assert "A: brightness 1, bundle aaaaaaaaaaaaaaaa, threshold 0.5, fake/1" in told
-    assert "They differ in: threshold." in told
-    assert "Films: 60 in both, 0 only in A, 0 only in B." in told
+def test_text_says_what_changed_and_whether_beyond_chance():
+    text = "\n".join(words(compare(FILMS, with_threshold(FILMS, 0.25))))
+    assert "A: brightness 1, bundle aaaaaaaaaaaaaaaa, threshold 0.5, fake/1" in text
+    assert "They differ in: threshold." in text
+    assert "Films: 60 in both, 0 only in A, 0 only in B." in text
     assert (
-        "Of 60 films scored by both, B calls 15 more than A (45 against 30; 15 by B alone" in told
+        "Of 60 films scored by both, B calls 15 more than A (45 against 30; 15 by B alone" in text
     )
     sick = sum(film.label == "PNEUMONIA" for film in FILMS)
-    assert f"Of {sick} films labelled PNEUMONIA, B calls " in told
-    assert "distinguishable from chance, p " in told
-    assert "area under the ROC curve: A 0." in told
-    assert "no proof that there is none" in told
+    assert f"Of {sick} films labelled PNEUMONIA, B calls " in text
+    assert "distinguishable from chance, p " in text
+    assert "area under the ROC curve: A 0." in text
+    assert "no proof that there is none" in text
 
 
 @pytest.mark.parametrize(
@@ -233,5 +233,5 @@ def test_the_words_say_what_changed_and_whether_chance_would_do():
         ),
     ],
 )
-def test_whatever_is_compared_is_said_in_words(a, b, said):
+def test_text_covers_special_cases(a, b, said):
     assert said in "\n".join(words(compare(a, b)))

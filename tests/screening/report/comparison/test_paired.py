@@ -1,4 +1,4 @@
-"""Two models on the same films, against independent and slower ways to the same figures."""
+"""Compare paired statistics of two models with independent, slower implementations."""
 
 from itertools import product
 from math import isclose
@@ -14,7 +14,7 @@ from screening.report.comparison.paired import agreement, areas, shares, sign_te
 
 QUICK = settings(deadline=None, max_examples=40, database=None)
 
-#: Films with both classes: label, grid of probabilities so that some are equal, patient.
+#: Films of both classes: label, two probabilities on a grid so that some are tied, patient.
 FILMS = st.lists(
     st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6), st.integers(0, 5)),
     min_size=4,
@@ -29,9 +29,9 @@ def columns(films, own_patients=False):
 
 
 def brute_force(positive, probabilities, patient):
-    """Areas and their covariance by every pair of films, and by every pair of patients.
+    """Return areas and their covariance, computed over all pairs of films.
 
-    The sums of Obuchowski (Biometrics 53, 1997), written down as they stand there.
+    These are the sums of Obuchowski (Biometrics 53, 1997), transcribed literally.
     """
     x = [np.flatnonzero(positive & (patient == k)) for k in np.unique(patient)]
     y = [np.flatnonzero(~positive & (patient == k)) for k in np.unique(patient)]
@@ -61,7 +61,7 @@ def brute_force(positive, probabilities, patient):
 
 @QUICK
 @given(films=FILMS, own_patients=st.booleans())
-def test_delongs_test_is_that_of_every_pair_of_films(films, own_patients):
+def test_delong_matches_brute_force_over_all_pairs(films, own_patients):
     positive, a, b, patient = columns(films, own_patients)
     found = areas(positive, a, b, patient)
     assert isclose(found.a, roc_auc_score(positive, a), abs_tol=1e-12)
@@ -77,8 +77,8 @@ def test_delongs_test_is_that_of_every_pair_of_films(films, own_patients):
         assert isclose(found.p, 2 * norm.sf(abs(area_b - area_a) / variance**0.5), abs_tol=1e-9)
 
 
-def test_delongs_variance_of_films_without_patients_is_that_of_the_paper():
-    """Section 2 of DeLong et al.: sample covariances of the components, over their numbers."""
+def test_delong_variance_without_patients_matches_the_paper():
+    """Section 2 of DeLong et al.: sample covariances of the components over their counts."""
     rng = np.random.default_rng(4)
     positive = rng.random(80) < 0.4
     a, b = (positive * 0.8 + rng.normal(0, 1, 80) for _ in range(2))
@@ -90,7 +90,7 @@ def test_delongs_variance_of_films_without_patients_is_that_of_the_paper():
     assert areas(positive, a, b, np.arange(80)).p == pytest.approx(2 * norm.sf(abs(z)), abs=1e-12)
 
 
-def test_the_interval_of_the_difference_of_two_areas_is_that_of_resampled_patients():
+def test_area_difference_interval_matches_resampled_patients():
     rng = np.random.default_rng(6)
     positive = rng.random(300) < 0.4
     a, b = (positive + rng.normal(0, noise, 300) for noise in (1.5, 0.8))
@@ -109,7 +109,7 @@ def test_the_interval_of_the_difference_of_two_areas_is_that_of_resampled_patien
 
 @QUICK
 @given(only_a=st.integers(0, 30), only_b=st.integers(0, 30))
-def test_mcnemars_test_is_exact(only_a, only_b):
+def test_mcnemar_p_is_the_exact_binomial(only_a, only_b):
     gained = np.array([-1] * only_a + [1] * only_b + [0] * 5)
     n = only_a + only_b
     tail = binom.cdf(min(only_a, only_b), n, 0.5)
@@ -117,15 +117,15 @@ def test_mcnemars_test_is_exact(only_a, only_b):
     assert isclose(sign_test(gained, np.arange(len(gained))), expected, rel_tol=1e-12)
 
 
-def test_mcnemars_test_is_that_of_a_published_table():
-    """Fagerland, Lydersen and Laake (BMC Med. Res. Methodol. 13, 2013), table 2: 1 against 7."""
+def test_mcnemar_p_matches_a_published_table():
+    """Fagerland, Lydersen and Laake (BMC Med. Res. Methodol. 13, 2013), table 2: 1 and 7."""
     gained = np.array([-1] + [1] * 7 + [0] * 13)
     assert sign_test(gained, np.arange(21)) == pytest.approx(0.0703, abs=5e-5)
 
 
 @QUICK
 @given(films=st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 6)), min_size=1, max_size=20))
-def test_films_of_one_patient_change_their_signs_together(films):
+def test_signs_flip_together_for_films_of_one_patient(films):
     gained, patient = (np.array(column) for column in zip(*films, strict=True))
     sums = [int(gained[patient == k].sum()) for k in np.unique(patient)]
     as_large = [
@@ -135,19 +135,19 @@ def test_films_of_one_patient_change_their_signs_together(films):
     assert isclose(sign_test(gained, patient), np.mean(as_large), abs_tol=1e-12)
 
 
-def test_one_patient_with_many_films_is_one_voice():
+def test_one_patient_with_many_films_counts_once():
     gained = np.ones(10, np.int64)
     assert sign_test(gained, np.zeros(10, np.int64)) == 1.0
     assert sign_test(gained, np.arange(10)) == pytest.approx(2 / 2**10)
 
 
-def test_shares_are_told_with_the_interval_of_their_difference():
+def test_shares_give_the_interval_of_their_difference():
     a = np.arange(200) < 100
     b = np.arange(200) < 110
     found = shares(a, b, np.arange(200))
     assert (found.a, found.b, found.n) == (0.5, 0.55, 200)
     assert found.difference == pytest.approx(0.05)
-    # Bonett and Price's interval of 10 films gained and none lost.
+    # Interval of Bonett and Price for 10 films gained and none lost.
     p, q, n = 11 / 202, 1 / 202, 202
     half = 1.96 * ((p + q - (p - q) ** 2) / n) ** 0.5
     assert found.ci_low == pytest.approx(p - q - half, abs=0.004)
@@ -155,7 +155,7 @@ def test_shares_are_told_with_the_interval_of_their_difference():
     assert found.p == pytest.approx(2 / 2**10)
 
 
-def test_films_that_all_agree_do_not_prove_that_none_ever_differs():
+def test_full_agreement_still_has_a_non_zero_interval():
     same = np.ones(50, bool)
     found = shares(same, same, np.arange(50))
     assert found.difference == 0
@@ -164,7 +164,7 @@ def test_films_that_all_agree_do_not_prove_that_none_ever_differs():
     assert found.p == 1
 
 
-def test_films_of_few_patients_say_less_than_as_many_of_their_own():
+def test_fewer_patients_give_wider_intervals_and_larger_p():
     rng = np.random.default_rng(5)
     a = rng.random(200) < 0.5
     b = a.copy()
@@ -176,7 +176,7 @@ def test_films_of_few_patients_say_less_than_as_many_of_their_own():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_kappa_is_that_of_scikit_learn(seed):
+def test_kappa_matches_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     a = rng.random(90) < 0.6
     b = np.where(rng.random(90) < 0.2, ~a, a)
@@ -188,14 +188,14 @@ def test_kappa_is_that_of_scikit_learn(seed):
         assert figure.p is None
 
 
-def test_kappa_is_undefined_where_all_films_are_called_alike():
+def test_kappa_is_undefined_if_all_films_are_called_alike():
     all_called = np.ones(9, bool)
     same, kappa = agreement(all_called, all_called, np.arange(9))
     assert same.a == 1
     assert kappa.a is None
 
 
-def test_what_the_films_do_not_define_is_undefined():
+def test_undefined_contrasts_are_none():
     nothing = np.zeros(0, bool)
     for figure in (
         shares(nothing, nothing, np.zeros(0, np.int64)),

@@ -1,4 +1,4 @@
-"""Nights of films that nobody took."""
+"""Generate nights of synthetic films."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +11,15 @@ from screening.results import Row, Status, reason
 
 
 def night(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> NightProfile:
-    """A night of a site; `changes` are of each film: a value, or what becomes of its number."""
+    """Return a night of a site.
+
+    `changes` apply to each film: field values, or functions of its number and row.
+    """
     return NightProfile.of(rows(seed, films, positive, **changes))
 
 
 def rows(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> list[Row]:
-    """Its films."""
+    """Return the rows of such a night."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(films):
@@ -42,7 +45,7 @@ def rows(seed: int, films: int = 100, positive: float = 0.1, **changes: object) 
 
 
 def refused(number: int, row: Row, every: int) -> dict[str, object]:
-    """Every so many-th film is no chest film."""
+    """Return changes that refuse every `every`-th film as not a chest film."""
     if number % every:
         return {}
     return {
@@ -63,12 +66,12 @@ def _of(number: int, row: Row, changes: dict[str, object]) -> dict[str, object]:
 
 
 def nights(number: int, first: int = 1000, **changes: object) -> list[NightProfile]:
-    """Nights that differ by chance, oldest first."""
+    """Return nights that differ only by chance, oldest first."""
     return [night(first + seed, **changes) for seed in range(number)]  # type: ignore[arg-type]
 
 
 def reference(films: Sequence[Row]) -> DriftBaseline:
-    """What a model made with these films would have in its card."""
+    """Return the drift baseline that the card of a model trained on these films would have."""
     p = np.array([row.probability for row in films if row.probability is not None])
     columns = ("grey_mean", "grey_sd", "black", "white", "sharpness")
     return DriftBaseline(

@@ -1,4 +1,4 @@
-"""A night against the last ones of its site, and against its model's reference."""
+"""Tests of comparing a night with earlier nights of its site and with its model's reference."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def line_of(
     return line
 
 
-def test_nights_that_differ_by_chance_seldom_raise_an_alarm() -> None:
+def test_chance_differences_rarely_raise_an_alarm() -> None:
     alarms = []
     for stream in range(5):
         seen = nights(20, first=100 * stream)
@@ -36,7 +36,7 @@ def test_nights_that_differ_by_chance_seldom_raise_an_alarm() -> None:
     assert max(alarms) <= 1
 
 
-def test_a_night_that_is_as_ever_has_every_measure_between_its_limits() -> None:
+def test_unchanged_night_has_all_measures_within_limits() -> None:
     lines = control(night(7), EARLIER, None)
     tonight = [line for line in lines if line.against == NIGHTS and line.window == TONIGHT]
     assert {line.measure for line in tonight} == {
@@ -78,20 +78,20 @@ def every_fifth(value: object, column: str) -> Callable[[int, Row], object]:
         ({"manufacturer": every_fifth("Newcomer", "manufacturer")}, "scanners"),
     ],
 )
-def test_a_change_is_named_by_what_has_changed(changes: dict[str, object], measure: str) -> None:
+def test_breach_names_the_measure_that_changed(changes: dict[str, object], measure: str) -> None:
     lines = control(night(7, **changes), EARLIER, None)  # type: ignore[arg-type]
     assert measure in breached(lines)
     assert line_of(lines, measure).breach
 
 
-def test_what_is_too_little_for_one_night_is_found_in_three() -> None:
+def test_small_change_is_found_over_three_nights() -> None:
     changed = [night(seed, positive=0.2) for seed in (3, 4, 5)]
     lines = control(changed[2], [*EARLIER, *changed[:2]], None)
     assert line_of(lines, "positive_rate", THREE).breach
     assert line_of(lines, "positive_rate", THREE).n == 300
 
 
-def test_nights_that_swing_have_wider_limits() -> None:
+def test_fluctuating_nights_have_wider_limits() -> None:
     swinging = [night(n, positive=0.02 if n % 2 else 0.3) for n in range(20)]
     wide = line_of(control(night(7), swinging, None), "positive_rate")
     narrow = line_of(control(night(7), EARLIER, None), "positive_rate")
@@ -101,7 +101,7 @@ def test_nights_that_swing_have_wider_limits() -> None:
 
 
 @pytest.mark.parametrize("earlier", [[], EARLIER[:4], [night(n, films=61) for n in range(4)]])
-def test_of_too_few_nights_nothing_is_said_but_that(earlier: list[NightProfile]) -> None:
+def test_too_few_nights_give_only_a_line_that_says_so(earlier: list[NightProfile]) -> None:
     lines = [line for line in control(night(7), earlier, None) if line.against == NIGHTS]
     assert {line.measure for line in lines} == {ALL}
     for line in lines:
@@ -111,7 +111,7 @@ def test_of_too_few_nights_nothing_is_said_but_that(earlier: list[NightProfile])
 
 
 @pytest.mark.parametrize("films", [0, 1, 4])
-def test_a_single_study_is_one_of_many_and_raises_no_alarm(films: int) -> None:
+def test_single_study_is_merged_and_raises_no_alarm(films: int) -> None:
     studies = [night(seed, films=4) for seed in range(200)]
     odd = night(7, films=films, positive=1, view="AP", grey_mean=0.9, manufacturer="Newcomer")
     lines = control(odd, studies, None)
@@ -119,27 +119,27 @@ def test_a_single_study_is_one_of_many_and_raises_no_alarm(films: int) -> None:
     assert films == 0 or line_of(lines, "positive_rate").n in range(60, 64)
 
 
-def test_studies_that_have_changed_raise_an_alarm_when_there_are_enough() -> None:
+def test_enough_changed_studies_raise_an_alarm() -> None:
     studies = [night(seed, films=4) for seed in range(200)]
     dark = [night(seed, films=4, grey_mean=scaled("grey_mean", 0.8)) for seed in range(15)]
     assert "grey_mean" in breached(control(dark[-1], [*studies, *dark[:-1]], None))
 
 
-def test_a_measure_that_older_nights_lack_is_not_compared() -> None:
+def test_measure_missing_from_older_nights_is_not_compared() -> None:
     older = nights(20, grey_mean=None)
     measures = {line.measure for line in control(night(7), older, None)}
     assert "grey_mean" not in measures
     assert "sharpness" in measures
 
 
-def test_one_strange_film_makes_no_alarm() -> None:
+def test_one_outlier_film_raises_no_alarm() -> None:
     def strange(number: int, _row: Row) -> float:
         return 1.0 if number == 0 else 0.0005
 
     assert "white" not in breached(control(night(7, white=strange), nights(20, white=0.0005), None))
 
 
-def test_a_model_without_a_reference_says_so() -> None:
+def test_model_without_a_reference_gets_a_line_that_says_so() -> None:
     line = line_of(control(night(7), EARLIER, None), ALL, against=REFERENCE)
     assert "no reference" in line.sentence
     assert line.value is None
@@ -148,7 +148,7 @@ def test_a_model_without_a_reference_says_so() -> None:
 OWN = reference(rows(1, films=800, positive=0.7))
 
 
-def test_a_site_with_less_pneumonia_than_the_training_is_no_breach() -> None:
+def test_less_pneumonia_than_in_training_is_no_breach() -> None:
     lines = control(night(7), [], OWN)
     rate = line_of(lines, "positive_rate", against=REFERENCE)
     assert rate.expected == pytest.approx(0.7, abs=0.05)
@@ -166,30 +166,30 @@ def test_a_site_with_less_pneumonia_than_the_training_is_no_breach() -> None:
         ({"sharpness": scaled("sharpness", 2)}, "sharpness"),
     ],
 )
-def test_a_site_unlike_the_training_is_a_breach_from_the_first_night(
+def test_site_unlike_training_is_a_breach_from_first_night(
     changes: dict[str, object], measure: str
 ) -> None:
     lines = control(night(7, **changes), [], OWN)  # type: ignore[arg-type]
     assert measure in breached(lines, REFERENCE)
 
 
-def test_a_little_unlike_the_training_is_no_breach() -> None:
+def test_small_difference_from_training_is_no_breach() -> None:
     lines = control(night(7, films=5000, refuse_every=30, grey_mean=0.45), [], OWN)
     assert breached(lines, REFERENCE) == set()
 
 
-def test_a_night_of_few_films_is_not_held_against_the_training() -> None:
+def test_night_of_few_films_is_not_compared_with_reference() -> None:
     line = line_of(control(night(7, films=20), [], OWN), ALL, against=REFERENCE)
     assert line.sentence == "20 films are too few; 60 are needed."
 
 
-def test_a_night_on_which_all_was_refused_is_compared() -> None:
+def test_night_with_all_films_refused_is_compared() -> None:
     lines = control(night(7, refuse_every=1), EARLIER, OWN)
     assert "refusal_rate" in breached(lines)
     assert "refusal_rate" in breached(lines, REFERENCE)
 
 
-def test_sentences_are_for_people() -> None:
+def test_sentences_name_the_changed_class_and_end_with_a_period() -> None:
     lines = control(night(7, manufacturer="Newcomer"), EARLIER, OWN)
     sentence = line_of(lines, "scanners").sentence
     assert sentence.startswith("The share of the manufacturer Newcomer is 1 tonight")

@@ -1,4 +1,4 @@
-"""The lines of ``drift.csv``."""
+"""Tests of writing and reading ``drift.csv``."""
 
 import csv
 from dataclasses import replace
@@ -34,7 +34,7 @@ BREACH = Drift(
 SILENT = Drift(measure="all", against=NIGHTS, window=THREE, n=5, sentence="Nothing, größer.")
 
 
-def test_a_line_is_written_with_its_limits_and_what_is_not_known_is_empty(tmp_path: Path) -> None:
+def test_unknown_values_are_written_as_empty_cells(tmp_path: Path) -> None:
     write_drift(tmp_path, [BREACH, SILENT])
     with (tmp_path / DRIFT).open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
@@ -45,22 +45,22 @@ def test_a_line_is_written_with_its_limits_and_what_is_not_known_is_empty(tmp_pa
     ]
 
 
-def test_only_breaches_are_to_be_looked_at() -> None:
+def test_breaches_returns_only_lines_with_a_breach() -> None:
     assert list(breaches([BREACH, SILENT])) == [BREACH]
 
 
-def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_lines_survive_writing_and_reading(tmp_path: Path) -> None:
     lines = [replace(BREACH, low=0.125, sentence='the view "PA", say'), SILENT, BREACH]
     write_drift(tmp_path, lines)
     assert read_drift(tmp_path) == [*lines[:2], replace(BREACH, low=0.412346)]
 
 
-def test_a_report_without_the_file_has_no_lines(tmp_path: Path) -> None:
+def test_report_without_drift_csv_has_no_lines(tmp_path: Path) -> None:
     assert read_drift(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b"measure\nks\n", b"\xff\xfe", b"measure,n\nks,many\n"])
-def test_a_file_that_is_none_is_damaged(tmp_path: Path, content: bytes) -> None:
+def test_malformed_drift_csv_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / DRIFT).write_bytes(content)
     with pytest.raises(ReportError, match=r"drift\.csv is damaged"):
         read_drift(tmp_path)

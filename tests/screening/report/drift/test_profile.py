@@ -1,4 +1,4 @@
-"""What is kept of a night: counts that add up."""
+"""Tests of the profile of a night, whose counts can be added over nights."""
 
 import json
 from pathlib import Path
@@ -37,9 +37,7 @@ ROWS = st.lists(
 
 @QUICK
 @given(ROWS, ROWS)
-def test_two_nights_as_one_are_the_night_of_all_their_films(
-    some: list[Row], others: list[Row]
-) -> None:
+def test_merged_nights_equal_one_night_of_all_films(some: list[Row], others: list[Row]) -> None:
     assert merged([NightProfile.of(some), NightProfile.of(others)]) == NightProfile.of(
         [*some, *others]
     )
@@ -47,12 +45,12 @@ def test_two_nights_as_one_are_the_night_of_all_their_films(
 
 @QUICK
 @given(ROWS)
-def test_a_profile_survives_json(rows: list[Row]) -> None:
+def test_profile_survives_json(rows: list[Row]) -> None:
     profile = NightProfile.of(rows)
     assert NightProfile.from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
 
 
-def test_no_nights_are_an_empty_one() -> None:
+def test_merging_no_nights_gives_an_empty_night() -> None:
     assert merged([]) == NightProfile.of([])
     assert NightProfile.of([]).offered == 0
 
@@ -65,7 +63,7 @@ def test_duplicates_are_left_out() -> None:
     assert NightProfile.of([row(Status.DUPLICATE, "same_bytes", view="PA")]) == NightProfile.of([])
 
 
-def test_what_is_no_picture_is_no_refused_one() -> None:
+def test_refused_files_that_are_not_pictures_are_left_out() -> None:
     codes = ["not_image", "not_followed", "not_chest", "lateral"]
     films = [Row(film=code, status=Status.REFUSED, reason=f"{code}: Why.") for code in codes]
     profile = NightProfile.of([*films, row()])
@@ -80,7 +78,7 @@ def test_rare_scanners_are_counted_together() -> None:
     assert scanners["others"] == 5
 
 
-def test_rows_without_input_statistics_have_no_histogram_of_them() -> None:
+def test_rows_without_input_statistics_give_empty_histograms() -> None:
     profile = NightProfile.of([row(probability=0.5)])
     assert profile.histograms["probability"] == {0: 1}
     assert profile.histograms["grey_mean"] == {}
@@ -88,37 +86,37 @@ def test_rows_without_input_statistics_have_no_histogram_of_them() -> None:
 
 @pytest.mark.parametrize("name", SCALES)
 @pytest.mark.parametrize("value", [0.0, 1e-9, 0.0625, 0.5, 0.75, 1.0])
-def test_the_middle_of_a_bin_is_near_its_values(name: str, value: float) -> None:
+def test_middle_of_a_bin_is_close_to_its_values(name: str, value: float) -> None:
     scale = SCALES[name]
     lowest, (films,) = aligned(name, NightProfile(histograms={name: {scale.bin(value): 1}}))
     middle = scale.value(float(scale.middle(lowest + films.nonzero()[0])[0]))
     assert middle == pytest.approx(value, rel=0.02, abs=0.035 if scale.kind == "logit" else 0.006)
 
 
-def test_a_value_on_an_edge_is_in_the_bin_above() -> None:
+def test_value_on_an_edge_is_in_the_bin_above() -> None:
     assert [Scale("plain", 0.005).bin(n * 0.005) for n in range(200)] == list(range(200))
 
 
-def test_histograms_are_brought_over_the_same_bins() -> None:
+def test_aligned_histograms_have_the_same_bins() -> None:
     one = NightProfile(histograms={"black": {3: 2}})
     other = NightProfile(histograms={"black": {1: 5, 4: 1}})
     lowest, (films, others) = aligned("black", one, other)
     assert (lowest, films.tolist(), others.tolist()) == (1, [0, 0, 2, 0], [5, 0, 0, 1])
 
 
-def test_a_report_has_the_profile_that_was_written(tmp_path: Path) -> None:
+def test_profile_survives_writing_and_reading(tmp_path: Path) -> None:
     profile = NightProfile.of([row(probability=0.5, black=0.1, manufacturer="größe")])
     profile.write(tmp_path)
     assert NightProfile.read(tmp_path) == profile
 
 
-def test_an_older_report_has_the_profile_of_its_rows(tmp_path: Path) -> None:
+def test_profile_of_an_older_report_comes_from_its_rows(tmp_path: Path) -> None:
     rows = [row(probability=0.5, domain_distance=0.5, screened_at="2026-11-22")]
     write_rows(tmp_path / PREDICTIONS, rows)
     assert NightProfile.read(tmp_path) == NightProfile.of(rows)
 
 
-def test_a_folder_that_is_no_report_has_no_profile(tmp_path: Path) -> None:
+def test_reading_a_folder_that_is_not_a_report_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="is no report"):
         NightProfile.read(tmp_path)
 
@@ -135,7 +133,7 @@ def test_a_folder_that_is_no_report_has_no_profile(tmp_path: Path) -> None:
         '{"histograms": {}, "more": 1}',
     ],
 )
-def test_a_damaged_profile_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
+def test_damaged_profile_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / PROFILE).write_text(content, encoding="utf-8")
     with pytest.raises(ReportError, match=r"profile\.json is damaged"):
         NightProfile.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Many nights in a row."""
+"""Tests of comparing many nights in sequence."""
 
 import csv
 from dataclasses import replace
@@ -14,7 +14,7 @@ from screening.report.drift.series import series, write_series
 
 
 def report(folder: Path, day: int, **changes: object) -> Path:
-    """The report of a day of November, in a folder called after it."""
+    """Write the report of a day in November to a folder named after the day."""
     place = folder / f"night-{day:02}"
     place.mkdir(parents=True)
     profile = night(day, **changes)  # type: ignore[arg-type]
@@ -22,7 +22,7 @@ def report(folder: Path, day: int, **changes: object) -> Path:
     return place
 
 
-def test_nights_are_in_the_order_of_time_however_they_are_given(tmp_path: Path) -> None:
+def test_nights_are_sorted_by_time(tmp_path: Path) -> None:
     reports = [report(tmp_path, day) for day in (3, 1, 2)]
     assert [each.name for each in series([*reports, reports[0]])] == [
         "night-01",
@@ -31,7 +31,7 @@ def test_nights_are_in_the_order_of_time_however_they_are_given(tmp_path: Path) 
     ]
 
 
-def test_each_night_is_compared_with_those_before_it(tmp_path: Path) -> None:
+def test_each_night_is_compared_with_those_before(tmp_path: Path) -> None:
     calm = [report(tmp_path, day) for day in range(1, 9)]
     nights = series([*calm, report(tmp_path, 9, grey_mean=0.9)])
     assert [bool(each.breaches) for each in nights] == [False] * 8 + [True]
@@ -39,14 +39,14 @@ def test_each_night_is_compared_with_those_before_it(tmp_path: Path) -> None:
     assert {each.measure for each in nights[8].breaches} == {"grey_mean"}
 
 
-def test_the_values_of_a_night_are_known_from_the_first_on(tmp_path: Path) -> None:
+def test_values_are_known_from_the_first_night_on(tmp_path: Path) -> None:
     (first,) = series([report(tmp_path, 1)])
     assert first.values["positive_rate"] == first.profile.called / 100
     assert first.values["grey_mean"] == pytest.approx(0.5, abs=0.03)
     assert first.values["white"] == pytest.approx(0.0008, abs=0.0003)
 
 
-def test_with_a_reference_each_night_is_held_against_it_too(tmp_path: Path) -> None:
+def test_nights_are_also_compared_with_a_given_reference(tmp_path: Path) -> None:
     own = reference(rows(1, films=500))
     (without,) = series([report(tmp_path, 1)])
     (held,) = series([tmp_path / "night-01"], own)
@@ -61,14 +61,14 @@ def test_nights_of_two_models_are_an_error_that_names_both(tmp_path: Path) -> No
         series([other, one])
 
 
-def test_a_night_without_a_film_is_of_any_model(tmp_path: Path) -> None:
+def test_night_without_films_fits_any_model(tmp_path: Path) -> None:
     one, empty = report(tmp_path, 1), tmp_path / "empty"
     empty.mkdir()
     NightProfile().write(empty)
     assert [each.name for each in series([one, empty])] == ["empty", "night-01"]
 
 
-def test_the_series_is_written_with_the_report_of_each_line(tmp_path: Path) -> None:
+def test_series_csv_has_the_report_of_each_line(tmp_path: Path) -> None:
     nights = series([report(tmp_path, 1), report(tmp_path, 2)])
     write_series(tmp_path, nights)
     with (tmp_path / DRIFT).open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Headless Chromium, driven through its debugging pipe: no network, no further package."""
+"""Headless Chromium, controlled through its debugging pipe: needs no network and no package."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-# Chromium reads commands from file 3 and answers to file 4.
+# Chromium reads commands from file descriptor 3 and writes answers to descriptor 4.
 _STARTED = (
     "import fcntl, os, sys\n"
     "commands, answers = (fcntl.fcntl(int(file), fcntl.F_DUPFD, 10) for file in sys.argv[1:3])\n"
@@ -21,7 +21,7 @@ _STARTED = (
 
 
 class Browser:
-    """One page; close it."""
+    """A browser with one page; the caller must close it."""
 
     def __init__(self, profile: Path) -> None:
         commands, self._write = os.pipe()

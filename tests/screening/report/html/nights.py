@@ -1,4 +1,4 @@
-"""Nights that tests make pages of."""
+"""Sample nights for tests of pages."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def contents_of(rows, **more):
 
 
 def pictured(folder, rows):
-    """The rows with pictures that lie in the folder."""
+    """Write pictures into the folder and return the rows with their paths."""
     grey = np.random.default_rng(1).random((32, 32)).astype(np.float32)
     for kind, picture in (
         (HEATMAPS, heatmap_png(grey, 20 * grey)),

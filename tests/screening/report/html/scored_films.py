@@ -1,4 +1,4 @@
-"""Scored films that tests make for themselves."""
+"""Synthetic scored films for tests."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def films_of(labels, probabilities, threshold=0.5, films_a_patient=1):
 
 
 def random_films(n=200, seed=0, threshold=0.5, films_a_patient=1):
-    """Two thirds pneumonia, told apart with an AUROC of about 0.92."""
+    """Return films, two thirds of them pneumonia, with an AUROC of about 0.92."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3 > 0
     p = np.round(1 / (1 + np.exp(-(2 * labels - 0.7 + rng.normal(0, 1, n)))), 6)

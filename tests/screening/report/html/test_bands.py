@@ -1,4 +1,4 @@
-"""Curves over all thresholds, and their bands."""
+"""Tests of curves over all thresholds and their bands."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def with_ties(films):
 
 
 @pytest.mark.parametrize("change", [lambda films: films, with_ties])
-def test_the_roc_curve_is_that_of_scikit_learn(change):
+def test_roc_curve_matches_scikit_learn(change):
     films = change(random_films())
     curve = Sweep(films).roc()
     assert np.trapezoid(curve.y, curve.x) == pytest.approx(
@@ -27,16 +27,16 @@ def test_the_roc_curve_is_that_of_scikit_learn(change):
     assert np.allclose(curve.y, y)
 
 
-def test_the_precision_recall_curve_is_that_of_scikit_learn():
+def test_precision_recall_curve_matches_scikit_learn():
     films = with_ties(random_films())
     curve = Sweep(films).precision_recall()
     precision, recall, _ = precision_recall_curve(films.positive, films.probability)
-    # Its last point is made up: no film called, precision 1.
+    # scikit-learn adds an artificial last point: no film called, precision 1.
     assert np.allclose(curve.x, recall[-2::-1])
     assert np.allclose(curve.y, precision[-2::-1])
 
 
-def test_sensitivity_and_specificity_count_what_reaches_the_threshold():
+def test_sensitivity_and_specificity_count_films_at_or_above_threshold():
     films = with_ties(random_films())
     sweep = Sweep(films)
     called = films.probability[np.newaxis] >= GRID[:, np.newaxis]
@@ -45,7 +45,7 @@ def test_sensitivity_and_specificity_count_what_reaches_the_threshold():
 
 
 @pytest.mark.parametrize("name", ["sensitivity", "specificity"])
-def test_the_band_is_about_as_wide_as_the_binomial_one(name):
+def test_band_is_about_as_wide_as_the_binomial_one(name):
     curve = getattr(Sweep(random_films(3000)), name)()
     middle = int(np.argmin(np.abs(curve.y - 0.8)))
     share, n = curve.y[middle], 2000 if name == "sensitivity" else 1000
@@ -54,9 +54,9 @@ def test_the_band_is_about_as_wide_as_the_binomial_one(name):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_the_curve_lies_in_its_band(name):
+def test_curve_lies_in_its_band(name):
     curve = getattr(Sweep(random_films()), name)()
-    # Between its corners precision is not straight; at its ends it falls or jumps.
+    # Precision is not linear between its corners, and it falls or jumps at the ends.
     y = np.interp(curve.grid, curve.x, curve.y)
     inside = (curve.low <= y + 0.01) & (y <= curve.high + 0.01)
     assert inside[len(inside) // 20 : -1].all()
@@ -64,7 +64,7 @@ def test_the_curve_lies_in_its_band(name):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_more_films_of_the_same_patients_make_no_band_narrower(name):
+def test_repeated_films_of_a_patient_do_not_narrow_the_band(name):
     films = random_films(60)
     fourfold = films_of(
         np.repeat(films.positive, 4), np.repeat(films.probability, 4), films_a_patient=4
@@ -74,15 +74,15 @@ def test_more_films_of_the_same_patients_make_no_band_narrower(name):
     assert np.allclose(one.high, four.high)
 
 
-def test_between_two_thresholds_precision_follows_the_counts():
-    # Recall 1/2 with 1 of 1 right; then 2 positives of 4: half-way there 1.5 of 2.5.
+def test_precision_between_thresholds_interpolates_the_counts():
+    # At recall 1/2, 1 of 1 is right; at recall 1, 2 of 4. Half-way between it is 1.5 of 2.5.
     curve = Sweep(films_of((1, 0, 0, 1), (0.9, 0.5, 0.5, 0.5)))
     tp, fp = np.array([0.0, 1, 2]), np.array([0.0, 0, 2])
     assert curve.precision_recall().y.tolist() == [1, 0.5]
     assert _precisions(tp, fp)[GRID[1:] == 0.75] == pytest.approx(1.5 / 2.5)
 
 
-def test_the_same_seed_gives_the_same_band_and_another_one_another():
+def test_band_is_determined_by_the_seed():
     films = random_films()
     one, again, other = Sweep(films, 1).roc(), Sweep(films, 1).roc(), Sweep(films, 2).roc()
     assert np.array_equal(one.low, again.low)
@@ -90,14 +90,14 @@ def test_the_same_seed_gives_the_same_band_and_another_one_another():
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_films_of_one_patient_have_a_curve_and_no_band(name):
+def test_one_patient_gives_a_curve_without_band(name):
     curve = getattr(Sweep(films_of((0, 1, 1), (0.1, 0.4, 0.9), films_a_patient=3)), name)()
     assert np.isfinite(curve.y).all()
     assert curve.low is None
     assert curve.high is None
 
 
-def test_without_normal_films_there_is_no_specificity():
+def test_specificity_is_undefined_without_normal_films():
     sweep = Sweep(films_of((1, 1, 1), (0.1, 0.4, 0.9)))
     assert np.isnan(sweep.specificity().y).all()
     assert sweep.specificity().low is None
@@ -105,7 +105,7 @@ def test_without_normal_films_there_is_no_specificity():
     assert sweep.sensitivity().low is not None
 
 
-def test_of_very_many_films_curve_and_band_stay_the_same_and_the_grid_exact(monkeypatch):
+def test_thinning_thresholds_keeps_curves_and_the_grid_exact(monkeypatch):
     films = random_films(3000, films_a_patient=2)
     every = Sweep(films)
     monkeypatch.setattr(performance_figures, "_CORNERS", 300)

@@ -1,4 +1,4 @@
-"""The page of many nights: whole, and harmless."""
+"""Tests of the drift page: complete and safe."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,7 +13,7 @@ from screening.report.html.drift_page import PAGE, write_page
 
 
 class Seen(HTMLParser):
-    """Words, pictures and headings of a page."""
+    """Parser that collects the words, pictures and tags of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,27 +55,27 @@ def seen(folder: Path, profiles: list[NightProfile]) -> Seen:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """Eight calm nights, and one with many calls from a scanner with a bold name."""
+    """Eight unchanged nights, and one with many calls and a scanner with a hostile name."""
     calm = [profile(day) for day in range(1, 9)]
     bold = profile(9, called=60, scanners={"<script>alert(1)</script>": 100})
     return seen(tmp_path_factory.mktemp("pages"), [*calm, bold])
 
 
-def test_every_measure_that_is_known_has_a_chart_that_can_be_read_aloud(page: Seen) -> None:
-    told = {str(picture["alt"]).partition(" over ")[0] for picture in page.pictures}
+def test_every_known_measure_has_a_chart_with_alt_text(page: Seen) -> None:
+    described = {str(picture["alt"]).partition(" over ")[0] for picture in page.pictures}
     known = set(NAMES) - {"domain_distance", "grey_sd", "black", "white", "sharpness", "views"}
-    assert told == {NAMES[measure] for measure in known}
+    assert described == {NAMES[measure] for measure in known}
     assert any("beyond its limits in night <8>" in str(each["alt"]) for each in page.pictures)
 
 
-def test_breaches_are_told_in_words(page: Seen) -> None:
+def test_page_describes_breaches_in_words(page: Seen) -> None:
     words = " ".join(page.words)
     assert "The share called pneumonia is 0.6 tonight" in words
     assert "Drift over 9 nights" in words
     assert "Not a medical device" in words
 
 
-def test_nothing_from_a_film_runs_and_nothing_comes_from_elsewhere(page: Seen) -> None:
+def test_no_scripts_run_and_no_external_resources_load(page: Seen) -> None:
     assert "script" not in page.tags
     assert "<script>alert(1)</script>" in " ".join(page.words)
     assert all(
@@ -83,13 +83,13 @@ def test_nothing_from_a_film_runs_and_nothing_comes_from_elsewhere(page: Seen) -
     )
 
 
-def test_a_single_calm_night_has_a_page(tmp_path: Path) -> None:
+def test_single_night_without_breach_has_a_page(tmp_path: Path) -> None:
     page = seen(tmp_path, [profile(1)])
     assert "No night was beyond a limit." in " ".join(page.words)
     assert "Drift over 1 night" in page.words
 
 
-def test_a_night_without_a_film_has_a_place_on_the_page(tmp_path: Path) -> None:
+def test_night_without_films_is_on_the_page(tmp_path: Path) -> None:
     page = seen(tmp_path, [replace(profile(1), at=""), NightProfile()])
     assert "unknown" not in page.words
     assert page.words.count("?") == 2

@@ -5,7 +5,7 @@ from screening.results import Row, Status
 AT = "2026-01-02T03:04:05.678+00:00"
 
 
-def test_a_job_is_told_from_its_events_and_rows() -> None:
+def test_job_facts_come_from_events_and_rows() -> None:
     events = [
         Event(AT, "submitted", "job-1", "user ada, host ward-3"),
         Event(AT, "started", "job-1", "lite0 1, onnx, threshold 0.5, worker w, user bob, host h"),
@@ -18,10 +18,10 @@ def test_a_job_is_told_from_its_events_and_rows() -> None:
     assert (facts["Job"], facts["Model"], facts["Threshold"]) == ("job-1", "lite0 1", "0.25")
 
 
-def test_an_evaluation_names_the_report_that_it_is_of() -> None:
+def test_evaluation_names_its_report() -> None:
     facts = job_facts([Event(AT, "evaluates", "night", "", "ab" * 32)], [], AT)
     assert facts["Evaluation of"] == "night, chain head abababababababab"
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_facts_are_left_out() -> None:
     assert job_facts([], [], "") == {}

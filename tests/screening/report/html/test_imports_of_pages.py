@@ -1,4 +1,4 @@
-"""What a night pays for its page."""
+"""Tests of the imports that writing a page needs."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ _DRAWS = (
 )
 
 
-def test_a_page_needs_no_home_and_neither_scikit_learn_nor_tensorflow(tmp_path):
+def test_page_needs_no_home_scikit_learn_or_tensorflow(tmp_path):
     nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), "/proc/nowhere")
     result = subprocess.run(
         [sys.executable, "-c", _DRAWS, tmp_path],

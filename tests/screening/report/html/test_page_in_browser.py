@@ -1,4 +1,4 @@
-"""The page of a report as Chromium shows it; skipped where there is none."""
+"""Tests of a report's page in Chromium; skipped if Chromium is not installed."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from screening.report.html.report_page import write_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
 
-#: Contrast of each text with what is behind it (WCAG 2.2, 1.4.3), where it is below 4.5.
+#: Lists texts whose contrast with their background (WCAG 2.2, 1.4.3) is below 4.5.
 _FAINT = """
 (() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
@@ -63,7 +63,7 @@ def test_only_tables_scroll_sideways(browser, page, width):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_stands_out_from_what_is_behind_it(browser, page, dark):
+def test_every_text_has_sufficient_contrast(browser, page, dark):
     browser.open(page, 1280, dark)
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") is not dark

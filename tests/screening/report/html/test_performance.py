@@ -1,4 +1,4 @@
-"""The pictures of labelled films: that they are written, and that they show what is so."""
+"""Tests that figures of labelled films are written and show the correct values."""
 
 import matplotlib as mpl
 import numpy as np
@@ -30,14 +30,14 @@ def draw(folder, films):
     draw_thresholds(folder / "thresholds.png", side, 0.5)
 
 
-def test_a_picture_has_120_dots_an_inch_and_says_nothing_of_how_it_was_made(tmp_path):
+def test_picture_has_120_dpi_and_no_other_metadata(tmp_path):
     draw_confusion(tmp_path / "figures" / "confusion.png", side_of(random_films()), 0.5)
     with Image.open(tmp_path / "figures" / "confusion.png") as picture:
         assert picture.width == 552
         assert set(picture.info) <= {"dpi"}
 
 
-def test_the_same_films_give_the_same_bytes_whatever_style_the_user_has(tmp_path):
+def test_same_films_give_the_same_bytes_with_any_user_style(tmp_path):
     draw(tmp_path / "a", random_films())
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.dpi": 10}):
         draw(tmp_path / "b", random_films())
@@ -57,12 +57,12 @@ def test_the_same_films_give_the_same_bytes_whatever_style_the_user_has(tmp_path
     ],
     ids=["tied", "perfect", "all wrong", "one patient", "no normal", "no pneumonia"],
 )
-def test_films_that_leave_figures_undefined_are_drawn_all_the_same(tmp_path, films):
+def test_films_with_undefined_figures_are_drawn(tmp_path, films):
     draw(tmp_path, films)
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_the_operating_point_stands_where_the_metrics_say():
+def test_operating_point_is_drawn_at_its_metrics():
     side = side_of(films_of((0, 0, 0, 0, 1, 1), (0.1, 0.2, 0.3, 0.9, 0.4, 0.8)))
     own = axes()
     performance_figures._roc(own, [side])
@@ -75,13 +75,13 @@ def test_the_operating_point_stands_where_the_metrics_say():
 
 
 @pytest.mark.parametrize(("labels", "corners"), [((0, 0, 1, 1), 1), ((1, 0, 1, 0), 0)])
-def test_the_corner_is_enlarged_where_the_curve_sticks_to_it(labels, corners):
+def test_corner_is_enlarged_if_the_curve_is_close_to_it(labels, corners):
     own = axes()
     performance_figures._roc(own, [side_of(films_of(labels, (0.1, 0.2, 0.8, 0.9)))])
     assert len(own.child_axes) == corners
 
 
-def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_call():
+def test_confusion_has_rows_by_label_and_columns_by_prediction():
     own = axes()
     films = films_of((0, 0, 0, 0, 1, 1, 1), (0.1, 0.1, 0.1, 0.9, 0.1, 0.9, 0.9))
     performance_figures._confusion(own, side_of(films), 0.5)
@@ -94,7 +94,7 @@ def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_call():
     assert own.yaxis_inverted()
 
 
-def test_the_reliability_groups_are_of_equal_size_and_show_the_share_of_pneumonia():
+def test_reliability_groups_have_equal_size_and_show_shares():
     films = random_films(200)
     figure = Figure()
     performance_figures._reliability(figure, side_of(films))
@@ -108,7 +108,7 @@ def test_the_reliability_groups_are_of_equal_size_and_show_the_share_of_pneumoni
     assert f"{error:.3f}" in upper.get_title()
 
 
-def test_the_histogram_counts_every_film_of_every_group():
+def test_histogram_counts_every_film_of_every_group():
     own = axes()
     groups = {
         "NORMAL": np.array([0.0, 0.5]),
@@ -133,11 +133,11 @@ def test_the_histogram_counts_every_film_of_every_group():
     ],
     ids=["plain", "letters without a glyph", "no text", "long"],
 )
-def test_a_name_is_written_as_the_font_can(name, expected):
+def test_drawable_replaces_unknown_letters_and_shortens_names(name, expected):
     assert drawable(name) == expected
 
 
-def test_a_name_with_every_kind_of_letter_is_drawn(tmp_path):
+def test_names_with_any_characters_are_drawn(tmp_path):
     with drawn(tmp_path / "name.png", 3, 2) as figure:
         figure.text(0, 0, drawable("$\\frac{ 胸\n\x00\x7f.png"), parse_math=False)
     assert (tmp_path / "name.png").is_file()

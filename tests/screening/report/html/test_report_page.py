@@ -1,4 +1,4 @@
-"""The page of a report: complete, self-contained, and made of whatever there is."""
+"""Tests of a report's page: complete, self-contained, and correct with missing parts."""
 
 import os
 import re
@@ -25,13 +25,13 @@ def few_resamples(monkeypatch):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """For tests of anything else, which are quicker without."""
+    """Skip drawing figures, for tests that do not need them."""
     monkeypatch.setattr("screening.report.html.report_page.draw_figures", lambda *_arguments: {})
 
 
 @pytest.fixture
 def page_of(tmp_path):
-    """The page of these rows, read back; the report lies in `tmp_path`."""
+    """Return a function that writes a page for rows to `tmp_path` and parses it."""
 
     def made(rows, **more):
         write_page(tmp_path, contents_of(rows, **more))
@@ -41,7 +41,7 @@ def page_of(tmp_path):
 
 
 def section(page, heading):
-    """The text between a heading and the next of its kind."""
+    """Return the text between a heading and the next heading of the same level."""
     names = [name for level, name in page.headings if level == 2]
     text = page.text
     start = text.index(heading, text.index("What was screened"))
@@ -50,7 +50,7 @@ def section(page, heading):
 
 
 def assert_good(page):
-    """What holds of every page."""
+    """Check requirements that every page must meet."""
     levels = [level for level, _name in page.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -73,7 +73,7 @@ def assert_good(page):
     assert not re.search(r"\b(nan|inf|None(?!\.))\b", page.text)
 
 
-def test_a_night_with_labels_has_everything(page_of, tmp_path):
+def test_night_with_labels_has_every_section(page_of, tmp_path):
     facts = {"Job": "job-1", "Finished (UTC)": "2026-01-02 03:04:05", "User": "ada"}
     page = page_of(NIGHT, facts=facts, drift=[BREACH], label_problems={"no_film": 2, "unknown": 0})
     assert_good(page)
@@ -99,7 +99,7 @@ def test_a_night_with_labels_has_everything(page_of, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_the_work_list_holds_the_called_films_by_falling_probability(page_of):
+def test_work_list_has_called_films_by_descending_probability(page_of):
     page = page_of(NIGHT)
     films = [row for row in page.rows if row[0].isdigit() and "/" in row[1]]
     work = films[:20]
@@ -109,7 +109,7 @@ def test_the_work_list_holds_the_called_films_by_falling_probability(page_of):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_films_near_the_threshold_are_listed_from_both_sides_the_nearest_first(page_of):
+def test_films_near_the_threshold_are_listed_nearest_first(page_of):
     rows = [scored(f"{p}.png", p) for p in (0.1, 0.3, 0.49, 0.505, 0.9)]
     page = page_of(rows)
     near = section(page, "Near the threshold")
@@ -122,7 +122,7 @@ def test_films_near_the_threshold_are_listed_from_both_sides_the_nearest_first(p
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_metrics_stand_with_interval_and_n(page_of):
+def test_metrics_are_shown_with_interval_and_n(page_of):
     contents = contents_of(NIGHT)
     figures = {
         line.metric: line.figure
@@ -138,7 +138,7 @@ def test_metrics_stand_with_interval_and_n(page_of):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_what_is_undefined_is_a_dash_with_its_reason(page_of):
+def test_undefined_metric_is_a_dash_with_its_reason(page_of):
     rows = [scored(f"{k}.png", 0.1, "NORMAL") for k in range(3)]
     page = page_of(rows)
     assert_good(page)
@@ -148,7 +148,7 @@ def test_what_is_undefined_is_a_dash_with_its_reason(page_of):
     assert "0 show pneumonia and 3 do not" in page.text
 
 
-def test_without_labels_there_is_no_performance_and_the_page_says_so(page_of, tmp_path):
+def test_page_without_labels_says_that_performance_is_missing(page_of, tmp_path):
     page = page_of([replace(row, label="", outcome="") for row in NIGHT])
     assert_good(page)
     assert "No film that was scored has a label" in section(page, "Performance against labels")
@@ -159,7 +159,7 @@ def test_without_labels_there_is_no_performance_and_the_page_says_so(page_of, tm
     assert "Other thresholds" not in page.text
 
 
-def test_an_empty_folder_has_a_page(page_of, tmp_path):
+def test_empty_folder_has_a_page(page_of, tmp_path):
     page = page_of([])
     assert_good(page)
     assert "The folder held no file." in page.text
@@ -167,7 +167,7 @@ def test_an_empty_folder_has_a_page(page_of, tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_a_night_on_which_everything_failed_has_a_page(page_of):
+def test_night_on_which_all_films_failed_has_a_page(page_of):
     rows = [unread(f"{k}.png", Status.FAILED, "not_decodable: x.") for k in range(20)]
     rows += [unread(f"{k}.jpg", Status.FAILED, "not_screened: y.") for k in range(7)]
     page = page_of(rows)
@@ -178,13 +178,13 @@ def test_a_night_on_which_everything_failed_has_a_page(page_of):
 
 
 @pytest.mark.parametrize("label", ["", "PNEUMONIA"])
-def test_one_film_has_a_page(page_of, label):
+def test_single_film_has_a_page(page_of, label):
     page = page_of([scored("a.png", 0.7, label)])
     assert_good(page)
     assert "1 file, read for pneumonia" in page.text
 
 
-def test_a_quiet_night_needs_no_attention(page_of):
+def test_night_without_problems_needs_no_attention(page_of):
     page = page_of([scored("a.png", 0.2)], drift=[replace(BREACH, breach=False)])
     attention = section(page, "Needs attention")
     assert "Nothing: every film has an answer" in attention
@@ -192,7 +192,7 @@ def test_a_quiet_night_needs_no_attention(page_of):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_the_page_says_how_much_evidence_lies_inside_the_lungs(page_of):
+def test_page_gives_the_median_evidence_inside_the_lungs(page_of):
     flawed = f"{reason('lungs_small', '12 % of the film')}; {reason('low_lung_evidence', '0.2')}"
     rows = [
         scored("a.png", 0.9, lung_area=0.3, lung_evidence=0.9),
@@ -210,14 +210,14 @@ def test_the_page_says_how_much_evidence_lies_inside_the_lungs(page_of):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_night_without_a_lung_network_has_no_such_section(page_of):
+def test_night_without_lung_network_has_no_lung_section(page_of):
     page = page_of([scored("a.png", 0.9)])
     assert "The lungs were looked for" not in page.text
     assert "Lung evidence is the share of all evidence" in " ".join(page.text.split())
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_warnings_of_films_are_counted(page_of):
+def test_warnings_are_counted_by_code(page_of):
     rows = [
         scored(
             "a.png", 0.7, warnings="out_of_domain: Unlike (distance 2; limit 1).; rotated: Not."
@@ -242,7 +242,7 @@ def test_warnings_of_films_are_counted(page_of):
     ],
     ids=["markup", "control characters", "from the right", "no text", "a template", "long"],
 )
-def test_a_name_from_outside_is_shown_and_does_nothing(page_of, name, expected):
+def test_external_names_are_shown_escaped(page_of, name, expected):
     rows = [
         scored(name, 0.7, "PNEUMONIA", view=name, sex=name, manufacturer=name),
         scored(f"{name}/b", 0.4, "NORMAL", warnings=name),
@@ -257,7 +257,7 @@ def test_a_name_from_outside_is_shown_and_does_nothing(page_of, name, expected):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_films_are_shown_with_their_heat_maps_up_to_what_a_page_can_hold(page_of, tmp_path):
+def test_pictures_are_shown_up_to_the_limit_of_a_page(page_of, tmp_path):
     rows = [scored(f"{k}.png", 0.9, sha256=f"{k:064}"[::-1]) for k in range(150)]
     page = page_of(pictured(tmp_path, rows))
     assert_good(page)
@@ -270,7 +270,7 @@ def test_films_are_shown_with_their_heat_maps_up_to_what_a_page_can_hold(page_of
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_pictures_that_are_not_in_the_folder_are_left_out(page_of, tmp_path):
+def test_pictures_outside_the_report_are_left_out(page_of, tmp_path):
     secret = tmp_path.parent / "secret.jpg"
     Image.new("L", (9, 9)).save(secret)
     page = page_of([scored("a.png", 0.9, thumbnail="../secret.jpg", heatmap="heatmaps/none.png")])
@@ -279,7 +279,7 @@ def test_pictures_that_are_not_in_the_folder_are_left_out(page_of, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_damaged_picture_costs_the_page_no_more_than_itself(page_of, tmp_path):
+def test_damaged_picture_is_left_out_and_the_rest_is_shown(page_of, tmp_path):
     (row,) = pictured(tmp_path, [scored("a.png", 0.9, sha256="ab" * 32)])
     whole = (tmp_path / row.heatmap).read_bytes()
     for damaged in (b"", b"no picture", whole[: len(whole) // 2]):
@@ -289,7 +289,7 @@ def test_a_damaged_picture_costs_the_page_no_more_than_itself(page_of, tmp_path)
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_very_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
+def test_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
     name = "<" * 200
     rows = [scored(f"{name}{k}.png", 0.51, warnings=name) for k in range(3000)]
     for status in (Status.FAILED, Status.REFUSED, Status.DUPLICATE):
@@ -306,7 +306,7 @@ def test_every_column_of_the_report_is_explained(page_of):
     assert all(page.all_rows(name) for name in COLUMNS)
 
 
-def test_the_same_night_gives_the_same_page(page_of, tmp_path):
+def test_same_night_gives_the_same_page(page_of, tmp_path):
     page_of(NIGHT)
     first = (tmp_path / "report.html").read_bytes()
     page_of(NIGHT)

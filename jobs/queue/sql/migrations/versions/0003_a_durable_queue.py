@@ -1,4 +1,4 @@
-"""A durable queue: the tables of the first version that is upgraded."""
+"""Durable queue: the tables of the oldest version that can be upgraded."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "jobs",

@@ -1,4 +1,4 @@
-"""A queue that can be left alone: priorities, waiting, retries, films in hand, options in one place."""
+"""Unattended queue: priorities, waiting, retries, films in progress, options in one column."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ _OPTIONS = (
 
 
 def upgrade() -> None:
-    """Add what is new, fill it from what was there, and drop what it replaces."""
+    """Add the new columns, fill them from the old ones, and drop those."""
     for column in _new_in_jobs():
         op.add_column("jobs", column)
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -51,7 +51,7 @@ def upgrade() -> None:
 
 
 def _new_in_jobs() -> list[sa.Column[Any]]:
-    """Each with the value that jobs of an older version have."""
+    """Return the new columns, each with its default for jobs of an older version."""
     return [
         sa.Column("options", sa.JSON, nullable=False, server_default="{}"),
         sa.Column("priority", sa.Integer, nullable=False, server_default="0"),

@@ -1,4 +1,4 @@
-"""Schedules and their firings, folders that are watched, and whose end was told."""
+"""Schedules and their firings, watched folders, and notified ends of jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Make the tables; jobs that have ended before are not told of."""
+    """Create the tables; jobs that have ended already are not notified."""
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.add_column("jobs", sa.Column("told", sa.Integer, nullable=False, server_default="1"))
     op.create_index("jobs_untold", "jobs", ["told", "finished_at"])

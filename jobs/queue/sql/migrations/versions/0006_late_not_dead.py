@@ -1,4 +1,4 @@
-"""With which claim a film was lost: its worker may have been late, and not dead."""
+"""Claim with which a film was lost: the worker may have been late instead of dead."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,6 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Of films that were lost before, nobody says so any more."""
+    """Add the column; films that were lost before stay without a claim."""
     lost = sa.Column("lost_fence", sa.Integer, nullable=False, server_default="0")
     op.add_column("films", lost)

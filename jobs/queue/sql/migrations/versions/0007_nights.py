@@ -1,4 +1,4 @@
-"""What the films of a site's last nights were like; remembered longer than the jobs."""
+"""Profiles of the last nights of a site; kept longer than the jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table; of nights before, nothing is known."""
+    """Create the table; earlier nights have no profile."""
     op.create_table(
         "nights",
         sa.Column("job", sa.String, primary_key=True),
