@@ -24,8 +24,8 @@ from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import Reader
 from screening.model.drift_baseline import DriftBaseline
 from screening.privacy import PatientKey
+from screening.report.drift.drift_csv import breaches
 from screening.report.drift.model_comparison import control
-from screening.report.drift.night_comparison import breaches
 from screening.report.drift.profile import NightProfile
 from screening.results import CLASSES, NORMAL, PNEUMONIA, Row
 from screening.training import fit_image_gate

@@ -12,7 +12,7 @@ from screening import audit, results
 from screening.model.card import Card
 from screening.report import labels, operating_points, summary
 from screening.report.comparison import text
-from screening.report.drift import night_comparison, series
+from screening.report.drift import drift_csv, series
 from screening.report.drift.profile import NightProfile
 from screening.report.intervals import NOTES
 
@@ -31,13 +31,13 @@ COLUMNS: dict[str, Iterable[str]] = {
     "`operating_points.csv`": operating_points._COLUMNS,
     "`labels.csv`": labels._COLUMNS,
     "Problems": [problem.value for problem in labels.LabelProblem],
-    "`drift.csv`": night_comparison.COLUMNS,
-    "Measures": [*night_comparison.NAMES, night_comparison.ALL],
+    "`drift.csv`": drift_csv.COLUMNS,
+    "Measures": [*drift_csv.NAMES, drift_csv.ALL],
     "`profile.json`": [field.name for field in fields(NightProfile)],
     "`audit.csv`": audit._COLUMNS,
     "`comparison.csv`": text._COLUMNS,
     "`changed.csv`": text._CHANGED_COLUMNS,
-    "`drift.csv` of several reports": series._COLUMNS[: -len(night_comparison.COLUMNS)],
+    "`drift.csv` of several reports": series._COLUMNS[: -len(drift_csv.COLUMNS)],
     "`card.json`": [field.name for field in fields(Card)],
     "`parity.csv`": parity._COLUMNS,
 }

@@ -1,4 +1,4 @@
-"""Build the store, the engine and the predictor for the commands that need them."""
+"""Build the engine and the predictor for the commands that screen, and run their workers."""
 
 import signal
 import sys
@@ -6,18 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Final
-
-from sqlalchemy import make_url
 
 from jobs import exit_codes
 from jobs.cli.progress import ScreeningProgress
 from jobs.engines.dask.config import ClusterConfig
 from jobs.engines.local import LocalEngine
-from jobs.errors import QueueUnavailable, Stopped, UnknownJob
+from jobs.errors import QueueUnavailable, Stopped
 from jobs.host import cores
 from jobs.outputs.observers import JobProfile, MetricsWriter, NotificationObserver, Observers
 from jobs.queue.jobs import Job
@@ -33,53 +30,6 @@ from jobs.worker.job_run import LEASE, Observer, Tools
 from jobs.worker.lease import Stop
 from jobs.worker.retrying_store import PATIENCE, retry_calls, retrying
 from jobs.worker.worker import JobSource, work
-
-
-def open_store(queue: Path | str) -> Store:
-    """Open the queue: an SQLite file, created if missing, or a PostgreSQL database."""
-    return SqlStore(open_database(queue))
-
-
-@contextmanager
-def open_schedules(queue: Path | str) -> Iterator[ScheduleStore]:
-    """Yield the schedules of the queue, and close its database afterwards."""
-    database = open_database(queue)
-    try:
-        yield SqlScheduleStore(database)
-    finally:
-        database.close()
-
-
-def shown(queue: Path | str) -> str:
-    """Return the queue for display, without a password."""
-    if isinstance(queue, Path):
-        return str(queue)
-    # The query string can also contain a password.
-    return make_url(queue).set(query={}).render_as_string()
-
-
-def find(store: Store, word: str) -> Job:
-    """Return the job named `word`, or the only job whose name starts with `word`.
-
-    Raises:
-        UnknownJob: if no job or more than one matches; the message suggests similar names.
-    """
-    try:
-        return store.get(word)
-    except UnknownJob as error:
-        every = {job.name: job for job in store.jobs()}
-        meant = [name for name in every if word and name.startswith(word)]
-        if len(meant) == 1:
-            return every[meant[0]]
-        if meant:
-            some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
-            why = f"{word} begins the names of {len(meant)} jobs: {some}"
-            raise UnknownJob(why) from error
-        similar = get_close_matches(word, every)
-        if similar:
-            raise UnknownJob(f"{error}; perhaps {' or '.join(similar)} was meant") from error
-        raise
-
 
 #: Seconds between two scans of a watched folder.
 _POLL_SECONDS: Final = 2.0

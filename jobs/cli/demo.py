@@ -32,7 +32,8 @@ def demo(out: Path) -> None:
     films = out / "films"
     _gather(films)
     from exports.bundle import SHIPPED
-    from jobs.cli.bootstrap import WorkerConfig, open_store, run_single_job
+    from jobs.cli.bootstrap import WorkerConfig, run_single_job
+    from jobs.cli.stores import open_store
     from jobs.queue.jobs import Options
     from jobs.sources.submission import JobRequest, new_job
     from screening.results import PREDICTIONS, read_rows

@@ -89,7 +89,7 @@ def list_jobs(
     that it was postponed), exit_code, message. A missing value is null. Later
     versions may add fields.
     """
-    from jobs.cli.bootstrap import open_store, shown
+    from jobs.cli.stores import open_store, shown
 
     store = open_store(queue)
     every = store.jobs(*map(State, states))
@@ -130,7 +130,7 @@ def show_job(queue: Path | str, name: str, as_json: bool) -> None:
     a single film done), counts (films by status), options (as submitted) and
     history (a list of events with at, event, subject, detail, sha256).
     """
-    from jobs.cli.bootstrap import find, open_store
+    from jobs.cli.stores import find, open_store
 
     store = open_store(queue)
     job = find(store, name)
@@ -164,7 +164,7 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     --json prints a line at each update, {"at": …, "jobs": […]}. Each job has the
     fields of `jobs list`, films_per_second and seconds_left.
     """
-    from jobs.cli.bootstrap import find, open_store, shown
+    from jobs.cli.stores import find, open_store, shown
     from jobs.outputs.logs import configure
     from jobs.worker.lease import Stop
     from jobs.worker.retrying_store import retrying
@@ -197,7 +197,7 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     scored films are kept. The new report replaces the old one, which is renamed to
     REPORT.1, REPORT.2, and so on.
     """
-    from jobs.cli.bootstrap import open_store
+    from jobs.cli.stores import open_store
 
     store = open_store(queue)
     who = user_and_host()
@@ -222,7 +222,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     The worker of a running job stops at its next commit and takes another job. The
     results so far are kept, and `jobs retry` continues from there.
     """
-    from jobs.cli.bootstrap import open_store
+    from jobs.cli.stores import open_store
 
     store = open_store(queue)
 
@@ -238,7 +238,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
 
 def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None:
     """Apply `act` to several jobs, but to none if one of the names is unknown."""
-    from jobs.cli.bootstrap import find
+    from jobs.cli.stores import find
 
     refused = False
     for job in [find(store, name) for name in names]:
@@ -271,7 +271,7 @@ def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
     Reports are not deleted. A deleted job cannot be retried. Films that only a
     deleted job has scored count as new for --new-only.
     """
-    from jobs.cli.bootstrap import open_store
+    from jobs.cli.stores import open_store
 
     store = open_store(queue)
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")

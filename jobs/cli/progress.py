@@ -30,6 +30,7 @@ from rich.progress import (
 
 from jobs import exit_codes
 from screening.files import display_name
+from screening.report.drift.drift_csv import breaches
 from screening.results import PNEUMONIA, Row, Status
 
 if TYPE_CHECKING:
@@ -85,9 +86,6 @@ _SUMMARY_METRICS: Final = (
 
 def summary_lines(report: Report) -> Iterator[str]:
     """Yield counts, unused labels, drift alerts and, with labels, precision and recall."""
-    # SciPy is slow to import, and most commands do not need it.
-    from screening.report.drift.night_comparison import breaches
-
     number = Counter(row.status for row in report.rows)
     positive = sum(row.prediction == PNEUMONIA for row in report.rows)
     counts = ", ".join(f"{number[status]} {status.value}" for status in Status)

@@ -45,7 +45,8 @@ def run(
     This is the same as `screening submit` and a worker for this one job. If it is
     interrupted, `screening worker --drain` continues where it stopped.
     """
-    from jobs.cli.bootstrap import WorkerConfig, open_store, run_single_job, shown, signer_of
+    from jobs.cli.bootstrap import WorkerConfig, run_single_job, signer_of
+    from jobs.cli.stores import open_store, shown
 
     if profile and cluster is not None:
         raise click.UsageError("--profile tells of this machine; it does not go with --engine dask")
@@ -76,7 +77,7 @@ def submit(queue: Path | str, **asked: Any) -> None:
 
     A folder that is already queued or running is not added again.
     """
-    from jobs.cli.bootstrap import open_store, shown
+    from jobs.cli.stores import open_store, shown
 
     store = open_store(queue)
     asked_for = _checked_job(always=False, **asked)

@@ -59,7 +59,7 @@ def add(
     that daylight saving time skips runs right after the change. A time that occurs
     twice runs once. Workers of the queue enqueue the runs.
     """
-    from jobs.cli.bootstrap import open_schedules
+    from jobs.cli.stores import open_schedules
     from jobs.errors import ReportExists
     from jobs.queue.schedules import local_zone
     from jobs.sources.submission import check_places, checked
@@ -99,7 +99,7 @@ def add(
 @queue_option
 def list_schedules(queue: Path | str, as_json: bool) -> None:
     """List all schedules with their last and next runs."""
-    from jobs.cli.bootstrap import open_schedules, shown
+    from jobs.cli.stores import open_schedules, shown
 
     with open_schedules(queue) as schedules:
         every = schedules.schedules()
@@ -121,7 +121,7 @@ def list_schedules(queue: Path | str, as_json: bool) -> None:
 @queue_option
 def remove(queue: Path | str, name: str) -> None:
     """Delete a schedule. Jobs that it has submitted stay."""
-    from jobs.cli.bootstrap import open_schedules
+    from jobs.cli.stores import open_schedules
 
     with open_schedules(queue) as schedules:
         schedules.remove(name)
@@ -134,7 +134,7 @@ def remove(queue: Path | str, name: str) -> None:
 @queue_option
 def next_runs(queue: Path | str, name: str | None, count: int) -> None:
     """Show the next runs and their folders."""
-    from jobs.cli.bootstrap import open_schedules
+    from jobs.cli.stores import open_schedules
     from jobs.errors import ScheduleError
 
     with open_schedules(queue) as schedules:

@@ -19,7 +19,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from jobs import exit_codes
 from screening.files import display_name, now
-from screening.report.drift.night_comparison import breaches
+from screening.report.drift.drift_csv import breaches
 from screening.results import Row, Status
 
 if TYPE_CHECKING:

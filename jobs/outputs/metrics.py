@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from jobs import exit_codes
 from jobs.queue.jobs import State
 from screening import __version__
-from screening.report.drift.night_comparison import NAMES
+from screening.report.drift.drift_csv import NAMES
 from screening.results import Row, Status
 
 if TYPE_CHECKING:

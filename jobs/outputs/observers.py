@@ -18,7 +18,7 @@ from jobs.queue.jobs import Job, State
 from jobs.queue.store import Store
 from jobs.worker.job_run import Observer
 from screening.inference.costs import Cost
-from screening.report.drift.night_comparison import breaches
+from screening.report.drift.drift_csv import breaches
 from screening.results import Row
 
 if TYPE_CHECKING:

@@ -17,22 +17,18 @@ from pydicom.uid import (
 )
 
 from screening.errors import NotAFilm, UnreadableFilm
-from screening.imaging.downscale import LOW_PASS, MEANS, halvings
-from screening.imaging.film import (
-    MAX_PIXELS,
+from screening.imaging.attributes import (
     MONOCHROME,
     PALETTE,
-    Decoded,
-    Film,
-    Grey,
     ImagePixel,
-    check_size,
     read_header,
     read_image_pixel,
-    silence,
     text,
     values,
 )
+from screening.imaging.colour import grey_of_colour
+from screening.imaging.downscale import LOW_PASS, MEANS, halvings
+from screening.imaging.film import MAX_PIXELS, Decoded, Film, Grey, check_size, silence
 from screening.imaging.frames import (
     Frame,
     has_resolutions,
@@ -40,7 +36,7 @@ from screening.imaging.frames import (
     read_low_resolution,
     syntax_name,
 )
-from screening.imaging.luts import TableError, grey_of_colour, read_palette
+from screening.imaging.luts import TableError, read_palette
 from screening.imaging.masks import padding_of
 from screening.imaging.render import (
     Cells,

@@ -22,7 +22,8 @@ from pydicom.uid import UID
 
 from screening.errors import UnreadableFilm
 from screening.imaging import downscale
-from screening.imaging.film import ImagePixel, check_size
+from screening.imaging.attributes import ImagePixel
+from screening.imaging.film import check_size
 from screening.imaging.render import Cells
 from screening.imaging.stream_headers import (
     HTJ2K,

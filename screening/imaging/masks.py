@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 
-from screening.imaging.film import numbers, values
+from screening.imaging.attributes import numbers, values
 
 Mask = npt.NDArray[np.bool_]
 

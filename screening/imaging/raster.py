@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from screening.errors import UnreadableFilm
+from screening.imaging.colour import grey_of_colour
 from screening.imaging.downscale import JPEG, MEANS, averaged, halvings
 from screening.imaging.film import MAX_PIXELS, Decoded, Film, Grey, Header, check_size, silence
-from screening.imaging.luts import grey_of_colour
 from screening.results import reason
 
 try:

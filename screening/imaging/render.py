@@ -19,9 +19,11 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from screening.errors import UnreadableFilm
+from screening.imaging.attributes import code, items, numbers, whole
+from screening.imaging.colour import blocks
 from screening.imaging.downscale import Least, averaged, halvings
-from screening.imaging.film import Grey, code, items, numbers, whole
-from screening.imaging.luts import TableError, Values, blocks, read_table
+from screening.imaging.film import Grey
+from screening.imaging.luts import TableError, Values, read_table
 from screening.imaging.masks import (
     COLLIMATOR,
     SHUTTER,

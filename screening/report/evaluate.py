@@ -8,7 +8,7 @@ from screening.audit import EVALUATES, KEYED, WRITING, Event
 from screening.errors import KeyFileError
 from screening.files import now
 from screening.privacy import PatientKey
-from screening.report.drift.night_comparison import read_drift
+from screening.report.drift.drift_csv import read_drift
 from screening.report.drift.profile import NightProfile
 from screening.report.labels import Labels, unlabelled
 from screening.report.verification import intact

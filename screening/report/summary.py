@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from screening.report.drift.night_comparison import Drift
+from screening.report.drift.drift_csv import Drift
 from screening.report.intervals import NOTES, Figure, share
 from screening.report.labels import LabelProblem, Unused
 from screening.report.metrics import Unit, cases, confusion, judged, numbers, performance, unscored

@@ -11,7 +11,7 @@ from screening.errors import ReportError
 from screening.files import atomic_directory, now
 from screening.inference.report_images import ReportImages
 from screening.privacy import PatientKey
-from screening.report.drift.night_comparison import Drift, write_drift
+from screening.report.drift.drift_csv import Drift, write_drift
 from screening.report.drift.profile import NightProfile
 from screening.report.html.contents import Contents, job_facts
 from screening.report.html.report_page import write_page

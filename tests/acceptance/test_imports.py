@@ -1,6 +1,10 @@
 """Test that screening never imports TensorFlow, and that `--help` does not even import pandas."""
 
 import re
+import subprocess
+import sys
+
+import pytest
 
 from makers import write_film
 
@@ -27,6 +31,21 @@ def test_help_imports_no_heavy_package(screening):
         "dask",
         "distributed",
     }
+
+
+@pytest.mark.parametrize(
+    ("module", "later"),
+    [
+        # DICOM is decoded in a child process, and statistics are needed only for the report.
+        ("jobs.cli.bootstrap", {"pydicom", "pandas", "matplotlib", "scipy"}),
+        ("exports.edge.program", {"pydicom", "imagecodecs", "sqlalchemy", "click"}),
+    ],
+)
+def test_start_imports_only_what_it_needs(module, later):
+    code = f"import sys, {module}; print(*sys.modules, sep=chr(10))"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert not {name.partition(".")[0] for name in loaded} & later
 
 
 def test_run_never_imports_tensorflow(screening, tmp_path):

@@ -16,7 +16,7 @@ from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening import __version__
-from screening.report.drift.night_comparison import NAMES
+from screening.report.drift.drift_csv import NAMES
 from screening.results import Row, Status, reason
 
 

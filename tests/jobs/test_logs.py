@@ -14,7 +14,7 @@ from jobs.outputs.logs import LogObserver, configure
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
-from screening.report.drift.night_comparison import Drift
+from screening.report.drift.drift_csv import Drift
 from screening.report.writer import Report
 from screening.results import Row, Status, reason
 

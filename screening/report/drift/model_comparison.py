@@ -10,7 +10,7 @@ import numpy as np
 
 from screening.model.drift_baseline import QUANTILES, WARNINGS, DriftBaseline, Spread
 from screening.report.drift.control_charts import ChartPoint, ControlLimits, ks, psi, share_of
-from screening.report.drift.night_comparison import (
+from screening.report.drift.drift_csv import (
     ALL,
     FEWEST,
     NAMES,
@@ -18,8 +18,8 @@ from screening.report.drift.night_comparison import (
     REFERENCE,
     TONIGHT,
     Drift,
-    with_last_nights,
 )
+from screening.report.drift.night_comparison import with_last_nights
 from screening.report.drift.profile import SCALES, NightProfile, aligned, merged
 from screening.results import INPUT_COLUMNS
 

@@ -8,17 +8,9 @@ from typing import Final
 
 from screening.errors import ReportError
 from screening.model.drift_baseline import DriftBaseline
+from screening.report.drift.drift_csv import COLUMNS, DRIFT, NIGHTS, TONIGHT, Drift, breaches, cells
 from screening.report.drift.model_comparison import control
-from screening.report.drift.night_comparison import (
-    COLUMNS,
-    DRIFT,
-    NIGHTS,
-    TONIGHT,
-    Drift,
-    breaches,
-    cells,
-    plain_values,
-)
+from screening.report.drift.night_comparison import plain_values
 from screening.report.drift.profile import NightProfile
 from screening.results import LINE_END, cell
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from screening.audit import EVALUATES, Event
-from screening.report.drift.night_comparison import Drift
+from screening.report.drift.drift_csv import Drift
 from screening.report.metrics import Scored
 from screening.report.operating_points import ThresholdRow
 from screening.report.summary import SummaryLine

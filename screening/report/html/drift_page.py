@@ -11,14 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from screening.model.calibration import Floats
-from screening.report.drift.night_comparison import (
-    BASELINE,
-    FEWEST,
-    FEWEST_FILMS,
-    FEWEST_NIGHTS,
-    MIXES,
-    NAMES,
-)
+from screening.report.drift.drift_csv import FEWEST, NAMES
+from screening.report.drift.night_comparison import BASELINE, FEWEST_FILMS, FEWEST_NIGHTS, MIXES
 from screening.report.drift.series import NightResult
 from screening.report.html.components import BLUE, GREY, VERMILION, drawn, render
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from screening.model.lungs import CODES
-from screening.report.drift.night_comparison import Drift
+from screening.report.drift.drift_csv import Drift
 from screening.report.html import film_lists
 from screening.report.html.components import DASH, counted, point_rows, render, shown
 from screening.report.html.contents import PREVALENCE, Contents

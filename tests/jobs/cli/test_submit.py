@@ -6,7 +6,7 @@ import pytest
 
 from command import screening, submitted
 from jobs import exit_codes
-from jobs.cli.bootstrap import shown
+from jobs.cli.stores import shown
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from pydicom.uid import UID
 
 from makers import dicom_bytes, dicom_film, grey_film
 from screening.errors import UnreadableFilm
+from screening.imaging.attributes import read_image_pixel
+from screening.imaging.colour import grey_of_colour
 from screening.imaging.dicom import decode_dicom
-from screening.imaging.film import MAX_PIXELS, read_image_pixel
+from screening.imaging.film import MAX_PIXELS
 from screening.imaging.frames import Frame, read_frame
-from screening.imaging.luts import grey_of_colour
 from screening.imaging.stream_headers import StreamError, read_stream_header
 
 TWELVE_BIT = (np.arange(48 * 64).reshape(48, 64) * 4095 // (48 * 64 - 1)).astype(np.uint16)

@@ -8,8 +8,9 @@ from pydicom.sequence import Sequence
 
 from makers import dicom_bytes, dicom_film
 from screening.errors import NotAFilm
+from screening.imaging.attributes import read_header
 from screening.imaging.dicom import open_dicom
-from screening.imaging.film import Code, Header, read_header
+from screening.imaging.film import Code, Header
 
 STORED = np.zeros((4, 4), np.uint16)
 

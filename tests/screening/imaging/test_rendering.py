@@ -7,7 +7,7 @@ from pydicom.sequence import Sequence
 
 from makers import dicom_film
 from screening.errors import UnreadableFilm
-from screening.imaging.luts import grey_of_colour
+from screening.imaging.colour import grey_of_colour
 from screening.imaging.render import render
 from screening.results import reason
 

@@ -8,7 +8,7 @@ from screening.audit import Event, read_audit
 from screening.errors import LabelsError, ReportError
 from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
-from screening.report.drift.night_comparison import Drift
+from screening.report.drift.drift_csv import Drift
 from screening.report.drift.profile import NightProfile
 from screening.report.labels import LabelProblem, Labels, Policy, Unused
 from screening.report.verification import verify

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from night_makers import night, nights, reference, rows
 
+from screening.report.drift.drift_csv import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
 from screening.report.drift.model_comparison import control
-from screening.report.drift.night_comparison import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
 from screening.report.drift.profile import NightProfile
 from screening.results import Row, reason
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from screening.errors import ReportError
-from screening.report.drift.night_comparison import (
+from screening.report.drift.drift_csv import (
     COLUMNS,
     DRIFT,
     NIGHTS,

@@ -8,7 +8,7 @@ import pytest
 from night_makers import night, reference, rows
 
 from screening.errors import ReportError
-from screening.report.drift.night_comparison import DRIFT, NIGHTS, REFERENCE
+from screening.report.drift.drift_csv import DRIFT, NIGHTS, REFERENCE
 from screening.report.drift.profile import NightProfile
 from screening.report.drift.series import series, write_series
 

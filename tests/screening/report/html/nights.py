@@ -6,7 +6,7 @@ import numpy as np
 
 from screening.inference.heatmap import heatmap_png, thumbnail_jpeg
 from screening.inference.report_images import HEATMAPS, THUMBNAILS, place_of
-from screening.report.drift.night_comparison import REFERENCE, TONIGHT, Drift
+from screening.report.drift.drift_csv import REFERENCE, TONIGHT, Drift
 from screening.report.html.contents import Contents
 from screening.report.metrics import cases, judged, table_of
 from screening.report.operating_points import operating_points

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.report.drift.night_comparison import NAMES
+from screening.report.drift.drift_csv import NAMES
 from screening.report.drift.profile import NightProfile
 from screening.report.drift.series import series
 from screening.report.html.drift_page import PAGE, write_page
