@@ -68,7 +68,7 @@ _OPTIONS: Final = (
     click.option(
         "--insecure",
         is_flag=True,
-        help="Use the cluster without encryption. Only for a network that nobody else can reach.",
+        help="Use the cluster without encryption. Only for an isolated network.",
     ),
     click.option(
         "--map-path",
