@@ -155,7 +155,7 @@ def _line(
     folder.mkdir(parents=True, exist_ok=True)
     started, processor = time.perf_counter(), time.process_time()
     network, _history = fit(
-        recipe, preprocessing, training, validation, folder, "films", pool, _Lines()
+        recipe, preprocessing, training, validation, folder, "films", pool=pool, progress=_Lines()
     )
     spent = time.perf_counter() - started, time.process_time() - processor
     network.save_weights(folder / "final.weights.h5")

@@ -86,16 +86,18 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> Bundle:
         with atomic_directory(request.bundle) as temporary:
             outcomes = []
             for target in request.targets:
-                outcomes.append(
-                    _outcome(target, converter, temporary, expected, films, card, masks)
+                outcome = _outcome(
+                    target, converter, temporary, expected, films, card=card, masks=masks
                 )
-                say(outcomes[-1].summary)
+                say(outcome.summary)
+                outcomes.append(outcome)
             say(table(outcomes))
             _refuse_failures(outcomes)
             parities = [] if found is None else write_lungs(temporary, found, request.targets)
             for parity in parities:
                 say(f"{parity.file}: {parity.size / 1e6:.2f} MB, Dice {parity.dice:.5f}")
-            _write(temporary, request, card, outcomes, parities, films, calibration)
+            bundled = _bundled(request, card, outcomes, parities, films, calibration)
+            _write(temporary, request, bundled, outcomes, films)
     except OSError as error:
         raise ExportError(
             f"the bundle {request.bundle} cannot be written: {error.strerror}"
@@ -109,6 +111,7 @@ def _outcome(
     folder: Path,
     expected: Answers,
     films: Films,
+    *,
     card: Card,
     masks: Sequence[Mask] | None,
 ) -> ExportResult:
@@ -117,7 +120,7 @@ def _outcome(
         path = converter.write(target, folder)
         predictor = load_target(folder, target)
         parity = compare(
-            target, predictor, expected, list(films.tensors), films.labels, card, masks
+            target, predictor, expected, list(films.tensors), films.labels, card, masks=masks
         )
     except (ExportError, BundleError) as error:
         return ExportResult(target, failure=str(error))
@@ -138,17 +141,14 @@ def _write(
     request: ExportRequest,
     card: Card,
     outcomes: Sequence[ExportResult],
-    lungs: Sequence[LungParity],
     films: Films,
-    calibration: Films | None,
 ) -> None:
     """Write everything in a bundle except the models, which have already been written."""
     parities = [outcome.parity for outcome in outcomes if outcome.parity is not None]
     write_parity(folder / PARITY, films.sha256, parities)
-    bundled = _bundled(request, card, outcomes, lungs, films, calibration)
-    bundled.write(folder)
-    write_selftest(folder, bundled, request.targets)
-    documents.write_documents(folder, bundled, request.targets)
+    card.write(folder)
+    write_selftest(folder, card, request.targets)
+    documents.write_documents(folder, card, request.targets)
     seal(folder)
 
 

@@ -267,6 +267,7 @@ def compare(
     tensors: Sequence[Tensor],
     labels: npt.NDArray[np.int64],
     card: Card,
+    *,
     masks: Sequence[Mask] | None = None,
 ) -> Parity:
     """Compare `target`, loaded in its own runtime, with the answers of the original.

@@ -120,6 +120,7 @@ from jobs.cli.progress import TrainingProgress, native_logs_filtered
 )
 def train(
     data: tuple[Path, ...],
+    *,
     out: Path,
     architecture: str,
     patient_pattern: str | None,

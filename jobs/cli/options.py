@@ -302,6 +302,7 @@ def screening_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def request_of(
     folder: Path,
     model: Path,
+    *,
     out: Path | None,
     public_key: Path | None,
     max_pixels: int,

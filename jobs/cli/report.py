@@ -45,6 +45,7 @@ _MAX_SHOWN: Final = 20
 @click.option("--public-key", type=FILE, help="Require a signature by the matching private key.")
 def verify(
     report: Path,
+    *,
     films: Path | None,
     model: Path | None,
     sample: int,

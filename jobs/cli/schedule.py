@@ -44,6 +44,7 @@ def schedule() -> None:
 def add(
     queue: Path | str,
     folder: str,
+    *,
     out: Path | None,
     cron: str,
     tz: str | None,

@@ -218,6 +218,7 @@ def evaluate(
     recipe: Recipe,
     sides: Sides,
     pictures: Pictures,
+    *,
     provenance: dict[str, Any],
     prevalence: float | None,
 ) -> Evaluation:

@@ -206,6 +206,7 @@ def fit(
     validation: FilmSet[npt.NDArray[np.float32]],
     model: Path,
     data: str,
+    *,
     pool: Executor,
     progress: Progress,
 ) -> tuple[keras.Model, History]:
@@ -231,7 +232,7 @@ def fit(
         started = time.perf_counter()
         report = partial(progress.batch, epoch, steps)
         figures = _train_epoch(
-            network, recipe, preprocessing, training, material, epoch, pool, report
+            network, recipe, preprocessing, training, material, epoch, pool=pool, report=report
         )
         deployed.set_weights(_averaged_weights(network))
         figures |= _evaluate(deployed, preprocessing, validation)
@@ -336,6 +337,7 @@ def _train_epoch(
     training: FilmSet[Bytes],
     material: Material,
     epoch: int,
+    *,
     pool: Executor,
     report: Callable[[int, float], None],
 ) -> dict[str, float]:

@@ -258,7 +258,7 @@ def fit_image_gate(
     computed = [example for example in examples if example.kind == FRONTAL]
     negatives = [example for example in examples if example.kind != FRONTAL]
     styles = np.concatenate([films.greys for films in sets])
-    positives = [*_films((upright - mean) / scale, own, sets, turned, styles, look, rng)]
+    positives = [*_films((upright - mean) / scale, own, sets, turned, styles, look=look, rng=rng)]
     positives += _pictures(computed, styles, look, rng, plain=False)
     frontal, threshold, figures = _fit_frontal(
         _Examples.joined(positives),
@@ -294,6 +294,7 @@ def _films(
     sets: Sequence[Frontal],
     turned: Sequence[Sequence[Features]],
     styles: Greys,
+    *,
     look: Look,
     rng: np.random.Generator,
 ) -> Iterator[_Part]:

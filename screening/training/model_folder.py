@@ -40,6 +40,7 @@ def write_model(
     card: Card,
     history: History,
     sides: Sequence[ScoredSplit],
+    *,
     greys: Greys,
     lungs: Path,
 ) -> Card:

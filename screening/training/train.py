@@ -131,14 +131,20 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
             measured,
             request.model,
             made_with(data, recipe, request.lungs),
-            pool,
-            progress,
+            pool=pool,
+            progress=progress,
         )
     network = fold(network)
     provenance = _provenance(request, recipe, data, sides)
     progress.say("Calibrating, choosing the threshold, measuring")
     evaluation = evaluate(
-        network, preprocessing, recipe, sides, pictures, provenance, request.prevalence
+        network,
+        preprocessing,
+        recipe,
+        sides,
+        pictures,
+        provenance=provenance,
+        prevalence=request.prevalence,
     )
     card = replace(
         evaluation.card,
@@ -147,7 +153,13 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
     )
     last = test if sides.test else validation
     return write_model(
-        request.model, network, card, history, evaluation.sides, last.greys, request.lungs
+        request.model,
+        network,
+        card,
+        history,
+        evaluation.sides,
+        greys=last.greys,
+        lungs=request.lungs,
     )
 
 

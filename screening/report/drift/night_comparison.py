@@ -211,7 +211,7 @@ class _Comparison:
             point = ChartPoint.share(k, n)
             limits = self._limits(count, whole, point, width)
             ends = (share_of(limits.low), share_of(limits.high))
-            line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which)
+            line = self._line(name, k / n, k0 / n0, ends, n, limits.breached_by(point), which=which)
             # With two classes one gains what the other loses; the tie goes to the larger share.
             return (round(limits.nearness(point), 3), k / n), line
 
@@ -225,6 +225,7 @@ class _Comparison:
         limits: tuple[float | None, float],
         n: int,
         breach: bool,
+        *,
         which: str | None = None,
     ) -> Drift:
         low, high = limits

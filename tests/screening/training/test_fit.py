@@ -48,7 +48,9 @@ def films():
 
 def fitted(folder, films, recipe=RECIPE, progress=None):
     with ThreadPoolExecutor(2) as pool:
-        return fit(recipe, PREPROCESSING, *films, folder, "films", pool, progress or Silent())
+        return fit(
+            recipe, PREPROCESSING, *films, folder, "films", pool=pool, progress=progress or Silent()
+        )
 
 
 def without_seconds(history):
