@@ -141,8 +141,8 @@ class Screener:
     def _age_warnings(self, years: int | None) -> tuple[str, ...]:
         if self.card.was_trained_on_age(years) or self.card.ages is None:
             return ()
-        youngest, oldest = self.card.ages
-        return (reason("age_not_trained", f"{years} years, trained on {youngest:g} to {oldest:g}"),)
+        trained = " and ".join(f"{youngest:g} to {oldest:g}" for youngest, oldest in self.card.ages)
+        return (reason("age_not_trained", f"{years} years, trained on {trained}"),)
 
     def _row(self, examined: InferenceResult, **scored: object) -> Row:
         film, header = examined.film, examined.film.header

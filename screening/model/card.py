@@ -59,8 +59,8 @@ class Card:
         training: data, split, recipe, software and the command, as recorded during training.
         weights_sha256: SHA-256 of ``model.keras``.
         lungs: the model's lung network; None if it has none.
-        ages: age of the youngest and the oldest patient in the training, in years; None if the age
-            is not known for all sources.
+        ages: ranges of the ages of the patients in the training, in years, ascending; None if the
+            age is not known for all sources.
         exports: in a bundle, what was converted and how well it agrees; empty in a model.
     """
 
@@ -85,7 +85,7 @@ class Card:
     reference: DriftBaseline | None = None
     training: dict[str, Any] = field(default_factory=dict)
     lungs: LungCard | None = None
-    ages: tuple[float, float] | None = None
+    ages: tuple[tuple[float, float], ...] | None = None
     exports: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -98,8 +98,10 @@ class Card:
         """Return True if the training had patients of about this age, or if ages are unknown."""
         if years is None or self.ages is None:
             return True
-        youngest, oldest = self.ages
-        return int(youngest) <= years <= oldest + _OLDER
+        return any(
+            int(youngest) <= years <= oldest + min(_OLDER, oldest / 5)
+            for youngest, oldest in self.ages
+        )
 
     def beyond_threshold(self, evidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return calibrated log odds relative to the threshold, from the log odds of a network.
@@ -172,8 +174,9 @@ class Card:
         return card
 
 
-#: Years by which a patient may be older than the oldest one in the training. The lower limit has no
-#: such margin: infants differ more from children than the old from the very old.
+#: Years by which a patient may be older than the oldest one of a range, but at most a fifth of that
+#: age. The lower limit has no such margin: infants differ more from children than the old from the
+#: very old.
 _OLDER: Final = 10
 
 
@@ -193,13 +196,13 @@ _KEPT: Final = (
 )
 
 
-def _ages(value: Any) -> tuple[float, float] | None:
+def _ages(value: Any) -> tuple[tuple[float, float], ...] | None:
     if value is None:
         return None
-    youngest, oldest = map(float, value)
-    if not 0 <= youngest <= oldest <= 150:
-        raise ValueError(f"ages are {value!r}, expected two ages in years, the lower one first")
-    return youngest, oldest
+    ranges = tuple((float(youngest), float(oldest)) for youngest, oldest in value)
+    if not ranges or not all(0 <= youngest <= oldest <= 150 for youngest, oldest in ranges):
+        raise ValueError(f"ages are {value!r}, expected ranges of years, the lower age first")
+    return ranges
 
 
 def _check_kinds(card: Card) -> None:

@@ -35,7 +35,7 @@ from screening.training.data.manifest import (
     confidence_of,
     data_name,
     fingerprint,
-    range_of_ages,
+    ranges_of_ages,
     read_manifest,
     refuse_unknown,
     reliable,
@@ -149,7 +149,7 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
     card = replace(
         evaluation.card,
         lungs=lung_card(request.lungs),
-        ages=range_of_ages(sides.training, request.ages),
+        ages=ranges_of_ages(sides.training, request.ages),
     )
     last = test if sides.test else validation
     return write_model(

@@ -69,12 +69,23 @@ def test_card_without_lungs_field_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("years", "known"), [(0, False), (1, True), (12, True), (98, True), (99, False), (None, True)]
+    ("years", "known"),
+    [
+        (0, False),
+        (1, True),
+        (6, True),
+        (7, False),
+        (17, False),
+        (98, True),
+        (99, False),
+        (None, True),
+    ],
 )
 def test_was_trained_on_age(tmp_path: Path, years: int | None, known: bool) -> None:
-    replace(make_card(), ages=(1.5, 88.0)).write(tmp_path)
+    ages = ((1.5, 5.0), (18.0, 88.0))
+    replace(make_card(), ages=ages).write(tmp_path)
     card = Card.read(tmp_path)
-    assert card.ages == (1.5, 88.0)
+    assert card.ages == ages
     assert card.was_trained_on_age(years) is known
 
 
@@ -83,7 +94,9 @@ def test_card_without_ages_accepts_every_age(tmp_path: Path) -> None:
     assert Card.read(tmp_path).was_trained_on_age(0)
 
 
-@pytest.mark.parametrize("ages", [[5, 1], [-1, 3], [1], ["a", "b"], 7, [1, 200]])
+@pytest.mark.parametrize(
+    "ages", [[[5, 1]], [[-1, 3]], [[1]], [["a", "b"]], 7, [1, 20], [], [[1, 200]]]
+)
 def test_card_with_impossible_ages_is_rejected(tmp_path: Path, ages: object) -> None:
     changed(tmp_path, ages=ages)
     with pytest.raises(CardError, match="damaged"):

@@ -25,7 +25,7 @@ from screening.results import INPUT_COLUMNS, Status
             "006M",
             (
                 "age_not_trained: The model was trained on no patient of about this age "
-                "(0 years, trained on 1 to 88)."
+                "(0 years, trained on 1 to 5 and 18 to 88)."
             ),
         ),
         ("045Y", ""),
@@ -36,7 +36,7 @@ def test_age_outside_the_training_is_a_warning(
     screener: Screener, folder: Path, age: str, warning: str
 ) -> None:
     write_dicom(folder / "a.dcm", PatientAge=age)
-    card = replace(screener.card, ages=(1.0, 88.0))
+    card = replace(screener.card, ages=((1.0, 5.0), (18.0, 88.0)))
     row = screen(replace(screener, card=card))["a.dcm"]
     assert row.status is Status.SCORED
     assert row.warnings == warning

@@ -391,26 +391,37 @@ def with_confidence(
     return [replace(film, confidence=_confidence(film, confidence)) for film in films]
 
 
-def range_of_ages(
+#: Ages of a range are at most this many years apart.
+_AGE_GAP: Final = 5
+
+
+def ranges_of_ages(
     films: Iterable[LabelledFilm], given: Mapping[str, tuple[float, float]]
-) -> tuple[float, float] | None:
-    """The ages of the youngest and the oldest patient, in years.
+) -> tuple[tuple[float, float], ...] | None:
+    """The ranges of the patients' ages, in years, ascending.
 
     Args:
-        given: the same by source, for sources whose films have no ages.
+        given: age of the youngest and the oldest patient by source, for sources whose films have
+            no ages.
 
     Returns:
-        None if neither the films nor `given` have ages for one of the sources.
+        Ranges with more than :data:`_AGE_GAP` years without a patient between them; None if
+        neither the films nor `given` have ages for one of the sources.
     """
-    known: dict[str, list[float]] = {}
+    known: dict[str, list[tuple[float, float]]] = {}
     for film in films:
-        ages = known.setdefault(film.source, [*given.get(film.source, ())])
+        ages = known.setdefault(film.source, [given[film.source]] if film.source in given else [])
         if film.age is not None:
-            ages.append(film.age)
+            ages.append((film.age, film.age))
     if not known or not all(known.values()):
         return None
-    ages = [age for own in known.values() for age in own]
-    return min(ages), max(ages)
+    ranges: list[tuple[float, float]] = []
+    for youngest, oldest in sorted(age for own in known.values() for age in own):
+        if ranges and youngest - ranges[-1][1] <= _AGE_GAP:
+            ranges[-1] = ranges[-1][0], max(ranges[-1][1], oldest)
+        else:
+            ranges.append((youngest, oldest))
+    return tuple(ranges)
 
 
 def refuse_unknown(films: Iterable[LabelledFilm], names: Iterable[str], option: str) -> None:
