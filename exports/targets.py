@@ -53,7 +53,6 @@ TARGETS: Final = {
         Target("onnx-int8", "model-int8.onnx", ONNX, None, 0.02),
         Target("tflite-float32", "model-float32.tflite", LITERT, 1e-4),
         Target("tflite-float16", "model-float16.tflite", LITERT, 1e-2),
-        Target("tflite-dynamic", "model-dynamic.tflite", LITERT, None, 0.02),
         Target("tflite-int8", "model-int8.tflite", LITERT, None, 0.02),
     )
 }

@@ -73,7 +73,6 @@ class Converter:
             ),
             "tflite-float32": lambda path: convert_float32(network, path),
             "tflite-float16": lambda path: convert_float16(network, path),
-            "tflite-dynamic": lambda path: convert_8_bits(self._rounded, path),
             "tflite-int8": self._write_tflite_int8,
         }
 

@@ -21,13 +21,11 @@ def convert_float16(network: keras.Model, path: Path) -> None:
 
 
 def convert_8_bits(network: keras.Model, path: Path, *, integer_io: bool = False) -> None:
-    """Write `network` as TFLite with 8-bit weights.
-
-    Feature maps have 8 bits, too, if the network contains their ranges
-    (:func:`exports.convert.quantize.with_ranges`). Otherwise ranges are determined for each film at
-    run time ("dynamic range").
+    """Write `network` as TFLite with 8-bit weights and feature maps.
 
     Args:
+        network: contains the ranges of its feature maps
+            (:func:`exports.convert.quantize.with_ranges`).
         integer_io: use 8-bit integers instead of float32 for input and outputs.
     """
     converter = _converter(network)

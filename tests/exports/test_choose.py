@@ -41,7 +41,7 @@ def test_chosen_model_has_the_runtime_and_the_precision(bundle, runtime, precisi
 
 
 def test_most_exact_float_model_is_chosen(bundle):
-    held = bundle("tflite-int8", "tflite-dynamic", "tflite-float16")
+    held = bundle("tflite-int8", "tflite-float16")
     assert choose(held, LITERT, FLOAT32).name == "tflite-float16"
 
 

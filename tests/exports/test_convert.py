@@ -217,17 +217,6 @@ def test_tflite_int8_computes_in_8_bits_after_the_first_layers(converted):
     assert all(tensor["dtype"] == np.float32 for tensor in lite.ends())
 
 
-def test_tflite_dynamic_has_8_bit_weights_and_float_inputs(converted):
-    lite = Lite(converted.path("tflite-dynamic"))
-    computing, _first = computing_layers(converted.network)
-    pairs = lite.inputs(*COMPUTING)
-    assert len(pairs) == computing
-    for seen, weights in pairs:
-        assert seen["dtype"] == np.float32
-        many = np.prod(weights["shape"]) >= FEW_WEIGHTS
-        assert weights["dtype"] == (np.int8 if many else np.float32)
-
-
 @pytest.mark.parametrize("name", ["tflite-float32", "tflite-float16"])
 def test_tflite_float_file_has_no_8_bit_tensors(converted, name):
     assert np.int8 not in Lite(converted.path(name)).numbers()
@@ -268,9 +257,8 @@ def test_calibration_works_with_any_number_of_films(converted, name, tmp_path):
     assert converter.write(TARGETS[name], tmp_path).stat().st_size
 
 
-@pytest.mark.parametrize("name", ["tflite-dynamic", "tflite-int8"])
-def test_tflite_file_has_the_gptq_rounded_weights(converted, name):
-    lite = Lite(converted.path(name))
+def test_tflite_int8_has_the_gptq_rounded_weights(converted):
+    lite = Lite(converted.path("tflite-int8"))
     kernels = rounded_kernels(converted)
     found = [
         lite.weights(weights)

@@ -92,7 +92,7 @@ def test_columns_are_always_aligned():
         good(),
         missed("tflite-float32", 150),
         ExportResult(TARGETS["tflite-float16"], failure="the conversion failed: no such operator"),
-        compared("tflite-dynamic", lambda p: p, size=123_456_789_000),
+        compared("onnx-int8", lambda p: p, size=123_456_789_000),
         compared("tflite-int8", lambda p: np.full_like(p, np.nan), size=5),
     ]
     rows = cells(table(outcomes))

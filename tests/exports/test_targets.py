@@ -26,7 +26,6 @@ def test_unknown_target_error_names_it_and_the_known_targets(name):
         ("onnx-int8", "model-int8.onnx", "onnx"),
         ("tflite-float32", "model-float32.tflite", "litert"),
         ("tflite-float16", "model-float16.tflite", "litert"),
-        ("tflite-dynamic", "model-dynamic.tflite", "litert"),
         ("tflite-int8", "model-int8.tflite", "litert"),
     ],
 )
@@ -47,6 +46,6 @@ def test_targets_of_a_runtime_are_listed_most_exact_first():
 
 def test_only_8_bit_targets_have_no_tolerance():
     with_8_bits = {name for name, one in TARGETS.items() if one.has_8_bits}
-    assert with_8_bits == {"onnx-int8", "tflite-dynamic", "tflite-int8"}
+    assert with_8_bits == {"onnx-int8", "tflite-int8"}
     assert TARGETS["onnx"].tolerance == TARGETS["tflite-float32"].tolerance == 1e-4
     assert TARGETS["tflite-float16"].tolerance == 1e-2
