@@ -7,6 +7,7 @@
 # make soak    1,500 films an hour, for an hour, into a folder that is watched
 # make emulate screen 200 real films on emulated Arm, beside this machine (CONTRIBUTING)
 # make shipped renew the program inside the shipped bundle
+# make picture renew the picture of the README; needs Debian's chromium
 # make images  build the images and run them without an engine, as root
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ NEEDS := pyproject.toml docker/constraints.txt
 # --fresh-env: otherwise unchanged pages report no warnings, and the command reference may be stale.
 SPHINX := $(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going
 
-.PHONY: demo test test-long chaos soak fuzz emulate check docs shipped images clean
+.PHONY: demo test test-long chaos soak fuzz emulate check docs shipped picture images clean
 
 demo: $(VENV)/.demo
 	$(BIN)/screening demo --out screening-demo
@@ -60,6 +61,10 @@ docs: $(VENV)/.docs
 # After a change of code: the program inside the shipped bundle is this code.
 shipped: $(VENV)/.dev
 	$(BIN)/python -m exports.documents exports/shipped
+
+picture: demo
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,1250 --screenshot=docs/report.png \
+		"file://$$(ls -td $(CURDIR)/screening-demo/*/report.html | head -1)"
 
 # CONTRIBUTING says which of Debian's packages it needs, and what it leaves unchecked.
 images:

@@ -40,7 +40,7 @@ def demo(out: Path) -> None:
 
     queue = out / "queue.sqlite"
     store = open_store(queue)
-    options = Options(key=out / "patient.key", settle=0)
+    options = Options(key=out / "patient.key", settle=0, heatmaps=True)
     job = new_job(
         JobRequest(folder=films, model=SHIPPED, options=options, reports=out), always=True
     )
