@@ -24,7 +24,7 @@ def test_demo_scores_three_encodings_alike_and_refuses_a_leg(screening, tmp_path
         "RG1_UNCR.dcm": "mean/2",
         "RG3_UNCR.dcm": "",
     }
-    # An adult's film can be out of domain for a model that was trained on children.
+    # The film has large round shadows, unlike the films of the training.
     warnings = set(rows.warnings["RG1_UNCR.dcm"].split("; "))
     assert {warning.partition(":")[0] for warning in warnings} <= {"", "out_of_domain"}
     assert str(path) in result.stdout
