@@ -154,7 +154,7 @@ _STRETCH: Final = 2.0
 _MARGIN: Final = 1.18
 
 #: Probability from which a film is reported as turned or inverted.
-_SURE: Final = 0.9
+_SURE: Final = 0.8
 
 
 @dataclass(frozen=True, eq=False)
