@@ -16,7 +16,8 @@ The head is the 64 bytes before the two-byte line ending of the last line:
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from exports.errors import BundleError, SignatureError
 from screening.audit import SIGNATURE as REPORT_SIGNATURE
+from screening.errors import FileUnavailable
 from screening.model.card import Card, sha256_of
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def sign(folder: Path, private_key: Path) -> None:
     """Write ``SHA256SUMS.sig`` into a bundle.
 
     Raises:
-        SignatureError: if the key cannot be read, or nothing can be written.
+        FileUnavailable: if the key cannot be read.
+        SignatureError: if it is no private key, or nothing can be written.
     """
     _check_installed()
     key = _private(private_key)
@@ -57,7 +60,8 @@ def sign_report(folder: Path, head: str, private_key: Path) -> None:
         head: head of the report's audit chain.
 
     Raises:
-        SignatureError: if the key cannot be read, or nothing can be written.
+        FileUnavailable: if the key cannot be read.
+        SignatureError: if it is no private key, or nothing can be written.
     """
     signature = signer(private_key)(head)
     try:
@@ -72,7 +76,8 @@ def signer(private_key: Path) -> Callable[[str], bytes]:
     The key is read once, by this call.
 
     Raises:
-        SignatureError: if the key cannot be read.
+        FileUnavailable: if the key cannot be read.
+        SignatureError: if it is no private key.
     """
     _check_installed()
     key = _private(private_key)
@@ -84,19 +89,19 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
 
     Raises:
         BundleError: if the bundle is not signed, or is signed with another key.
-        SignatureError: if the key cannot be read.
+        FileUnavailable: if the signature or the key cannot be read.
+        SignatureError: if `public_key` is not a public key.
     """
     _check_installed()
     key = _public(public_key)
-    try:
-        signature = (folder / SIGNATURE).read_bytes()
-    except OSError as error:
-        # A missing signature is final; other errors may be a network share that comes back.
-        away = None if isinstance(error, FileNotFoundError) else error
-        raise BundleError(
-            f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for a "
-            "signature; `screening sign` makes one"
-        ) from away
+    with _reading(folder / SIGNATURE):
+        try:
+            signature = (folder / SIGNATURE).read_bytes()
+        except FileNotFoundError as error:
+            raise BundleError(
+                f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for "
+                "a signature; `screening sign` makes one"
+            ) from error
     if not _fits(key, signature, sums):
         raise BundleError(f"{folder} is not signed with the key that {public_key} is of")
 
@@ -108,7 +113,8 @@ def is_signed_report(folder: Path, head: str, public_key: Path) -> bool:
         head: head of the report's audit chain.
 
     Raises:
-        SignatureError: if the key cannot be read.
+        FileUnavailable: if the key cannot be read.
+        SignatureError: if it is no public key.
     """
     _check_installed()
     key = _public(public_key)
@@ -165,10 +171,17 @@ def _check_installed() -> None:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise FileUnavailable instead of an error of the file system, which may not name the file."""
+    try:
+        yield
     except OSError as error:
-        raise SignatureError(f"the key {path} cannot be read: {error.strerror}") from error
+        raise FileUnavailable(f"{path} cannot be read: {error.strerror}") from error
 
 
 #: Folder of the bundle that is installed with this package, built by the documented commands.
@@ -199,18 +212,13 @@ class Bundle:
         Raises:
             BundleError: if `path` is not a bundle, a file is missing, added or altered, or the
                 signature is missing or does not match `public_key`.
+            FileUnavailable: if a file cannot be read, or a share seems not to be mounted.
             SignatureError: if `public_key` is not a public key.
         """
-        sums = path / SUMS
-        try:
-            content = sums.read_bytes()
-        except OSError as error:
-            raise BundleError(
-                f"{path} is no bundle: {SUMS}: {error.strerror}; `screening export` makes one"
-            ) from error
+        content = _read_sums(path)
         if public_key is not None:
             verify(path, content, public_key)
-        stated = _parse(content, sums)
+        stated = _parse(content, path / SUMS)
         actual = _hashes(path)
         for name in sorted(stated.keys() | actual.keys()):
             if name not in actual:
@@ -233,18 +241,36 @@ def seal(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
+def _read_sums(folder: Path) -> bytes:
+    sums = folder / SUMS
+    with _reading(sums):
+        try:
+            return sums.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = f"{folder} is no bundle: {SUMS}: {error.strerror}"
+            place = next(place for place in (folder, *folder.parents) if place.is_dir())
+            # A mount point is empty while its share is not mounted.
+            if not any(place.iterdir()):
+                raise FileUnavailable(
+                    f"{problem}; {place} is empty: is its share mounted?"
+                ) from error
+            raise BundleError(f"{problem}; `screening export` makes one") from error
+
+
 def _hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(folder.rglob("*"))
+    with _reading(folder):
+        paths = sorted(folder.rglob("*"))
     for path in paths:
         # The target of a link could change after the check.
         if path.is_symlink():
             raise BundleError(f"{folder} holds a link, {path.relative_to(folder)}; copy the file")
     about = (folder / SUMS, folder / SIGNATURE)
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in paths
-        if path.is_file() and path not in about
-    }
+    hashes = {}
+    for path in paths:
+        with _reading(path):
+            if path.is_file() and path not in about:
+                hashes[path.relative_to(folder).as_posix()] = sha256_of(path)
+    return hashes
 
 
 def _parse(content: bytes, sums: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Errors of the job runner; each message gives the object, the value and what was expected."""
 
-from screening.errors import ScreeningError
+from screening.errors import ScreeningError, TransientError
 
 
 class JobsError(ScreeningError):
@@ -11,7 +11,7 @@ class QueueError(JobsError):
     """The queue cannot be opened, or was written by another version."""
 
 
-class QueueUnavailable(QueueError):
+class QueueUnavailable(QueueError, TransientError):
     """The queue is temporarily unavailable: disk full, server down, or database locked."""
 
 
@@ -31,15 +31,15 @@ class JobFailed(JobsError):
     """The job cannot be run as submitted."""
 
 
-class FolderUnreadable(JobFailed):
+class FolderUnreadable(JobFailed, TransientError):
     """The folder cannot be listed at the moment."""
 
 
 class ClusterUnusable(JobsError):
-    """The address, certificates or packages for a cluster are missing or invalid."""
+    """The address, certificates or packages for a cluster are missing, invalid or refused."""
 
 
-class ClusterUnavailable(JobsError):
+class ClusterUnavailable(JobsError, TransientError):
     """The cluster is temporarily unavailable: no scheduler, no workers, or a share is missing."""
 
 
@@ -79,5 +79,5 @@ class NotificationFailed(JobsError):
     """A job has ended, but the notification could not be delivered."""
 
 
-class QuarantineError(JobsError):
+class QuarantineError(JobsError, TransientError):
     """Failed or refused films could not be copied to the quarantine folder."""

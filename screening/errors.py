@@ -5,6 +5,14 @@ class ScreeningError(Exception):
     """An error that the user can fix: the message says what happened, where, and what to do."""
 
 
+class TransientError(ScreeningError):
+    """An error that may go away by itself, so that a retry may succeed."""
+
+
+class FileUnavailable(TransientError):
+    """A file or folder cannot be read or written at the moment, such as one on a missing share."""
+
+
 class UnreadableFilm(ScreeningError):
     """A file is a film by its signature or suffix but cannot be decoded.
 
@@ -23,7 +31,7 @@ class NotAFilm(ScreeningError):
     """The file does not contain an image."""
 
 
-class DecoderError(ScreeningError):
+class DecoderError(TransientError):
     """No decoder process can be started."""
 
 
@@ -36,11 +44,11 @@ class LabelsError(ScreeningError):
 
 
 class ReportError(ScreeningError):
-    """A report cannot be written with the given options."""
+    """A report is damaged, or cannot be written with the given options."""
 
 
 class KeyFileError(ScreeningError):
-    """The key for hashing patient identifiers cannot be read or created."""
+    """The file with the key for hashing patient identifiers is damaged, or has another key."""
 
 
 class TrainingDataError(ScreeningError):

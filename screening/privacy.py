@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from screening.errors import KeyFileError
+from screening.errors import FileUnavailable, KeyFileError
 from screening.files import sync
 from screening.imaging.sniff import SUFFIXES
 
@@ -30,7 +30,8 @@ class PatientKey:
         """Read the key file, or create one that only its owner can read (mode 0600).
 
         Raises:
-            KeyFileError: if the file cannot be read or created, or does not hold 64 hex digits.
+            FileUnavailable: if the file cannot be read or created.
+            KeyFileError: if it does not hold 64 hex digits.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,9 @@ class PatientKey:
                 with suppress(FileExistsError):
                     _create(path)
         except OSError as error:
-            raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
+            raise FileUnavailable(
+                f"the key file {path} cannot be used: {error.strerror}"
+            ) from error
         return cls.load(path)
 
     @classmethod
@@ -47,12 +50,15 @@ class PatientKey:
         """Read the key file.
 
         Raises:
-            KeyFileError: if it cannot be read, or does not hold 64 hex digits.
+            FileUnavailable: if it cannot be read.
+            KeyFileError: if it does not hold 64 hex digits.
         """
         try:
             return cls(_read_secret(path))
         except OSError as error:
-            raise KeyFileError(f"the key file {path} cannot be used: {error.strerror}") from error
+            raise FileUnavailable(
+                f"the key file {path} cannot be used: {error.strerror}"
+            ) from error
 
     @classmethod
     def of_nobody(cls) -> Self:

@@ -11,6 +11,7 @@ import numpy as np
 
 from exports.errors import BundleError, RuntimeMissing
 from exports.targets import LITERT, LUNGS, ONNX, TARGETS, Target
+from screening.errors import FileUnavailable
 from screening.model.card import Card
 from screening.model.lung_reading import LungReader
 from screening.model.lungs import LungCard, LungNetwork
@@ -137,6 +138,8 @@ def check_lungs(bundle: Path, runtime: str, refused: Sequence[str]) -> None:
 def _loading(path: Path) -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        raise FileUnavailable(f"{path} cannot be loaded: {error}") from error
     # ONNX Runtime's errors derive directly from Exception; LiteRT raises ValueError and others.
     except Exception as error:
         raise BundleError(f"{path} cannot be loaded: {error}") from error

@@ -111,7 +111,8 @@ def new_job(
         ReportExists: if the report would lie in the folder, or its path exists already.
         BundleError: if the bundle is not intact, is not signed as required, or lacks the requested
             model, or what heat maps or refusals need.
-        LabelsError: if the labels cannot be read.
+        LabelsError: if the labels are invalid.
+        FileUnavailable: if the bundle or the labels cannot be read.
     """
     request, bundle = _checked(request)
     name, options = new_name(), request.options
@@ -145,7 +146,8 @@ def checked(request: JobRequest) -> JobRequest:
     Raises:
         BundleError: if the bundle is not intact, is not signed as required, or lacks the requested
             model, or what heat maps or refusals need.
-        LabelsError: if the labels cannot be read.
+        LabelsError: if the labels are invalid.
+        FileUnavailable: if the bundle or the labels cannot be read.
     """
     return _checked(request)[0]
 
@@ -212,6 +214,7 @@ class Opener:
 
         Raises:
             BundleError: if the bundle is not signed as required, or lacks the requested model.
+            FileUnavailable: if a file of the bundle, or the key file, cannot be read.
             JobFailed: if the bundle was replaced since submission.
         """
         options = job.options

@@ -8,10 +8,7 @@ from typing import Final, Protocol
 
 from jobs import exit_codes
 from jobs.errors import (
-    ClusterUnavailable,
-    FolderUnreadable,
     LeaseLost,
-    QuarantineError,
     QueueUnavailable,
     StillChanging,
     Stopped,
@@ -23,19 +20,10 @@ from jobs.queue.jobs import OPEN, Job, State
 from jobs.queue.store import Store
 from jobs.worker.job_run import Tools, run_job
 from jobs.worker.retrying_store import delay
-from screening.errors import DecoderError, ReportError, ScreeningError
+from screening.errors import ScreeningError, TransientError
 
 #: Seconds between polls of an empty queue.
 _POLL: Final = 2.0
-
-#: Errors with a cause outside the job, which may go away.
-_TRANSIENT: Final = (
-    ClusterUnavailable,
-    FolderUnreadable,
-    DecoderError,
-    ReportError,
-    QuarantineError,
-)
 
 
 class JobSource(Protocol):
@@ -92,11 +80,6 @@ def work(
             tools.stop.wait(_idle_seconds(left, tools))
 
 
-def _is_transient(error: ScreeningError) -> bool:
-    """Return True if the error may go away, such as a missing share with the bundle or labels."""
-    return isinstance(error, _TRANSIENT) or isinstance(error.__cause__, OSError)
-
-
 def _is_imminent(job: Job, tools: Tools) -> bool:
     """Return False for a job that its user scheduled for later."""
     return job.state is State.RUNNING or bool(job.message) or job.not_before <= tools.clock()
@@ -149,7 +132,7 @@ def _run_and_record(job: Job, tools: Tools) -> Job | None:
             _release(job, store)
         raise
     except ScreeningError as error:
-        if _is_transient(error) and job.attempts < job.options.retries:
+        if isinstance(error, TransientError) and job.attempts < job.options.retries:
             _postpone(job, tools, delay(job.attempts), str(error), job.attempts + 1)
             return None
         code, message = exit_codes.ERROR, str(error)

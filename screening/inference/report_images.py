@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from screening.errors import ReportError
+from screening.errors import FileUnavailable
 from screening.files import sync
 from screening.results import Row
 
@@ -42,7 +42,7 @@ class ReportImages:
             pictures: content by path in the report, from :func:`place_of`.
 
         Raises:
-            ReportError: if the pictures cannot be written.
+            FileUnavailable: if the pictures cannot be written.
         """
         if not pictures:
             return
@@ -51,7 +51,7 @@ class ReportImages:
             self._write({Path(place).name: picture for place, picture in pictures.items()})
             sync(self.aside)
         except OSError as error:
-            raise ReportError(
+            raise FileUnavailable(
                 f"pictures cannot be written to {self.aside}: {error.strerror}"
             ) from error
 
@@ -59,7 +59,7 @@ class ReportImages:
         """Publish the pictures that `rows` name in the folder `report`; keep the copies here.
 
         Raises:
-            ReportError: if a picture is missing.
+            FileUnavailable: if a picture is missing.
             OSError: if a picture cannot be written.
         """
         named = {pair for row in rows for pair in _named(row) if pair[1]}
@@ -69,13 +69,13 @@ class ReportImages:
             try:
                 _link(kept, published)
             except FileNotFoundError as error:
-                raise ReportError(f"the picture {kept} is missing; screen again") from error
+                raise FileUnavailable(f"the picture {kept} is missing; screen again") from error
 
     def recall(self, report: Path) -> None:
         """Copy the pictures of a report back here, for another report of the same films.
 
         Raises:
-            ReportError: if the pictures cannot be written.
+            FileUnavailable: if the pictures cannot be written.
         """
         published = [
             picture
@@ -92,7 +92,7 @@ class ReportImages:
                     _link(picture, kept)
             sync(self.aside)
         except OSError as error:
-            raise ReportError(
+            raise FileUnavailable(
                 f"pictures of {report} cannot be kept in {self.aside}: {error.strerror}"
             ) from error
 

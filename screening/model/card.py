@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from screening.errors import CardError
+from screening.errors import CardError, FileUnavailable
 from screening.model.calibration import Calibration, OperatingPoint
 from screening.model.drift_baseline import DriftBaseline
 from screening.model.image_gate import ImageGate
@@ -132,13 +132,16 @@ class Card:
 
         Raises:
             CardError: if it is missing, damaged or in another format.
+            FileUnavailable: if it cannot be read.
         """
         path = folder / CARD
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise CardError(f"{folder} is no model: it has no {CARD}") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise FileUnavailable(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
             raise CardError(f"{path} cannot be read: {error}") from error
         return cls._from_fields(fields, path)
 

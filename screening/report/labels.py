@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
-from screening.errors import LabelsError
+from screening.errors import FileUnavailable, LabelsError
 from screening.privacy import PatientKey
 from screening.results import CLASSES, LINE_END, NORMAL, PNEUMONIA, Row, Status, cell
 
@@ -104,13 +104,16 @@ class Labels:
         The separator is comma or semicolon; a byte-order mark is allowed.
 
         Raises:
-            LabelsError: if the file cannot be read or lacks these columns. Also, naming the line,
-                if a label is not a class name, 1 or 0, unless the policy is to list such lines.
+            FileUnavailable: if the file cannot be read.
+            LabelsError: if it is not UTF-8 or lacks these columns. Also, naming the line, if a
+                label is not a class name, 1 or 0, unless the policy is to list such lines.
         """
         try:
             content = path.read_bytes()
             text = content.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise FileUnavailable(f"the labels {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
             raise LabelsError(f"the labels {path} cannot be read: {error}") from error
         header = text.partition("\n")[0]
         reader = csv.DictReader(

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from screening.audit import SIGNATURE, Event, film_event, write_audit
-from screening.errors import ReportError
+from screening.errors import FileUnavailable
 from screening.files import atomic_directory, now
 from screening.inference.report_images import ReportImages
 from screening.privacy import PatientKey
@@ -83,7 +83,7 @@ def write_report(folder: Path, night: Night) -> Report:
         folder: must not exist, or be empty.
 
     Raises:
-        ReportError: if `folder` is not empty or cannot be written.
+        FileUnavailable: if `folder` is not empty or cannot be written.
         LabelsError: if labels cannot be used and the policy is not to list them.
     """
     report = _made(folder, night)
@@ -91,7 +91,7 @@ def write_report(folder: Path, night: Night) -> Report:
         with atomic_directory(folder) as aside:
             _write(aside, report, night)
     except OSError as error:
-        raise ReportError(f"the report {folder} cannot be written: {error.strerror}") from error
+        raise FileUnavailable(f"the report {folder} cannot be written: {error.strerror}") from error
     return report
 
 

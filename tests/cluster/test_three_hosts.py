@@ -160,4 +160,4 @@ def test_client_without_certificate_of_the_authority_is_rejected(
     cluster.tls = make_certificates(tmp_path / "others")
     run = control.start("screening", "run", *words, *cluster.options, log="run")
     assert run.wait(120) == 1
-    assert "cannot be reached" in control.said("run")
+    assert "cannot agree on TLS" in control.said("run")

@@ -1,7 +1,9 @@
 """Tests that a bundle opens only if every file matches its sums."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 
@@ -14,7 +16,8 @@ from exports.runtimes.load import load
 from exports.targets import TARGETS
 from makers import make_card
 from recogniser_makers import make_recogniser
-from screening.errors import CardError
+from screening.errors import CardError, TransientError
+from screening.model.card import sha256_of
 
 
 @pytest.fixture
@@ -125,12 +128,31 @@ def test_renamed_file_is_refused(folder):
         Bundle.open(folder)
 
 
-@pytest.mark.parametrize("place", ["nowhere", "empty", "file"])
+@pytest.mark.parametrize("place", ["nowhere", "films", "file"])
 def test_folder_or_file_without_sums_is_refused_by_name(tmp_path, place):
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "1.png").touch()
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match=f"{place} is no bundle: SHA256SUMS"):
         Bundle.open(tmp_path / place)
+
+
+@pytest.mark.parametrize("place", ["share", "share/models/bundle"])
+def test_bundle_on_share_that_is_not_mounted_is_transient_error(tmp_path, place):
+    (tmp_path / "share").mkdir()
+    with pytest.raises(TransientError, match=f"is no bundle: .+{tmp_path / 'share'} is empty"):
+        Bundle.open(tmp_path / place)
+
+
+def test_file_that_cannot_be_hashed_is_transient_error_with_its_name(folder, monkeypatch):
+    def fail(path):
+        if path.name == "model.onnx":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return sha256_of(path)
+
+    monkeypatch.setattr("exports.bundle.sha256_of", fail)
+    with pytest.raises(TransientError, match=r"model\.onnx cannot be read: Input/output error"):
+        Bundle.open(folder)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from exports import bundle as bundle_module
 from exports.bundle import SIGNATURE, SUMS, Bundle, seal, sign
 from exports.errors import BundleError, SignatureError
+from screening.errors import FileUnavailable
 from tiny_model import write_bundle
 
 pytest.importorskip("cryptography")
@@ -104,7 +105,7 @@ def test_swapped_private_and_public_key_are_refused(bundle, keys):
 
 
 def test_missing_key_is_named(bundle, tmp_path):
-    with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
+    with pytest.raises(FileUnavailable, match="nowhere cannot be read: No such file"):
         sign(bundle, tmp_path / "nowhere")
 
 

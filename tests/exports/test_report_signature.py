@@ -9,6 +9,7 @@ from exports import bundle
 from exports.bundle import is_signed_report, sign_report, signer
 from exports.errors import SignatureError
 from screening.audit import AUDIT, SIGNATURE, Event, read_audit, write_audit
+from screening.errors import FileUnavailable
 from screening.report.verification import verify
 
 pytest.importorskip("cryptography")
@@ -75,7 +76,7 @@ def test_signature_with_another_key_is_invalid(report, head, keys, tmp_path):
 def test_invalid_key_is_refused_before_signing(keys, tmp_path):
     with pytest.raises(SignatureError, match="holds no private key"):
         signer(keys[1])
-    with pytest.raises(SignatureError, match="nowhere cannot be read: No such file"):
+    with pytest.raises(FileUnavailable, match="nowhere cannot be read: No such file"):
         signer(tmp_path / "nowhere")
 
 

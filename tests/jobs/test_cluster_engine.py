@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
-from distributed import LocalCluster
+from distributed import LocalCluster, Security
 
 from exports.runtimes.load import load, load_lungs
 from jobs.engines.dask import client, worker
@@ -18,7 +18,7 @@ from jobs.engines.dask.config import ClusterConfig
 from jobs.engines.dask.engine import ClusterEngine
 from jobs.engines.dask.task import Task
 from jobs.engines.local import LocalEngine
-from jobs.errors import ClusterUnavailable, JobFailed, Stopped
+from jobs.errors import ClusterUnavailable, ClusterUnusable, JobFailed, Stopped
 from jobs.sources.submission import NewOnly
 from jobs.worker.lease import Stop
 from lung_makers import lung_film, two_lungs
@@ -50,10 +50,9 @@ def served(workers=1, **options):
         n_workers=workers,
         threads_per_worker=2,
         processes=False,
-        protocol="tcp",
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        **options,
+        **{"protocol": "tcp"} | options,
     )
 
 
@@ -231,13 +230,19 @@ def test_other_version_raises_error(engine, bright, films, monkeypatch):
         screened(engine, bright, films)
 
 
-def test_missing_bundle_is_transient_error(cluster, stop, bright, films, tmp_path, bundle):
+@pytest.mark.parametrize(
+    ("place", "error"), [("not mounted/bundle", ClusterUnavailable), ("mistyped", JobFailed)]
+)
+def test_bundle_is_retried_only_if_share_may_be_missing(
+    cluster, stop, bright, films, tmp_path, bundle, place, error
+):
+    (tmp_path / "not mounted").mkdir()
     access = ClusterConfig(
-        address=cluster.scheduler_address, places=((bundle.path, str(tmp_path / "away")),)
+        address=cluster.scheduler_address, places=((bundle.path, str(tmp_path / place)),)
     )
     with (
         closing(ClusterEngine(access, stop)) as engine,
-        pytest.raises(ClusterUnavailable, match=r"host .+ is no bundle"),
+        pytest.raises(error, match=r"host .+ is no bundle"),
     ):
         screened(engine, bright, films)
 
@@ -307,6 +312,34 @@ def test_missing_scheduler_is_transient_error(stop, bright, films, monkeypatch):
         ),
     ):
         screened(engine, bright, films)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "error", "words"),
+    [
+        ((), ClusterUnavailable, "has had no worker for"),
+        (("ca",), ClusterUnusable, "cannot agree on TLS"),
+        (("cert", "key"), ClusterUnusable, "cannot agree on TLS"),
+    ],
+    ids=["accepted", "scheduler refused", "client refused"],
+)
+def test_refused_certificate_is_permanent_error(
+    stop, bright, films, certificates, make_certificates, tmp_path, foreign, error, words
+):
+    others = make_certificates(tmp_path / "others")
+    names = {"ca": "ca.pem", "cert": "cluster.pem", "key": "cluster.key"}
+    own = {name: certificates / file for name, file in names.items()}
+    scheduler = {"tls_scheduler_cert": str(own["cert"]), "tls_scheduler_key": str(own["key"])}
+    client = {"tls_client_cert": str(own["cert"]), "tls_client_key": str(own["key"])}
+    security = Security(tls_ca_file=str(own["ca"]), require_encryption=True, **scheduler, **client)
+    with served(workers=0, protocol="tls", security=security) as cluster:
+        given = own | {name: others / names[name] for name in foreign}
+        access = ClusterConfig(address=cluster.scheduler_address, **given)
+        with (
+            closing(ClusterEngine(access, stop, 0.5)) as engine,
+            pytest.raises(error, match=words),
+        ):
+            screened(engine, bright, films)
 
 
 def test_stop_ends_wait_for_scheduler(stop, bright, films):

@@ -12,7 +12,7 @@ from jobs.worker.worker import work
 from makers import BrightnessPredictor, write_film
 from queue_makers import PowerCut, SerialEngine, Witness, make_job, make_tools, table
 from screening.audit import Event
-from screening.errors import ReportError
+from screening.errors import FileUnavailable
 from screening.inference.report_images import ReportImages
 from screening.report.verification import verify
 from screening.results import Status, read_rows
@@ -147,7 +147,7 @@ def test_missing_heat_map_fails_job_without_report(tools, job, reclaim):
     with pytest.raises(PowerCut):
         run_job(job, tools(engine=SerialEngine(1)))
     next(job.gallery.aside.iterdir()).unlink()
-    with pytest.raises(ReportError, match="missing"):
+    with pytest.raises(FileUnavailable, match="missing"):
         run_job(reclaim(), tools())
     assert not job.report.exists()
 

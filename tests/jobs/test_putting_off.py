@@ -182,6 +182,7 @@ def test_waiting_for_folder_uses_no_retries(store, folder, tools, naps, later, c
 def test_unavailable_labels_or_bundle_are_retried(store, folder, tools, naps, later, what):
     write_film(folder / "0.png", seed=0)
     share = folder.parent / "share"
+    share.mkdir()
     labels = share / "labels.csv"
     model = empty_bundle(folder.parent / "bundle")
     job = store.add(
@@ -201,7 +202,6 @@ def test_unavailable_labels_or_bundle_are_retried(store, folder, tools, naps, la
 
     def back():
         seen.append(store.get(job.name))
-        share.mkdir()
         labels.write_text("film,label\n0.png,0\n")
         model.path.rename(share / "bundle")
         later()
@@ -210,6 +210,16 @@ def test_unavailable_labels_or_bundle_are_retried(store, folder, tools, naps, la
     (ended,) = work(using, drain=True)
     assert (ended.exit_code, ended.message) == (exit_codes.OK, "")
     assert "No such file or directory" in seen[0].message
+
+
+def test_mistyped_bundle_is_not_retried(store, folder, tools):
+    model = empty_bundle(folder.parent / "bundle")
+    job = make_job(folder=folder, model=folder.parent / "bundel", retries=3)
+    store.add(replace(job, model_sha256=model.sha256))
+    opening = tools(open_screener=lambda job: Bundle.open(job.model))
+    (ended,) = work(opening, drain=True)
+    assert (ended.exit_code, ended.attempts) == (exit_codes.ERROR, 0)
+    assert ended.message.endswith("`screening export` makes one")
 
 
 def test_permanent_error_is_not_retried(store, folder, tools):

@@ -12,7 +12,7 @@ from exports.errors import BundleError
 from jobs.errors import JobFailed, ReportExists
 from jobs.queue.jobs import Options, State, new_name
 from jobs.sources.submission import JobRequest, Opener, new_job
-from makers import make_card
+from makers import make_card, write_film
 from queue_makers import empty_bundle
 from screening.errors import LabelsError
 from tiny_model import WITH_MAP, write_bundle
@@ -128,6 +128,7 @@ def test_empty_folder_is_accepted_as_report(request_job, tmp_path):
 
 
 def test_folder_that_is_no_bundle_is_refused(request_job, folder):
+    write_film(folder / "0.png", seed=0)
     with pytest.raises(BundleError, match="films is no bundle"):
         request_job(model=folder)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.errors import ReportError
+from screening.errors import FileUnavailable
 from screening.inference.report_images import THUMBNAILS, ReportImages, place_of
 from screening.results import Row, Status
 
@@ -108,13 +108,13 @@ def test_images_are_copied_without_hard_links(
 
 def test_error_names_the_missing_image(gallery: ReportImages, report: Path) -> None:
     gallery.keep({ONE: b"one"})
-    with pytest.raises(ReportError, match=f"{Path(TWO).name} is missing; screen again"):
+    with pytest.raises(FileUnavailable, match=f"{Path(TWO).name} is missing; screen again"):
         gallery.hang(report, [row(ONE), row(TWO)])
 
 
 def test_error_names_the_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ReportError, match=r"cannot be written to .*aside: Not a directory"):
+    with pytest.raises(FileUnavailable, match=r"cannot be written to .*aside: Not a directory"):
         ReportImages(tmp_path / "file" / "aside").keep({ONE: b"one"})
 
 
@@ -126,7 +126,7 @@ def test_full_disk_leaves_no_partial_image(
 
     gallery.keep({ONE: b"one"})
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ReportError, match="No space left on device"):
+    with pytest.raises(FileUnavailable, match="No space left on device"):
         gallery.keep({ONE: b"better", TWO: b"two"})
     assert names(gallery.aside) == [Path(ONE).name]
     assert (gallery.aside / Path(ONE).name).read_bytes() == b"one"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.errors import KeyFileError
+from screening.errors import FileUnavailable, KeyFileError
 from screening.privacy import PatientKey
 
 
@@ -174,7 +174,7 @@ def test_error_names_an_invalid_key_file(tmp_path: Path, content: bytes) -> None
 
 def test_error_names_an_unusable_key_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(KeyFileError, match="file"):
+    with pytest.raises(FileUnavailable, match="file"):
         PatientKey.load_or_create(tmp_path / "file" / "key")
-    with pytest.raises(KeyFileError, match=tmp_path.name):
+    with pytest.raises(FileUnavailable, match=tmp_path.name):
         PatientKey.load_or_create(tmp_path)

@@ -16,7 +16,7 @@ from distributed import Future as DaskFuture
 from jobs.engines.dask.config import ClusterConfig
 from jobs.engines.dask.task import Task, TaskResult
 from jobs.engines.dask.worker import examine
-from jobs.errors import ClusterUnavailable, Stopped
+from jobs.errors import ClusterUnavailable, ClusterUnusable, Stopped
 from jobs.worker.lease import Stop
 
 Result = TypeVar("Result")
@@ -34,6 +34,10 @@ _COUNT_INTERVAL: Final = 2.0
 #: Errors that mean that the connection failed, not the task. No task raises an OSError: see
 #: :func:`~jobs.engines.dask.worker.examine`.
 _CONNECTION_ERRORS: Final = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
+
+
+#: Errors of TLS for a connection that was lost, as when the scheduler ends.
+_CONNECTION_LOST: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 class WorkerKilled(Exception):
@@ -68,6 +72,7 @@ class DaskClient:
 
         Raises:
             ClusterUnavailable: if the scheduler cannot be reached.
+            ClusterUnusable: if a certificate is refused.
             Stopped: if a stop was requested meanwhile.
         """
         client = self._connected()
@@ -120,8 +125,12 @@ class DaskClient:
             except OSError as error:
                 if self._stop.asked:
                     raise Stopped("the cluster was waited for") from error
-                # Retrying does not help if a certificate is rejected.
-                if isinstance(error, ssl.SSLError) or time.monotonic() > until:
+                if isinstance(error, ssl.SSLError) and not isinstance(error, _CONNECTION_LOST):
+                    raise ClusterUnusable(
+                        f"the scheduler {self.address} and this machine cannot agree on TLS: "
+                        f"{error}; give both valid certificates of the same authority"
+                    ) from error
+                if time.monotonic() > until:
                     raise ClusterUnavailable(
                         f"the scheduler {self.address} cannot be reached: {error}"
                     ) from error
@@ -154,7 +163,10 @@ class DaskClient:
         with socket.create_connection(self._access.endpoint, _ATTEMPT) as plain:
             if security is not None:
                 context = security.get_connection_args("client")["ssl_context"]
-                context.wrap_socket(plain).close()
+                with context.wrap_socket(plain) as encrypted:
+                    # With TLS 1.3, the scheduler refuses this machine's certificate only now. If
+                    # it accepts it, it speaks first.
+                    encrypted.recv(1)
 
     def _update_threads(self) -> None:
         """Refresh the thread count every few seconds, without waiting for the answer."""

@@ -20,7 +20,7 @@ from jobs.engines.dask.config import is_url
 from jobs.engines.dask.task import Task, TaskResult
 from jobs.errors import ClusterUnavailable, JobFailed
 from screening import __version__
-from screening.errors import DecoderError, NotAFilm, ScreeningError, UnreadableFilm
+from screening.errors import NotAFilm, ScreeningError, TransientError, UnreadableFilm
 from screening.files import Found, film_path, path_of
 from screening.inference.inference import FilmClassifier, InferenceResult
 from screening.inference.reader import MAX_BYTES, FilmReader, Reader, ReadFilm, failed, refused
@@ -127,8 +127,7 @@ def examine(order: Task) -> TaskResult:
     try:
         return TaskResult(host, _examined(order))
     except ScreeningError as error:
-        passing = isinstance(error, DecoderError) or isinstance(error.__cause__, OSError)
-        kind = ClusterUnavailable if passing else JobFailed
+        kind = ClusterUnavailable if isinstance(error, TransientError) else JobFailed
         raise kind(f"host {host} of the cluster: {error}") from error
     except OSError as error:
         # A problem of the host, such as a full disk: problems of a film are not raised.
@@ -155,6 +154,7 @@ def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor,
 
     Raises:
         BundleError: if the bundle is not intact.
+        FileUnavailable: if a file of it cannot be read.
         JobFailed: if it is a different bundle.
     """
     opened = Bundle.open(Path(bundle))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.errors import LabelsError
+from screening.errors import FileUnavailable, LabelsError
 from screening.report.labels import Label, LabelProblem, Labels, Policy, Unused, write_unused
 
 
@@ -94,7 +94,7 @@ def test_file_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path, conten
 
 
 def test_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match=r"nowhere\.csv"):
+    with pytest.raises(FileUnavailable, match=r"nowhere\.csv"):
         Labels.read(tmp_path / "nowhere.csv")
 
 

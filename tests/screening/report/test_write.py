@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from screening.audit import Event, read_audit
-from screening.errors import LabelsError, ReportError
+from screening.errors import FileUnavailable, LabelsError
 from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
 from screening.report.drift.drift_csv import Drift
@@ -97,7 +97,7 @@ def test_conflicting_labels_leave_no_report(tmp_path: Path, key: PatientKey) -> 
 def test_non_empty_folder_is_not_changed(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("old")
-    with pytest.raises(ReportError, match="report"):
+    with pytest.raises(FileUnavailable, match="report"):
         write(tmp_path / "report", key)
     assert names(tmp_path) == {"report"}
     assert names(tmp_path / "report") == {"old.csv"}
@@ -111,7 +111,7 @@ def test_report_is_written_into_an_empty_folder(tmp_path: Path, key: PatientKey)
 
 def test_unwritable_path_is_an_error_that_names_it(tmp_path: Path, key: PatientKey) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ReportError, match="file"):
+    with pytest.raises(FileUnavailable, match="file"):
         write(tmp_path / "file" / "report", key)
 
 
@@ -148,16 +148,16 @@ def test_report_has_the_signature_over_its_chain_head(tmp_path: Path, key: Patie
 
 def test_report_is_not_written_if_signing_fails(tmp_path: Path, key: PatientKey) -> None:
     def sign(_head: str) -> bytes:
-        raise ReportError("the key is gone")
+        raise FileUnavailable("the key is gone")
 
-    with pytest.raises(ReportError, match="the key is gone"):
+    with pytest.raises(FileUnavailable, match="the key is gone"):
         write(tmp_path / "report", key, sign=sign)
     assert names(tmp_path) == set()
 
 
 def test_missing_heat_map_leaves_no_report(tmp_path: Path, key: PatientKey) -> None:
     rows = [replace(ROWS[0], heatmap=place_of("ab" * 32))]
-    with pytest.raises(ReportError, match="missing"):
+    with pytest.raises(FileUnavailable, match="missing"):
         write(tmp_path / "report", key, rows, gallery=ReportImages(tmp_path / ".aside"))
     assert names(tmp_path) == set()
 
