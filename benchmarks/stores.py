@@ -23,7 +23,7 @@ from jobs.outputs.observers import NullObserver
 from jobs.queue.jobs import Job, Options
 from jobs.queue.sql.database import open_database
 from jobs.queue.sql.store import SqlStore
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore, RunHistory
 from jobs.sources.submission import JobRequest, Opener, new_job
 from jobs.worker.job_run import LEASE, Tools, run_job
 from screening.files import Found, discover
@@ -82,7 +82,7 @@ class Clock(NullObserver):
 class Timed:
     """A store that adds up the wall-clock and CPU seconds of its calls."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SqlStore) -> None:
         self._store = store
         self.seconds = self.processor = 0.0
 
@@ -128,13 +128,15 @@ class Bench:
                 rows += some
         return Screened(time.perf_counter() - began, time.process_time() - used, rows)
 
-    def queued(self, store: Store, name: str) -> Screened:
+    def queued(self, store: SqlStore, name: str) -> Screened:
         """Screen with a worker."""
         timed, clock, served = Timed(store), Clock(), _server_seconds()
         store.add(self.job(name))
         began = time.perf_counter()
-        job = _claimed(cast(Store, timed))
-        tools = Tools(cast(Store, timed), LocalEngine(), self.opener.open, clock)
+        job = _claimed(cast(JobStore, timed))
+        tools = Tools(
+            cast(JobStore, timed), cast(RunHistory, timed), LocalEngine(), self.opener.open, clock
+        )
         timed.finish(job, run_job(job, tools))
         seconds = time.perf_counter() - began - clock.report
         processor = timed.processor + _server_seconds() - served
@@ -205,7 +207,7 @@ def commit_cost(queue: Path | str, bench: Bench, rows: Sequence[Row]) -> tuple[f
     return wall, processor
 
 
-def _claimed(store: Store) -> Job:
+def _claimed(store: JobStore) -> Job:
     job = store.claim("bench", LEASE)
     if job is None:
         sys.exit("the queue is not empty, or somebody else works on it")

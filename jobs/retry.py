@@ -6,13 +6,13 @@ from pathlib import Path
 
 from jobs.errors import JobsError, QueueUnavailable, TransitionError
 from jobs.queue.jobs import OPEN, Job
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from screening.audit import Event, is_report_of
 from screening.errors import ReportError
 from screening.files import sync
 
 
-def retry_job(store: Store, name: str, event: Event) -> tuple[Job, Path | None]:
+def retry_job(store: JobStore, name: str, event: Event) -> tuple[Job, Path | None]:
     """Queue a job that has ended again.
 
     Its report is renamed first, because a worker that found the report would consider the job

@@ -22,7 +22,6 @@ from jobs.queue.schedules import ScheduleStore
 from jobs.queue.sql.database import Database, open_database
 from jobs.queue.sql.schedules import SqlScheduleStore
 from jobs.queue.sql.store import SqlStore
-from jobs.queue.store import Store
 from jobs.sources.scheduled import ScheduleSource
 from jobs.sources.submission import Opener
 from jobs.worker.engine import Engine
@@ -130,7 +129,16 @@ def run_single_job(
         _engine(config, stop, profile) as engine,
     ):
         observer = Observers(progress, profile, *_observers(config, plain, number))
-        tools = Tools(store, engine, opener.open, observer, stop, config.lease, sign=sign)
+        tools = Tools(
+            store=store,
+            history=store,
+            engine=engine,
+            open_screener=opener.open,
+            watcher=observer,
+            stop=stop,
+            lease=config.lease,
+            sign=sign,
+        )
         try:
             codes = [
                 _code(job) for job in work(tools, config.drain, only, config.max_jobs, sources)
@@ -197,7 +205,7 @@ def _sources(
     return [due] if studies is None else [due, studies(schedules)]
 
 
-def _observers(config: WorkerConfig, store: Store, number: int) -> list[Observer]:
+def _observers(config: WorkerConfig, store: SqlStore, number: int) -> list[Observer]:
     """Return the observers that the settings ask for."""
     observers: list[Observer] = []
     if config.log:
@@ -216,7 +224,7 @@ def _observers(config: WorkerConfig, store: Store, number: int) -> list[Observer
         from jobs.outputs.notifications import Notifier
 
         notifier = Notifier.of(config.notify_command, config.notify_url)
-        observers.append(NotificationObserver(notifier, store, time.time))
+        observers.append(NotificationObserver(notifier, store, outbox=store, clock=time.time))
     return observers
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jobs import exit_codes
 from jobs.queue.jobs import OPEN, Job, State
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from screening.audit import Event
 from screening.files import display_name
 from screening.results import Status
@@ -88,7 +88,7 @@ def _local_time(seconds: float, now: float) -> str:
     return f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M}"
 
 
-def failed_films(store: Store, job: Job) -> int:
+def failed_films(store: JobStore, job: Job) -> int:
     """Count the failed films of a job so far; query the store only if there can be any."""
     if not job.committed or job.exit_code == exit_codes.OK:
         return 0

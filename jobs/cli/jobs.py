@@ -29,7 +29,7 @@ from jobs.cli.watch_jobs import JobMonitor, display_on, watch
 from jobs.errors import QueueError, TransitionError
 from jobs.host import user_and_host
 from jobs.queue.jobs import OPEN, Job, State
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from jobs.retry import retry_job
 from screening.audit import Event
 from screening.errors import ScreeningError
@@ -104,11 +104,11 @@ def list_jobs(
         click.echo(f"The queue {shown(queue)} {is_so}.", err=True)
 
 
-def _print_fields(store: Store, chosen: Iterable[Job]) -> None:
+def _print_fields(store: JobStore, chosen: Iterable[Job]) -> None:
     click.echo(json.dumps([fields(job, failed_films(store, job)) for job in chosen], indent=2))
 
 
-def _print_list(store: Store, chosen: Iterable[Job]) -> None:
+def _print_list(store: JobStore, chosen: Iterable[Job]) -> None:
     waiting, seconds = store.jobs(*OPEN), time.time()
     listed = [Listed(job, failed_films(store, job), note(job, waiting, seconds)) for job in chosen]
     if sys.stdout.isatty():
@@ -236,7 +236,7 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     _each(store, names, cancel)
 
 
-def _each(store: Store, names: Iterable[str], act: Callable[[Job], str]) -> None:
+def _each(store: JobStore, names: Iterable[str], act: Callable[[Job], str]) -> None:
     """Apply `act` to several jobs, but to none if one of the names is unknown."""
     from jobs.cli.stores import find
 

@@ -13,10 +13,10 @@ from jobs.queue.schedules import ScheduleStore
 from jobs.queue.sql.database import open_database
 from jobs.queue.sql.schedules import SqlScheduleStore
 from jobs.queue.sql.store import SqlStore
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 
 
-def open_store(queue: Path | str) -> Store:
+def open_store(queue: Path | str) -> JobStore:
     """Open the queue: an SQLite file, created if missing, or a PostgreSQL database."""
     return SqlStore(open_database(queue))
 
@@ -39,7 +39,7 @@ def shown(queue: Path | str) -> str:
     return make_url(queue).set(query={}).render_as_string()
 
 
-def find(store: Store, word: str) -> Job:
+def find(store: JobStore, word: str) -> Job:
     """Return the job named `word`, or the only job whose name starts with `word`.
 
     Raises:

@@ -19,7 +19,7 @@ from jobs.cli import job_view
 from jobs.cli.job_view import empty_table, failed_films, fields
 from jobs.errors import UnknownJob
 from jobs.queue.jobs import OPEN, Job, State
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from screening.files import now
 
 #: Seconds over which throughput is averaged: rows arrive in batches, and films differ.
@@ -84,7 +84,7 @@ class JobMonitor:
     """
 
     def __init__(
-        self, store: Store, names: Sequence[str], clock: Callable[[], float] = time.monotonic
+        self, store: JobStore, names: Sequence[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store = store
         self._names = names

@@ -15,7 +15,7 @@ from jobs.errors import NotificationFailed, QueueUnavailable
 from jobs.outputs.metrics import Metrics
 from jobs.outputs.notifications import Notifier
 from jobs.queue.jobs import Job, State
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore, Outbox
 from jobs.worker.job_run import Observer
 from screening.inference.costs import Cost
 from screening.report.drift.drift_csv import breaches
@@ -106,7 +106,7 @@ class MetricsWriter(NullObserver):
     """
 
     def __init__(
-        self, metrics: Metrics, store: Store, clock: Callable[[], float], every: float = 15.0
+        self, metrics: Metrics, store: JobStore, clock: Callable[[], float], every: float = 15.0
     ) -> None:
         self._metrics = metrics
         self._store = store
@@ -155,13 +155,16 @@ class NotificationObserver(NullObserver):
     A failed delivery is retried after one minute, two, four, and so on; jobs are not affected.
 
     Args:
-        store: queried without retries; the next round is the next attempt.
+        store: queried without retries, like `outbox`; the next round is the next attempt.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, notifier: Notifier, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, notifier: Notifier, store: JobStore, outbox: Outbox, clock: Callable[[], float]
+    ) -> None:
         self._notifier = notifier
         self._store = store
+        self._outbox = outbox
         self._clock = clock
         self._next = 0.0
         self._wait = _FIRST_DELAY
@@ -186,7 +189,7 @@ class NotificationObserver(NullObserver):
         since = datetime.fromtimestamp(began - _MAX_AGE, UTC).isoformat(timespec="milliseconds")
         self._next = began + _FIRST_DELAY
         try:
-            pending = self._store.pending_notifications(since)
+            pending = self._outbox.pending_notifications(since)
             # Jobs with failed deliveries come last, so that they do not block the others.
             for job in sorted(pending, key=lambda job: self._failures[job.name]):
                 if not 0 <= self._clock() - began < _ROUND:
@@ -206,7 +209,7 @@ class NotificationObserver(NullObserver):
         counts = self._store.counts(job)
         self._notifier.notify(job, {status.value: n for status, n in counts.items()})
         self._wait = _FIRST_DELAY
-        self._store.tell(job)
+        self._outbox.mark_notified(job)
 
 
 class JobProfile(NullObserver):

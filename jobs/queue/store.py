@@ -1,4 +1,10 @@
-"""Interface of a queue's storage."""
+"""Interfaces of a queue's storage.
+
+Each method runs in one transaction. Methods that take a claimed job raise
+:class:`~jobs.errors.LeaseLost` if another worker has claimed it since, or it was cancelled. Every
+method may raise :class:`~jobs.errors.QueueUnavailable`; its transaction may have been committed
+nevertheless, so every method may be called again with the same arguments.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -12,14 +18,8 @@ from screening.results import Row, Status
 NIGHTS: Final = 400
 
 
-class Store(Protocol):
-    """Jobs, their films and rows.
-
-    Each method runs in one transaction. Methods that take a claimed job raise
-    :class:`~jobs.errors.LeaseLost` if another worker has claimed it since, or it was cancelled.
-    Every method may raise :class:`~jobs.errors.QueueUnavailable`; its transaction may have been
-    committed nevertheless, so every method may be called again with the same arguments.
-    """
+class JobStore(Protocol):
+    """Jobs, their films and rows."""
 
     def add(self, job: Job) -> Job:
         """Add a new job and return it, or return the open job with the same identity."""
@@ -29,6 +29,9 @@ class Store(Protocol):
 
     def jobs(self, *states: State) -> list[Job]:
         """Return all jobs, or those in one of these states, oldest first."""
+
+    def totals(self) -> Mapping[State, int]:
+        """Return the number of jobs in each state; states without jobs are left out."""
 
     def claim(self, worker: str, lease: float, only: str | None = None) -> Job | None:
         """Claim the next job; return None if there is none.
@@ -131,6 +134,13 @@ class Store(Protocol):
     def pin(self, name: str, value: str) -> str:
         """Return the value shared by all workers of a queue: the first one pinned as `name`."""
 
+    def close(self) -> None:
+        """Close the connections to the database."""
+
+
+class RunHistory(Protocol):
+    """Profiles of earlier jobs, with which the films of a new one are compared."""
+
     def save_night(self, job: Job, profile: Mapping[str, Any]) -> None:
         """Save the profile of a claimed job's films, for comparison with later nights of its site.
 
@@ -148,14 +158,12 @@ class Store(Protocol):
             most: maximum number of profiles.
         """
 
+
+class Outbox(Protocol):
+    """Notifications of ended jobs that are still to be sent; each is sent at least once."""
+
     def pending_notifications(self, since: str) -> list[Job]:
         """Return jobs that ended since this time (UTC, ISO 8601) and were not notified yet."""
 
-    def tell(self, job: Job) -> None:
+    def mark_notified(self, job: Job) -> None:
         """Record that the job's end was notified."""
-
-    def totals(self) -> Mapping[State, int]:
-        """Return the number of jobs in each state; states without jobs are left out."""
-
-    def close(self) -> None:
-        """Close the connections to the database."""

@@ -14,7 +14,7 @@ from jobs import exit_codes
 from jobs.errors import FolderUnreadable, JobFailed, StillChanging, Stopped, SystemicFailure
 from jobs.host import user_and_host
 from jobs.queue.jobs import Job
-from jobs.queue.store import NIGHTS, Store
+from jobs.queue.store import NIGHTS, JobStore, RunHistory
 from jobs.sources.folder_changes import hash_now, late_events, settles_at
 from jobs.worker.engine import Engine
 from jobs.worker.lease import Heartbeat, Stop
@@ -216,7 +216,8 @@ class Tools:
         clock: seconds since the epoch.
     """
 
-    store: Store
+    store: JobStore
+    history: RunHistory
     engine: Engine
     open_screener: Callable[[Job], Screener]
     watcher: Observer
@@ -426,13 +427,13 @@ class _JobRun:
         from screening.report.drift.profile import NightProfile
         from screening.report.writer import Night, Report, write_report
 
-        job, screener, store = self.job, self.screener, self.tools.store
+        job, screener, history = self.job, self.screener, self.tools.history
         profile = NightProfile.of(rows)
-        earlier = [NightProfile.from_dict(kept) for kept in store.nights(job, NIGHTS)]
+        earlier = [NightProfile.from_dict(kept) for kept in history.nights(job, NIGHTS)]
         drift = control(profile, earlier, screener.card.reference)
         if is_report_of(job.report, job.name):
             # An earlier worker wrote it, and died before it could record that.
-            store.save_night(job, profile.as_dict())
+            history.save_night(job, profile.as_dict())
             return Report(folder=job.report, rows=rows, drift=drift)
         night = Night(
             rows=rows,
@@ -447,7 +448,7 @@ class _JobRun:
             drift=drift,
         )
         report = write_report(job.report, night)
-        store.save_night(job, profile.as_dict())
+        history.save_night(job, profile.as_dict())
         return report
 
     def _history(self, rows: Iterable[Row]) -> list[Event]:

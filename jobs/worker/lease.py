@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from jobs.errors import LeaseLost, QueueUnavailable
 from jobs.queue.jobs import Job
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 
 #: Seconds between two checks for a stop while sleeping.
 _POLL: Final = 0.1
@@ -65,7 +65,7 @@ class Heartbeat:
         lease: seconds that each renewal adds.
     """
 
-    def __init__(self, store: Store, job: Job, lease: float) -> None:
+    def __init__(self, store: JobStore, job: Job, lease: float) -> None:
         self._store = store
         self._job = job
         self._lease = lease

@@ -17,7 +17,7 @@ from jobs.errors import (
 )
 from jobs.host import is_dead, worker_name
 from jobs.queue.jobs import OPEN, Job, State
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from jobs.worker.job_run import Tools, run_job
 from jobs.worker.retrying_store import delay
 from screening.errors import ScreeningError, TransientError
@@ -142,7 +142,7 @@ def _run_and_record(job: Job, tools: Tools) -> Job | None:
     return ended
 
 
-def _release(job: Job, store: Store) -> None:
+def _release(job: Job, store: JobStore) -> None:
     try:
         store.release(job)
     except LeaseLost:

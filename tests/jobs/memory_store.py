@@ -50,7 +50,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """A :class:`~jobs.queue.store.Store` without a database; not thread-safe.
+    """The three stores of :mod:`jobs.queue.store` without a database; not thread-safe.
 
     Args:
         clock: seconds since the epoch, for leases and the times in jobs.
@@ -304,7 +304,7 @@ class MemoryStore:
         over = self.jobs(State.DONE, State.FAILED)
         return [job for job in over if job.finished_at >= since and not self._entry(job.name).told]
 
-    def tell(self, job: Job) -> None:
+    def mark_notified(self, job: Job) -> None:
         """Record that the job's end was notified."""
         if self._is(job, State.DONE) or self._is(job, State.FAILED):
             self._entry(job.name).told = True

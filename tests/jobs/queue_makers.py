@@ -138,7 +138,7 @@ def make_tools(store: SqlStore, screener: Screener, **changes: object) -> Tools:
         reader = replace(screener.reader, folder=job.folder, limits=job.options.limits)
         return replace(screener, reader=reader, shown_name=shown_name)
 
-    return replace(Tools(store, SerialEngine(), opened, Witness(), pace=0), **changes)
+    return replace(Tools(store, store, SerialEngine(), opened, Witness(), pace=0), **changes)
 
 
 def scored_row(film: str, probability: float = 0.25) -> Row:

@@ -12,7 +12,7 @@ from jobs.queue.jobs import Job
 from jobs.queue.sql.database import Database, open_database
 from jobs.queue.sql.schema import metadata
 from jobs.queue.sql.store import SqlStore
-from jobs.queue.store import Store
+from jobs.queue.store import JobStore
 from queue_makers import found, make_job
 from screening.audit import Event
 from screening.results import Row, Status
@@ -53,7 +53,7 @@ def retried(name: str, at: str = "2026-11-23T08:00:00.000+00:00") -> Event:
 
 
 def claimed(
-    store: Store,
+    store: JobStore,
     name: str = "job-1",
     films: Sequence[str] = ("a.png", "b.png", "c.png"),
     **changes: object,
@@ -71,7 +71,7 @@ def failed_row(film: str) -> Row:
     return Row(film=film, status=Status.FAILED, reason="empty: The file is empty.")
 
 
-def everything(store: Store, name: str = "job-1") -> tuple[object, ...]:
+def everything(store: JobStore, name: str = "job-1") -> tuple[object, ...]:
     """Return everything that a queue shows of a job."""
     job = store.get(name)
     asked = (store.films_left, store.rows, store.events, store.deaths, store.counts)

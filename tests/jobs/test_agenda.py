@@ -271,11 +271,11 @@ def test_each_end_of_job_is_pending_until_notified(store):
     ended = store.claim("A", 60)
     store.finish(ended, 1)
     (first,) = store.pending_notifications("2026")
-    store.tell(first)
+    store.mark_notified(first)
     assert store.pending_notifications("2026") == []
     store.retry("job-1", Event("2026-11-22T21:30:05", "retried", "job-1"))
     # The first end is confirmed late.
-    store.tell(first)
+    store.mark_notified(first)
     store.finish(store.claim("A", 60), 0)
     assert [job.exit_code for job in store.pending_notifications("2026")] == [0]
     assert store.pending_notifications("9999") == []

@@ -280,7 +280,7 @@ def test_file_that_was_not_scored_is_not_known(store, status):
 def test_ended_job_is_pending_until_notified(store, exit_code):
     job = ended(store, exit_code=exit_code)
     assert store.pending_notifications("") == [job]
-    store.tell(job)
+    store.mark_notified(job)
     assert store.pending_notifications("") == []
 
 
@@ -300,10 +300,10 @@ def test_open_cancelled_and_older_jobs_are_not_pending(store, clock):
 def test_each_end_of_retried_job_is_pending(store, is_late):
     first = ended(store, exit_code=1)
     if not is_late:
-        store.tell(first)
+        store.mark_notified(first)
     store.retry("job-1", retried("job-1"))
     if is_late:
-        store.tell(first)
+        store.mark_notified(first)
     store.finish(store.claim("B", LEASE), 1)
-    store.tell(first)
+    store.mark_notified(first)
     assert [job.fence for job in store.pending_notifications("")] == [2]

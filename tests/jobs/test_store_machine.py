@@ -191,8 +191,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.both("finish", self.job(ago), exit_code, f"ended {exit_code}")
 
     @rule(ago=ago)
-    def tell(self, ago):
-        self.both("tell", self.job(ago))
+    def mark_notified(self, ago):
+        self.both("mark_notified", self.job(ago))
 
     @rule(ago=ago)
     def cancel(self, ago):

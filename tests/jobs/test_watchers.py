@@ -133,7 +133,7 @@ def listener(clock):
 
 @pytest.fixture
 def observer(listener, store, clock):
-    return NotificationObserver(listener, store, clock)
+    return NotificationObserver(listener, store, store, clock)
 
 
 def test_notification_has_counts(store, folder, screener, tmp_path, clock):
@@ -145,7 +145,7 @@ def test_notification_has_counts(store, folder, screener, tmp_path, clock):
         "-c",
         f"import sys; open({str(tmp_path / 'told')!r}, 'w').write(input())",
     )
-    observer = NotificationObserver(Notifier(command=command), store, clock)
+    observer = NotificationObserver(Notifier(command=command), store, store, clock)
     list(work(make_tools(store, screener, watcher=observer), drain=True))
     told = (tmp_path / "told").read_text()
     assert '"scored": 1' in told
@@ -155,7 +155,7 @@ def test_notification_has_counts(store, folder, screener, tmp_path, clock):
 
 def test_job_is_done_even_if_notification_fails(store, folder, screener, clock):
     store.add(make_job(folder=folder))
-    observer = NotificationObserver(Notifier(command=("/no/such/program",)), store, clock)
+    observer = NotificationObserver(Notifier(command=("/no/such/program",)), store, store, clock)
     with capture_logs() as logs:
         (job,) = work(make_tools(store, screener, watcher=observer), drain=True)
     assert job.exit_code == 0
@@ -174,7 +174,7 @@ def test_next_worker_notifies_for_dead_one(observer, listener, store):
 def test_jobs_ended_over_a_day_ago_are_not_notified(listener, store, clock, seconds, news):
     ended(store, "a")
     clock.seconds = datetime.now(UTC).timestamp() + seconds
-    NotificationObserver(listener, store, clock).idle()
+    NotificationObserver(listener, store, store, clock).idle()
     assert listener.heard == news
 
 
@@ -233,7 +233,7 @@ def test_job_that_cannot_be_notified_does_not_block_others(observer, listener, s
 
 def test_many_notifications_are_spread_over_rounds(store, clock):
     listener = Listener(clock, seconds=25.0)
-    observer = NotificationObserver(listener, store, clock)
+    observer = NotificationObserver(listener, store, store, clock)
     for number in range(9):
         ended(store, str(number))
     observer.idle()
@@ -256,5 +256,5 @@ def test_unavailable_queue_is_no_error(listener, clock):
         def pending_notifications(self, _since):
             raise QueueUnavailable("the queue is away")
 
-    NotificationObserver(listener, AwayToo(), clock).idle()
+    NotificationObserver(listener, AwayToo(), AwayToo(), clock).idle()
     assert listener.asked == []

@@ -45,7 +45,7 @@ _OVER: Final = (State.DONE, State.FAILED)
 
 
 class SqlStore:
-    """A :class:`~jobs.queue.store.Store` in a database.
+    """The three stores of :mod:`jobs.queue.store` in a database.
 
     Args:
         database: from :func:`jobs.queue.sql.database.open_database`.
@@ -310,7 +310,7 @@ class SqlStore:
         with self._database.reading() as connection:
             return select_jobs(connection, jobs.c.state.in_(_OVER), since_then, jobs.c.told == 0)
 
-    def tell(self, job: Job) -> None:
+    def mark_notified(self, job: Job) -> None:
         """Record that the job's end was notified."""
         # A job that was retried meanwhile will end again, and needs another notification.
         same = (jobs.c.name == job.name) & (jobs.c.fence == job.fence) & jobs.c.state.in_(_OVER)
