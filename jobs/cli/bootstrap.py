@@ -27,7 +27,13 @@ from jobs.sources.submission import Opener
 from jobs.worker.engine import Engine
 from jobs.worker.job_run import LEASE, Observer, Tools
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import PATIENCE, retry_calls, retrying
+from jobs.worker.retrying_store import (
+    PATIENCE,
+    RetryingJobStore,
+    RetryingRunHistory,
+    RetryingScheduleStore,
+    retry_calls,
+)
 from jobs.worker.worker import JobSource, work
 
 #: Seconds between two scans of a watched folder.
@@ -120,7 +126,7 @@ def run_single_job(
     seconds = PATIENCE if config.drain or only else None
     database = retry_calls(lambda: open_database(queue), stop, seconds)
     plain = SqlStore(database)
-    store = retrying(plain, stop, seconds)
+    store = RetryingJobStore(plain, stop, seconds)
     sources = [] if only else _sources(database, stop, seconds, studies)
     opener = Opener(store.scored_before, config.public_key, store.events)
     profile = JobProfile(config.threads)
@@ -131,7 +137,7 @@ def run_single_job(
         observer = Observers(progress, profile, *_observers(config, plain, number))
         tools = Tools(
             store=store,
-            history=store,
+            history=RetryingRunHistory(plain, stop, seconds),
             engine=engine,
             open_screener=opener.open,
             watcher=observer,
@@ -190,7 +196,7 @@ def submit_from(queue: Path | str, studies: StudiesOf) -> int:
     with suppress(QueueUnavailable):
         # Without a time limit, the retries end only when a stop is requested.
         database = retry_calls(lambda: open_database(queue), stop, None)
-        source = studies(retrying(SqlScheduleStore(database), stop, None))
+        source = studies(RetryingScheduleStore(SqlScheduleStore(database), stop, None))
         while not stop.asked:
             source.feed()
             stop.wait(_POLL_SECONDS)
@@ -200,7 +206,7 @@ def submit_from(queue: Path | str, studies: StudiesOf) -> int:
 def _sources(
     database: Database, stop: Stop, seconds: float | None, studies: StudiesOf | None
 ) -> list[JobSource]:
-    schedules = retrying(SqlScheduleStore(database), stop, seconds)
+    schedules = RetryingScheduleStore(SqlScheduleStore(database), stop, seconds)
     due = ScheduleSource(schedules, time.time)
     return [due] if studies is None else [due, studies(schedules)]
 

@@ -167,14 +167,14 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     from jobs.cli.stores import find, open_store, shown
     from jobs.outputs.logs import configure
     from jobs.worker.lease import Stop
-    from jobs.worker.retrying_store import retrying
+    from jobs.worker.retrying_store import RetryingJobStore
 
     # Keep log lines off standard output, which shows the progress.
     configure(json=False, stream=sys.stderr)
     # On SIGTERM also leave through the context manager, which restores the terminal's cursor.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Keep watching through a restart of the database.
-    store = retrying(open_store(queue), Stop())
+    store = RetryingJobStore(open_store(queue), Stop())
     monitor = JobMonitor(store, [find(store, name).name for name in names])
     with display_on(Console(), as_json) as display:
         ended = watch(monitor, display, interval)

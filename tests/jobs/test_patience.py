@@ -1,12 +1,19 @@
 """Calls to an unavailable queue are retried until it answers or waiting ends."""
 
+import inspect
+
 import pytest
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
 from jobs.errors import LeaseLost, QueueUnavailable
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import retry_calls, retrying
+from jobs.worker.retrying_store import (
+    RetryingJobStore,
+    RetryingRunHistory,
+    RetryingScheduleStore,
+    retry_calls,
+)
 from queue_makers import make_job, scored_row
 
 ATTEMPTS = 6
@@ -42,20 +49,20 @@ class Away:
 
 def test_no_retry_when_queue_is_available():
     store = Away(0)
-    assert retrying(store, Stop()).get("job-1") == "answer to get"
+    assert RetryingJobStore(store, Stop()).get("job-1") == "answer to get"
     assert store.asked == [("get", ("job-1",), {})]
 
 
 def test_every_attempt_has_same_arguments():
     store, rows = Away(3), [scored_row("a.png")]
-    retrying(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
-    assert store.asked == [("commit", (make_job(), rows, 60), {"taken": ["b.png"]})] * 4
+    RetryingJobStore(store, Stop()).commit(make_job(), rows, 60, taken=["b.png"])
+    assert store.asked == [("commit", (make_job(), rows, 60, ["b.png"]), {})] * 4
 
 
 def test_error_is_raised_after_last_attempt():
     store = Away(100)
     with pytest.raises(QueueUnavailable, match="is locked"):
-        retrying(store, Stop()).get("job-1")
+        RetryingJobStore(store, Stop()).get("job-1")
     assert len(store.asked) == ATTEMPTS
 
 
@@ -76,11 +83,34 @@ def test_no_retry_after_stop(asked_before):
     assert len(tries) == (1 if asked_before else 3)
 
 
+def call(store, name):
+    """Call a method with an argument for each parameter; return the arguments."""
+    given = [object() for _ in inspect.signature(getattr(store, name)).parameters]
+    getattr(store, name)(*given)
+    return tuple(given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in (RetryingJobStore, RetryingRunHistory, RetryingScheduleStore)
+        for name, _method in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_") and name not in ("renew", "close")
+    ],
+)
+def test_every_method_is_retried_with_its_arguments(kind, name):
+    store = Away(1)
+    given = call(kind(store, Stop()), name)
+    assert store.asked == [(name, given, {})] * 2
+
+
 @pytest.mark.parametrize("name", ["commit", "finish", "release", "postpone", "clear_suspicion"])
 def test_final_writes_are_retried_after_stop(name):
     stop, store = Stop(), Away(3)
     stop.ask()
-    assert getattr(retrying(store, stop), name)() == f"answer to {name}"
+    call(RetryingJobStore(store, stop), name)
+    assert len(store.asked) == 4
 
 
 def test_second_stop_or_time_limit_ends_retries_of_final_writes(monkeypatch):
@@ -90,7 +120,7 @@ def test_second_stop_or_time_limit_ends_retries_of_final_writes(monkeypatch):
         for _ in range(times):
             stop.ask()
         with pytest.raises(QueueUnavailable):
-            retrying(store, stop).release(make_job())
+            RetryingJobStore(store, stop).release(make_job())
         return len(store.asked)
 
     assert [tries(1, 10), tries(2, 10), tries(1, 0)] == [ATTEMPTS, 1, 1]
@@ -106,7 +136,7 @@ def test_available_queue_answers_after_stop():
 def test_other_errors_are_not_retried(error):
     store = Away(100, error)
     with pytest.raises(type(error)):
-        retrying(store, Stop()).get("job-1")
+        RetryingJobStore(store, Stop()).get("job-1")
     assert len(store.asked) == 1
 
 
@@ -114,13 +144,13 @@ def test_other_errors_are_not_retried(error):
 def test_renew_and_close_are_not_retried(name):
     store = Away(100)
     with pytest.raises(QueueUnavailable):
-        getattr(retrying(store, Stop()), name)()
+        call(RetryingJobStore(store, Stop()), name)
     assert len(store.asked) == 1
 
 
 def test_log_of_retry_has_no_arguments_and_no_film(retries):
     store = Away(2)
-    retrying(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
+    RetryingJobStore(store, Stop()).commit(make_job("job-1"), [scored_row("Doe^Jane.png")], 60)
     assert [(details.args, details.kwargs) for details in retries] == [((), {})] * 2
     assert "Doe" not in repr(retries)
 
@@ -128,4 +158,4 @@ def test_log_of_retry_has_no_arguments_and_no_film(retries):
 def test_retries_without_time_limit():
     store = Away(9)
     with stamina.set_testing(True, attempts=10):
-        assert retrying(store, Stop(), None).get("job-1") == "answer to get"
+        assert RetryingJobStore(store, Stop(), None).get("job-1") == "answer to get"

@@ -10,7 +10,7 @@ from jobs.queue.jobs import State
 from jobs.queue.sql.schema import films
 from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.lease import Stop
-from jobs.worker.retrying_store import retrying
+from jobs.worker.retrying_store import RetryingJobStore
 from jobs.worker.worker import work
 from makers import write_film
 from queue_makers import SerialEngine, Witness, make_job, make_tools
@@ -231,7 +231,7 @@ class Restarting:
 
 def test_job_is_released_after_database_restart(store, job, screener):
     watcher = Stopping(1)
-    restarting = retrying(Restarting(store, watcher.stop), watcher.stop)
+    restarting = RetryingJobStore(Restarting(store, watcher.stop), watcher.stop)
     with pytest.raises(Stopped):
         list(work(stopping(restarting, screener, watcher, engine=LocalEngine(2)), drain=True))
     assert store.get(job.name).state is State.QUEUED
