@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import inspect, text
 
 from jobs.errors import ScheduleError
 from jobs.queue.jobs import State
@@ -285,28 +284,6 @@ def test_cancelled_job_is_not_notified(store):
     store.add(make_job())
     store.cancel("job-1")
     assert store.pending_notifications("2026") == []
-
-
-def test_upgraded_queue_has_tables_and_indexes_of_new_one(queue, open_queue):
-    open_queue()
-    database = open_database(queue)
-    found = inspect(database.engine)
-    for table in metadata.sorted_tables:
-        assert {column["name"] for column in found.get_columns(table.name)} == set(table.c.keys())
-        indexes = {index["name"] for index in found.get_indexes(table.name)}
-        assert {index.name for index in table.indexes} <= indexes
-    database.close()
-
-
-def test_job_queued_before_upgrade_is_notified(queue, store):
-    store.add(make_job())
-    database = open_database(queue)
-    with database.writing() as connection:
-        # The state after migration 0005.
-        connection.execute(text("UPDATE jobs SET told = 1"))
-    database.close()
-    store.finish(store.claim("A", 60), 0)
-    assert len(store.pending_notifications("2026")) == 1
 
 
 def test_claim_does_not_compare_all_pairs_of_jobs(tmp_path):

@@ -63,7 +63,7 @@ def test_connection_pragmas(queue, pragma, value):
     database.close()
 
 
-@pytest.mark.parametrize("version", [f"{int(SCHEMA_VERSION) + 1:04}", "0002", "0001", "", "3f2a9c"])
+@pytest.mark.parametrize("version", [f"{int(SCHEMA_VERSION) + 1:04}", "0007", "0001", "", "3f2a9c"])
 def test_unsupported_version_is_refused(queue, version):
     made(queue)
     run_sql(queue, f"UPDATE alembic_version SET version_num = '{version}'")  # noqa: S608

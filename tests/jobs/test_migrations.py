@@ -1,35 +1,48 @@
-"""Queues of older versions: upgraded completely, or left unchanged."""
+"""Queues of other versions: upgraded completely, or refused and left unchanged."""
 
-import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from alembic import command, op
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
+from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect, text
 
 import jobs.queue.sql
+from jobs import exit_codes
+from jobs.cli.main import cli
 from jobs.errors import QueueError
-from jobs.queue.jobs import Options, State
+from jobs.queue.sql import database
 from jobs.queue.sql.database import open_database
 from jobs.queue.sql.schema import SCHEMA_VERSION, metadata
 from jobs.queue.sql.store import SqlStore
-from queue_makers import make_job, scored_row
-from screening.audit import Event
-from screening.files import Found
-from screening.imaging.film import DecodeLimits
-from screening.results import Status
-from store_makers import EVENT, LEASE, failed_row, retried
+from queue_makers import make_job
+from store_makers import LEASE
 
 MIGRATIONS = Path(jobs.queue.sql.__file__).with_name("migrations")
 
-LISTED = Event("2026-11-22T21:31:00.000+00:00", "listed", "held", "3 files")
+BASELINE = "0008"
+NEXT = "9998"
+
+#: A later migration with a step of each kind that it is likely to need.
+LATER = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{NEXT}"
+down_revision = "{SCHEMA_VERSION}"
+
+
+def upgrade():
+    op.add_column("jobs", sa.Column("site", sa.String, nullable=False, server_default=""))
+    op.create_table("sites", sa.Column("name", sa.String, primary_key=True))
+    op.create_index("ix_jobs_site", "jobs", ["site"])
+    op.drop_column("pins", "value")
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -49,75 +62,8 @@ def connected(queue):
     engine.dispose()
 
 
-@pytest.fixture
-def old_queue(queue):
-    """A queue of the oldest version that can be upgraded, with a job of each kind."""
-    with connected(queue) as connection:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.set_main_option("path_separator", "os")
-        command.upgrade(config, "0003")
-        add_old_job(connection, 1, "done", state="done", fence=2, exit_code=3, message="so so")
-        add_old_job(
-            connection, 2, "held", state="running", fence=1, worker="A", lease_until=2_000_000.0
-        )
-        add_old_job(connection, 3, "waiting", labels="/labels.csv", hash_names=True, batch=4)
-        rows = [scored_row("a.png"), failed_row("größe '\".png")]
-        for position, row in enumerate(rows):
-            add_old_film(connection, 1, position, row.film, json.dumps(row.as_dict()))
-        for position, film in enumerate(["b.png", "a.png", "c.png"]):
-            row = json.dumps(scored_row(film).as_dict()) if film == "a.png" else None
-            add_old_film(connection, 2, position, film, row)
-        for event in (Event("t", "submitted", "held"), EVENT, LISTED):
-            insert(connection, "events", job_id=2, **vars(event))
-        insert(connection, "events", job_id=1, **vars(LISTED))
-    return queue
-
-
-def insert(connection, table, **values):
-    names = ", ".join(f'"{name}"' for name in values)
-    marks = ", ".join(f":{name}" for name in values)
-    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)  # noqa: S608
-
-
-def add_old_job(connection, number, name, **changes):
-    """Insert a record as the old version wrote it."""
-    line = {
-        "id": number,
-        "name": name,
-        "folder": "/films/größe",
-        "model": "/bundle",
-        "model_sha256": "f" * 64,
-        "report": f"/report-{name}",
-        "labels": None,
-        "key": "/patient.key",
-        "runtime": "onnx",
-        "batch": 8,
-        "limits": json.dumps(asdict(DecodeLimits())),
-        "max_failure_rate": 0.25,
-        "hash_names": False,
-        "heatmaps": True,
-        "submitted_at": f"2026-11-22T21:30:0{number}.000+00:00",
-        "state": "queued",
-        "fence": 0,
-        "worker": "",
-        "lease_until": 0.0,
-        "started_at": "",
-        "finished_at": "",
-        "exit_code": None,
-        "message": "",
-    }
-    insert(connection, "jobs", **line | changes)
-
-
-def add_old_film(connection, job_id, position, film, row):
-    size = 2**31 + position
-    line = {"job_id": job_id, "position": position, "film": film, "size": size, "is_file": 1}
-    insert(connection, "films", **line, row=row)
-
-
 @contextmanager
-def upgraded(queue):
+def opened(queue):
     """Open the queue with the current version."""
     database = open_database(queue)
     try:
@@ -126,91 +72,116 @@ def upgraded(queue):
         database.close()
 
 
-def contents(queue):
-    """Return all tables with their columns, and all records."""
+def migrate(queue, revision):
+    """Apply the migrations up to `revision`."""
     with connected(queue) as connection:
-        looked = inspect(connection)
-        tables = {
-            name: [column["name"] for column in looked.get_columns(name)]
-            for name in looked.get_table_names()
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, revision)
+
+
+@pytest.fixture
+def released_queue(queue):
+    """A queue of the first release, with an ended, a running and a queued job."""
+    migrate(queue, BASELINE)
+    with opened(queue) as store:
+        for name in ("done", "held", "waiting"):
+            store.add(make_job(name, tags=("größe '\"",)))
+        store.finish(store.claim("A", LEASE, only="done"), 0)
+        store.claim("A", LEASE, only="held")
+    return queue
+
+
+@pytest.fixture
+def later_version(tmp_path, monkeypatch):
+    """Make this version one with a further migration."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / f"{NEXT}_later.py").write_text(LATER)
+    monkeypatch.setattr(database, "_MIGRATIONS", folder)
+    monkeypatch.setattr(database, "SCHEMA_VERSION", NEXT)
+
+
+def str_values(options):
+    return {name: str(value) for name, value in options.items()}
+
+
+def structure(queue):
+    """Return all tables with columns, keys, constraints and indexes."""
+    with connected(queue) as connection:
+        found = inspect(connection)
+        return {
+            name: {
+                "columns": [
+                    column | {"type": str(column["type"])} for column in found.get_columns(name)
+                ],
+                "key": found.get_pk_constraint(name),
+                "foreign keys": found.get_foreign_keys(name),
+                "unique": found.get_unique_constraints(name),
+                "indexes": [
+                    index | {"dialect_options": str_values(index.get("dialect_options", {}))}
+                    for index in found.get_indexes(name)
+                ],
+            }
+            for name in found.get_table_names()
+            if name != "alembic_version"
         }
+
+
+def contents(queue):
+    """Return the structure and all records."""
+    tables = structure(queue)
+    with connected(queue) as connection:
         # Sorted, because the order on PostgreSQL is undefined.
-        lines = {
+        return tables, {
             name: sorted(map(str, connection.execute(text(f"SELECT * FROM {name}"))))  # noqa: S608
-            for name in tables
+            for name in [*tables, "alembic_version"]
         }
-    return tables, lines
 
 
-def test_upgrade_keeps_jobs(old_queue):
-    with upgraded(old_queue) as store:
-        done, held, waiting = store.jobs()
-    assert [job.name for job in (done, held, waiting)] == ["done", "held", "waiting"]
-    assert (done.state, done.exit_code, done.message, done.fence) == (State.DONE, 3, "so so", 2)
-    assert (held.state, held.worker, held.lease_until) == (State.RUNNING, "A", 2_000_000.0)
-    assert waiting.state is State.QUEUED
-    assert waiting.folder == Path("/films/größe")
-    assert waiting.report == Path("/report-waiting")
-    for job in (done, held, waiting):
-        assert (job.priority, job.tags, job.identity, job.schedule) == (0, (), "", "")
-        assert (job.not_before, job.attempts, job.deaths) == (0, 0, 0)
+def drop_tables(queue):
+    with connected(queue) as connection:
+        for name in ("firings", "films", "events", "jobs", "schedules", "pins", "nights"):
+            connection.execute(text(f"DROP TABLE {name}"))
+        connection.execute(text("DROP TABLE watched"))
+        connection.execute(text("DROP TABLE alembic_version"))
 
 
-def test_upgrade_merges_options(old_queue):
-    common = Options(key=Path("/patient.key"), max_failure_rate=0.25, heatmaps=True)
-    with upgraded(old_queue) as store:
-        assert store.get("done").options == common
-        waiting = store.get("waiting").options
-    assert (waiting.labels, waiting.hash_names, waiting.batch) == (Path("/labels.csv"), True, 4)
-
-
-def test_upgrade_counts_films_by_status(old_queue):
-    with upgraded(old_queue) as store:
-        counted = {job.name: (job.films, job.committed) for job in store.jobs()}
-        assert counted == {"done": (2, 2), "held": (3, 1), "waiting": (0, 0)}
-        done, held = store.get("done"), store.get("held")
-        assert store.counts(done) == {Status.SCORED: 1, Status.FAILED: 1}
-        assert store.rows(done) == [scored_row("a.png"), failed_row("größe '\".png")]
-        assert store.scored_before(held, "a" * 64) == "done"
-        assert [vars(found) for found in store.films_left(held)] == [
-            vars(Found("b.png", 2**31)),
-            vars(Found("c.png", 2**31 + 2)),
-        ]
-
-
-def test_upgraded_histories_start_with_submission(old_queue):
-    with upgraded(old_queue) as store:
-        done, held, waiting = store.jobs()
-        assert [job.listed_at for job in (done, held, waiting)] == [LISTED.at, LISTED.at, ""]
-        assert store.events(held) == [Event("t", "submitted", "held"), EVENT, LISTED]
-        assert store.events(waiting) == [Event(waiting.submitted_at, "submitted", "waiting")]
-
-
-def test_work_continues_in_upgraded_queue(old_queue):
-    with upgraded(old_queue) as store:
-        store.expire(store.get("held"))
-        held = store.claim("B", LEASE)
-        assert (held.name, held.fence, held.deaths) == ("held", 2, 1)
-        store.commit(held, [scored_row("b.png"), failed_row("c.png")], LEASE)
-        store.finish(held, 3)
-        assert store.retry("done", retried("done")).committed == 1
-        assert store.add(make_job("new")).name == "new"
-        assert store.claim("B", LEASE, only="waiting").name == "waiting"
-
-
-def test_queue_is_upgraded_once(old_queue):
-    with upgraded(old_queue):
+def test_migrations_create_the_tables_of_a_new_queue(queue):
+    with opened(queue):
         pass
-    before = contents(old_queue)
-    with upgraded(old_queue):
+    new = structure(queue)
+    drop_tables(queue)
+    migrate(queue, "head")
+    assert structure(queue) == new
+    assert set(new) == set(metadata.tables)
+
+
+def test_upgrade_keeps_jobs_and_their_work_continues(released_queue, later_version):
+    with opened(released_queue) as store:
+        assert [job.name for job in store.jobs()] == ["done", "held", "waiting"]
+        assert store.get("held").worker == "A"
+        job = store.claim("B", LEASE)
+        assert (job.name, job.tags) == ("waiting", ("größe '\"",))
+        store.commit(job, [], LEASE)
+        store.finish(job, 0)
+
+
+def test_queue_is_upgraded_once(released_queue, later_version):
+    with opened(released_queue):
         pass
-    assert contents(old_queue) == before
-    assert before[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
+    before = contents(released_queue)
+    with opened(released_queue):
+        pass
+    assert contents(released_queue) == before
+    assert before[1]["alembic_version"] == [f"('{NEXT}',)"]
+    assert "sites" in before[0]
 
 
 @pytest.mark.parametrize("step", ["add_column", "create_table", "drop_column", "create_index"])
-def test_failed_upgrade_leaves_queue_unchanged(old_queue, monkeypatch, step):
-    before = contents(old_queue)
+def test_failed_upgrade_leaves_queue_unchanged(released_queue, later_version, monkeypatch, step):
+    before = contents(released_queue)
 
     def broken(*arguments, **keywords):
         raise MemoryError
@@ -218,59 +189,55 @@ def test_failed_upgrade_leaves_queue_unchanged(old_queue, monkeypatch, step):
     with monkeypatch.context() as patched:
         patched.setattr(op, step, broken)
         with pytest.raises(MemoryError):
-            open_database(old_queue)
-    assert contents(old_queue) == before
-    with upgraded(old_queue) as store:
+            open_database(released_queue)
+    assert contents(released_queue) == before
+    with opened(released_queue) as store:
         assert len(store.jobs()) == 3
 
 
 def test_concurrent_opens_create_queue_once(queue):
-    assert_opened_at_once(queue, [])
+    assert_opened_at_once(queue, [], SCHEMA_VERSION)
 
 
-def test_concurrent_opens_upgrade_queue_once(old_queue):
-    assert_opened_at_once(old_queue, ["done", "held", "waiting"])
+def test_concurrent_opens_upgrade_queue_once(released_queue, later_version):
+    assert_opened_at_once(released_queue, ["done", "held", "waiting"], NEXT)
 
 
-def assert_opened_at_once(queue, names):
+def assert_opened_at_once(queue, names, version):
     start = threading.Barrier(3)
 
     def ask():
         start.wait(timeout=10)
-        with upgraded(queue) as store:
+        with opened(queue) as store:
             return [job.name for job in store.jobs()]
 
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(ask) for _ in range(3)]
         assert [answer.result(timeout=60) for answer in answers] == [names] * 3
-    assert contents(queue)[1]["alembic_version"] == [f"('{SCHEMA_VERSION}',)"]
+    assert contents(queue)[1]["alembic_version"] == [f"('{version}',)"]
 
 
-def test_new_queue_has_tables_of_store(queue):
-    assert_complete(queue)
-
-
-def test_migrations_result_in_tables_of_store(old_queue):
-    assert_complete(old_queue)
-
-
-def assert_complete(queue):
-    with upgraded(queue):
-        pass
-    with connected(queue) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-@pytest.mark.parametrize(
-    "version", [f"{int(SCHEMA_VERSION) + 1:04}", "9999", "0002", "3f2a9c", "", None]
-)
-def test_newer_or_unknown_version_is_refused_and_not_changed(old_queue, version):
-    with connected(old_queue) as connection:
+@pytest.mark.parametrize("version", ["0001", "0003", "0007", "9999", "3f2a9c", "", None])
+def test_other_version_is_refused_and_not_changed(released_queue, version):
+    with connected(released_queue) as connection:
         connection.execute(text("DELETE FROM alembic_version"))
         if version is not None:
-            insert(connection, "alembic_version", version_num=version)
-    before = contents(old_queue)
-    with pytest.raises(QueueError, match=f"has schema version {version}; this program uses"):
-        open_database(old_queue)
-    assert contents(old_queue) == before
+            connection.execute(text(f"INSERT INTO alembic_version VALUES ('{version}')"))  # noqa: S608
+    before = contents(released_queue)
+    with pytest.raises(QueueError, match=f"has schema version {version}.+choose a new queue"):
+        open_database(released_queue)
+    assert contents(released_queue) == before
+
+
+def test_command_on_older_queue_says_what_to_do(tmp_path):
+    queue = tmp_path / "queue.sqlite"
+    migrate(queue, BASELINE)
+    with connected(queue) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    done = CliRunner().invoke(cli, ["jobs", "list", "--queue", str(queue)])
+    assert done.exit_code == exit_codes.ERROR
+    assert done.output == (
+        f"Error: the queue {queue} has schema version 0007; this program uses {SCHEMA_VERSION} and "
+        "cannot upgrade it: finish its jobs with the version that wrote it, then choose a new queue "
+        "(--queue) and add the schedules again\n"
+    )

@@ -144,11 +144,12 @@ def upgrade(connection: Connection, shown: str) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in known:
+    known = ScriptDirectory.from_config(config).walk_revisions()
+    if found not in {script.revision for script in known}:
         raise QueueError(
-            f"the queue {shown} has schema version {found}; this program uses {SCHEMA_VERSION} "
-            f"and upgrades {min(known)} and later"
+            f"the queue {shown} has schema version {found}; this program uses {SCHEMA_VERSION} and "
+            "cannot upgrade it: finish its jobs with the version that wrote it, then choose a new "
+            "queue (--queue) and add the schedules again"
         )
     command.upgrade(config, "head")
 

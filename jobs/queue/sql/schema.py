@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 #: The newest migration. Each queue stores the last one applied to it in Alembic's own table.
-SCHEMA_VERSION: Final = "0007"
+SCHEMA_VERSION: Final = "0008"
 
 #: SQLite's integers always have 64 bits.
 _BIG: Final = BigInteger().with_variant(Integer(), "sqlite")
