@@ -86,7 +86,7 @@ def list_jobs(
     with --hash-names), report, model, model_sha256, priority, tags, schedule;
     films (found), committed, failed; submitted_at, not_before, started_at,
     finished_at and lease_until (ISO 8601, UTC); worker, attempts (number of times
-    that it was postponed), exit_code, message. A missing value is null. Later
+    that it was postponed since its last result), exit_code, message. A missing value is null. Later
     versions may add fields.
     """
     from jobs.cli.stores import open_store, shown

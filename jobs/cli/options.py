@@ -267,7 +267,8 @@ _QUEUEING_OPTIONS: Final = (
         type=click.IntRange(0),
         default=Options.retries,
         show_default=True,
-        help="Retry this many times if the folder, model, labels or report location cannot be reached.",
+        help="Retry this many times in a row, without a new result in between, if the folder, model, "
+        "labels or report location cannot be reached.",
     ),
     click.option(
         "--priority",

@@ -151,7 +151,8 @@ class Job:
         schedule: name of the schedule that queued it; jobs of one schedule run one at a time.
         state: see :mod:`jobs.queue.jobs`.
         not_before: earliest time of a claim, seconds since the epoch.
-        attempts: how often it was postponed because of a failure outside it.
+        attempts: how often in a row it was postponed because of a failure outside it, without
+            committing a row.
         deaths: how many workers in a row died on it without committing a row.
         fence: number of claims; a worker with an older number cannot write.
         worker: the worker that holds it.

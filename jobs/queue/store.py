@@ -73,6 +73,8 @@ class JobStore(Protocol):
     ) -> None:
         """Write rows, each once, mark further films as in progress, and renew the lease.
 
+        Rows show progress: the job's counts of deaths and attempts start over.
+
         Args:
             taken: films that will be read from now on.
         """
@@ -107,7 +109,7 @@ class JobStore(Protocol):
 
         Args:
             message: what it waits for.
-            attempts: how often it was postponed because of a failure.
+            attempts: how often in a row it was postponed because of a failure.
         """
 
     def finish(self, job: Job, exit_code: int, message: str = "") -> None:

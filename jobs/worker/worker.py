@@ -100,8 +100,8 @@ def _run(job: Job, tools: Tools) -> Job | None:
     """Run a job and return its final state; None if it has not ended, or another worker has it."""
     try:
         return _run_and_record(job, tools)
-    except LeaseLost:
-        # Another worker has the job now, and will finish it.
+    except (LeaseLost, UnknownJob):
+        # Another worker has the job now and will finish it, or it was cancelled and deleted.
         with suppress(QueueUnavailable):
             tools.store.clear_suspicion(job)
         # If that worker has finished already, nothing uses the heat maps drawn here.
@@ -132,8 +132,11 @@ def _run_and_record(job: Job, tools: Tools) -> Job | None:
             _release(job, store)
         raise
     except ScreeningError as error:
-        if isinstance(error, TransientError) and job.attempts < job.options.retries:
-            _postpone(job, tools, delay(job.attempts), str(error), job.attempts + 1)
+        # Rows that were committed since the claim have reset the attempts.
+        if isinstance(error, TransientError) and (
+            (attempts := store.get(job.name).attempts) < job.options.retries
+        ):
+            _postpone(job, tools, delay(attempts), str(error), attempts + 1)
             return None
         code, message = exit_codes.ERROR, str(error)
     store.finish(job, code, message)

@@ -162,8 +162,8 @@ class MemoryStore:
                 new[row.film] = row
         for name, row in new.items():
             entry.films[name].row = row
-        if new:
-            entry.change(committed=entry.job.committed + len(new), deaths=0)
+        if rows:
+            entry.change(committed=entry.job.committed + len(new), deaths=0, attempts=0)
         for name in taken:
             if name in entry.films:
                 entry.films[name].in_hand = True

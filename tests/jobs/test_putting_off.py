@@ -13,7 +13,14 @@ from jobs.sources.folder_changes import newest_change
 from jobs.worker.job_run import LEASE, run_job
 from jobs.worker.worker import work
 from makers import write_film
-from queue_makers import SerialEngine, Witness, empty_bundle, make_job, make_tools
+from queue_makers import (
+    SerialEngine,
+    Witness,
+    empty_bundle,
+    make_job,
+    make_tools,
+    write_films,
+)
 from screening.errors import DecoderError
 from screening.results import read_rows
 
@@ -170,6 +177,16 @@ def test_report_is_written_later_without_screening_again(
     assert ended.exit_code == exit_codes.OK
     assert len(read_rows(report / "predictions.csv")) == 1
     assert screener.predictor.batches == [1]
+
+
+def test_new_results_give_job_all_its_retries_again(store, folder, tools, naps, later):
+    write_films(folder, 4)
+    store.add(make_job(folder=folder, batch=1, retries=1))
+    # Each run commits one film before it fails.
+    engine = SerialEngine(1, DecoderError("no decoder process can be started: no memory"))
+    naps += [later] * 3
+    (ended,) = work(tools(engine=engine), drain=True)
+    assert (ended.exit_code, ended.attempts, naps) == (exit_codes.OK, 0, [])
 
 
 def test_waiting_for_folder_uses_no_retries(store, folder, tools, naps, later, clock):

@@ -159,7 +159,8 @@ class SqlStore:
         self, job: Job, rows: Sequence[Row], lease: float, taken: Sequence[str] = ()
     ) -> None:
         """Write rows, each once, mark further films as in progress, and renew the lease."""
-        more = {"committed": jobs.c.committed + len(rows), "deaths": 0} if rows else {}
+        committed = jobs.c.committed + len(rows)
+        more = {"committed": committed, "deaths": 0, "attempts": 0} if rows else {}
         with self._fenced(job, lease, more) as (connection, job_id):
             missing = len(rows) - fill(connection, job_id, rows)
             if missing:
