@@ -26,11 +26,41 @@ _PR_SET_PDEATHSIG: Final = 1
 #: Seconds before a replacement process starts: doubled after each loss, up to a minute.
 _PAUSES: Final = (1, 2, 4, 8, 16, 32, 60)
 
+#: Seconds without a loss after which the pauses start over.
+_CALM: Final = 3600.0
+
 #: Exit code of a process that ended with an unexpected exception; EX_SOFTWARE in sysexits.h.
 _CRASHED: Final = 70
 
 #: Signals that ask a process to stop.
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Backoff:
+    """Pauses before replacement processes start.
+
+    Args:
+        pauses: seconds, after the first loss, the second, and so on; the last value applies to all
+            further ones.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self, pauses: tuple[float, ...] = _PAUSES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pauses = pauses
+        self._clock = clock
+        self._losses = 0
+        self._lost_at = clock()
+
+    def next(self) -> float:
+        """Return the pause after a loss that happened just now."""
+        now = self._clock()
+        if now - self._lost_at > _CALM:
+            self._losses = 0
+        self._lost_at = now
+        self._losses += 1
+        return self._pauses[min(self._losses, len(self._pauses)) - 1]
 
 
 class Supervisor:
@@ -40,8 +70,7 @@ class Supervisor:
         work: is called with the number of its process, from 0, and returns an exit code. It must
             handle SIGTERM.
         lasting: the work has no end, so that processes that crash are also replaced.
-        pauses: seconds before a replacement process starts: after the first loss, the second, and
-            so on; the last value applies to all further ones.
+        pauses: see :class:`Backoff`.
     """
 
     def __init__(
@@ -54,7 +83,7 @@ class Supervisor:
         self._work = work
         self._lasting = lasting
         self._number = processes
-        self._pauses = pauses
+        self._backoff = Backoff(pauses)
         self._running: dict[int, ForkProcess] = {}
         self._stopping = False
 
@@ -67,7 +96,7 @@ class Supervisor:
             signal.signal(each, self._pass_on)
         for number in range(self._number):
             self._start(number)
-        codes, lost = [], 0
+        codes = []
         while self._running:
             wait([process.sentinel for process in self._running.values()])
             for number, process in list(self._running.items()):
@@ -83,8 +112,7 @@ class Supervisor:
                     log.error("worker_killed", by=signal.Signals(-code).name)
                 else:
                     log.error("worker_broken")
-                self._start(number, self._pauses[min(lost, len(self._pauses) - 1)])
-                lost += 1
+                self._start(number, self._backoff.next())
         if self._stopping or exit_codes.INTERRUPTED in codes:
             return exit_codes.INTERRUPTED
         return exit_codes.most_severe(codes)

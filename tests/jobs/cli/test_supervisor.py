@@ -12,7 +12,7 @@ import pytest
 
 from command import screening
 from jobs import exit_codes
-from jobs.cli.supervisor import Supervisor
+from jobs.cli.supervisor import Backoff, Supervisor
 
 #: Seconds to wait for something that normally takes a moment.
 PATIENCE = 60
@@ -134,6 +134,12 @@ def signal_handlers_restored():
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
+
+
+def test_pauses_grow_and_start_over_after_an_hour_without_losses():
+    times = iter([0, 1, 2, 3, 3603, 7204])
+    backoff = Backoff((1, 2, 4), lambda: next(times))
+    assert [backoff.next() for _ in range(5)] == [1, 2, 4, 4, 1]
 
 
 @pytest.mark.usefixtures("signal_handlers_restored")
