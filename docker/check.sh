@@ -108,7 +108,7 @@ refused() {
     tail -n 1 "$TMPDIR/refused.log"
 }
 
-golden=$PWD/tests/screening/imaging/golden
+golden=$PWD/tests/support/golden
 pictures=$PWD/screening/training/gate_pictures
 
 build runner

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tree import cost, processes, processor
+from benchmarks.tree import cost, processes, processor
 
 #: Computes in a child process, waits for it, and writes the CPU time of the child to a file.
 PARENT = """

@@ -40,7 +40,12 @@ class Cluster:
     def work(self, host: Host, processes: int = 1, **extra: str) -> subprocess.Popen[bytes]:
         """Start a worker on one of the hosts."""
         how = ["--nworkers", processes, "--nthreads", 1, "--no-dashboard"]
-        place = ["--local-directory", host.place, "--preload", TOP / "tests/cluster/poison.py"]
+        place = [
+            "--local-directory",
+            host.place,
+            "--preload",
+            TOP / "tests/support/cluster/poison.py",
+        ]
         words = ["dask", "worker", self.address, *how, *place, *self._credentials]
         return host.start(*words, log="worker", **extra)
 

@@ -14,8 +14,8 @@ from exports.bundle import SHIPPED, SUMS, Bundle, seal
 from exports.errors import BundleError
 from exports.runtimes.load import load
 from exports.targets import TARGETS
+from gate_makers import make_recogniser
 from makers import make_card
-from recogniser_makers import make_recogniser
 from screening.errors import CardError, TransientError
 from screening.model.card import sha256_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from exports.parity import CELLS, Answers, Parity, Verdict, answers, compare, write_parity
 from exports.targets import Target
+from gate_makers import make_recogniser
 from makers import BrightnessPredictor, make_card
-from recogniser_makers import make_recogniser
 from screening.model.predictor import Prediction
 from screening.results import Status
 

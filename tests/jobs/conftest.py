@@ -14,6 +14,13 @@ from queue_makers import FakeClock, make_job, opened_store
 from store_makers import empty, opened
 
 
+def pytest_itemcollected(item):
+    """Mark the tests that need a PostgreSQL server."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if "postgres" in item.fixturenames or "postgresql" in parameters:
+        item.add_marker(pytest.mark.postgresql)
+
+
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Draw no figures: these tests run many jobs, and report pages are tested elsewhere."""

@@ -6,15 +6,15 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden.films import as_bytes
-from golden.phantom import luma
-from golden.streams import BITS, PHANTOMS, STREAMS, Stream
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_fragments
 
+from golden.films import as_bytes
+from golden.phantom import luma
+from golden.streams import BITS, PHANTOMS, STREAMS, Stream
 from screening.imaging.readers import open_film
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "support" / "golden"
 Grey = npt.NDArray[np.floating]
 
 EVERY_STREAM = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.file)

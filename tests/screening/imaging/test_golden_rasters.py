@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from golden.phantom import luma
 from golden.raster import G8, Raster, ink
 from golden.rasters import RASTERS
-
 from screening.imaging.readers import open_film
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "support" / "golden"
 Grey = npt.NDArray[np.floating]
 EVERY_RASTER = pytest.mark.parametrize("raster", RASTERS, ids=lambda raster: raster.file)
 

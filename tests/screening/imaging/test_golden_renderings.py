@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from golden import palettes, ranges, samples, windows
 from golden.case import STEP, Case
-
 from screening.imaging.readers import open_film
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "support" / "golden"
 CASES = (*samples.CASES, *palettes.CASES, *windows.CASES, *ranges.CASES)
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.proves)
 WITNESSED = [case for case in CASES if case.witness is not None]

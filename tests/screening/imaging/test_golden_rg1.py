@@ -9,7 +9,6 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden.films import as_bytes
 from pydicom import Dataset, dcmread, uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
@@ -18,6 +17,7 @@ from pydicom.uid import UID
 from exports.bundle import SHIPPED, Bundle
 from exports.parity import answers
 from exports.runtimes.load import load
+from golden.films import as_bytes
 from screening.imaging.readers import open_film
 from screening.model.preprocess import Preprocessing
 

@@ -14,7 +14,6 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden.films import as_bytes
 from PIL import Image
 from pydicom import Dataset, dcmread, uid
 from pydicom.data import get_testdata_file
@@ -22,6 +21,7 @@ from pydicom.encaps import encapsulate
 
 from exports.bundle import SHIPPED, Bundle
 from exports.runtimes.load import load
+from golden.films import as_bytes
 from screening.files import discover
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import Reader

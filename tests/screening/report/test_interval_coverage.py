@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interval_coverage import MODELS, Cell, Held, averages, held, truth
+from benchmarks.interval_coverage import MODELS, Cell, Held, averages, held, truth
 from screening.report import metrics
 from screening.report.intervals import Figure, Floats
 from screening.report.metrics import performance

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from night_makers import night, reference, rows
 
+from night_makers import night, reference, rows
 from screening.errors import ReportError
 from screening.report.drift.drift_csv import DRIFT, NIGHTS, REFERENCE
 from screening.report.drift.profile import NightProfile

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluated_sides import random_side
+from gate_makers import make_recogniser
 from makers import make_card
-from recogniser_makers import make_recogniser
 from screening.model.card import Card
 from screening.model.drift_baseline import (
     INPUTS,
