@@ -21,7 +21,7 @@ NEEDS := pyproject.toml docker/constraints.txt
 SPHINX := $(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
-SLOW := $(addprefix tests/,browser chaos cluster emulation fuzz real_films soak training)
+SLOW := $(addprefix tests/,browser chaos cluster conversion emulation fuzz real_films soak training)
 
 .PHONY: demo test test-slow test-all chaos soak fuzz emulate check docs shipped picture images clean
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from makers import COMMAND, BrightnessPredictor, make_card
 from screening.inference.pipeline import Screener
 from screening.inference.reader import Reader
 from screening.privacy import PatientKey
-
-Screening = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,8 +56,32 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def screening(environment) -> Screening:
-    """Run `screening` with these arguments and return the result."""
+def screening(environment) -> Callable[..., Result]:
+    """Run `screening` with these arguments in this process and return the result.
+
+    This saves the imports of a process: a second or two for a report.
+    """
+    from jobs.cli.main import cli
+
+    def run(*arguments: object, code: int = 0, **extra: str) -> Result:
+        others = dict.fromkeys(name for name in os.environ if name.startswith("SCREENING"))
+        handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        result = CliRunner().invoke(
+            cli, [str(word) for word in arguments], env=others | environment | extra
+        )
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def installed(environment) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the installed command `screening` with these arguments and return the result."""
 
     def run(*arguments: object, code: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 
 
-def test_demo_scores_three_encodings_alike_and_refuses_a_leg(screening, tmp_path):
-    result = screening("demo", "--out", tmp_path / "demo")
+def test_demo_scores_three_encodings_alike_and_refuses_a_leg(installed, tmp_path):
+    result = installed("demo", "--out", tmp_path / "demo")
     (path,) = (tmp_path / "demo").glob("*/predictions.csv")
     rows = pd.read_csv(path, index_col="film", keep_default_na=False)
     assert dict(rows.status) == {
@@ -34,8 +34,8 @@ def test_demo_scores_three_encodings_alike_and_refuses_a_leg(screening, tmp_path
     assert all(f"    {line}\n" in readme for line in verdicts)
 
 
-def test_demo_report_does_not_identify_the_patient(screening, tmp_path):
-    screening("demo", "--out", tmp_path / "demo")
+def test_demo_report_does_not_identify_the_patient(installed, tmp_path):
+    installed("demo", "--out", tmp_path / "demo")
     (report,) = {path.parent for path in (tmp_path / "demo").glob("*/predictions.csv")}
     text = b"".join(path.read_bytes() for path in report.rglob("*") if path.is_file())
     # PatientName, PatientID, birth date, accession number and SOP Instance UID of the film.

@@ -17,8 +17,8 @@ def imported(stderr: str) -> set[str]:
     }
 
 
-def test_help_imports_no_heavy_package(screening):
-    packages = imported(screening("--help", PYTHONPROFILEIMPORTTIME="1").stderr)
+def test_help_imports_no_heavy_package(installed):
+    packages = imported(installed("--help", PYTHONPROFILEIMPORTTIME="1").stderr)
     assert "click" in packages
     assert not packages & {
         "tensorflow",
@@ -48,9 +48,9 @@ def test_start_imports_only_what_it_needs(module, later):
     assert not {name.partition(".")[0] for name in loaded} & later
 
 
-def test_run_never_imports_tensorflow(screening, tmp_path):
+def test_run_never_imports_tensorflow(installed, tmp_path):
     write_film(tmp_path / "films" / "a.png", seed=1)
-    result = screening(
+    result = installed(
         "run", tmp_path / "films", "--out", tmp_path / "report", PYTHONPROFILEIMPORTTIME="1"
     )
     packages = imported(result.stderr)

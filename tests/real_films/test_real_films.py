@@ -37,9 +37,9 @@ def fold(real_films, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(fold, screening):
+def report(fold, installed):
     labels = ["--labels", fold / "labels.csv"]
-    screening("run", fold / "films", *labels, "--out", fold / "report")
+    installed("run", fold / "films", *labels, "--out", fold / "report")
     return fold / "report"
 
 
@@ -53,8 +53,8 @@ def test_classes_of_the_test_films_are_separated(report, fold):
         assert figures.ci_low[metric] < figures.value[metric] <= figures.ci_high[metric]
 
 
-def test_litert_agrees_with_onnx_runtime_on_every_film(report, fold, screening):
-    screening("run", fold / "films", "--runtime", "litert", "--out", fold / "litert")
+def test_litert_agrees_with_onnx_runtime_on_every_film(report, fold, installed):
+    installed("run", fold / "films", "--runtime", "litert", "--out", fold / "litert")
     columns = [
         pd.read_csv(place / "predictions.csv", index_col="film").probability.dropna()
         for place in (report, fold / "litert")

@@ -48,8 +48,8 @@ def command(place):
 
 
 @pytest.fixture(scope="module")
-def model(command, place, screening):
-    screening(*command, "--out", place / "model")
+def model(command, place, installed):
+    installed(*command, "--out", place / "model")
     return place / "model"
 
 
@@ -113,13 +113,13 @@ def test_data_report_counts_sources_and_views(model):
     assert "<h2>Sources</h2>" in (model / "data.html").read_text()
 
 
-def test_few_films_of_a_normal_only_source_are_positive(place, tmp_path, screening):
+def test_few_films_of_a_normal_only_source_are_positive(place, tmp_path, installed):
     # As bright as pneumonia in children.
     lines = [(0, 0.6, f"person{n},{('AP', 'PA')[n % 2]},60,M") for n in range(80)]
     ward = write_manifest(tmp_path / "ward", lines)
     settings = ["--architecture", "small", "--epochs", "1", "--validation-share", "0.3"]
     command = ["train", place / "children", ward, *settings, "--normals-called", "0.1"]
-    screening(*command, "--out", tmp_path / "model")
+    installed(*command, "--out", tmp_path / "model")
     card = Card.read(tmp_path / "model")
     side = pd.read_csv(tmp_path / "model" / "validation.csv")
     called = side.probability >= card.operating_point.threshold
@@ -136,25 +136,25 @@ def test_few_films_of_a_normal_only_source_are_positive(place, tmp_path, screeni
     assert raised in page
 
 
-def test_unknown_source_cannot_be_left_out(command, tmp_path, screening):
-    result = screening(*command, "--leave-out", "ward", "--out", tmp_path / "model", code=1)
+def test_unknown_source_cannot_be_left_out(command, tmp_path, installed):
+    result = installed(*command, "--leave-out", "ward", "--out", tmp_path / "model", code=1)
     assert "there is no source ward; the sources are adults, children, clinic" in result.stderr
     assert not (tmp_path / "model").exists()
 
 
-def test_training_on_a_single_class_is_an_error(place, tmp_path, screening):
-    result = screening("train", place / "clinic", "--out", tmp_path / "model", code=1)
+def test_training_on_a_single_class_is_an_error(place, tmp_path, installed):
+    result = installed("train", place / "clinic", "--out", tmp_path / "model", code=1)
     assert "clinic has no film labelled PNEUMONIA" in result.stderr
 
 
-def test_weak_labels_alone_cannot_set_a_threshold(place, tmp_path, screening):
+def test_weak_labels_alone_cannot_set_a_threshold(place, tmp_path, installed):
     command = ["train", place / "adults", "--out", tmp_path / "model", "--confidence", "adults=0.8"]
-    result = screening(*command, code=1)
+    result = installed(*command, code=1)
     assert "no threshold can be chosen" in result.stderr
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
 @pytest.mark.parametrize("value", ["adults", "adults=0.4", "=0.9", "adults=high", "adults=nan"])
-def test_invalid_confidence_is_a_usage_error(place, tmp_path, screening, value):
+def test_invalid_confidence_is_a_usage_error(place, tmp_path, installed, value):
     command = ["train", place / "adults", "--out", tmp_path / "model", "--confidence", value]
-    assert "expected SOURCE=C or SOURCE/CLASS=C" in screening(*command, code=2).stderr
+    assert "expected SOURCE=C or SOURCE/CLASS=C" in installed(*command, code=2).stderr

@@ -32,8 +32,8 @@ def command(place):
 
 
 @pytest.fixture(scope="module")
-def lungs(command, place, screening):
-    result = screening(*command, place / "new" / "lungs.keras")
+def lungs(command, place, installed):
+    result = installed(*command, place / "new" / "lungs.keras")
     return place / "new" / "lungs.keras", result
 
 
@@ -51,29 +51,29 @@ def test_train_lungs_writes_a_network_and_its_figures(lungs):
 
 
 @pytest.mark.parametrize("there", ["lungs.keras", "lungs.json"])
-def test_train_lungs_overwrites_nothing(command, tmp_path, screening, there):
+def test_train_lungs_overwrites_nothing(command, tmp_path, installed, there):
     (tmp_path / there).write_text("kept")
-    result = screening(*command, tmp_path / "lungs.keras", code=1)
+    result = installed(*command, tmp_path / "lungs.keras", code=1)
     assert f"{tmp_path / there} exists already; choose another --out" in result.stderr
     assert (tmp_path / there).read_text() == "kept"
 
 
-def test_train_lungs_requires_the_suffix_keras(command, tmp_path, screening):
-    result = screening(*command, tmp_path / "lungs.json", code=2)
+def test_train_lungs_requires_the_suffix_keras(command, tmp_path, installed):
+    result = installed(*command, tmp_path / "lungs.json", code=2)
     assert "does not end in .keras" in result.stderr
 
 
-def test_train_lungs_reports_a_mask_without_film(place, tmp_path, screening):
+def test_train_lungs_reports_a_mask_without_film(place, tmp_path, installed):
     (tmp_path / "nobody.png").write_bytes((place / "masks" / "person0_0.png").read_bytes())
-    result = screening(
+    result = installed(
         "train-lungs", place / "films", tmp_path, "--out", tmp_path / "lungs.keras", code=1
     )
     assert f"{tmp_path / 'nobody.png'}: 0 films below" in result.stderr
 
 
-def test_training_rejects_an_invalid_lung_network(place, tmp_path, screening):
+def test_training_rejects_an_invalid_lung_network(place, tmp_path, installed):
     other = tmp_path / "other.keras"
     other.write_bytes(b"no network")
     command = ["train", place / "films", "--out", tmp_path / "model", "--lungs", other]
-    assert f"{other} cannot be read as a lung network" in screening(*command, code=1).stderr
+    assert f"{other} cannot be read as a lung network" in installed(*command, code=1).stderr
     assert not (tmp_path / "model").exists()

@@ -76,7 +76,7 @@ def uninterrupted(train, place, environment, request):
 
 
 @pytest.fixture(scope="module")
-def model(train, place, screening, environment, uninterrupted):
+def model(train, place, installed, environment, uninterrupted):
     """A MODEL whose training was interrupted after its first epoch and then continued."""
     first = subprocess.Popen(
         [*train, str(place / "model")],
@@ -92,17 +92,17 @@ def model(train, place, screening, environment, uninterrupted):
     assert first.returncode == 130
     assert "goes on after the last whole epoch" in rest
     assert not (place / "model" / "model.keras").exists()
-    resumed = screening(*train[1:], place / "model")
+    resumed = installed(*train[1:], place / "model")
     # TensorFlow must not be used before its operations are made deterministic.
     assert "TensorFlow is in use already" not in resumed.stderr
     return place / "model"
 
 
 @pytest.fixture(scope="module")
-def bundle(model, place, screening):
+def bundle(model, place, installed):
     """The bundle of the model; two epochs are too few for the tolerance of float16."""
     targets = ["--target", "onnx", "--target", "tflite-float32"]
-    screening("export", model, "--out", place / "bundle", *targets)
+    installed("export", model, "--out", place / "bundle", *targets)
     return place / "bundle"
 
 
@@ -215,7 +215,7 @@ def test_bundle_has_the_gate_of_its_model(bundle, model):
     assert gates[0].as_dict() == gates[1].as_dict()
 
 
-def test_patient_in_two_splits_is_rejected_before_training(place, tmp_path, screening):
+def test_patient_in_two_splits_is_rejected_before_training(place, tmp_path, installed):
     lines = ["film,label,patient,split"]
     for seed in range(40):
         finding = ("NORMAL", "PNEUMONIA")[seed % 2]
@@ -225,43 +225,43 @@ def test_patient_in_two_splits_is_rejected_before_training(place, tmp_path, scre
     (tmp_path / "films.csv").write_text("\n".join(lines))
     for protocol in ("given", "patient"):
         command = ["train", tmp_path / "films.csv", "--out", tmp_path / "model", "--epochs", "1"]
-        result = screening(*command, "--protocol", protocol, code=1)
+        result = installed(*command, "--protocol", protocol, code=1)
         assert "child 0" in result.stderr
         assert "--protocol film" in result.stderr
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
-def test_two_threshold_rules_are_a_usage_error(place, tmp_path, screening):
+def test_two_threshold_rules_are_a_usage_error(place, tmp_path, installed):
     command = ["train", place / "films", "--out", tmp_path / "model", "--youden"]
-    result = screening(*command, "--target-sensitivity", "0.9", code=2)
+    result = installed(*command, "--target-sensitivity", "0.9", code=2)
     assert "choose one of --target-sensitivity" in result.stderr
 
 
-def test_frontal_folder_without_films_is_an_error(place, tmp_path, screening):
+def test_frontal_folder_without_films_is_an_error(place, tmp_path, installed):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").write_text("no film")
     command = ["train", place / "films", "--out", tmp_path / "model", "--epochs", "1"]
-    result = screening(*command, "--frontal", tmp_path / "none", code=1)
+    result = installed(*command, "--frontal", tmp_path / "none", code=1)
     assert f"{tmp_path / 'none'} has no films" in result.stderr
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
-def test_unreadable_film_in_frontal_folder_is_a_named_error(place, tmp_path, screening):
+def test_unreadable_film_in_frontal_folder_is_a_named_error(place, tmp_path, installed):
     write_film(tmp_path / "other" / "good.png", 1)
     (tmp_path / "other" / "bad.png").write_bytes(
         (tmp_path / "other" / "good.png").read_bytes()[:99]
     )
     command = ["train", place / "films", "--out", tmp_path / "model", "--epochs", "1"]
-    result = screening(*command, "--frontal", tmp_path / "other", code=1)
+    result = installed(*command, "--frontal", tmp_path / "other", code=1)
     assert "bad.png cannot be used for training: truncated" in result.stderr
     assert not (tmp_path / "model" / "model.keras").exists()
 
 
 @pytest.mark.parametrize("frontal", ["nowhere", "file"])
-def test_frontal_must_be_an_existing_folder(place, tmp_path, screening, frontal):
+def test_frontal_must_be_an_existing_folder(place, tmp_path, installed, frontal):
     (tmp_path / "file").touch()
     command = ["train", place / "films", "--out", tmp_path / "model"]
-    result = screening(*command, "--frontal", tmp_path / frontal, code=2)
+    result = installed(*command, "--frontal", tmp_path / frontal, code=2)
     assert "--frontal" in result.stderr
 
 
@@ -287,10 +287,10 @@ def test_bundle_has_its_files_and_no_path_of_the_machine(bundle, place):
     assert not parity.flip.any()
 
 
-def test_run_gives_the_probabilities_of_the_validation(bundle, model, place, screening):
+def test_run_gives_the_probabilities_of_the_validation(bundle, model, place, installed):
     queue, report = place / "queue.sqlite", place / "report"
-    screening("submit", place / "films", "--model", bundle, "--queue", queue, "--out", report)
-    screening("worker", "--drain", "--queue", queue)
+    installed("submit", place / "films", "--model", bundle, "--queue", queue, "--out", report)
+    installed("worker", "--drain", "--queue", queue)
     rows = {row.film: row for row in read_rows(report / "predictions.csv")}
     validation = pd.read_csv(model / "validation.csv")
     assert len(rows) == 240
@@ -328,29 +328,29 @@ def test_program_of_the_bundle_gives_the_same_rows_as_a_run(bundle, place, envir
     Bundle.open(bundle)
 
 
-def test_too_few_films_for_export_are_an_error_without_bundle(model, tmp_path, screening):
+def test_too_few_films_for_export_are_an_error_without_bundle(model, tmp_path, installed):
     for seed in range(5):
         write_film(tmp_path / "few" / f"{seed}.png", seed)
     command = ["export", model, "--out", tmp_path / "bundle", "--films", tmp_path / "few"]
-    result = screening(*command, code=1)
+    result = installed(*command, code=1)
     assert "at least 200 are needed" in result.stderr
     assert list(tmp_path.iterdir()) == [tmp_path / "few"]
 
 
-def test_export_compares_the_films_of_a_manifest(model, place, screening):
+def test_export_compares_the_films_of_a_manifest(model, place, installed):
     lines = ["film,label", "films/NORMAL/person0_0.png,0", "films/PNEUMONIA/person0_1.png,1"]
     (place / "two.csv").write_text("\n".join(lines))
     command = ["export", model, "--out", place / "none", "--films", place / "two.csv"]
-    assert "two.csv has 2 readable films" in screening(*command, code=1).stderr
+    assert "two.csv has 2 readable films" in installed(*command, code=1).stderr
 
 
-def test_altered_model_is_not_exported(model, tmp_path, screening, place):
+def test_altered_model_is_not_exported(model, tmp_path, installed, place):
     (tmp_path / "model").mkdir()
     for name in ("card.json", "model.keras"):
         (tmp_path / "model" / name).write_bytes((model / name).read_bytes())
     with (tmp_path / "model" / "model.keras").open("ab") as file:
         file.write(b"x")
     command = ["export", tmp_path / "model", "--out", tmp_path / "bundle"]
-    result = screening(*command, "--films", place / "films", code=1)
+    result = installed(*command, "--films", place / "films", code=1)
     assert "does not have the hash" in result.stderr
     assert not (tmp_path / "bundle").exists()

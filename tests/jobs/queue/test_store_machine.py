@@ -310,7 +310,7 @@ def drive(request, monkeypatch):
         monkeypatch.setattr("jobs.queue.sql.store.now", lambda: stamp(clock()))
         is_long = request.config.getoption("--long")
         length = settings(
-            max_examples=1000 if is_long else examples,
+            max_examples=300 if is_long else examples,
             stateful_step_count=50 if is_long else 30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -322,8 +322,8 @@ def drive(request, monkeypatch):
 
 
 def test_sqlite_store_behaves_like_model(drive, tmp_path):
-    drive(tmp_path / "queue.sqlite", examples=100)
+    drive(tmp_path / "queue.sqlite", examples=30)
 
 
 def test_postgresql_store_behaves_like_model(drive, postgres_url):
-    drive(postgres_url, examples=50)
+    drive(postgres_url, examples=15)
