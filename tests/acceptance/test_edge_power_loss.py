@@ -16,7 +16,7 @@ from makers import write_chest_film
 from screening.report.verification import verify
 from screening.results import read_rows
 
-FILMS = 160
+FILMS = 80
 
 
 @pytest.fixture(scope="module")

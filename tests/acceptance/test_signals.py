@@ -13,7 +13,7 @@ from makers import COMMAND, write_chest_film
 from screening.report.verification import verify
 from screening.results import Status, read_rows
 
-FILMS = 150
+FILMS = 100
 
 
 def ask(queue, query):
