@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -54,6 +55,30 @@ def test_linked_files_exist(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_every_folder_of_tests_is_run_by_a_make_command():
+    fast = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    [slow] = re.findall(r"^SLOW := \$\(addprefix tests/,(.*)\)$", makefile, re.MULTILINE)
+    named = {*fast["tool"]["pytest"]["ini_options"]["testpaths"]}
+    named |= {f"tests/{name}" for name in slow.split()}
+    assert named == {
+        f"tests/{path.relative_to(ROOT / 'tests').parts[0]}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+
+
+def test_tests_of_the_promises_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    _before, _head, table = text.partition("| promise | tests |\n| --- | --- |\n")
+    for line in table.partition("\n\n")[0].splitlines():
+        folder = ROOT / "tests"
+        for name in re.findall(r"`([\w/*.]+)`", line.rpartition(" | ")[2]):
+            place = folder if name.startswith("test_") else ROOT / "tests"
+            found = sorted(place.glob(name))
+            assert found, name
+            folder = found[0].parent
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
