@@ -78,14 +78,16 @@ def _counts(gate: ImageGate, embed: Embed, greys: Greys) -> Iterator[str]:
         seen = gate.check_film(embed(turn(greys, orientation)))
         if orientation == "upright":
             yield str(sum(bool(each.refusal) for each in seen))
-            yield str(sum("out_of_domain" in " ".join(each.warnings) for each in seen))
+            yield str(
+                sum(any(one.code == "out_of_domain" for one in each.warnings) for each in seen)
+            )
         else:
             yield str(sum(_says_turned(each, orientation) for each in seen))
 
 
 def _says_turned(seen: ImageGateResult, orientation: str) -> bool:
     """Whether the warnings name the orientation of the film."""
-    words = [each for each in seen.warnings if each.startswith(("rotated", "inverted"))]
+    words = [str(each) for each in seen.warnings if each.code in ("rotated", "inverted")]
     expected = "inverted:" if orientation == "inverted" else f"by {orientation} degrees"
     return len(words) == 1 and expected in words[0]
 

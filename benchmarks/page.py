@@ -17,12 +17,12 @@ from screening.report.labels import outcome
 from screening.report.metrics import cases, judged, table_of
 from screening.report.operating_points import operating_points
 from screening.report.summary import summarise
-from screening.results import CLASSES, Row, Status
+from screening.results import CLASSES, FilmWarning, Reason, Row, Status
 
 _NIGHTS: Final = (3, 1_000, 100_000)
 _WITHOUT: Final = (
-    "not_frontal_chest: The picture does not look like a frontal chest film (0.1).",
-    "not_decodable: The image does not decode (truncated).",
+    Reason("not_frontal_chest", "0.1"),
+    Reason("not_decodable", "truncated"),
 )
 
 
@@ -44,7 +44,7 @@ def _row(k: int, p: float, positive: bool) -> Row:
         film=film, status=Status.SCORED, probability=p, prediction=called, threshold=0.5,
         label=label, outcome=outcome(label, called), patient=f"{k // 2:064x}",
         view="PA" if k % 3 else "AP", sex="FM"[k % 2], age_band="40-64", manufacturer="Maker",
-        model="net 1", runtime="onnx", warnings="" if k % 20 else "out_of_domain: Unlike (2).",
+        model="net 1", runtime="onnx", warnings=() if k % 20 else (FilmWarning("out_of_domain", "2"),),
     )  # fmt: skip
 
 

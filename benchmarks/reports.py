@@ -79,7 +79,7 @@ def _measured(number: int) -> dict[str, Any]:
 def _rows(number: int) -> Iterator[Any]:
     """Create labelled rows: one to three films per patient, a good model, a few failures."""
     from screening.report.labels import outcome
-    from screening.results import NORMAL, PNEUMONIA, Row, Status
+    from screening.results import NORMAL, PNEUMONIA, Reason, Row, Status
 
     rng = np.random.default_rng(1)
     patients = np.repeat(np.arange(number), rng.integers(1, 4, number))[:number]
@@ -106,7 +106,7 @@ def _rows(number: int) -> Iterator[Any]:
             },
         }
         if rng.random() < _FAILED:
-            yield Row(**about, status=Status.FAILED, reason="undecodable: The file is damaged.")
+            yield Row(**about, status=Status.FAILED, reason=Reason("not_decodable"))
             continue
         prediction = PNEUMONIA if probabilities[n] >= 0.5 else NORMAL
         yield Row(

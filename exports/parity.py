@@ -161,7 +161,7 @@ def _verdict(
         return Verdict(Status.FAILED)
     if recognition.refusal:
         return Verdict(Status.REFUSED)
-    codes = tuple(warning.partition(":")[0] for warning in recognition.warnings)
+    codes = tuple(warning.code for warning in recognition.warnings)
     finding = card.operating_point.finding(probability)
     if is_low(share, card.lungs or LungCard(), called=finding == PNEUMONIA):
         codes += (LOW_EVIDENCE,)

@@ -108,7 +108,7 @@ def _answers(
 
 def _refused_for(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the codes of image quality that films of a report were refused for."""
-    codes = {row.reason.partition(":")[0] for row in rows if row.status is Status.REFUSED}
+    codes = {row.reason_code for row in rows if row.status is Status.REFUSED}
     return tuple(code for code in QUALITY if code in codes)
 
 

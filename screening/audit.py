@@ -87,7 +87,9 @@ class History:
 
 def film_event(row: Row) -> Event:
     """Return the audit event for the result of a film."""
-    detail = row.reason if row.probability is None else f"{row.probability} {row.prediction}"
+    detail = (
+        str(row.reason or "") if row.probability is None else f"{row.probability} {row.prediction}"
+    )
     return Event(row.screened_at, row.status.value, row.film, detail, row.sha256)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -77,14 +78,45 @@ WARNINGS: Final = {
 _SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES | WARNINGS
 
 
-def reason(code: str, detail: str = "") -> str:
-    """Format the `reason` cell as ``code: Sentence (detail).``.
+@dataclass(frozen=True, slots=True)
+class _Remark:
+    """A stable code and what is special about one film; as text ``code: Sentence (detail).``.
+
+    Attributes:
+        code: a code of the tables in this module.
+        detail: continues the sentence of the code; empty if there is nothing to add.
 
     Raises:
-        KeyError: if `code` is in no table; codes are part of the file format.
+        ValueError: if the code is in no table; codes are part of the file format.
     """
-    sentence = _SENTENCES[code]
-    return f"{code}: {sentence} ({detail})." if detail else f"{code}: {sentence}."
+
+    code: str
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code not in _SENTENCES:
+            raise ValueError(f"the code {self.code!r} is unknown")
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """The text without the code: ``Sentence (detail).``."""
+        sentence = _SENTENCES[self.code]
+        return f"{sentence} ({self.detail})." if self.detail else f"{sentence}."
+
+
+class Reason(_Remark):
+    """Why a film has no probability; the code is a refusal, a failure or a duplicate."""
+
+    __slots__ = ()
+
+
+class FilmWarning(_Remark):
+    """What a reader of a film's probability should know; the code is one of :data:`WARNINGS`."""
+
+    __slots__ = ()
 
 
 PREDICTIONS: Final = "predictions.csv"
@@ -120,7 +152,7 @@ class Row:
     Attributes:
         film: path relative to the folder, with POSIX slashes.
         sha256: hash of the file, empty if it could not be read.
-        reason: stable code and sentence; empty for a scored film.
+        reason: None for a scored film.
         probability: calibrated P(pneumonia), six decimals.
         label: class name, if a label was given.
         outcome: TP, FP, TN or FN, if the film has a label and a prediction.
@@ -130,7 +162,6 @@ class Row:
         runtime: target and runtime used.
         instance: keyed hash of the SOP Instance UID.
         study: keyed hash of the Study Instance UID.
-        warnings: separated by ``; ``.
         tensor_sha256: hash of the model's input.
         frontal: similarity to a frontal chest film, 0 to 1; four decimals.
         domain_distance: distance from the training films; above 1 the film gets a warning.
@@ -154,7 +185,7 @@ class Row:
     film: str
     sha256: str = ""
     status: Status
-    reason: str = ""
+    reason: Reason | None = None
     probability: float | None = None
     prediction: str = ""
     threshold: float | None = None
@@ -173,7 +204,7 @@ class Row:
     sex: str = ""
     age_band: str = ""
     manufacturer: str = ""
-    warnings: str = ""
+    warnings: tuple[FilmWarning, ...] = ()
     tensor_sha256: str = ""
     frontal: float | None = None
     domain_distance: float | None = None
@@ -188,9 +219,21 @@ class Row:
     lung_evidence: float | None = None
     lung_area: float | None = None
 
+    @property
+    def reason_code(self) -> str:
+        """Code of the reason; empty without one."""
+        return self.reason.code if self.reason else ""
+
+    @property
+    def warning_codes(self) -> set[str]:
+        """Codes of the warnings, each once."""
+        return {warning.code for warning in self.warnings}
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, for JSON."""
-        return dict(vars(self))
+        """Return the fields as plain values, for JSON; a reason or warning as code and detail."""
+        reason = self.reason and [self.reason.code, self.reason.detail]
+        warnings = [[warning.code, warning.detail] for warning in self.warnings]
+        return vars(self) | {"reason": reason, "warnings": warnings}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -198,7 +241,18 @@ class Row:
         common: dict[str, Any] = {
             name: sys.intern(values[name]) for name in _COMMON if name in values
         }
-        return cls(**values | common | {"status": Status(values["status"])})
+        reason = values.get("reason")
+        records = {
+            "status": Status(values["status"]),
+            "reason": reason and Reason(*reason),
+            "warnings": tuple(FilmWarning(*warning) for warning in values.get("warnings", ())),
+        }
+        return cls(**values | common | records)
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return the fields as ``predictions.csv`` shows them: reason and warnings as text."""
+        reason = "" if self.reason is None else str(self.reason)
+        return vars(self) | {"reason": reason, "warnings": _warnings_text(self.warnings)}
 
 
 #: Columns with the same value in many rows. Interning their strings saves a fifth of the memory.
@@ -242,7 +296,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(file, lineterminator=LINE_END)
         writer.writerow(COLUMNS)
         for row in rows:
-            writer.writerow([cell(value) for value in row.as_dict().values()])
+            writer.writerow([cell(value) for value in row.as_columns().values()])
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -289,4 +343,29 @@ def _row(cells: dict[str, str], columns: tuple[str, ...]) -> Row:
     values: dict[str, Any] = {name: text(cells[name]) for name in columns}
     for name in set(_NUMBERS).intersection(columns):
         values[name] = float(values[name]) if values[name] else None
+    values["reason"] = _code_and_detail(values["reason"]) if values["reason"] else None
+    values["warnings"] = [
+        _code_and_detail(warning.replace(";;", ";"))
+        for warning in _BETWEEN.split(values["warnings"])
+        if warning
+    ]
     return Row.from_dict(values)
+
+
+# No sentence has a parenthesis, so the first one begins the detail.
+_REMARK: Final = re.compile(r"([a-z_]+): [^()]+?(?: \((.+)\))?\.", re.DOTALL)
+
+# Semicolons of a detail are doubled, so that a single one separates two warnings.
+_BETWEEN: Final = re.compile(r"(?<!;); ")
+
+
+def _warnings_text(warnings: tuple[FilmWarning, ...]) -> str:
+    return "; ".join(str(warning).replace(";", ";;") for warning in warnings)
+
+
+def _code_and_detail(text: str) -> tuple[str, str]:
+    """Return code and detail of ``code: Sentence (detail).``."""
+    match = _REMARK.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no reason and no warning")
+    return match[1], match[2] or ""

@@ -105,7 +105,7 @@ def _film(bundle: Bundle, arguments: argparse.Namespace) -> int:
     with closing(_screener(bundle, arguments, film.parent, None)) as screener:
         row = screen_film(screener, film)
     # ASCII output, because the terminal may not support the characters of a name.
-    print(json.dumps(row.as_dict(), indent=2))
+    print(json.dumps(row.as_columns(), indent=2))
     return _SOME_FAILED if row.status is Status.FAILED else 0
 
 

@@ -98,7 +98,7 @@ class EdgeRun:
             journal.commit(rows)
             if self.watch:
                 for row in rows:
-                    self.say(json.dumps(row.as_dict()))
+                    self.say(json.dumps(row.as_columns()))
 
     def _batches(self, journal: Journal) -> Iterator[list[Found]]:
         done = {row.film for row in journal.rows}

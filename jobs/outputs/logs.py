@@ -144,7 +144,7 @@ class LogObserver:
         A duplicate has the result of its first file, and thousands of films that were not reached
         are one failure of the job.
         """
-        code = row.reason.partition(":")[0]
+        code = row.reason_code
         if row.status not in (Status.FAILED, Status.REFUSED) or code == "not_screened":
             return
         level = logging.WARNING if row.status is Status.FAILED else logging.INFO

@@ -107,7 +107,7 @@ class Metrics:
         self._spent(Stage.COMMIT, seconds)
         for row in rows:
             self._films.labels(row.status.value).inc()
-            if not row.reason.startswith("not_screened:"):
+            if row.reason_code != "not_screened":
                 self._spent(Stage.SCREEN, row.seconds)
 
     def reported(self, seconds: float, breached: Mapping[str, int]) -> None:

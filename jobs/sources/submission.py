@@ -29,7 +29,7 @@ from screening.model.lung_reading import LungReader
 from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
 from screening.report.labels import Labels, Policy
-from screening.results import Status, reason
+from screening.results import Reason, Status
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class NewOnly:
         job = self.scored_before(sha256) if sha256 else ""
         if not job:
             return None
-        why = reason("already_screened", f"job {job}")
+        why = Reason("already_screened", f"job {job}")
         return ReadFilm(found.film, sha256, status=Status.DUPLICATE, reason=why)
 
     def read(self, found: Found) -> ReadFilm:

@@ -24,7 +24,7 @@ from screening.files import Found, discover, now
 from screening.inference.costs import give_back
 from screening.inference.pipeline import Screener, Seen
 from screening.report.labels import Labels, Policy, join
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 if TYPE_CHECKING:
     from screening.report.writer import Report
@@ -50,12 +50,11 @@ class Failures:
     def count(self, rows: Iterable[Row]) -> None:
         """Count rows; films that were never tried are ignored."""
         for row in rows:
-            code = row.reason.partition(":")[0]
-            if row.status is Status.FAILED and code == "not_screened":
+            if row.status is Status.FAILED and row.reason_code == "not_screened":
                 continue
             self._reached += 1
             if row.status is Status.FAILED:
-                self._reasons[code] += 1
+                self._reasons[row.reason_code] += 1
 
     def are_systemic(self) -> bool:
         """Return True if so many films failed that the cause lies outside single films."""
@@ -393,7 +392,7 @@ class _JobRun:
 
     def _killed_worker_row(self, found: Found) -> Row:
         sha256 = hash_now(self.job.folder, found)
-        why = reason("killed_worker")
+        why = Reason("killed_worker")
         return Row(
             film=found.film, sha256=sha256, status=Status.FAILED, reason=why, screened_at=now()
         )
@@ -403,7 +402,7 @@ class _JobRun:
         store = self.tools.store
         left = store.films_left(self.job)
         store.record(self.job, Event(now(), "given_up", self.job.name, str(failures)))
-        why = reason("not_screened")
+        why = Reason("not_screened")
         for start in range(0, len(left), _MANY):
             self._commit(
                 [

@@ -139,7 +139,7 @@ class _Writer:
         if not sha256 or sha256 != row.sha256:
             film = film_path(self.folder, row.film)
             try:
-                if row.reason.startswith("not_followed:") or not is_inside(film, self.folder):
+                if row.reason_code == "not_followed" or not is_inside(film, self.folder):
                     raise NotAFilm
                 sha256 = self._put(pieces(film), place, like=film)
             except NotAFilm:
@@ -170,7 +170,7 @@ class _Writer:
 
 def _is_wanted(row: Row) -> bool:
     status = row.status in (Status.FAILED, Status.REFUSED)
-    return status and not row.reason.startswith("not_screened:")
+    return status and row.reason_code != "not_screened"
 
 
 def _candidates(film: str) -> Iterable[str]:

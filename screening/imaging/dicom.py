@@ -47,7 +47,7 @@ from screening.imaging.render import (
     render,
     shade,
 )
-from screening.results import reason
+from screening.results import FilmWarning
 
 # Validation messages would quote the invalid value; see :mod:`screening.imaging.film`.
 config.settings.reading_validation_mode = config.IGNORE
@@ -100,7 +100,7 @@ def open_dicom(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
 
 def decode_dicom(
     dataset: FileDataset, max_pixels: int = MAX_PIXELS
-) -> tuple[Grey, tuple[str, ...]]:
+) -> tuple[Grey, tuple[FilmWarning, ...]]:
     """Decode the first frame and render it to grey values.
 
     Raises:
@@ -161,7 +161,7 @@ def _reduced(dataset: FileDataset, pixel: ImagePixel, side: int, max_pixels: int
     low_power = halvings(*shape, side, LOW_PASS) if has_resolutions(syntax) else 0
     if not (power or low_power):
         return None
-    line, warnings = None, tuple[str, ...]()
+    line, warnings = None, tuple[FilmWarning, ...]()
     windowed = is_windowed(dataset, big_endian=big_endian)
     if windowed:
         line, warnings = line_of(dataset, kind, pixel.stored, big_endian=big_endian)
@@ -203,13 +203,15 @@ def _low_resolution(
     return read_low_resolution(dataset, syntax, pixel, max_pixels, power)
 
 
-def _of_frames(pixel: ImagePixel) -> tuple[str, ...]:
+def _of_frames(pixel: ImagePixel) -> tuple[FilmWarning, ...]:
     """Return a warning if the film has more frames than the one that is read."""
     more = pixel.frames > 1
-    return (reason("multi_frame", f"first of {pixel.frames} frames"),) if more else ()
+    return (FilmWarning("multi_frame", f"first of {pixel.frames} frames"),) if more else ()
 
 
-def _shown(dataset: FileDataset, photometric: str, frame: Frame) -> tuple[Grey, tuple[str, ...]]:
+def _shown(
+    dataset: FileDataset, photometric: str, frame: Frame
+) -> tuple[Grey, tuple[FilmWarning, ...]]:
     big_endian = dataset.original_encoding[1] is False
     if frame.values.ndim == 2 and photometric != PALETTE:
         return render(dataset, frame.values, big_endian=big_endian)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from screening.errors import UnreadableFilm
+from screening.results import FilmWarning
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Decoded:
     """
 
     grey: Grey
-    warnings: tuple[str, ...]
+    warnings: tuple[FilmWarning, ...]
     rows: int
     columns: int
     decoding: str = FULL
@@ -193,7 +194,7 @@ class Film:
     """
 
     header: Header
-    decode: Callable[[], tuple[Grey, tuple[str, ...]]]
+    decode: Callable[[], tuple[Grey, tuple[FilmWarning, ...]]]
     reduce: Callable[[int], Decoded | None] = lambda _side: None
 
     def decoded(self, side: int | None = None) -> Decoded:

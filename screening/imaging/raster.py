@@ -16,7 +16,7 @@ from screening.errors import UnreadableFilm
 from screening.imaging.colour import grey_of_colour
 from screening.imaging.downscale import JPEG, MEANS, averaged, halvings
 from screening.imaging.film import MAX_PIXELS, Decoded, Film, Grey, Header, check_size, silence
-from screening.results import reason
+from screening.results import FilmWarning
 
 try:
     from kornia_rs import io as _quick
@@ -114,7 +114,9 @@ def open_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> Film:
     )
 
 
-def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Grey, tuple[str, ...]]:
+def decode_raster(
+    data: bytes, max_pixels: int = MAX_PIXELS
+) -> tuple[Grey, tuple[FilmWarning, ...]]:
     """Return the grey values of an image file: the full range of its bit depth becomes 0 to 1.
 
     Colour is reduced with the weights of ITU-R BT.601, transparency is composited over black,
@@ -273,7 +275,7 @@ def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
     return grey
 
 
-def _check_tiff(image: Image.Image) -> tuple[str, ...]:
+def _check_tiff(image: Image.Image) -> tuple[FilmWarning, ...]:
     """Reject anything but plain unsigned images; warn if the file has more pages."""
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     kinds = tags.get(_SAMPLE_FORMAT, (1,))
@@ -288,7 +290,7 @@ def _check_tiff(image: Image.Image) -> tuple[str, ...]:
     except Exception:  # noqa: BLE001
         pages = 1
     image.seek(0)
-    return (reason("multi_frame", f"first of {pages} pages"),) if pages > 1 else ()
+    return (FilmWarning("multi_frame", f"first of {pages} pages"),) if pages > 1 else ()
 
 
 def _orientation(image: Image.Image) -> int:

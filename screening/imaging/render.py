@@ -33,7 +33,7 @@ from screening.imaging.masks import (
     padding_of,
     within_borders,
 )
-from screening.results import reason
+from screening.results import FilmWarning
 
 #: Percentage of the values that is cut off at each end.
 TAIL_PERCENT: Final = 0.5
@@ -188,7 +188,7 @@ Step = Callable[[Values], Values]
 
 def render(
     dataset: Dataset, stored: npt.NDArray[Any], *, big_endian: bool = False
-) -> tuple[Grey, tuple[str, ...]]:
+) -> tuple[Grey, tuple[FilmWarning, ...]]:
     """Render one frame of a monochrome film to grey values, with warnings.
 
     Args:
@@ -257,7 +257,7 @@ def line_of(
     cells: Cells | None = None,
     *,
     big_endian: bool = False,
-) -> tuple[Line | None, tuple[str, ...]]:
+) -> tuple[Line | None, tuple[FilmWarning, ...]]:
     """Return the line by which a monochrome film is rendered, and warnings.
 
     Args:
@@ -288,7 +288,7 @@ def line_of(
 
 def _rendering(
     dataset: Dataset, signed: bool, cells: Cells | None, big_endian: bool
-) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[str, ...]]:
+) -> tuple[Callable[[npt.NDArray[Any]], Values] | None, tuple[FilmWarning, ...]]:
     """Return the function from stored values to grey values, and warnings.
 
     Args:
@@ -343,7 +343,7 @@ def applied(grey_of: Callable[[npt.NDArray[Any]], Values], stored: npt.NDArray[A
 
 def _modality(
     dataset: Dataset, signed: bool, big_endian: bool
-) -> tuple[Step, bool, tuple[str, ...]]:
+) -> tuple[Step, bool, tuple[FilmWarning, ...]]:
     """Return the mapping to modality values, whether these may be negative, and warnings."""
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
@@ -358,14 +358,16 @@ def _modality(
     if not (abs(slope) < 1e200 and abs(intercept) < 1e200):
         raise UnreadableFilm("not_decodable", "the rescale slope or intercept is not finite")
     if slope == 0:
-        return lambda values: values, signed, (reason("header_ignored", "RescaleSlope 0"),)
+        return lambda values: values, signed, (FilmWarning("header_ignored", "RescaleSlope 0"),)
     bits = whole(dataset, "BitsStored", 16)
     lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     negative = min(lowest * slope, highest * slope) + intercept < 0
     return lambda values: values * slope + intercept, negative, ()
 
 
-def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None, tuple[str, ...]]:
+def _voi(
+    dataset: Dataset, signed: bool, big_endian: bool
+) -> tuple[Step | None, tuple[FilmWarning, ...]]:
     """Return the mapping from modality values to 0..1: first VOI LUT, or first valid window."""
     warnings = []
     sequence = items(dataset, "VOILUTSequence")
@@ -373,7 +375,7 @@ def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None,
         try:
             table = read_table(sequence[0], "VOI LUT", signed=signed, big_endian=big_endian)
         except TableError as error:
-            warnings.append(reason("header_ignored", str(error)))
+            warnings.append(FilmWarning("header_ignored", str(error)))
         else:
             return lambda values: table.look_up(values) / table.top, ()
     centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
@@ -384,7 +386,7 @@ def _voi(dataset: Dataset, signed: bool, big_endian: bool) -> tuple[Step | None,
         if finite and width >= least and width > 0:
             return _window(function, centre, width), tuple(warnings)
     if centres and widths:
-        warnings.append(reason("header_ignored", "WindowCenter and WindowWidth"))
+        warnings.append(FilmWarning("header_ignored", "WindowCenter and WindowWidth"))
     return None, tuple(warnings)
 
 
@@ -400,19 +402,19 @@ def _window(function: str, centre: float, width: float) -> Step:
     return lambda x: (x - (centre - 0.5)) / (width - 1) + 0.5
 
 
-def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[str, ...]]:
+def _presentation(dataset: Dataset, big_endian: bool) -> tuple[Step, tuple[FilmWarning, ...]]:
     """Return the mapping from 0..1 after VOI to 0 = black .. 1 = white.
 
     A presentation LUT yields P-values, which need no inversion. Otherwise Presentation LUT Shape
     says whether the lowest value is white; without it, MONOCHROME1 does.
     """
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[FilmWarning, ...] = ()
     sequence = items(dataset, "PresentationLUTSequence")
     if sequence:
         try:
             table = read_table(sequence[0], "Presentation LUT", signed=False, big_endian=big_endian)
         except TableError as error:
-            warnings = (reason("header_ignored", str(error)),)
+            warnings = (FilmWarning("header_ignored", str(error)),)
         else:
             last = len(table.entries) - 1
 

@@ -10,7 +10,7 @@ import unicodedata
 from typing import Final
 
 from screening.imaging.film import Code, Decoded, Header
-from screening.results import reason
+from screening.results import Reason
 
 
 def _words(text: str) -> frozenset[str]:
@@ -115,26 +115,26 @@ _FRONTAL_WORDS: Final = re.compile(
 )
 
 
-def refuse_by_header(header: Header) -> str | None:
+def refuse_by_header(header: Header) -> Reason | None:
     """Return the reason to refuse a film by its header alone, or None."""
     return _not_chest(header) or _lateral(header)
 
 
-def _not_chest(header: Header) -> str | None:
+def _not_chest(header: Header) -> Reason | None:
     if header.modality and header.modality not in _MODALITIES:
-        return reason("not_chest", f"Modality {_code(header.modality)}")
+        return Reason("not_chest", f"Modality {_code(header.modality)}")
     part = header.body_part_examined
     if part and part.replace("_", " ") not in _NO_PART:
         if any(word in part for word in _CHEST):
             return None
-        return reason("not_chest", f"BodyPartExamined {_code(part)}")
+        return Reason("not_chest", f"BodyPartExamined {_code(part)}")
     regions = [code for code in header.anatomic_regions if code.value not in _NO_REGION]
     if regions:
         return _no_chest_region(regions)
     return _no_chest_text(header)
 
 
-def _no_chest_region(regions: list[Code]) -> str | None:
+def _no_chest_region(regions: list[Code]) -> Reason | None:
     """Return None if one of the coded regions is the chest, or if we know none of them."""
     meanings = [_plain(code.meaning) for code in regions]
     if any(code.value in _CHEST_CODES for code in regions):
@@ -144,13 +144,13 @@ def _no_chest_region(regions: list[Code]) -> str | None:
     for meaning in meanings:
         word = _other_part(meaning)
         if word:
-            return reason("not_chest", f"AnatomicRegionSequence names {word}")
+            return Reason("not_chest", f"AnatomicRegionSequence names {word}")
     if any(code.scheme.upper() in _SNOMED for code in regions):
-        return reason("not_chest", "AnatomicRegionSequence names no chest region")
+        return Reason("not_chest", "AnatomicRegionSequence names no chest region")
     return None
 
 
-def _no_chest_text(header: Header) -> str | None:
+def _no_chest_text(header: Header) -> Reason | None:
     """Refuse if the descriptions name another part of the body and none names the chest."""
     texts = [
         ("BodyPartExamined", header.body_part_text),
@@ -167,25 +167,25 @@ def _no_chest_text(header: Header) -> str | None:
     for name, text in plain:
         word = _other_part(text)
         if word:
-            return reason("not_chest", f"{name} names {word}")
+            return Reason("not_chest", f"{name} names {word}")
     return None
 
 
-def _lateral(header: Header) -> str | None:
+def _lateral(header: Header) -> Reason | None:
     if header.view_position in _LATERAL:
-        return reason("lateral", f"ViewPosition {_code(header.view_position)}")
+        return Reason("lateral", f"ViewPosition {_code(header.view_position)}")
     meanings = (_plain(code.meaning) for code in header.views)
     if any(code.value in _LATERAL_CODES for code in header.views) or any(
         _lateral_word(meaning) for meaning in meanings
     ):
-        return reason("lateral", "ViewCodeSequence names LATERAL")
+        return Reason("lateral", "ViewCodeSequence names LATERAL")
     # The rows of a frontal film run from one side of the patient to the other.
     if header.patient_orientation and header.patient_orientation[0][:1] in ("A", "P"):
-        return reason("lateral", "PatientOrientation says that rows run from front to back")
+        return Reason("lateral", "PatientOrientation says that rows run from front to back")
     return None if header.view_position in _FRONTAL else _lateral_text(header)
 
 
-def _lateral_text(header: Header) -> str | None:
+def _lateral_text(header: Header) -> Reason | None:
     """Decide by the first of these texts that names a view."""
     for name, text in (
         ("SeriesDescription", _plain(header.series_description)),
@@ -195,7 +195,7 @@ def _lateral_text(header: Header) -> str | None:
             break
         word = _lateral_word(text)
         if word:
-            return reason("lateral", f"{name} names {word}")
+            return Reason("lateral", f"{name} names {word}")
     return None
 
 
@@ -219,13 +219,13 @@ def _plain(text: str) -> str:
     return "".join(x for x in letters if not unicodedata.combining(x)).replace("_", " ")
 
 
-def refuse_by_pixels(film: Decoded) -> str | None:
+def refuse_by_pixels(film: Decoded) -> Reason | None:
     """Return the reason to refuse a film by its grey values, or None."""
     rows, columns = film.rows, film.columns
     if min(rows, columns) < SMALLEST_SIDE:
-        return reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
+        return Reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
     if film.deviation < _BLANK:
-        return reason("blank")
+        return Reason("blank")
     return None
 
 

@@ -20,7 +20,7 @@ from screening.model.lung_reading import LungFindings, LungReader
 from screening.model.lungs import Mask
 from screening.model.predictor import Predictor
 from screening.model.preprocess import Tensor
-from screening.results import INPUT_COLUMNS, PNEUMONIA, Status, reason
+from screening.results import INPUT_COLUMNS, PNEUMONIA, Reason, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +185,7 @@ class FilmClassifier:
             plain = replace(plain, seconds=film.seconds + share, cost=film.cost + answer.cost)
         recognition = answer.recognition
         if not answer.is_valid:
-            why = reason("no_score")
-            failed = replace(plain, status=Status.FAILED, reason=why)
+            failed = replace(plain, status=Status.FAILED, reason=Reason("no_score"))
             return InferenceResult(failed, runtime, recognition=recognition)
         if refusal := recognition.refusal or answer.lungs.refusal:
             refused = replace(plain, status=Status.REFUSED, reason=refusal)

@@ -12,7 +12,7 @@ from screening.model.card import Card
 from screening.model.lung_reading import LungReader
 from screening.model.predictor import Predictor
 from screening.privacy import PatientKey
-from screening.results import Row, Status, age_band, reason
+from screening.results import FilmWarning, Reason, Row, Status, age_band
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Screener:
         film, recognition, lungs = examined.film, examined.recognition, examined.lungs
         first = seen.files.get(film.sha256)
         if first is not None and film.status is Status.SCORED:
-            sentence = reason("same_bytes", self.shown_name(first))
-            film = replace(film, status=Status.DUPLICATE, reason=sentence)
+            why = Reason("same_bytes", self.shown_name(first))
+            film = replace(film, status=Status.DUPLICATE, reason=why)
             return self._row(replace(examined, film=film))
         measured = {
             "frontal": recognition.frontal,
@@ -117,9 +117,9 @@ class Screener:
             "lung_area": lungs.area,
         }
         if film.status is not Status.SCORED or examined.probability is None:
-            return self._row(examined, **measured, warnings="; ".join(film.warnings))
+            return self._row(examined, **measured, warnings=film.warnings)
         twin = seen.tensors.get(film.tensor_sha256)
-        same = (reason("same_pixels", self.shown_name(twin)),) if twin else ()
+        same = (FilmWarning("same_pixels", self.shown_name(twin)),) if twin else ()
         point = self.card.operating_point
         return self._row(
             examined,
@@ -129,20 +129,18 @@ class Screener:
             prediction=point.finding(examined.probability),
             threshold=point.threshold,
             lung_evidence=lungs.evidence,
-            warnings="; ".join(
-                film.warnings
-                + recognition.warnings
-                + self._age_warnings(film.header.patient_age)
-                + lungs.warnings
-                + same
-            ),
+            warnings=film.warnings
+            + recognition.warnings
+            + self._age_warnings(film.header.patient_age)
+            + lungs.warnings
+            + same,
         )
 
-    def _age_warnings(self, years: int | None) -> tuple[str, ...]:
+    def _age_warnings(self, years: int | None) -> tuple[FilmWarning, ...]:
         if self.card.was_trained_on_age(years) or self.card.ages is None:
             return ()
         trained = " and ".join(f"{youngest:g} to {oldest:g}" for youngest, oldest in self.card.ages)
-        return (reason("age_not_trained", f"{years} years, trained on {trained}"),)
+        return (FilmWarning("age_not_trained", f"{years} years, trained on {trained}"),)
 
     def _row(self, examined: InferenceResult, **scored: object) -> Row:
         film, header = examined.film, examined.film.header

@@ -19,7 +19,7 @@ from screening.imaging.readers import open_film
 from screening.inference.costs import Cost, Stopwatch
 from screening.inference.header_gate import refuse_by_header, refuse_by_pixels
 from screening.model.preprocess import Preprocessing, Tensor
-from screening.results import Status, reason
+from screening.results import FilmWarning, Reason, Status
 
 #: Larger files are not read into memory. A 17 x 17 inch film at 100 um and 16 bit has 37 MB.
 MAX_BYTES: Final = 1_000_000_000
@@ -42,10 +42,10 @@ class ReadFilm:
     sha256: str = ""
     header: Header = field(default_factory=Header)
     status: Status = Status.SCORED
-    reason: str = ""
+    reason: Reason | None = None
     tensor: Tensor | None = None
     tensor_sha256: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[FilmWarning, ...] = ()
     seconds: float = 0.0
     rows: int = 0
     columns: int = 0
@@ -225,7 +225,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def refused(film: str, code: str, detail: str = "", sha256: str = "") -> ReadFilm:
     """Return a film that is refused: it is not one for this model."""
-    return ReadFilm(film, sha256, status=Status.REFUSED, reason=reason(code, detail))
+    return ReadFilm(film, sha256, status=Status.REFUSED, reason=Reason(code, detail))
 
 
 def failed(
@@ -236,5 +236,5 @@ def failed(
     seconds: float = 0.0,
 ) -> ReadFilm:
     """Return a film that could not be read."""
-    why = reason(error.code, error.detail)
+    why = Reason(error.code, error.detail)
     return ReadFilm(film, sha256, header or Header(), Status.FAILED, why, seconds=seconds)

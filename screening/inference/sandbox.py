@@ -232,7 +232,7 @@ class _Child:
         except (EOFError, OSError, Garbled):
             film = failed(found.film, self._cause_of_death())
         else:
-            if not film.reason.startswith("out_of_memory"):
+            if film.reason is None or film.reason.code != "out_of_memory":
                 return film
         # After running out of memory a child's heap may be fragmented: end it too.
         self.kill()

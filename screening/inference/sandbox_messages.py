@@ -8,6 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from screening.imaging.film import Header
 from screening.inference.costs import Cost
 from screening.inference.reader import ReadFilm
-from screening.results import Status
+from screening.results import FilmWarning, Reason, Status
 
 _LENGTHS: Final = struct.Struct("<IQ")
 
@@ -28,7 +29,8 @@ _SHA256: Final = re.compile("[0-9a-f]{64}")
 _LARGEST: Final = 2**32 - 1
 
 #: A sample film: the fields of an answer must have the same types.
-_FILM: Final = {name: value for name, value in vars(ReadFilm("")).items() if name != "tensor"}
+_FILM: Final = vars(ReadFilm("", reason=Reason("blank"), warnings=(FilmWarning("rotated"),))).copy()
+del _FILM["tensor"]
 
 _Kind = TypeVar("_Kind")
 
@@ -40,7 +42,13 @@ class Garbled(Exception):
 def pack(film: ReadFilm) -> bytes:
     """Encode `film` as one message."""
     fields = {name: value for name, value in vars(film).items() if name != "tensor"}
-    head = json.dumps(fields | {"header": vars(film.header), "cost": vars(film.cost)}).encode()
+    records = {
+        "header": vars(film.header),
+        "cost": vars(film.cost),
+        "reason": film.reason and astuple(film.reason),
+        "warnings": [astuple(warning) for warning in film.warnings],
+    }
+    head = json.dumps(fields | records).encode()
     tensor = b"" if film.tensor is None else film.tensor.tobytes()
     return _LENGTHS.pack(len(head), len(tensor)) + head + tensor
 
@@ -67,7 +75,7 @@ def unpack(receive: Callable[[int], bytes], name: str, shape: tuple[int, ...]) -
     tensor = np.frombuffer(cells, np.float32).reshape(shape) if cells else None
     film = ReadFilm(**fields, tensor=tensor)
     scored = film.status is Status.SCORED
-    proper = film.status is not Status.DUPLICATE and scored == (not film.reason)
+    proper = film.status is not Status.DUPLICATE and scored == (film.reason is None)
     whole = not scored or (film.rows and film.columns and _SHA256.fullmatch(film.sha256))
     if not whole or film.film != name or scored != (tensor is not None) or not proper:
         raise Garbled
@@ -82,18 +90,26 @@ def _fields(values: Any, like: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field(value: Any, like: Any) -> Any:
+    if value is None and isinstance(like, Reason | None):
+        return None
     if isinstance(like, Header | Cost):
         return type(like)(**_fields(value, vars(like)))
+    if isinstance(like, Reason | FilmWarning):
+        return type(like)(*(_plain(part, "") for part in _of(list, value)))
+    if isinstance(like, tuple):  # JSON has lists only
+        return tuple(_field(part, like[0] if like else "") for part in _of(list, value))
+    return _plain(value, like)
+
+
+def _plain(value: Any, like: Any) -> Any:
     if isinstance(like, Status):
         return Status(value)
-    if isinstance(like, tuple):  # JSON has lists only
-        return tuple(_field(part, "") for part in _of(list, value))
     if isinstance(like, str):
         # Lone surrogates come from a wrong character set; no database can store them.
         return _of(str, value).encode("utf-8", "replace").decode()
     if isinstance(like, float):
         return _finite(_of(float, value))
-    return None if value is like is None else _number(_of(int, value))
+    return _number(_of(int, value))
 
 
 def _of(kind: type[_Kind], value: Any) -> _Kind:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from screening.errors import CardError
 from screening.model.calibration import sigmoid
-from screening.results import reason
+from screening.results import FilmWarning, Reason
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,14 +36,14 @@ class ImageGateResult:
     Attributes:
         frontal: similarity to a frontal chest film, 0 to 1; four decimals.
         distance: from the training films; one in a hundred of them has a distance above 1.
-        refusal: reason for refusing the image; empty if it is accepted.
+        refusal: reason for refusing the image; None if it is accepted.
         warnings: warnings for the reader of the film.
     """
 
     frontal: float | None = None
     distance: float | None = None
-    refusal: str = ""
-    warnings: tuple[str, ...] = ()
+    refusal: Reason | None = None
+    warnings: tuple[FilmWarning, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,22 +164,22 @@ class ImageGate:
     ) -> ImageGateResult:
         if not np.isfinite([frontal, distance]).all():
             return ImageGateResult(
-                refusal=reason("not_frontal_chest", "the embedding is no number")
+                refusal=Reason("not_frontal_chest", "the embedding is no number")
             )
         orientation = self._orientation(turned)
         needed = min(self.frontal_threshold, _TURNED) if orientation else self.frontal_threshold
         if frontal < needed:
             detail = f"{frontal:.4f}, {needed:g} is needed"
             return ImageGateResult(
-                float(frontal), float(distance), reason("not_frontal_chest", detail)
+                float(frontal), float(distance), Reason("not_frontal_chest", detail)
             )
         warnings = []
         if distance > 1:
-            warnings.append(reason("out_of_domain", f"distance {distance:.2f}, limit 1"))
+            warnings.append(FilmWarning("out_of_domain", f"distance {distance:.2f}, limit 1"))
         if orientation == "inverted":
-            warnings.append(reason("inverted"))
+            warnings.append(FilmWarning("inverted"))
         elif orientation:
-            warnings.append(reason("rotated", f"by {orientation} degrees"))
+            warnings.append(FilmWarning("rotated", f"by {orientation} degrees"))
         return ImageGateResult(float(frontal), float(distance), warnings=tuple(warnings))
 
     def _orientation(self, turned: npt.NDArray[np.float64]) -> str:

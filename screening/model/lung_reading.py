@@ -19,7 +19,7 @@ from screening.model.lungs import (
     lung_input,
     quality,
 )
-from screening.results import reason
+from screening.results import FilmWarning, Reason
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class LungFindings:
         area: share of the film that is lung, 0..1, four decimals.
         evidence: see :func:`~screening.model.lungs.lung_evidence`; None also if the model outputs
             no map.
-        refusal: reason for refusing the film; empty if it is accepted.
+        refusal: reason for refusing the film; None if it is accepted.
         warnings: warnings for the reader of the film.
     """
 
     area: float | None = None
     evidence: float | None = None
-    refusal: str = ""
-    warnings: tuple[str, ...] = ()
+    refusal: Reason | None = None
+    warnings: tuple[FilmWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class LungReader:
         lungs = LungFields.of(mask)
         share = None if evidence is None else lung_evidence(evidence, mask)
         flaws = quality(lungs)
-        refusals = [reason(code, detail) for code, detail in flaws if code in self.refused]
-        warnings = [reason(code, detail) for code, detail in flaws if code not in self.refused]
+        refusals = [Reason(code, detail) for code, detail in flaws if code in self.refused]
+        warnings = [FilmWarning(code, detail) for code, detail in flaws if code not in self.refused]
         if share is not None and is_low(share, self.card, called=called):
             detail = f"{share:.2f} lies inside, {self.card.low_evidence:g} is expected"
-            warnings.append(reason(LOW_EVIDENCE, detail))
+            warnings.append(FilmWarning(LOW_EVIDENCE, detail))
         return LungFindings(
             area=round(lungs.area, 4),
             evidence=share,
-            refusal=refusals[0] if refusals else "",
+            refusal=refusals[0] if refusals else None,
             warnings=tuple(warnings),
         )

@@ -67,7 +67,7 @@ def build_drift_baseline(
     if not kept.any():
         return None
     seen = [recognition for recognition, keep in zip(recognitions, kept, strict=True) if keep]
-    codes = [warning.partition(":")[0] for recognition in seen for warning in recognition.warnings]
+    codes = [warning.code for recognition in seen for warning in recognition.warnings]
     mean, covariance = _moments(gate, embeddings[kept])
     statistics = input_statistics(greys[kept])
     return DriftBaseline(

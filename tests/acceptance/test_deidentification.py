@@ -210,8 +210,8 @@ def test_planted_films_reach_every_status(rows):
     assert rows["scored.dcm"].status is Status.DUPLICATE
     assert rows["scored again.dcm"].label == rows["film.png"].label == "PNEUMONIA"
     assert rows["scored, too.dcm"].label == "NORMAL"
-    assert rows["the same pixels.dcm"].warnings.endswith("(scored again.dcm).")
-    assert rows["refused.dcm"].reason.startswith("not_chest: ")
+    assert rows["the same pixels.dcm"].warnings[-1].detail == "scored again.dcm"
+    assert rows["refused.dcm"].reason.code == "not_chest"
     assert {row.status for name, row in rows.items() if name.startswith("cut ")} >= {"failed"}
     assert all(row.patient for name, row in rows.items() if name.startswith("scored"))
 
@@ -306,8 +306,8 @@ def test_hash_names_hides_names_in_output_and_report(named, screening, bright_bu
     labelled = {row.label: row for row in rows.values() if row.label}
     assert labelled.keys() == {"NORMAL", "PNEUMONIA"}
     assert labelled["PNEUMONIA"].film.partition(".")[1] == ""
-    said = " ".join(row.reason + row.warnings for row in rows.values())
-    others = re.findall(r"(?:same file as|another film) \(([^)]*)\)", said)
+    remarks = [remark for row in rows.values() for remark in (row.reason, *row.warnings) if remark]
+    others = [one.detail for one in remarks if one.code in ("same_bytes", "same_pixels")]
     assert len(others) == 2
     assert set(others) <= rows.keys()
 

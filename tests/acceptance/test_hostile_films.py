@@ -65,11 +65,7 @@ def test_three_films_that_sabotage_decoders_fail_only_themselves(night):
     place, result = night
     rows = {row.film: row for row in read_rows(place / "report" / "predictions.csv")}
     assert len(rows) == 53
-    failed = {
-        name: row.reason.partition(":")[0]
-        for name, row in rows.items()
-        if row.status is Status.FAILED
-    }
+    failed = {name: row.reason_code for name, row in rows.items() if row.status is Status.FAILED}
     assert failed == {name: code for name, (_what, code) in MALICIOUS.items()}
     assert sum(row.status is Status.SCORED for row in rows.values()) == 50
     assert "53 files: 50 scored, 0 refused, 3 failed" in result.stderr
@@ -138,4 +134,4 @@ def test_job_is_given_up_with_a_reason_if_most_films_fail(installed, bright_bund
     assert "films failed (not_decodable 24), more than the allowed share of 0.2" in result.stderr
     rows = read_rows(tmp_path / "report" / "predictions.csv")
     assert len(rows) == 50
-    assert sum(row.reason.startswith("not_screened: ") for row in rows) == 26
+    assert sum(row.reason_code == "not_screened" for row in rows) == 26

@@ -69,7 +69,7 @@ def compare(target, rows, others):
     assert rows.keys() == others.keys()
     pairs = [(row, others[film]) for film, row in rows.items()]
     for row, other in pairs:
-        code, other_code = (each.reason.partition(":")[0] for each in (row, other))
+        code, other_code = (each.reason_code for each in (row, other))
         assert (row.film, row.status, code) == (other.film, other.status, other_code)
     scored = [(row, other) for row, other in pairs if row.probability is not None]
     largest = max(abs(row.probability - other.probability) for row, other in scored)

@@ -20,7 +20,7 @@ from fuzz.night import Night, costs, night, wrong
 from fuzz.watch import Look, Watch, together
 from screening.errors import UnreadableFilm
 from screening.imaging.readers import open_film
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 
 def test_no_mutant_makes_a_run_fail(request, tmp_path):
@@ -70,16 +70,16 @@ def test_checks_detect_a_command_that_breaks_every_promise(tmp_path):
 def test_checks_detect_impossible_rows(tmp_path):
     (tmp_path / "a.png").write_bytes(b"a")
     hash_of_a = hashlib.sha256(b"a").hexdigest()
-    good = Row(film="a.png", sha256=hash_of_a, status=Status.FAILED, reason=reason("not_decodable"))
+    good = Row(film="a.png", sha256=hash_of_a, status=Status.FAILED, reason=Reason("not_decodable"))
     assert wrong(good, tmp_path) == ""
     for fault in (
         {"seconds": 60.0},
         {"sha256": "0" * 64},
-        {"reason": reason("vanished")},
-        {"reason": ""},
+        {"reason": Reason("vanished")},
+        {"reason": None},
         {"status": Status.REFUSED},
         {"probability": 0.5},
-        {"status": Status.SCORED, "reason": "", "probability": float("nan"), "prediction": "x"},
+        {"status": Status.SCORED, "reason": None, "probability": float("nan"), "prediction": "x"},
     ):
         assert wrong(replace(good, **fault), tmp_path), fault
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from screening.audit import AUDIT, Event, film_event, is_report_of, read_audit, write_audit
 from screening.errors import ReportError
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
@@ -166,7 +166,7 @@ def test_event_of_scored_film_has_its_probability_and_prediction() -> None:
 
 
 def test_event_of_refused_film_has_its_reason() -> None:
-    row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
+    row = Row(film="a.png", status=Status.REFUSED, reason=Reason("blank"))
     assert film_event(row).detail == "blank: The film is blank."
     assert film_event(row).event == "refused"
 

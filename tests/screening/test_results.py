@@ -7,26 +7,39 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from screening.errors import ReportError
-from screening.results import COLUMNS, Row, Status, cell, read_rows, text, write_rows
+from screening.results import (
+    COLUMNS,
+    FilmWarning,
+    Reason,
+    Row,
+    Status,
+    cell,
+    read_rows,
+    text,
+    write_rows,
+)
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
 # Text that UTF-8 can encode; `discover` translates other names.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+DETAILS = TEXTS | st.text(":; ().ab\n", max_size=12)
 SHARES = st.none() | st.floats(0, 1)
 
 ROWS = st.builds(
     Row,
     film=TEXTS,
     status=st.sampled_from(Status),
-    reason=TEXTS,
+    reason=st.none() | st.builds(Reason, st.sampled_from(["blank", "same_bytes"]), DETAILS),
     probability=SHARES,
     threshold=SHARES,
     seconds=st.floats(0, 1e6),
     patient=TEXTS,
     view=TEXTS,
     manufacturer=TEXTS,
-    warnings=TEXTS,
+    warnings=st.lists(
+        st.builds(FilmWarning, st.sampled_from(["inverted", "same_pixels"]), DETAILS), max_size=3
+    ).map(tuple),
     grey_mean=SHARES,
     sharpness=SHARES,
     lung_evidence=SHARES,
@@ -105,6 +118,18 @@ def test_rows_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: lis
     assert read_rows(path) == rows
 
 
+def test_warnings_of_two_films_with_similar_text_differ(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    name = "a; b.png).; rotated: The film does not look upright (by 90 degrees"
+    one = (FilmWarning("same_pixels", name),)
+    two = (FilmWarning("same_pixels", "a; b.png"), FilmWarning("rotated", "by 90 degrees"))
+    rows = [Row(film="x", status=Status.SCORED, warnings=warnings) for warnings in (one, two)]
+    write_rows(path, rows)
+    assert read_rows(path) == rows
+    text = path.read_text(encoding="utf-8")
+    assert "same_pixels: The pixels are those of another film (a;; b.png).; rotated: The" in text
+
+
 def test_csv_has_one_line_per_film(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     films = ["a.png", 'b,"c".png', "d\ne.png", "ü.png"]
@@ -117,7 +142,7 @@ def test_csv_has_one_line_per_film(tmp_path: Path) -> None:
 
 def test_additional_columns_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
-    row = Row(film="a.png", status=Status.REFUSED, reason="blank: The film is blank.")
+    row = Row(film="a.png", status=Status.REFUSED, reason=Reason("blank"))
     write_rows(path, [row])
     first, second = path.read_text(encoding="utf-8").splitlines()
     path.write_text(f"{first},reader\n{second},somebody\n", encoding="utf-8")
@@ -133,7 +158,13 @@ def test_file_with_other_columns_is_not_a_report(tmp_path: Path, content: str) -
 
 
 @pytest.mark.parametrize(
-    "line", ["a.png,,scored", "a.png,,splendid" + "," * (len(COLUMNS) - 3)], ids=["short", "status"]
+    "line",
+    ["a.png,,scored"]
+    + [
+        f"a.png,,{cells}" + "," * (len(COLUMNS) - 3)
+        for cells in ("splendid", "failed,torn", "failed,bored: So.", "failed,empty: The (end")
+    ],
+    ids=["short", "status", "no reason", "unknown code", "cut reason"],
 )
 def test_damaged_line_is_a_report_error(tmp_path: Path, line: str) -> None:
     path = tmp_path / "predictions.csv"

@@ -7,7 +7,7 @@ import numpy as np
 
 from screening.model.drift_baseline import INPUTS, DriftBaseline, Spread, histogram, rising
 from screening.report.drift.profile import NightProfile
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 
 def night(seed: int, films: int = 100, positive: float = 0.1, **changes: object) -> NightProfile:
@@ -50,7 +50,7 @@ def refused(number: int, row: Row, every: int) -> dict[str, object]:
         return {}
     return {
         "status": Status.REFUSED,
-        "reason": reason("not_frontal_chest"),
+        "reason": Reason("not_frontal_chest"),
         "probability": None,
         "prediction": "",
     } | dict.fromkeys(("domain_distance", "grey_mean", "grey_sd", "black", "white"))

@@ -11,7 +11,7 @@ from screening.report.html.contents import Contents
 from screening.report.metrics import cases, judged, table_of
 from screening.report.operating_points import operating_points
 from screening.report.summary import summarise
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 BREACH = Drift(
     measure="positive_rate", against=REFERENCE, window=TONIGHT, value=0.3, expected=0.1, low=0.05,
@@ -44,9 +44,9 @@ NIGHT = [
         )
         for k in range(40)
     ),
-    unread("notes.txt", Status.REFUSED, "not_image: The file is not an image."),
-    unread("cut.png", Status.FAILED, "not_decodable: The image does not decode (truncated)."),
-    unread("copy.png", Status.DUPLICATE, "same_bytes: Byte for byte the same file as (a.png)."),
+    unread("notes.txt", Status.REFUSED, Reason("not_image")),
+    unread("cut.png", Status.FAILED, Reason("not_decodable", "truncated")),
+    unread("copy.png", Status.DUPLICATE, Reason("same_bytes", "a.png")),
 ]
 
 

@@ -17,7 +17,7 @@ from makers import make_card, write_film
 from screening.files import Found
 from screening.inference.pipeline import Screener, Seen
 from screening.report.writer import Report
-from screening.results import Row, Status
+from screening.results import FilmWarning, Row, Status
 
 _OPTIONS = {field.name for field in fields(Options)}
 
@@ -151,7 +151,7 @@ def scored_row(film: str, probability: float = 0.25) -> Row:
         prediction="NORMAL",
         threshold=0.5,
         seconds=0.125,
-        warnings="größer; =1+1",
+        warnings=(FilmWarning("same_pixels", "größer; =1+1"), FilmWarning("rotated")),
     )
 
 

@@ -15,7 +15,7 @@ from screening.privacy import PatientKey
 from screening.report.html import components
 from screening.report.labels import Labels
 from screening.report.writer import Night, write_report
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 KEY = PatientKey(b"k" * 32)
 AT = "2026-01-01T00:00:00.000+00:00"
@@ -50,10 +50,10 @@ ROWS = [
         film="c.png",
         sha256="ab" * 32,
         status=Status.DUPLICATE,
-        reason="same_bytes: Byte for byte the same file as (a.png).",
+        reason=Reason("same_bytes", "a.png"),
         screened_at=AT,
     ),
-    Row(film="d.png", status=Status.FAILED, reason="empty: The file is empty.", screened_at=AT),
+    Row(film="d.png", status=Status.FAILED, reason=Reason("empty"), screened_at=AT),
 ]
 
 

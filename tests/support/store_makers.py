@@ -15,7 +15,7 @@ from jobs.queue.sql.store import SqlStore
 from jobs.queue.store import JobStore
 from queue_makers import found, make_job
 from screening.audit import Event
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def claimed(
 
 def failed_row(film: str) -> Row:
     """Make the row of a film that cannot be read."""
-    return Row(film=film, status=Status.FAILED, reason="empty: The file is empty.")
+    return Row(film=film, status=Status.FAILED, reason=Reason("empty"))
 
 
 def everything(store: JobStore, name: str = "job-1") -> tuple[object, ...]:

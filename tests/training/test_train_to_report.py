@@ -297,7 +297,7 @@ def test_run_gives_the_probabilities_of_the_validation(bundle, model, place, ins
     # The gate was trained on these blobs, so it accepts all but a few as films.
     scored = {film for film, row in rows.items() if row.status == "scored"}
     assert len(scored) > 200
-    assert all("not_frontal_chest" in rows[film].reason for film in {*rows} - scored)
+    assert all(rows[film].reason.code == "not_frontal_chest" for film in {*rows} - scored)
     for film in validation[validation.film.isin(scored)].itertuples():
         assert rows[film.film].probability == pytest.approx(film.probability, abs=1e-4)
 

@@ -18,7 +18,7 @@ from screening.files import Found, film_path
 from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import ReadFilm, read_file
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 #: Seconds to wait for an unavailable cluster: its scheduler restarts, or its hosts boot.
 PATIENCE: Final = 300.0
@@ -191,8 +191,9 @@ class _BatchesInFlight:
     def _check_share(self, answer: TaskResult) -> None:
         """Raise if the host lacks the share: all films fail there, whatever is in them."""
         for examined in answer.films:
-            code = examined.film.reason.partition(":")[0]
-            if code in ("vanished", "unreadable") and self._is_readable(examined.film.film):
+            reason = examined.film.reason
+            is_lost = reason is not None and reason.code in ("vanished", "unreadable")
+            if is_lost and self._is_readable(examined.film.film):
                 raise ClusterUnavailable(
                     f"host {answer.host} of the cluster cannot read films in {self._order.folder} "
                     f"that this machine reads in {self._screener.folder}: is it mounted there?"
@@ -227,5 +228,5 @@ class _BatchesInFlight:
             yield examined
 
     def _killed_worker_result(self, found: Found) -> InferenceResult:
-        sha256, why = hash_now(self._screener.folder, found), reason("killed_worker")
+        sha256, why = hash_now(self._screener.folder, found), Reason("killed_worker")
         return InferenceResult(ReadFilm(found.film, sha256, status=Status.FAILED, reason=why))

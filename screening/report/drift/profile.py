@@ -139,7 +139,7 @@ class NightProfile:
         rows = [row for row in rows if row.status is not Status.DUPLICATE]
         scored = [row for row in rows if row.status is Status.SCORED]
         unread = [row for row in rows if row.status is not Status.SCORED]
-        codes = {row.film: row.reason.partition(":")[0] for row in unread}
+        codes = {row.film: row.reason_code for row in unread}
         pictures = [
             row
             for row in rows
@@ -151,7 +151,7 @@ class NightProfile:
             statuses=Counter(row.status.value for row in rows),
             reasons=Counter(codes.values()),
             called=sum(row.prediction == PNEUMONIA for row in scored),
-            warnings=Counter(code for row in scored for code in _codes(row.warnings)),
+            warnings=Counter(code for row in scored for code in row.warning_codes),
             histograms={name: _histogram(scored, name) for name in SCALES},
             views=_named(row.view for row in pictures),
             scanners=_named(row.manufacturer for row in pictures),
@@ -238,10 +238,6 @@ def aligned(
         for bin_, count in histogram.items():
             films[bin_ - lowest] = count
     return lowest, counts
-
-
-def _codes(warnings: str) -> set[str]:
-    return {warning.partition(":")[0] for warning in warnings.split("; ") if warning}
 
 
 def _histogram(rows: Iterable[Row], column: str) -> Counter[int]:

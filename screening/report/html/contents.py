@@ -1,6 +1,5 @@
 """Collect the contents of a report's page."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,6 @@ from screening.report.metrics import Scored
 from screening.report.operating_points import ThresholdRow
 from screening.report.summary import SummaryLine
 from screening.results import NORMAL, PNEUMONIA, Row, Status
-
-_CODE: Final = re.compile(r"(?:^|; )([a-z_]+):")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,7 @@ class Contents:
     @cached_property
     def warnings(self) -> Counter[str]:
         """Number of films with a probability by the code of each warning."""
-        return Counter(code for row in self.answered for code in set(_CODE.findall(row.warnings)))
+        return Counter(code for row in self.answered for code in row.warning_codes)
 
     @property
     def called_normal(self) -> int:

@@ -148,14 +148,14 @@ def reasons(contents: Contents, status: Status) -> list[Reasons]:
     by_code: dict[str, list[Row]] = {}
     for row in contents.rows:
         if row.status is status:
-            by_code.setdefault(row.reason.partition(":")[0], []).append(row)
+            by_code.setdefault(row.reason_code, []).append(row)
     return [
         Reasons(
             code=shown(code, 40),
             sentence=_SENTENCES.get(code, ""),
             number=len(films),
             films=[
-                (shown(row.film), shown(row.reason.partition(":")[2].strip(), 300))
+                (shown(row.film), shown(row.reason.sentence if row.reason else "", 300))
                 for row in films[:REASONS]
             ],
         )
@@ -173,7 +173,7 @@ def _entry(rank: int, row: Row, album: Album, digits: int) -> Entry:
         label=row.label,
         patient=shown(row.patient[:12]),
         about=", ".join(shown(part, 20) for part in about if part),
-        warnings=shown(row.warnings, 300),
+        warnings=shown("; ".join(map(str, row.warnings)), 300),
         thumbnail=album.picture(row.thumbnail),
         heatmap=album.heat_map(row.heatmap, lungs=row.lung_area is not None),
     )

@@ -137,7 +137,7 @@ def notices(contents: Contents) -> list[str]:
 
 def _failures(contents: Contents) -> Iterator[str]:
     failed = [row for row in contents.rows if row.status is Status.FAILED]
-    unreached = sum(row.reason.startswith(_UNREACHED) for row in failed)
+    unreached = sum(row.reason_code == _UNREACHED for row in failed)
     if not contents.rows:
         yield "The folder held no file. If films were expected, look where they went."
     if unreached:

@@ -125,7 +125,7 @@ def test_resumed_run_keeps_the_list_and_reports_late_films(night, films, out):
     (films / "19.png").unlink()
     rows = {row.film: row for row in night().carry_out()}
     assert len(rows) == 20
-    assert rows["19.png"].reason.startswith("vanished")
+    assert rows["19.png"].reason.code == "vanished"
     assert ("arrived_late", "00b.png") in events(out)
 
 

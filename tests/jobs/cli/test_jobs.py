@@ -14,7 +14,7 @@ from jobs.queue.jobs import State
 from jobs.worker.worker import work
 from queue_makers import found, make_job, make_tools, scored_row
 from screening.audit import Event
-from screening.results import Row, Status, read_rows
+from screening.results import Reason, Row, Status, read_rows
 
 COMMANDS = sorted(cli.commands["jobs"].commands)
 
@@ -24,7 +24,9 @@ def screened(store, name, films=("1.png", "2.png"), failed=()):
     job = store.claim("host:1:2", 60, only=name)
     store.list_films(job, found(*films, *failed), [])
     rows = [scored_row(film) for film in films]
-    rows += [Row(film=film, status=Status.FAILED, reason="unreadable: torn") for film in failed]
+    rows += [
+        Row(film=film, status=Status.FAILED, reason=Reason("unreadable", "torn")) for film in failed
+    ]
     store.commit(job, rows, 60)
     return job
 

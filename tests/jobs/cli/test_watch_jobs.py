@@ -17,7 +17,7 @@ from jobs import exit_codes
 from jobs.cli.watch_jobs import JobMonitor, JsonLines, Lines, LiveTable, display_on, table, watch
 from jobs.queue.jobs import State
 from queue_makers import found, make_job, scored_row
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 #: Later than any real time, so that no lease has expired.
 LEASE = 1e11
@@ -61,7 +61,9 @@ def commits(store, running):
 
     def step(*numbers, failed=()):
         rows = [scored_row(f"{number}.png") for number in numbers]
-        rows += [Row(film=f"{n}.png", status=Status.FAILED, reason="torn") for n in failed]
+        rows += [
+            Row(film=f"{n}.png", status=Status.FAILED, reason=Reason("unreadable")) for n in failed
+        ]
         return lambda: store.commit(running, rows, LEASE)
 
     return step

@@ -88,18 +88,18 @@ def test_copy_of_film_is_removed(store, reader, folder):
 def test_missing_or_irregular_object_gets_reason(store, reader, folder, name, code):
     write_film(folder / "deep/a.png", 1)
     upload(store, folder)
-    assert reader.read(Found(text_of(name), 1)).reason.startswith(f"{code}: ")
+    assert reader.read(Found(text_of(name), 1)).reason.code == code
 
 
 def test_irregular_file_in_listing_is_not_fetched(store, reader):
-    assert reader.read(Found("pipe", 0, is_file=False)).reason.startswith("not_followed: ")
+    assert reader.read(Found("pipe", 0, is_file=False)).reason.code == "not_followed"
 
 
 def test_film_over_size_limit_is_not_fetched(store, reader, folder, monkeypatch):
     size = write_film(folder / "a.png", 1).stat().st_size
     upload(store, folder)
     monkeypatch.setattr(worker, "MAX_BYTES", size - 1)
-    assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
+    assert reader.read(Found("a.png", size)).reason.code == "too_large"
     monkeypatch.setattr(worker, "MAX_BYTES", size)
     assert reader.read(Found("a.png", size)).status is Status.SCORED
 
@@ -110,7 +110,7 @@ def test_film_larger_than_reported_size_is_not_read(store, reader, folder, monke
     about = {"type": "file", "size": None}
     monkeypatch.setattr(MemoryFileSystem, "info", lambda *_arguments, **_options: about)
     monkeypatch.setattr(worker, "MAX_BYTES", size - 1)
-    assert reader.read(Found("a.png", size)).reason.startswith("too_large: ")
+    assert reader.read(Found("a.png", size)).reason.code == "too_large"
 
 
 def test_error_of_store_does_not_name_film(store, reader, monkeypatch):
@@ -122,7 +122,7 @@ def test_error_of_store_does_not_name_film(store, reader, monkeypatch):
 
     monkeypatch.setattr(MemoryFileSystem, "info", denied)
     film = reader.read(Found("MUSTERMANN.png", 1))
-    assert film.reason == "unreadable: The file could not be opened (Denied)."
+    assert str(film.reason) == "unreadable: The file could not be opened (Denied)."
 
 
 def test_full_disk_raises_os_error(store, reader, folder, monkeypatch):

@@ -17,7 +17,7 @@ from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening import __version__
 from screening.report.drift.drift_csv import NAMES
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def figure(path, metric):
 
 
 def failed_row(code):
-    return Row(film="Doe.png", status=Status.FAILED, reason=reason(code), seconds=2.0)
+    return Row(film="Doe.png", status=Status.FAILED, reason=Reason(code), seconds=2.0)
 
 
 def test_films_are_counted_by_status(metrics, path):

@@ -16,7 +16,7 @@ from makers import write_film
 from queue_makers import FakeClock, make_job, make_tools, scored_row
 from screening.report.drift.drift_csv import Drift
 from screening.report.writer import Report
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def events(log, name):
 
 def row_of(status, code, sha256="ab" * 32):
     return Row(
-        film="Doe/Jane.png", sha256=sha256, status=status, reason=reason(code, "some detail")
+        film="Doe/Jane.png", sha256=sha256, status=status, reason=Reason(code, "some detail")
     )
 
 

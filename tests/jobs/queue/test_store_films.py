@@ -7,7 +7,7 @@ from jobs.errors import JobsError
 from queue_makers import found, make_job, scored_row
 from screening.audit import Event
 from screening.files import Found
-from screening.results import Row, Status
+from screening.results import FilmWarning, Reason, Row, Status
 from store_makers import EVENT, LEASE, SUBMITTED, claimed, everything, failed_row
 
 ODD = [
@@ -45,7 +45,7 @@ def test_row_is_stored_unchanged(store):
     rows = [
         scored_row("a.png", 0.123456),
         failed_row("b.png"),
-        Row(film="c.png", status=Status.DUPLICATE, reason="same_bytes: … a.png."),
+        Row(film="c.png", status=Status.DUPLICATE, reason=Reason("same_bytes", "… a.png")),
     ]
     store.commit(job, rows, LEASE)
     assert store.rows(job) == rows
@@ -54,7 +54,8 @@ def test_row_is_stored_unchanged(store):
 def test_row_may_contain_any_text(store):
     # A DICOM header may contain NUL, which PostgreSQL's text type rejects.
     job = claimed(store, films=["a.png"])
-    row = Row(film="a.png", status=Status.REFUSED, manufacturer="a\0b", warnings="\ud800 ☢")
+    warnings = (FilmWarning("same_pixels", "\ud800 ☢\0"),)
+    row = Row(film="a.png", status=Status.REFUSED, manufacturer="a\0b", warnings=warnings)
     store.commit(job, [row], LEASE)
     assert store.rows(job) == [row]
 

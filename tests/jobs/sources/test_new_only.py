@@ -14,7 +14,7 @@ from makers import BrightnessPredictor, write_film
 from queue_makers import make_job, make_tools
 from screening.files import Found, discover
 from screening.inference.reader import ReadFilm
-from screening.results import Status, read_rows
+from screening.results import Reason, Status, read_rows
 from tiny_model import write_bundle
 
 
@@ -54,7 +54,7 @@ def test_film_scored_before_is_duplicate_and_not_read(folder):
     reader, asked = Remembering(folder), Asked()
     read = NewOnly(reader, asked).read(discover(folder)[0])
     assert (read.film, read.status, read.sha256) == ("0.png", Status.DUPLICATE, sha256_of(film))
-    assert read.reason == "already_screened: A finished job has scored this file (job job-1)."
+    assert str(read.reason) == "already_screened: A finished job has scored this file (job job-1)."
     assert (read.tensor, reader.films) == (None, [])
 
 
@@ -133,9 +133,7 @@ def test_second_job_runs_model_on_nothing_and_succeeds(screened, store, folder):
         sha256_of(first),
         sha256_of(second),
     ]
-    assert {row.reason for row in rows.values()} == {
-        "already_screened: A finished job has scored this file (job job-1)."
-    }
+    assert {row.reason for row in rows.values()} == {Reason("already_screened", "job job-1")}
     assert {row.probability for row in rows.values()} == {None}
     assert store.get("job-2").exit_code == exit_codes.OK
 
@@ -175,7 +173,7 @@ def test_third_job_names_first(screened, folder):
     for name in ("job-1", "job-2"):
         screened(name, new_only=True)
     rows, seen = screened("job-3", new_only=True)
-    assert "job job-1" in rows["0.png"].reason
+    assert rows["0.png"].reason.detail == "job job-1"
     assert seen == 0
 
 

@@ -79,7 +79,7 @@ def worked(store, screener, clock, readers):
 
 def statuses(job):
     rows = read_rows(job.report / "predictions.csv")
-    return {row.film: row.reason.partition(":")[0] or row.status.value for row in rows}
+    return {row.film: row.reason_code or row.status.value for row in rows}
 
 
 @pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["serial", "local"])
@@ -91,7 +91,7 @@ def test_film_that_kills_two_workers_fails_alone(store, submit, films, worked, e
         film: "killed_worker" if film == deadly else "scored" for film in films
     }
     (row,) = [row for row in store.rows(job) if row.status is Status.FAILED]
-    assert row.reason == "killed_worker: The film was in hand when its worker died, twice."
+    assert str(row.reason) == "killed_worker: The film was in hand when its worker died, twice."
     assert len(row.sha256) == 64
     assert row.screened_at
 
@@ -131,8 +131,8 @@ def test_duplicates_still_name_first_film_by_path(store, submit, films, worked, 
     rows = {row.film: row for row in store.rows(job)}
     # "-" sorts before ".".
     assert rows["03-copy.png"].status is Status.SCORED
-    assert "03-copy.png" in rows["03.png"].reason
-    assert "05.png" in rows["zz-copy.png"].reason
+    assert rows["03.png"].reason.detail == "03-copy.png"
+    assert rows["zz-copy.png"].reason.detail == "05.png"
 
 
 def test_films_released_by_worker_are_not_suspected(store, submit, films):

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.worker.job_run import Failures
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 
 def rows(good: int = 0, **failed: int) -> list[Row]:
@@ -11,7 +11,7 @@ def rows(good: int = 0, **failed: int) -> list[Row]:
     return [
         *(Row(film=f"{number}", status=Status.SCORED) for number in range(good)),
         *(
-            Row(film=f"{code} {number}", status=Status.FAILED, reason=reason(code))
+            Row(film=f"{code} {number}", status=Status.FAILED, reason=Reason(code))
             for code, count in failed.items()
             for number in range(count)
         ),
@@ -54,7 +54,9 @@ def test_batches_add_up():
 
 @pytest.mark.parametrize("status", [Status.REFUSED, Status.DUPLICATE])
 def test_refused_and_duplicate_films_do_not_count_as_failed(status: Status):
-    answered = [Row(film=str(number), status=status, reason="x: y") for number in range(90)]
+    answered = [
+        Row(film=str(number), status=status, reason=Reason("blank")) for number in range(90)
+    ]
     assert not counted(0, answered).are_systemic()
 
 

@@ -104,5 +104,5 @@ def test_unreached_films_are_not_quarantined(store, submit, screener, films, tmp
     (ended,) = work(make_tools(store, screener), drain=True)
     assert ended.exit_code == exit_codes.SYSTEMIC_FAILURE
     kept = [name for name in names(tmp_path / "aside/job-1") if not name.endswith(".reason.txt")]
-    reasons = {row.film: row.reason for row in read_rows(ended.report / "predictions.csv")}
-    assert kept == [film for film, why in reasons.items() if why and "not_screened" not in why]
+    reasons = {row.film: row.reason_code for row in read_rows(ended.report / "predictions.csv")}
+    assert kept == [film for film, why in reasons.items() if why not in ("", "not_screened")]

@@ -153,7 +153,7 @@ def test_copy_of_film_is_duplicate_even_after_crash(store, claim, reclaim, scree
     run_job(reclaim(), make_tools(store, screener))
     last = read_rows(job.report / "predictions.csv")[-1]
     assert (last.film, last.status) == ("z.png", Status.DUPLICATE)
-    assert "0.png" in last.reason
+    assert last.reason.detail == "0.png"
 
 
 def test_film_that_vanished_after_crash_is_failed_row(store, claim, reclaim, screener, folder):
@@ -167,7 +167,7 @@ def test_film_that_vanished_after_crash_is_failed_row(store, claim, reclaim, scr
     rows = read_rows(job.report / "predictions.csv")
     assert [row.film for row in rows] == films
     assert [row.status for row in rows] == [Status.SCORED] * 3 + [Status.FAILED]
-    assert rows[-1].reason.startswith("vanished: ")
+    assert rows[-1].reason.code == "vanished"
 
 
 def test_job_with_report_from_before_crash_succeeds(store, claim, reclaim, screener, folder):

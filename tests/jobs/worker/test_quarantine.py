@@ -15,7 +15,7 @@ from jobs.errors import QuarantineError
 from jobs.worker import quarantine as quarantine_module
 from jobs.worker.quarantine import quarantine, reason_names
 from screening.files import discover, film_path
-from screening.results import Row, Status, reason
+from screening.results import Reason, Row, Status
 
 MODIFIED = 1_700_000_000_123_456_789
 
@@ -37,7 +37,7 @@ def put(folder, film, content=b"no film"):
 
 def row_of(film, content=b"no film", status=Status.FAILED, code="not_decodable"):
     sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
-    why = reason(code) if status is not Status.SCORED else ""
+    why = Reason(code) if status is not Status.SCORED else None
     return Row(film=film, sha256=sha256, status=status, reason=why)
 
 

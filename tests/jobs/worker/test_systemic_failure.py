@@ -45,7 +45,7 @@ def read_of(job):
 
 
 def not_screened(rows):
-    return [row.film for row in rows if row.reason.startswith("not_screened: ")]
+    return [row.film for row in rows if row.reason_code == "not_screened"]
 
 
 def test_job_stops_after_batch_that_exceeds_share(store, submit, screener):
@@ -87,7 +87,7 @@ def test_unreached_film_has_only_reason(store, submit, screener):
     job = submit("x" * 25)
     worked(make_tools(store, screener))
     row = read_of(job)[-1]
-    assert row.reason == "not_screened: The job was stopped before it reached this film."
+    assert str(row.reason) == "not_screened: The job was stopped before it reached this film."
     assert (row.status, row.sha256, row.probability) == (Status.FAILED, "", None)
     assert row.screened_at
 

@@ -18,12 +18,13 @@ from pydicom.uid import (
 from makers import dicom_bytes, dicom_film
 from screening.errors import UnreadableFilm
 from screening.imaging.dicom import open_dicom
+from screening.results import FilmWarning
 
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
 # A window of 65536 that starts at 0: grey = stored / 65535, by PS3.3 C.11.2.1.2.1.
 WINDOW = {"WindowCenter": 32768, "WindowWidth": 65536}
 GREY = STORED / 65535
-FIRST_OF_3 = "multi_frame: Only the first frame was read (first of 3 frames)."
+FIRST_OF_3 = FilmWarning("multi_frame", "first of 3 frames")
 
 
 def film(**attributes: object) -> FileDataset:

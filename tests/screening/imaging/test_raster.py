@@ -12,6 +12,7 @@ from makers import encoded, grey_film
 from screening.errors import UnreadableFilm
 from screening.imaging.film import MAX_PIXELS, Header, check_size
 from screening.imaging.raster import decode_raster, open_raster
+from screening.results import FilmWarning
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -249,7 +250,7 @@ def test_first_of_several_pages_is_read_with_a_warning() -> None:
     data = saved(first, "TIFF", save_all=True, append_images=[second])
     grey, warnings = decode_raster(data)
     np.testing.assert_allclose(grey, RAMP / 65535, atol=1e-6)
-    assert warnings == ("multi_frame: Only the first frame was read (first of 2 pages).",)
+    assert warnings == (FilmWarning("multi_frame", "first of 2 pages"),)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])

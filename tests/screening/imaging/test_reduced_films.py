@@ -174,7 +174,7 @@ def assert_alike(reduced: list[Row], full: list[Row]) -> None:
 
 
 def code_of(row: Row) -> str:
-    return row.reason.partition(":")[0]
+    return row.reason_code
 
 
 def test_films_that_cannot_be_reduced_are_decoded_in_full(screen, folder):

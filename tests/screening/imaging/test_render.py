@@ -9,7 +9,7 @@ from makers import dicom_film
 from screening.errors import UnreadableFilm
 from screening.imaging.colour import grey_of_colour
 from screening.imaging.render import render
-from screening.results import reason
+from screening.results import FilmWarning
 
 TWELVE_BIT = {"BitsStored": 12, "HighBit": 11}
 STORED = np.arange(0, 4096, 8, dtype=np.uint16).reshape(16, 32)
@@ -226,7 +226,7 @@ def test_inversion_uses_the_range_and_not_the_bits() -> None:
 
 
 def ignored(detail: str) -> tuple[str, ...]:
-    return (reason("header_ignored", detail),)
+    return (FilmWarning("header_ignored", detail),)
 
 
 @pytest.mark.parametrize(

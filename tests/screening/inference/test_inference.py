@@ -15,7 +15,7 @@ from screening.inference.inference import InferenceResult
 from screening.inference.pipeline import Screener, Seen
 from screening.inference.reader import ReadFilm
 from screening.inference.report_images import THUMBNAILS, ReportImages
-from screening.results import Status
+from screening.results import Reason, Status
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_row_names_the_runtime_that_processed_the_film(full: Screener) -> None:
 
 
 def test_film_without_a_prediction_has_a_row(screener: Screener) -> None:
-    lost = ReadFilm("a.png", "0" * 64, status=Status.FAILED, reason="killed_worker: …")
+    lost = ReadFilm("a.png", "0" * 64, status=Status.FAILED, reason=Reason("killed_worker"))
     (row,) = screener.rows([InferenceResult(lost)], Seen())
     assert (row.film, row.status, row.reason, row.runtime) == (
         "a.png",

@@ -55,7 +55,7 @@ def put(folder: Path, name: str, mask: Mask, inside: float = 0.2, beside: float 
 
 
 def codes(row: Row) -> list[str]:
-    return [one.partition(":")[0] for one in row.warnings.split("; ") if one]
+    return [one.code for one in row.warnings]
 
 
 def refusing(screener: Screener, *refused: str) -> Screener:
@@ -81,7 +81,7 @@ def test_pneumonia_on_evidence_outside_the_lungs_has_a_warning(
     rows = screen(lungs)
     assert (rows["called.png"].prediction, rows["normal.png"].prediction) == ("PNEUMONIA", "NORMAL")
     assert codes(rows["called.png"]) == ["low_lung_evidence"]
-    assert "inside, 0.5 is expected" in rows["called.png"].warnings
+    assert "inside, 0.5 is expected" in rows["called.png"].warnings[0].detail
     assert codes(rows["normal.png"]) == []
     assert rows["normal.png"].lung_evidence is not None
 
@@ -125,7 +125,7 @@ def test_quality_problem_is_a_warning_and_keeps_the_score(lungs: Screener, folde
     assert codes(found["one.png"]) == ["lungs_asymmetric", "low_lung_evidence"]
     assert codes(found["small.png"]) == ["lungs_small", "low_lung_evidence"]
     for name, row in plain.items():
-        assert (row.lung_area, row.lung_evidence, row.warnings) == (None, None, "")
+        assert (row.lung_area, row.lung_evidence, row.warnings) == (None, None, ())
         assert (found[name].probability, found[name].prediction) == (
             row.probability,
             row.prediction,
@@ -138,7 +138,7 @@ def test_refused_quality_problem_is_not_a_warning(lungs: Screener, folder: Path)
     put(folder, "small.png", SMALL_LUNGS)
     rows = screen(refusing(lungs, "lungs_asymmetric"))
     assert rows["one.png"].status is Status.REFUSED
-    assert rows["one.png"].reason.startswith("lungs_asymmetric: One lung is much smaller")
+    assert rows["one.png"].reason.code == "lungs_asymmetric"
     assert (rows["one.png"].probability, rows["one.png"].lung_evidence) == (None, None)
     assert rows["one.png"].lung_area is not None
     assert [rows[name].status for name in ("good.png", "small.png")] == [Status.SCORED] * 2

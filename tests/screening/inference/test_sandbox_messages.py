@@ -5,7 +5,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from screening.imaging.film import Header
 from screening.inference.costs import Cost
 from screening.inference.reader import ReadFilm, failed, refused
 from screening.inference.sandbox_messages import Garbled, pack, unpack
+from screening.results import FilmWarning
 
 SHAPE = (2, 3, 1)
 
@@ -34,7 +35,7 @@ SCORED = ReadFilm(
     HEADER,
     tensor=np.arange(6, dtype=np.float32).reshape(SHAPE),
     tensor_sha256="b" * 64,
-    warnings=("multi_frame: Only the first frame was read.",),
+    warnings=(FilmWarning("multi_frame"), FilmWarning("same_pixels", "größe;.dcm")),
     seconds=0.25,
     rows=128,
     columns=96,
@@ -63,7 +64,13 @@ def sent(head: object, tensor: bytes = b"") -> Pipe:
 
 def fields(film: ReadFilm = SCORED, /, **changes: object) -> dict[str, Any]:
     plain = {name: value for name, value in vars(film).items() if name != "tensor"}
-    return plain | {"header": asdict(film.header), "cost": asdict(film.cost)} | changes
+    records = {
+        "header": asdict(film.header),
+        "cost": asdict(film.cost),
+        "reason": film.reason and astuple(film.reason),
+        "warnings": [astuple(warning) for warning in film.warnings],
+    }
+    return plain | records | changes
 
 
 def bytes_of(film: ReadFilm) -> bytes:
@@ -93,7 +100,7 @@ def test_film_without_a_tensor_round_trip(film: ReadFilm) -> None:
 def test_consecutive_messages_are_separate() -> None:
     pipe = Pipe(pack(SCORED) + pack(refused("b.dcm", "blank")))
     assert unpack(pipe, SCORED.film, SHAPE).seconds == 0.25
-    assert unpack(pipe, "b.dcm", SHAPE).reason.startswith("blank: ")
+    assert unpack(pipe, "b.dcm", SHAPE).reason.code == "blank"
     assert pipe.data == b""
 
 
@@ -147,6 +154,9 @@ def test_header_that_is_not_a_film_is_rejected(head: object) -> None:
         {"sha256": 1},
         {"sha256": ["a"]},
         {"reason": {}},
+        {"reason": []},
+        {"reason": ["blank", ""]},
+        {"reason": ["bored", ""]},
         {"reason": "blank: The film is blank."},
         {"status": "perfect"},
         {"status": ["scored"]},
@@ -156,6 +166,10 @@ def test_header_that_is_not_a_film_is_rejected(head: object) -> None:
         {"tensor_sha256": None},
         {"warnings": "multi_frame"},
         {"warnings": [1]},
+        {"warnings": [None]},
+        {"warnings": [["rotated", 1]]},
+        {"warnings": [["rotated", "", ""]]},
+        {"warnings": [["bored", ""]]},
         {"warnings": {"a": 1}},
         {"seconds": "0.5"},
         {"seconds": float("nan")},

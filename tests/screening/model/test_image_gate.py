@@ -13,11 +13,10 @@ from scipy.stats import multivariate_normal
 from gate_makers import make_recogniser
 from screening.errors import CardError
 from screening.model.image_gate import ORIENTATIONS, ImageGate, ImageGateResult, distances, softmax
+from screening.results import FilmWarning, Reason
 
-OUT_OF_DOMAIN = "out_of_domain: The film is unlike those that the model was trained on"
-INVERTED = "inverted: The film looks like a negative: black and white seem to be exchanged."
-ROTATED = "rotated: The film does not look upright"
-NOT_FRONTAL = "not_frontal_chest: The picture does not look like a frontal chest film"
+INVERTED = FilmWarning("inverted")
+NOT_FRONTAL = "not_frontal_chest"
 
 
 def embedding(*values: float, features: int = 6) -> npt.NDArray[np.float32]:
@@ -90,12 +89,12 @@ def test_image_is_refused_below_the_threshold(probability: float, refused: bool)
 
 def test_refusal_uses_the_rounded_score() -> None:
     (given,) = make_recogniser().check_film(embedding(logit(0.749_96)))
-    assert (given.frontal, given.refusal) == (0.75, "")
+    assert (given.frontal, given.refusal) == (0.75, None)
 
 
 def test_refusal_states_score_and_threshold() -> None:
     (given,) = make_recogniser().check_film(embedding(logit(0.2)))
-    assert given.refusal == f"{NOT_FRONTAL} (0.2000, 0.75 is needed)."
+    assert given.refusal == Reason(NOT_FRONTAL, "0.2000, 0.75 is needed")
     assert given.frontal == 0.2
     assert given.distance is not None
     assert given.warnings == ()
@@ -119,8 +118,8 @@ def test_rotated_film_has_a_lower_threshold(
     values = [logit(probability), 0, 0, 0, 0]
     values[orientation] += 9 * (orientation > 0)
     (given,) = make_recogniser().check_film(embedding(*values))
-    detail = f"({probability:.4f}, {needed:g} is needed)."
-    assert given.refusal == (f"{NOT_FRONTAL} {detail}" if needed else "")
+    detail = f"{probability:.4f}, {needed:g} is needed"
+    assert given.refusal == (Reason(NOT_FRONTAL, detail) if needed else None)
     assert len(given.warnings) == (needed == 0)
 
 
@@ -129,7 +128,7 @@ def test_rotated_film_never_has_a_higher_threshold() -> None:
     upright, turned = gate.check_film(
         np.concatenate([embedding(logit(0.31)), embedding(logit(0.31), 9)])
     )
-    assert (upright.refusal, turned.refusal) == ("", "")
+    assert (upright.refusal, turned.refusal) == (None, None)
     assert turned.warnings == (INVERTED,)
 
 
@@ -138,8 +137,8 @@ def test_extreme_scores_do_not_overflow() -> None:
         np.concatenate([embedding(-3e38), embedding(3e38)]).astype(np.float32)
     )
     assert (low.frontal, high.frontal) == (0.0, 1.0)
-    assert low.refusal.startswith("not_frontal_chest")
-    assert high.refusal == ""
+    assert low.refusal.code == NOT_FRONTAL
+    assert high.refusal is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
@@ -150,9 +149,9 @@ def test_nan_embedding_is_refused_without_affecting_others(value: float, feature
     alone = gate.check_film(films[:1])[0]
     films[1, feature] = value
     first, broken, last = gate.check_film(films)
-    assert broken == ImageGateResult(refusal=f"{NOT_FRONTAL} (the embedding is no number).")
+    assert broken == ImageGateResult(refusal=Reason(NOT_FRONTAL, "the embedding is no number"))
     assert first == last == alone
-    assert alone.refusal == ""
+    assert alone.refusal is None
 
 
 @pytest.mark.parametrize("features", [1, 5, 7, 32])
@@ -218,13 +217,13 @@ def test_film_beyond_the_distance_limit_has_a_warning(distance: float, warned: b
     gate = make_recogniser(limit=10.0)
     (given,) = gate.check_film(embedding(9, 0, 0, 0, 0, distance * 10))
     assert given.distance == distance
-    assert given.refusal == ""
-    assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain"] * warned
+    assert given.refusal is None
+    assert [one.code for one in given.warnings] == ["out_of_domain"] * warned
 
 
 def test_warning_states_distance_and_limit() -> None:
     (given,) = make_recogniser(limit=2.0).check_film(embedding(9, 0, 0, 0, 0, 5))
-    assert given.warnings == (f"{OUT_OF_DOMAIN} (distance 2.50, limit 1).",)
+    assert given.warnings == (FilmWarning("out_of_domain", "distance 2.50, limit 1"),)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +231,9 @@ def test_warning_states_distance_and_limit() -> None:
     [
         ("upright", ()),
         ("inverted", (INVERTED,)),
-        ("90", (f"{ROTATED} (by 90 degrees).",)),
-        ("180", (f"{ROTATED} (by 180 degrees).",)),
-        ("270", (f"{ROTATED} (by 270 degrees).",)),
+        ("90", (FilmWarning("rotated", "by 90 degrees"),)),
+        ("180", (FilmWarning("rotated", "by 180 degrees"),)),
+        ("270", (FilmWarning("rotated", "by 270 degrees"),)),
     ],
 )
 @pytest.mark.parametrize("probability", [0.3, 0.8999, 0.9001, 0.999])
@@ -246,7 +245,7 @@ def test_orientation_is_reported_from_probability_0_9(
     # Feature 0 is the score of upright and of the frontal head; a constant on all scores has no
     # effect.
     (given,) = make_recogniser().check_film(embedding(*(np.log(turned) + 20)))
-    assert given.refusal == ""
+    assert given.refusal is None
     assert given.warnings == (expected if probability >= 0.9 else ())
 
 
@@ -259,8 +258,8 @@ def test_orientation_is_reported_at_the_threshold() -> None:
 def test_film_can_be_out_of_domain_and_rotated() -> None:
     gate = make_recogniser(limit=2.0)
     (given,) = gate.check_film(embedding(5, 0, 0, 0, 20))
-    assert [one.partition(":")[0] for one in given.warnings] == ["out_of_domain", "rotated"]
-    assert given.warnings[1] == f"{ROTATED} (by 270 degrees)."
+    assert [one.code for one in given.warnings] == ["out_of_domain", "rotated"]
+    assert given.warnings[1] == FilmWarning("rotated", "by 270 degrees")
 
 
 def test_softmax_sums_to_1_and_does_not_overflow() -> None:

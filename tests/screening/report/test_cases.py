@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from screening.report.metrics import Unit, cases, judged, table_of, unscored
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 
 def film(name: str, probability: float, outcome: str, **fields: str) -> Row:
@@ -24,9 +24,9 @@ ROWS = [
     film("d", 0.6, "FP"),
     film("e", 0.7, "FP", patient="q", study="t"),
     Row(film="f", status=Status.SCORED, probability=0.5, prediction="NORMAL"),
-    Row(film="g", status=Status.REFUSED, label="NORMAL", reason="blank: Blank."),
-    Row(film="h", status=Status.DUPLICATE, label="NORMAL", reason="same_bytes: a"),
-    Row(film="i", status=Status.FAILED, reason="empty: Empty."),
+    Row(film="g", status=Status.REFUSED, label="NORMAL", reason=Reason("blank")),
+    Row(film="h", status=Status.DUPLICATE, label="NORMAL", reason=Reason("same_bytes", "a")),
+    Row(film="i", status=Status.FAILED, reason=Reason("empty")),
 ]
 
 

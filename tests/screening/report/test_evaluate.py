@@ -12,7 +12,7 @@ from screening.report.evaluate import evaluate
 from screening.report.labels import Labels, Policy
 from screening.report.verification import verify
 from screening.report.writer import Night, write_report
-from screening.results import Row, Status, read_rows
+from screening.results import Reason, Row, Status, read_rows
 
 AT = "2026-01-01T00:00:00.000+00:00"
 LABELS = "film,label,patient\na/1.png,1,P\n2.png,0,P\n1.2.3,1,Q\nlost.png,1,\nbroken.png,1,R\n"
@@ -38,7 +38,7 @@ def rows(key: PatientKey) -> list[Row]:
         scored("b/2.png", 0.700001, view="PA"),
         scored("b/3.dcm", 0.1, instance=key.hash("instance", "1.2.3"), patient="header"),
         scored("b/4.png", 1 / 3),
-        Row(film="broken.png", status=Status.FAILED, reason="empty: Empty.", screened_at=AT),
+        Row(film="broken.png", status=Status.FAILED, reason=Reason("empty"), screened_at=AT),
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from screening.errors import LabelsError
 from screening.privacy import PatientKey
 from screening.report.labels import LabelProblem, Labels, Policy, Unused, join, outcome, unlabelled
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 
 def read(tmp_path: Path, content: str, policy: Policy = Policy.ERROR) -> Labels:
@@ -21,7 +21,7 @@ def film(name: str, prediction: str = "PNEUMONIA", **fields: str) -> Row:
 
 def copy(name: str, of: Row) -> Row:
     return Row(
-        film=name, sha256=of.sha256, status=Status.DUPLICATE, reason=f"same_bytes: {of.film}"
+        film=name, sha256=of.sha256, status=Status.DUPLICATE, reason=Reason("same_bytes", of.film)
     )
 
 
@@ -198,7 +198,7 @@ def test_film_and_copy_may_have_the_same_label(tmp_path: Path, key: PatientKey) 
 
 
 def test_film_without_prediction_has_label_but_no_outcome(tmp_path: Path, key: PatientKey) -> None:
-    failed = Row(film="a.png", status=Status.FAILED, reason="empty: The file is empty.")
+    failed = Row(film="a.png", status=Status.FAILED, reason=Reason("empty"))
     (row,), _unused = join([failed], read(tmp_path, "film,label\na.png,1\n"), key)
     assert (row.label, row.outcome, row.status) == ("PNEUMONIA", "", "failed")
 

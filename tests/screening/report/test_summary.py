@@ -8,7 +8,7 @@ from screening.report.intervals import NOTES, Figure
 from screening.report.labels import LabelProblem, Unused
 from screening.report.metrics import Unit, table_of
 from screening.report.summary import SummaryLine, summarise, write_summary
-from screening.results import Row, Status
+from screening.results import Reason, Row, Status
 
 OUTCOMES = {
     ("PNEUMONIA", "PNEUMONIA"): "TP",
@@ -38,9 +38,9 @@ ROWS = [
     scored("c", 0.2, "NORMAL", view="PA", sex="M", patient="p2"),
     scored("d", 0.4, "PNEUMONIA", view="PA", age_band="65-79"),
     scored("e", 0.7, view="AP", manufacturer="ACME"),
-    Row(film="f", status=Status.FAILED, label="PNEUMONIA", reason="empty: The file is empty."),
-    Row(film="g", status=Status.REFUSED, view="LL", reason="lateral: Lateral."),
-    Row(film="h", status=Status.DUPLICATE, label="NORMAL", reason="same_bytes: a"),
+    Row(film="f", status=Status.FAILED, label="PNEUMONIA", reason=Reason("empty")),
+    Row(film="g", status=Status.REFUSED, view="LL", reason=Reason("lateral")),
+    Row(film="h", status=Status.DUPLICATE, label="NORMAL", reason=Reason("same_bytes", "a")),
 ]
 
 
@@ -194,10 +194,12 @@ def test_with_unscored_metrics_count_unscored_films_as_not_called() -> None:
         *(scored(f"tp{n}", 0.9, "PNEUMONIA") for n in range(3)),
         scored("fn", 0.1, "PNEUMONIA"),
         scored("fp", 0.9, "NORMAL"),
-        Row(film="x", status=Status.REFUSED, label="PNEUMONIA", reason="blank: Blank."),
-        Row(film="y", status=Status.FAILED, label="PNEUMONIA", reason="empty: Empty."),
-        Row(film="z", status=Status.FAILED, label="NORMAL", reason="empty: Empty."),
-        Row(film="w", status=Status.DUPLICATE, label="PNEUMONIA", reason="same_bytes: fn"),
+        Row(film="x", status=Status.REFUSED, label="PNEUMONIA", reason=Reason("blank")),
+        Row(film="y", status=Status.FAILED, label="PNEUMONIA", reason=Reason("empty")),
+        Row(film="z", status=Status.FAILED, label="NORMAL", reason=Reason("empty")),
+        Row(
+            film="w", status=Status.DUPLICATE, label="PNEUMONIA", reason=Reason("same_bytes", "fn")
+        ),
     ]
     found = figures(rows)
     assert (found["recall"].value, found["recall"].n) == (3 / 4, 4)

@@ -13,12 +13,12 @@ from screening.report.drift.profile import NightProfile
 from screening.report.labels import LabelProblem, Labels, Policy, Unused
 from screening.report.verification import verify
 from screening.report.writer import Night, Report, write_report
-from screening.results import Row, Status, read_rows
+from screening.results import Reason, Row, Status, read_rows
 
 ROWS = [
     Row(film="a.png", status=Status.SCORED, probability=0.75, prediction="PNEUMONIA"),
     Row(film="b.png", status=Status.SCORED, probability=0.25, prediction="NORMAL"),
-    Row(film="c.txt", status=Status.REFUSED, reason="not_image: The file is not an image."),
+    Row(film="c.txt", status=Status.REFUSED, reason=Reason("not_image")),
 ]
 EVENTS = [Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "3 files")]
 

@@ -90,7 +90,7 @@ def gate() -> ImageGate:
 def warned(gate: ImageGate, films: Greys) -> list[list[str]]:
     """Warnings of each film except out_of_domain, with the degrees."""
     return [
-        [one for one in given.warnings if not one.startswith("out_of_domain")]
+        [str(one) for one in given.warnings if one.code != "out_of_domain"]
         for given in gate.check_film(embed(films))
     ]
 

@@ -210,7 +210,7 @@ def check(ledger: Ledger, folders: Sequence[Path], reports: Path) -> Iterator[st
         films = sorted(path.name for path in folder.iterdir())
         if [row.film for row in rows] != films:
             yield f"job {job.name} has {len(rows)} rows for {len(films)} films"
-        others = Counter(row.reason for row in rows if row.status is not Status.SCORED)
+        others = Counter(str(row.reason) for row in rows if row.status is not Status.SCORED)
         if others:
             yield f"job {job.name} has films that are not scored: {dict(others)}"
         if verify(job.report):

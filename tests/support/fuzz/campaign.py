@@ -16,7 +16,7 @@ from typing import Final
 
 from fuzz.bombs import bombs
 from fuzz.mutants import Mutant, Mutants
-from fuzz.night import Night, code_of, night
+from fuzz.night import Night, night
 from screening.results import Row, Status
 
 #: Number of films per job.
@@ -57,16 +57,16 @@ class Campaign:
     @property
     def deadly(self) -> list[Row]:
         """Rows of the films that ended their decoder."""
-        return [row for one in self.nights for row in one.rows if code_of(row) in _DEADLY]
+        return [row for one in self.nights for row in one.rows if row.reason_code in _DEADLY]
 
     def summary(self) -> Iterator[str]:
         """Yield the lines of a summary."""
         rows = [(row, one.codecs.get(row.film, "")) for one in self.nights for row in one.rows]
-        codes = Counter(code_of(row) for row, _codec in rows if row.reason)
+        codes = Counter(row.reason_code for row, _codec in rows if row.reason)
         columns = [code for code, _number in codes.most_common()]
         by_codec: dict[str, Counter[str]] = {}
         for row, codec in rows:
-            by_codec.setdefault(codec, Counter())[code_of(row) or "scored"] += 1
+            by_codec.setdefault(codec, Counter())[row.reason_code or "scored"] += 1
         head = ["scored", *columns]
         width = max(map(len, by_codec), default=0)
         yield " | ".join([f"{'codec':{width}}", "films", *head])

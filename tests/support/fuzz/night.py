@@ -231,9 +231,4 @@ def wrong(row: Row, films: Path) -> str:
         return "" if valid and row.prediction and not row.reason else "no valid score"
     if row.probability is not None and row.status is Status.FAILED:
         return "a probability for a film that failed"
-    return "" if code_of(row) in _REASONS[row.status] else "a reason that cannot be"
-
-
-def code_of(row: Row) -> str:
-    """Return the reason code of a row; empty for a scored film."""
-    return row.reason.partition(":")[0]
+    return "" if row.reason_code in _REASONS[row.status] else "a reason that cannot be"

@@ -8,7 +8,7 @@ from night_makers import night, nights, reference, rows
 from screening.report.drift.drift_csv import ALL, NIGHTS, REFERENCE, THREE, TONIGHT, Drift
 from screening.report.drift.model_comparison import control
 from screening.report.drift.profile import NightProfile
-from screening.results import Row, reason
+from screening.results import FilmWarning, Row
 
 EARLIER = nights(20)
 
@@ -66,8 +66,8 @@ def every_fifth(value: object, column: str) -> Callable[[int, Row], object]:
         ({"positive": 0.35}, "ks"),
         ({"positive": 0.5}, "psi"),
         ({"refuse_every": 10}, "refusal_rate"),
-        ({"warnings": every_fifth(reason("out_of_domain"), "warnings")}, "out_of_domain"),
-        ({"warnings": every_fifth(reason("inverted"), "warnings")}, "inverted"),
+        ({"warnings": every_fifth((FilmWarning("out_of_domain"),), "warnings")}, "out_of_domain"),
+        ({"warnings": every_fifth((FilmWarning("inverted"),), "warnings")}, "inverted"),
         ({"domain_distance": scaled("domain_distance", 1.1)}, "domain_distance"),
         ({"grey_mean": scaled("grey_mean", 0.9)}, "grey_mean"),
         ({"grey_sd": scaled("grey_sd", 0.9)}, "grey_sd"),
@@ -160,7 +160,7 @@ def test_less_pneumonia_than_in_training_is_no_breach() -> None:
     ("changes", "measure"),
     [
         ({"refuse_every": 6}, "refusal_rate"),
-        ({"warnings": every_fifth(reason("out_of_domain"), "warnings")}, "out_of_domain"),
+        ({"warnings": every_fifth((FilmWarning("out_of_domain"),), "warnings")}, "out_of_domain"),
         ({"domain_distance": scaled("domain_distance", 1.5)}, "domain_distance"),
         ({"grey_mean": scaled("grey_mean", 0.7)}, "grey_mean"),
         ({"sharpness": scaled("sharpness", 2)}, "sharpness"),

@@ -9,24 +9,25 @@ from hypothesis import strategies as st
 
 from screening.errors import ReportError
 from screening.report.drift.profile import PROFILE, SCALES, NightProfile, Scale, aligned, merged
-from screening.results import PREDICTIONS, Row, Status, write_rows
+from screening.results import PREDICTIONS, FilmWarning, Reason, Row, Status, write_rows
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
+ROTATED = FilmWarning("rotated")
 SHARES = st.none() | st.floats(0, 1)
 ROWS = st.lists(
     st.builds(
         Row,
         film=st.uuids().map(str),
         status=st.sampled_from(Status),
-        reason=st.sampled_from(["not_chest: No.", "not_image: No.", "empty: No."]),
+        reason=st.sampled_from([Reason("not_chest"), Reason("not_image"), Reason("empty")]),
         probability=SHARES,
         prediction=st.sampled_from(["NORMAL", "PNEUMONIA"]),
         model_sha256=st.just("f" * 64),
         screened_at=st.sampled_from(["2026-11-22T21:30:05.123+00:00", ""]),
         view=st.sampled_from(["PA", "AP", ""]),
         manufacturer=st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
-        warnings=st.sampled_from(["", "rotated: So.", "rotated: So; inverted: So."]),
+        warnings=st.sampled_from([(), (ROTATED,), (ROTATED, FilmWarning("inverted", "so; so"))]),
         domain_distance=st.none() | st.floats(0, 1e6),
         black=SHARES,
         sharpness=SHARES,
@@ -56,7 +57,7 @@ def test_merging_no_nights_gives_an_empty_night() -> None:
 
 
 def row(status: Status = Status.SCORED, code: str = "", **changes: object) -> Row:
-    return Row(film="a.png", status=status, reason=code and f"{code}: Why.", **changes)  # type: ignore[arg-type]
+    return Row(film="a.png", status=status, reason=Reason(code) if code else None, **changes)  # type: ignore[arg-type]
 
 
 def test_duplicates_are_left_out() -> None:
@@ -65,7 +66,7 @@ def test_duplicates_are_left_out() -> None:
 
 def test_refused_files_that_are_not_pictures_are_left_out() -> None:
     codes = ["not_image", "not_followed", "not_chest", "lateral"]
-    films = [Row(film=code, status=Status.REFUSED, reason=f"{code}: Why.") for code in codes]
+    films = [Row(film=code, status=Status.REFUSED, reason=Reason(code)) for code in codes]
     profile = NightProfile.of([*films, row()])
     assert (profile.refused, profile.offered) == (2, 3)
     assert profile.views == {"": 3}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from nights import BREACH, NIGHT, contents_of, pictured, scored, unread
 from screening.report.html.report_page import MEANINGS, write_page
-from screening.results import COLUMNS, Status, reason
+from screening.results import COLUMNS, FAILURES, FilmWarning, Reason, Status
 from web_page import Page
 
 DASH = "\N{EN DASH}"
@@ -168,8 +168,8 @@ def test_empty_folder_has_a_page(page_of, tmp_path):
 
 
 def test_night_on_which_all_films_failed_has_a_page(page_of):
-    rows = [unread(f"{k}.png", Status.FAILED, "not_decodable: x.") for k in range(20)]
-    rows += [unread(f"{k}.jpg", Status.FAILED, "not_screened: y.") for k in range(7)]
+    rows = [unread(f"{k}.png", Status.FAILED, Reason("not_decodable", "x")) for k in range(20)]
+    rows += [unread(f"{k}.jpg", Status.FAILED, Reason("not_screened")) for k in range(7)]
     page = page_of(rows)
     assert_good(page)
     assert "7 films were not reached" in page.text
@@ -193,7 +193,10 @@ def test_night_without_problems_needs_no_attention(page_of):
 
 @pytest.mark.usefixtures("no_figures")
 def test_page_gives_the_median_evidence_inside_the_lungs(page_of):
-    flawed = f"{reason('lungs_small', '12 % of the film')}; {reason('low_lung_evidence', '0.2')}"
+    flawed = (
+        FilmWarning("lungs_small", "12 % of the film"),
+        FilmWarning("low_lung_evidence", "0.2"),
+    )
     rows = [
         scored("a.png", 0.9, lung_area=0.3, lung_evidence=0.9),
         scored("b.png", 0.8, lung_area=0.12, lung_evidence=0.2, warnings=flawed),
@@ -219,10 +222,8 @@ def test_night_without_lung_network_has_no_lung_section(page_of):
 @pytest.mark.usefixtures("no_figures")
 def test_warnings_are_counted_by_code(page_of):
     rows = [
-        scored(
-            "a.png", 0.7, warnings="out_of_domain: Unlike (distance 2; limit 1).; rotated: Not."
-        ),
-        scored("b.png", 0.2, warnings="out_of_domain: Unlike (distance 3; limit 1)."),
+        scored("a.png", 0.7, warnings=(FilmWarning("out_of_domain"), FilmWarning("rotated"))),
+        scored("b.png", 0.2, warnings=(FilmWarning("out_of_domain"),)),
     ]
     attention = section(page_of(rows), "Needs attention")
     assert "2 scored films have the warning out_of_domain" in attention
@@ -245,9 +246,9 @@ def test_warnings_are_counted_by_code(page_of):
 def test_external_names_are_shown_escaped(page_of, name, expected):
     rows = [
         scored(name, 0.7, "PNEUMONIA", view=name, sex=name, manufacturer=name),
-        scored(f"{name}/b", 0.4, "NORMAL", warnings=name),
-        unread(name, Status.FAILED, f"not_decodable: {name}"),
-        unread(name, Status.REFUSED, name),
+        scored(f"{name}/b", 0.4, "NORMAL", warnings=(FilmWarning("same_pixels", name),)),
+        unread(name, Status.FAILED, Reason("not_decodable", name)),
+        unread(name, Status.REFUSED, Reason("not_image", name)),
     ]
     page = page_of(rows, facts={name: name}, drift=[replace(BREACH, sentence=name)])
     assert_good(page)
@@ -290,10 +291,13 @@ def test_damaged_picture_is_left_out_and_the_rest_is_shown(page_of, tmp_path):
 
 @pytest.mark.usefixtures("no_figures")
 def test_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
-    name = "<" * 200
-    rows = [scored(f"{name}{k}.png", 0.51, warnings=name) for k in range(3000)]
+    name, codes = "<" * 200, list(FAILURES)
+    rows = [
+        scored(f"{name}{k}.png", 0.51, warnings=(FilmWarning("same_pixels", name),))
+        for k in range(3000)
+    ]
     for status in (Status.FAILED, Status.REFUSED, Status.DUPLICATE):
-        rows += [unread(f"{name}{k}", status, f"reason{k % 9}: {name}") for k in range(3000)]
+        rows += [unread(f"{name}{k}", status, Reason(codes[k % 9], name)) for k in range(3000)]
     page = page_of(rows)
     assert "Shown are 200 of 3,000" in page.text
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
