@@ -31,6 +31,7 @@ class KerasPredictor:
         except (OSError, ValueError) as error:
             raise ExportError(f"{path} cannot be loaded: {error}") from error
         self.has_map = "map" in self.network.output
+        self.target = "keras"
         self.runtime = f"keras/{keras.backend.backend()} {keras.__version__}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:

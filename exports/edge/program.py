@@ -137,7 +137,7 @@ def _screener(
 ) -> Screener:
     predictor = _predictor(bundle, arguments)
     refused = tuple(sorted(set(arguments.refuse)))
-    target = TARGETS[predictor.runtime.partition("/")[0]]
+    target = TARGETS[predictor.target]
     lungs = load_lungs(bundle.path, bundle.card, target.runtime, refused)
     key = PatientKey.load_or_create(arguments.key)
     limits = DecodeLimits(arguments.max_pixels, arguments.max_seconds, arguments.max_memory)

@@ -22,7 +22,7 @@ class LiteRTPredictor:
     Args:
         path: a ``.tflite`` file with the outputs ``score``, ``embedding`` and optionally ``map``;
             input and outputs are float32, or integers with a scale and a zero point.
-        target: name of the target, for the report.
+        target: name of the target.
         threads: number of CPU threads.
     """
 
@@ -34,6 +34,7 @@ class LiteRTPredictor:
         if lacking := {"score", "embedding"} - self._outputs.keys():
             raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
         self.has_map = "map" in self._outputs
+        self.target = target
         self.runtime = f"{target}/ai-edge-litert {version('ai-edge-litert')}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:

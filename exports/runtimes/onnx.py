@@ -40,7 +40,7 @@ class OnnxPredictor:
 
     Args:
         path: ``model.onnx``, with the outputs ``score``, ``embedding`` and optionally ``map``.
-        target: name of the target, for the report.
+        target: name of the target.
         threads: number of CPU threads; 0 for one per core.
     """
 
@@ -51,6 +51,7 @@ class OnnxPredictor:
         if lacking := {"score", "embedding"} - given:
             raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
         self.has_map = "map" in given
+        self.target = target
         self.runtime = f"{target}/onnxruntime {version('onnxruntime')}"
 
     def predict(self, tensors: npt.NDArray[np.float32]) -> Prediction:

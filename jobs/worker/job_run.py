@@ -347,8 +347,7 @@ class _JobRun:
             Event(now(), "listed", job.name, f"{len(films)} files, folder {job.shown_folder}"),
         ]
         if screener.measured:
-            target = runtime.partition("/")[0]
-            history.append(Event(now(), CHOSEN, target, screener.measured))
+            history.append(Event(now(), CHOSEN, screener.predictor.target, screener.measured))
         store.list_films(job, films, history)
 
     def _screen(self, left: list[Found], done: list[Row], failures: Failures) -> None:

@@ -29,6 +29,10 @@ class Predictor(Protocol):
     """A loaded model."""
 
     @property
+    def target(self) -> str:
+        """Name of the target that the model was converted for: ``onnx``."""
+
+    @property
     def runtime(self) -> str:
         """Target and runtime with its version, for the report: ``onnx/onnxruntime 1.32.0``."""
 

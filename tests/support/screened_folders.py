@@ -16,6 +16,7 @@ from screening.results import Row
 class Answers:
     """A predictor that gives these scores for pneumonia, whatever it is shown."""
 
+    target = "fake"
     runtime = "fake/answers 1"
 
     def __init__(self, *scores: float) -> None:

@@ -61,7 +61,7 @@ class Task:
             recipe=screener.reader.recipe,
             bundle=there,
             model_sha256=screener.model_sha256,
-            target=screener.predictor.runtime.partition("/")[0],
+            target=screener.predictor.target,
             heatmaps=examiner.heatmaps,
             thumbnails=examiner.thumbnails,
             refuse=() if screener.lungs is None else screener.lungs.refused,

@@ -117,7 +117,9 @@ def test_shipped_model_accepts_any_batch_size(target):
 @pytest.mark.parametrize("target", SHIPPED_TARGETS, ids=lambda target: target.name)
 def test_runtime_names_target_package_and_version(target):
     package = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}[target.runtime]
-    name, _slash, runtime = load_target(SHIPPED, target).runtime.partition("/")
+    predictor = load_target(SHIPPED, target)
+    name, _slash, runtime = predictor.runtime.partition("/")
+    assert predictor.target == target.name
     assert name == target.name
     assert runtime.split()[0] == package
     assert runtime.split()[1][0].isdigit()
