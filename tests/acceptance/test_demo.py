@@ -1,11 +1,20 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 
-def test_demo_scores_three_encodings_alike_and_refuses_a_leg(installed, tmp_path):
-    result = installed("demo", "--out", tmp_path / "demo")
-    (path,) = (tmp_path / "demo").glob("*/predictions.csv")
+@pytest.fixture(scope="module")
+def demo(installed, tmp_path_factory):
+    """The output of the demo, and its predictions.csv."""
+    place = tmp_path_factory.mktemp("demo") / "demo"
+    output = installed("demo", "--out", place).stdout
+    (path,) = place.glob("*/predictions.csv")
+    return output, path
+
+
+def test_demo_scores_three_encodings_alike_and_refuses_a_leg(demo):
+    output, path = demo
     rows = pd.read_csv(path, index_col="film", keep_default_na=False)
     assert dict(rows.status) == {
         "RG1_J2KI.dcm": "scored",
@@ -27,17 +36,17 @@ def test_demo_scores_three_encodings_alike_and_refuses_a_leg(installed, tmp_path
     # The film has large round shadows, unlike the films of the training.
     warnings = set(rows.warnings["RG1_UNCR.dcm"].split("; "))
     assert {warning.partition(":")[0] for warning in warnings} <= {"", "out_of_domain"}
-    assert str(path) in result.stdout
-    verdicts = [line for line in result.stdout.splitlines() if line.startswith("RG")]
+    assert str(path) in output
+    verdicts = [line for line in output.splitlines() if line.startswith("RG")]
     readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
     assert len(verdicts) == 4
     assert all(f"    {line}\n" in readme for line in verdicts)
 
 
-def test_demo_report_does_not_identify_the_patient(installed, tmp_path):
-    installed("demo", "--out", tmp_path / "demo")
-    (report,) = {path.parent for path in (tmp_path / "demo").glob("*/predictions.csv")}
-    text = b"".join(path.read_bytes() for path in report.rglob("*") if path.is_file())
+def test_demo_report_does_not_identify_the_patient(demo):
+    _output, predictions = demo
+    files = [path for path in predictions.parent.rglob("*") if path.is_file()]
+    text = b"".join(path.read_bytes() for path in files)
     # PatientName, PatientID, birth date, accession number and SOP Instance UID of the film.
     for secret in ("CompressedSamples", "9RG1", "19400305", "exam Number", "1.3.6.1.4.1.5962"):
         assert secret.encode() not in text

@@ -74,12 +74,12 @@ def test_image_starts_an_existing_command(image):
     assert json.loads(last(image, "CMD"))[0] in cli.commands
 
 
-def test_health_check_uses_an_existing_command(screening, tmp_path):
+def test_health_check_uses_an_existing_command(installed, tmp_path):
     options, _, command = last("runner", "HEALTHCHECK").partition(" CMD ")
     [question] = re.findall(r"&& screening (.*?) >", command)
-    screening(*question.split(), XDG_STATE_HOME=str(tmp_path))
+    installed(*question.split(), XDG_STATE_HOME=str(tmp_path))
     (tmp_path / "screening" / "queue.sqlite").write_text("no database", encoding="utf-8")
-    screening(*question.split(), XDG_STATE_HOME=str(tmp_path), code=1)
+    installed(*question.split(), XDG_STATE_HOME=str(tmp_path), code=1)
     check = dict(COMPOSE["services"]["runner"]["healthcheck"])
     assert check.pop("test") == ["CMD", *json.loads(command)]
     given = dict(option.removeprefix("--").split("=") for option in options.split())

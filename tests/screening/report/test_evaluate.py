@@ -18,6 +18,12 @@ AT = "2026-01-01T00:00:00.000+00:00"
 LABELS = "film,label,patient\na/1.png,1,P\n2.png,0,P\n1.2.3,1,Q\nlost.png,1,\nbroken.png,1,R\n"
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no figures: they take most of the time, and other tests check them."""
+    monkeypatch.setattr("screening.report.html.report_page.draw_figures", lambda *_arguments: {})
+
+
 def scored(film: str, probability: float, **fields: str) -> Row:
     prediction = ["NORMAL", "PNEUMONIA"][probability >= 0.5]
     return Row(
