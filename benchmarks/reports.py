@@ -61,7 +61,7 @@ def _measured(number: int) -> dict[str, Any]:
     from screening.report.writer import Night, write_report
 
     rows = list(_rows(number))
-    events = [Event(now(), "submitted", "job-1", "user somebody, host somewhere")]
+    events = [Event(now(), "submitted", "job-1", {"user": "somebody", "host": "somewhere"})]
     night = Night(rows=rows, events=events, key=PatientKey(b"k" * 32), prevalence=0.05)
     with tempfile.TemporaryDirectory() as place:
         began, cpu = time.perf_counter(), time.process_time()

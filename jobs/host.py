@@ -44,9 +44,9 @@ def user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def user_and_host() -> str:
-    """Return the user and host in the form used in a job's history."""
-    return f"user {user_name()}, host {platform.node()}"
+def user_and_host() -> dict[str, str]:
+    """Return the user and host as fields of an event in a job's history."""
+    return {"user": user_name(), "host": platform.node()}
 
 
 def is_dead(worker: str) -> bool:

@@ -44,16 +44,19 @@ class Rescreened:
 
 def rescreen(
     rows: Sequence[Row],
+    target: str,
     folder: Path,
     bundle: Bundle,
     most: int,
     seed: int,
+    *,
     key: PatientKey | None = None,
 ) -> Rescreened:
     """Screen a random sample of the scored and refused films of a report again, and compare.
 
     Args:
         rows: of the report.
+        target: name of the target of the bundle that made the rows.
         folder: the report's films.
         most: maximum of films in the sample.
         key: the key of the film hashes, for a report that names films by hashes.
@@ -75,20 +78,15 @@ def rescreen(
     present = {one.film: one for one in found}
     if key is not None:
         present |= {key.film(one.film): one for one in found}
-    for runtime in sorted({row.runtime for row in chosen}):
-        same = [row for row in chosen if row.runtime == runtime]
-        target = TARGETS.get(runtime.partition("/")[0])
-        if target is None:
-            why = (
-                f"{len(same)} films of the sample were screened with {runtime!r}, which is unknown"
-            )
-            problems.append(VerificationProblem(PREDICTIONS, "other_model", why))
-            continue
-        predictor = load_target(bundle.path, target)
-        lungs = load_lungs(bundle.path, bundle.card, target.runtime)
+    if target not in TARGETS:
+        why = f"the films were screened with the target {target!r}, which is unknown"
+        problems.append(VerificationProblem(PREDICTIONS, "other_model", why))
+    elif chosen:
+        predictor = load_target(bundle.path, TARGETS[target])
+        lungs = load_lungs(bundle.path, bundle.card, TARGETS[target].runtime)
         if lungs is not None:
             lungs = replace(lungs, refused=_refused_for(rows))
-        problems += _answers(same, present, folder, bundle, predictor, lungs)
+        problems += _answers(chosen, present, folder, bundle, predictor, lungs)
     return Rescreened(len(chosen), problems)
 
 

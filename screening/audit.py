@@ -3,9 +3,12 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +34,12 @@ DRAWN: Final = "drawn"
 #: Event: who writes the report. The last line says when it was finished.
 WRITING: Final = "writing"
 WRITTEN: Final = "written"
+#: Field of :data:`WRITTEN`: number of rows. Its other fields are the hashes of files, by name.
+ROWS: Final = "rows"
+
+#: Field: the target of the bundle that made the rows.
+TARGET: Final = "target"
+
 _COLUMNS: Final = ("seq", "at", "event", "subject", "detail", "sha256", "previous", "chain")
 _START: Final = "0" * 64
 
@@ -38,7 +47,7 @@ _START: Final = "0" * 64
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """An entry of the audit log.
 
@@ -46,15 +55,71 @@ class Event:
         at: UTC, ISO 8601.
         event: what happened, in one word: ``submitted``, ``scored``, ``written``.
         subject: the job, film or report that it happened to.
-        detail: further information.
+        fields: further information by name, such as ``user``, ``host``, ``folder``, ``threshold``.
         sha256: hash of the subject, if it is a file.
     """
 
     at: str
     event: str
     subject: str
-    detail: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
+
+    @property
+    def detail(self) -> str:
+        """The fields as text; see :func:`fields_text`."""
+        return fields_text(self.fields)
+
+
+# A name or value that needs no quotes: no space, =, quote, backslash, control or surrogate.
+_WORD: Final = r"[^\s=\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
+_BARE: Final = re.compile(_WORD)
+_ESCAPED: Final = re.compile(r"[\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-f]{4})|(.))")
+_FIELD: Final = re.compile(rf'{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*")', re.DOTALL)
+# Most details are of this form, which is faster to parse.
+_ALL_BARE: Final = re.compile(rf"{_WORD}={_WORD}(?: {_WORD}={_WORD})*")
+
+
+def fields_text(fields: Mapping[str, str]) -> str:
+    r"""Format fields as ``name=value name="another value"``.
+
+    Names need no quotes. A value is quoted if it is empty or has white space, ``=``, ``"``, a
+    backslash, a control character or a surrogate. In quotes, a backslash precedes ``"`` and
+    backslash; control characters, line separators and surrogates are ``\uXXXX`` with four
+    lower-case hex digits, one for each code point.
+    """
+    return " ".join(f"{name}={_value_text(value)}" for name, value in fields.items())
+
+
+def parse_fields(text: str) -> dict[str, str]:
+    """Return the fields in a text; the inverse of :func:`fields_text`.
+
+    Raises:
+        ValueError: if :func:`fields_text` never writes this text.
+    """
+    is_bare = _ALL_BARE.fullmatch(text) is not None
+    parts = text.split(" ") if is_bare else _FIELD.findall(text)
+    fields = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        is_quoted = value.startswith('"')
+        fields[sys.intern(name)] = _ESCAPE.sub(_unescape, value[1:-1]) if is_quoted else value
+    if len(fields) != len(parts) or not (is_bare or fields_text(fields) == text):
+        raise ValueError(f"{text!r} is no list of name=value")
+    return fields
+
+
+def _value_text(value: str) -> str:
+    return value if _BARE.fullmatch(value) else f'"{_ESCAPED.sub(_escape, value)}"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\{match[0]}" if match[0] in '"\\' else f"\\u{ord(match[0]):04x}"
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else match[2]
 
 
 @dataclass(frozen=True)
@@ -85,12 +150,18 @@ class History:
     head: str
 
 
+def target_of(events: Iterable[Event]) -> str:
+    """Return the target of the bundle that made the rows of a report; empty if it is unknown."""
+    return next((event.fields[TARGET] for event in events if TARGET in event.fields), "")
+
+
 def film_event(row: Row) -> Event:
     """Return the audit event for the result of a film."""
-    detail = (
-        str(row.reason or "") if row.probability is None else f"{row.probability} {row.prediction}"
-    )
-    return Event(row.screened_at, row.status.value, row.film, detail, row.sha256)
+    if row.probability is None:
+        fields = {"reason": str(row.reason or "")}
+    else:
+        fields = {"probability": str(row.probability), "prediction": row.prediction}
+    return Event(row.screened_at, row.status.value, row.film, fields, row.sha256)
 
 
 def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
@@ -108,17 +179,20 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
         if path.is_file() and path not in (folder / AUDIT, folder / SIGNATURE)
     }
     at = now()
-    drawn = [Event(at, DRAWN, name, "", sha) for name, sha in hashes.items() if "/" in name]
+    drawn = [Event(at, DRAWN, name, {}, sha) for name, sha in hashes.items() if "/" in name]
     files = {name: sha for name, sha in hashes.items() if "/" not in name}
-    if odd := [name for name in files if "=" in name or " " in name]:
-        raise ReportError(f"a report cannot hold a file called {odd[0]!r}: without = and spaces")
-    named = " ".join(f"{name}={sha}" for name, sha in files.items())
-    written = Event(at, WRITTEN, "report", f"{rows} rows {named}")
+    if odd := [name for name in files if name == ROWS or not _BARE.fullmatch(name)]:
+        raise ReportError(
+            f"a report cannot hold a file called {odd[0]!r}: without =, quotes and spaces, and not "
+            f"called {ROWS}"
+        )
+    written = Event(at, WRITTEN, "report", {ROWS: str(rows)} | files)
     previous = _START
     with (folder / AUDIT).open("w", newline="", encoding="utf-8") as file:
         file.write(_line(_COLUMNS))
-        for seq, event in enumerate([*events, *drawn, written], start=1):
-            cells = _cells(seq, event, previous)
+        for seq, event in enumerate(chain(events, drawn, [written]), start=1):
+            values = [event.at, event.event, event.subject, event.detail, event.sha256]
+            cells = _cells(seq, values, previous)
             file.write(_line(cells))
             previous = cells[-1]
     return previous
@@ -142,20 +216,22 @@ def read_audit(content: bytes) -> History:
     if next(lines, (1, "", []))[1] != _line(_COLUMNS):
         breaks.append(Break(1, "is not the line that names the columns"))
     events = []
-    number, seq, previous, is_intact, event = 1, 0, _START, True, None
+    number, seq, previous, is_intact = 1, 0, _START, True
     for number, raw, cells in lines:
         seq += 1
         is_whole = len(cells) == len(_COLUMNS)
-        event = Event(*map(text, cells[1:6])) if is_whole else None
-        expected = _cells(seq, event, previous) if event else []
-        is_intact = event is not None and raw == _line(expected)
-        if event is not None and is_intact:
+        values = [text(each) for each in cells[1:6]]
+        expected = _cells(seq, values, previous) if is_whole else []
+        is_written = is_whole and raw == _line(expected)
+        event = _event(values) if is_written else None
+        is_intact = event is not None
+        if event is not None:
             events.append(event)
         else:
-            breaks.append(Break(number, _why(cells, expected)))
+            breaks.append(Break(number, _NO_FIELDS if is_written else _why(cells, expected)))
         if len(cells) >= len(_COLUMNS):
             seq, previous = _number(cells[0], seq), cells[len(_COLUMNS) - 1]
-    if is_intact and (event is None or event.event != WRITTEN):
+    if is_intact and not (events and events[-1].event == WRITTEN):
         breaks.append(Break(number + 1, "is missing: it named the other files; the end was cut"))
     return History(tuple(events), tuple(breaks), previous)
 
@@ -199,13 +275,24 @@ def _line(cells: Iterable[str]) -> str:
     return buffer.getvalue()
 
 
-def _cells(seq: int, event: Event, previous: str) -> list[str]:
-    values = [event.at, event.event, event.subject, event.detail, event.sha256]
-    return [str(seq), *map(cell, values), previous, _link(seq, event, previous)]
+_NO_FIELDS: Final = "has a detail that is no list of name=value"
 
 
-def _link(seq: int, event: Event, previous: str) -> str:
-    body = _to_json([seq, *vars(event).values(), previous])
+def _event(values: Sequence[str]) -> Event | None:
+    """Return the event of these columns; None if the detail is no list of fields."""
+    at, event, subject, detail, sha256 = values
+    try:
+        return Event(at, sys.intern(event), subject, parse_fields(detail), sha256)
+    except ValueError:
+        return None
+
+
+def _cells(seq: int, values: Sequence[str], previous: str) -> list[str]:
+    return [str(seq), *map(cell, values), previous, _link(seq, values, previous)]
+
+
+def _link(seq: int, values: Sequence[str], previous: str) -> str:
+    body = _to_json([seq, *values, previous])
     return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
 
 

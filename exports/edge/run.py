@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exports.edge.journal import LISTED, Journal
-from screening.audit import AUDIT, KEYED, Event, film_event, write_audit
+from screening.audit import AUDIT, KEYED, TARGET, Event, film_event, write_audit
 from screening.errors import ReportError
 from screening.files import Found, atomic_directory, discover, film_path, found_at, now
 from screening.inference.pipeline import Screener, Seen
@@ -86,10 +86,10 @@ class EdgeRun:
         seen = Seen()
         for row in journal.rows:
             seen.add(row)
-        card, runtime = self.screener.card, self.screener.predictor.runtime
-        detail = f"{card.model} {runtime}"
+        card, predictor = self.screener.card, self.screener.predictor
+        fields = {"model": card.model, TARGET: predictor.target, "runtime": predictor.runtime}
         word = "resumed" if journal.resumed else "started"
-        events = [Event(now(), word, "job", detail, self.screener.model_sha256)]
+        events = [Event(now(), word, "job", fields, self.screener.model_sha256)]
         if not journal.resumed:
             events.append(Event(now(), KEYED, self.screener.key.fingerprint))
         journal.commit(events=events)

@@ -173,7 +173,7 @@ def choose(bundle: Path, runtime: str, precision: str) -> Target:
 
 def quickest(
     bundle: Path, precision: str, shape: tuple[int, int, int]
-) -> tuple[Target, Predictor, str]:
+) -> tuple[Target, Predictor, dict[str, str]]:
     """Measure the models of the bundle and load the fastest on this machine.
 
     Each model runs on one CPU thread, as in a job.
@@ -183,7 +183,7 @@ def quickest(
         shape: shape of one input tensor.
 
     Returns:
-        The target, its loaded model, and a text with the measured times.
+        The target, its loaded model, and milliseconds per film by target, the fastest first.
 
     Raises:
         BundleError: if the bundle has no model of that precision for an installed runtime.
@@ -201,9 +201,9 @@ def quickest(
         # Raises an error that names the models of the bundle or the missing runtime.
         load_target(bundle, choose(bundle, AUTO, precision))
     candidates.sort(key=lambda candidate: candidate[0])
-    said = ", ".join(f"{target.name} {1e3 * spent:.1f} ms" for spent, target, _ in candidates)
+    measured = {target.name: f"{1e3 * spent:.1f}" for spent, target, _ in candidates}
     _spent, target, predictor = candidates[0]
-    return target, predictor, f"a film takes {said}"
+    return target, predictor, measured
 
 
 def _seconds(predictor: Predictor, shape: tuple[int, int, int]) -> float:

@@ -63,7 +63,7 @@ def verify(
     detect that somebody has rewritten the whole report with new hashes. Only a
     signature detects that: see `screening sign` and --sign-reports.
     """
-    from screening.audit import AUDIT, read_audit
+    from screening.audit import AUDIT, read_audit, target_of
     from screening.report.verification import verify as problems_of
     from screening.report.verification import written
 
@@ -79,7 +79,10 @@ def verify(
     again = ""
     if films is not None and not problems:
         seed = secrets.randbelow(2**32) if seed is None else seed
-        again, different = _screened_again(report, films, model or SHIPPED, sample, seed, key)
+        target = target_of(history.events)
+        again, different = _screened_again(
+            report, target, films, model or SHIPPED, most=sample, seed=seed, key=key
+        )
         problems += different
     if not problems:
         click.echo(f"{report}: intact: {display_name(written(history))}")
@@ -113,7 +116,7 @@ def _signature(
 
 
 def _screened_again(
-    report: Path, films: Path, model: Path, most: int, seed: int, key: Path
+    report: Path, target: str, films: Path, model: Path, *, most: int, seed: int, key: Path
 ) -> tuple[str, Sequence[VerificationProblem]]:
     """Screen some films again; return a summary and the results that differ."""
     from exports.bundle import Bundle
@@ -126,7 +129,7 @@ def _screened_again(
     # Only reports with hashed film names need the key.
     secret = PatientKey.load(key) if key.exists() else None
     try:
-        again = rescreen(rows, films, Bundle.open(model), most, seed, secret)
+        again = rescreen(rows, target, films, Bundle.open(model), most, seed, key=secret)
     except OSError as error:
         raise FolderUnreadable(f"{films} cannot be listed: {error.strerror}") from error
     how = f"{again.films} of {len(rows)} films were screened once more (--seed {seed})"

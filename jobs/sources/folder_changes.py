@@ -163,26 +163,22 @@ def _event(
     if change.kind is ChangeKind.REMOVED:
         return Event(at, change.kind.value, name)
     sha256 = hash_now(folder, found)
-    details = [_modified(found)]
+    fields = {}
     if change.kind is ChangeKind.CHANGED:
-        details.insert(0, _row_is_of(found, row_sha256, sha256))
-    return Event(at, change.kind.value, name, ", ".join(filter(None, details)), sha256)
+        fields["row_of"] = _row_of(found, row_sha256, sha256)
+    if found.modified_ns:
+        modified = _EPOCH + timedelta(microseconds=found.modified_ns // 1000)
+        fields["modified"] = modified.isoformat(timespec="milliseconds")
+    return Event(at, change.kind.value, name, fields, sha256)
 
 
-def _row_is_of(found: Found, row_sha256: str, sha256: str) -> str:
-    """Describe which content of a changed film its row refers to."""
+def _row_of(found: Found, row_sha256: str, sha256: str) -> str:
+    """Return which content of a changed film its row refers to, or why that is unknown."""
     if not found.is_file:
-        return "it is no file any more"
+        return "no_file"
     if not sha256:
-        return "it cannot be read now"
+        return "unreadable"
     if not row_sha256:
-        return "the row is of no content"
+        return "no_content"
     # Equal hashes: the film changed before it was read, or only its times changed.
-    return f"the row is of the file as it {'is now' if row_sha256 == sha256 else 'was before'}"
-
-
-def _modified(found: Found) -> str:
-    if not found.modified_ns:
-        return ""
-    at = _EPOCH + timedelta(microseconds=found.modified_ns // 1000)
-    return f"modified {at.isoformat(timespec='milliseconds')}"
+    return "new_content" if row_sha256 == sha256 else "old_content"

@@ -252,9 +252,9 @@ class Opener:
         reader = self._lungs[1]
         return None if reader is None else replace(reader, refused=job.options.refuse)
 
-    def _predictor(self, job: Job, bundle: Bundle) -> tuple[Target, Predictor, str]:
+    def _predictor(self, job: Job, bundle: Bundle) -> tuple[Target, Predictor, dict[str, str]]:
         """Return the job's model, and the measurement behind the choice if it was made just now."""
-        options, measured = job.options, ""
+        options, measured = job.options, dict[str, str]()
         if options.runtime != AUTO:
             target = choose(bundle.path, options.runtime, options.precision)
         elif chosen := [one.subject for one in self._history(job) if one.event == CHOSEN]:

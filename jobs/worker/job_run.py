@@ -19,7 +19,7 @@ from jobs.sources.folder_changes import hash_now, late_events, settles_at
 from jobs.worker.engine import Engine
 from jobs.worker.lease import Heartbeat, Stop
 from jobs.worker.quarantine import quarantine
-from screening.audit import CHOSEN, KEYED, WRITING, Event, is_report_of
+from screening.audit import CHOSEN, KEYED, TARGET, WRITING, Event, is_report_of
 from screening.files import Found, discover, now
 from screening.inference.costs import give_back
 from screening.inference.pipeline import Screener, Seen
@@ -60,6 +60,16 @@ class Failures:
         """Return True if so many films failed that the cause lies outside single films."""
         failed = self._reasons.total()
         return self._reached >= _MIN_FILMS and failed > self._most * self._reached
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The counts as fields of an event; failed films also by reason, most common first."""
+        return {
+            "films": str(self._reached),
+            "failed": str(self._reasons.total()),
+            "max_failure_rate": f"{self._most:g}",
+            **{code: str(number) for code, number in self._reasons.most_common()},
+        }
 
     def __str__(self) -> str:
         """Return a summary with the most common reasons."""
@@ -271,6 +281,10 @@ class _JobRun:
     screener: Screener
     heartbeat: Heartbeat
 
+    @property
+    def _who(self) -> dict[str, str]:
+        return {"worker": self.job.worker, **user_and_host()}
+
     def execute(self) -> int:
         job, store = self.job, self.tools.store
         labels = self._labels()
@@ -326,7 +340,6 @@ class _JobRun:
                 "reports were written with, so that patients would not be recognised; use that key, "
                 "or another queue"
             )
-        who = f"worker {job.worker}, {user_and_host()}"
         try:
             # Raises if the share is unavailable: the job then waits instead of losing its films.
             job.folder.stat()
@@ -334,17 +347,22 @@ class _JobRun:
         except OSError as error:
             raise _unreadable(job, error) from error
         if job.listed_at:
-            store.record(job, Event(now(), "resumed", job.name, who))
+            store.record(job, Event(now(), "resumed", job.name, self._who))
             return
-        threshold = screener.card.operating_point.threshold
-        runtime = screener.predictor.runtime
-        detail = f"{screener.card.model}, {runtime}, threshold {threshold}, {who}"
+        started = {
+            "model": screener.card.model,
+            TARGET: screener.predictor.target,
+            "runtime": screener.predictor.runtime,
+            "threshold": str(screener.card.operating_point.threshold),
+            **self._who,
+        }
         if (prevalence := screener.card.calibration.prevalence) is not None:
-            detail += f", prevalence {prevalence:g}"
+            started["prevalence"] = f"{prevalence:g}"
+        listed = {"files": str(len(films)), "folder": str(job.shown_folder)}
         history = [
-            Event(now(), "started", job.name, detail, job.model_sha256),
+            Event(now(), "started", job.name, started, job.model_sha256),
             Event(now(), KEYED, fingerprint),
-            Event(now(), "listed", job.name, f"{len(films)} files, folder {job.shown_folder}"),
+            Event(now(), "listed", job.name, listed),
         ]
         if screener.measured:
             history.append(Event(now(), CHOSEN, screener.predictor.target, screener.measured))
@@ -400,7 +418,7 @@ class _JobRun:
         """Write a row for every film that was not reached."""
         store = self.tools.store
         left = store.films_left(self.job)
-        store.record(self.job, Event(now(), "given_up", self.job.name, str(failures)))
+        store.record(self.job, Event(now(), "given_up", self.job.name, failures.fields))
         why = Reason("not_screened")
         for start in range(0, len(left), _MANY):
             self._commit(
@@ -458,9 +476,9 @@ class _JobRun:
                 job.folder, store.films(job), hashes, self.screener.shown_name, now()
             )
         except OSError as error:
-            why = f"the folder could not be looked at again: {error.strerror}"
+            why = {"error": error.strerror or type(error).__name__}
             late = [Event(now(), "not_compared", job.name, why)]
-        writing = Event(now(), WRITING, job.name, f"worker {job.worker}, {user_and_host()}")
+        writing = Event(now(), WRITING, job.name, self._who)
         return [*store.events(job), *late, writing]
 
     def _quarantine(self, rows: list[Row]) -> None:

@@ -1,10 +1,11 @@
 """Evaluate a finished report against labels that came later, without the films."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from screening.audit import EVALUATES, KEYED, WRITING, Event
+from screening.audit import EVALUATES, KEYED, TARGET, WRITING, Event, target_of
 from screening.errors import KeyFileError
 from screening.files import now
 from screening.privacy import PatientKey
@@ -22,7 +23,7 @@ def evaluate(
     key: PatientKey | None,
     out: Path,
     prevalence: float | None = None,
-    who: str = "",
+    who: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """Write an evaluation of a report to a new folder; only the report is read.
 
@@ -33,7 +34,7 @@ def evaluate(
     Args:
         key: the key that the report was written with; with None or another key, labels by SOP
             Instance UID are not found and patients are not hashed.
-        who: name of whoever writes the evaluation.
+        who: whoever writes the evaluation: fields of the audit's event.
 
     Raises:
         ReportError: if `report` is not a report or was changed since it was written, or if the
@@ -43,7 +44,8 @@ def evaluate(
     """
     history = intact(report)
     keyed = [event for event in history.events if event.event == KEYED]
-    begun = Event(now(), EVALUATES, report.resolve().name, "", history.head)
+    fields = {TARGET: target_of(history.events)}
+    begun = Event(now(), EVALUATES, report.resolve().name, fields, history.head)
     night = Night(
         rows=[_bare(row) for row in read_rows(report / PREDICTIONS)],
         events=[begun, *keyed, Event(now(), WRITING, report.resolve().name, who)],

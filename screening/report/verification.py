@@ -4,7 +4,6 @@ import csv
 import errno
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from screening.audit import (
     AUDIT,
     DRAWN,
     EVALUATES,
+    ROWS,
     SIGNATURE,
     WRITING,
     WRITTEN,
@@ -31,8 +31,6 @@ from screening.results import PREDICTIONS, Status, text
 _SIGNATURE_BYTES: Final = 64
 _STATUSES: Final = frozenset(status.value for status in Status)
 _NEEDED: Final = ("film", "sha256", "status", "reason", "probability", "prediction", "screened_at")
-_WRITTEN: Final = re.compile(r"(\d+) rows (.*)", re.DOTALL)
-_NAMED: Final = re.compile(r"([^ =]+)=([0-9a-f]{64})")
 
 #: Returns the bytes of a file by its path in the report; may raise OSError.
 Read = Callable[[str], bytes]
@@ -141,12 +139,11 @@ def examine_beside(
 
 def written(history: History) -> str:
     """Describe an intact report: rows, chain head, when it was written and, if known, by whom."""
-    who = [event.detail for event in history.events if event.event == WRITING]
+    who = [event.fields for event in history.events if event.event == WRITING]
     last = history.events[-1]
-    rows = last.detail.partition(" ")[0]
-    parts = [f"{rows} rows, chain head {history.head}, written at {last.at}"]
+    parts = [f"{last.fields.get(ROWS, 'no')} rows, chain head {history.head}, written at {last.at}"]
     if who:
-        parts.append(f"by {who[-1]}")
+        parts.append("by " + ", ".join(f"{name} {value}" for name, value in who[-1].items()))
     if history.events[0].event == EVALUATES:
         parts.append(f"an evaluation of the report with the head {history.events[0].sha256}")
     return ", ".join(parts)
@@ -175,9 +172,8 @@ def _named(events: Collection[Event]) -> Mapping[str, str]:
     """Return the hashes, by name, of the files that a report should have."""
     named = {event.subject: event.sha256 for event in events if event.event == DRAWN}
     for event in events:
-        if event.event == WRITTEN and (match := _WRITTEN.fullmatch(event.detail)):
-            pairs = map(_NAMED.fullmatch, match[2].split(" "))
-            named |= {pair[1]: pair[2] for pair in pairs if pair}
+        if event.event == WRITTEN:
+            named |= {name: sha256 for name, sha256 in event.fields.items() if name != ROWS}
     return named
 
 
@@ -206,9 +202,8 @@ def _rows(content: bytes, history: History) -> Iterator[VerificationProblem]:
         why = f"lacks the rows of {len(recorded)} films, the first is {next(iter(recorded))}"
         yield VerificationProblem(PREDICTIONS, "row_count", why)
     for event in history.events:
-        stated = _WRITTEN.fullmatch(event.detail) if event.event == WRITTEN else None
-        if stated and int(stated[1]) != rows:
-            why = f"has {rows} rows, {AUDIT} says {stated[1]}"
+        if event.event == WRITTEN and (stated := event.fields.get(ROWS)) != str(rows):
+            why = f"has {rows} rows, {AUDIT} says {stated}"
             yield VerificationProblem(PREDICTIONS, "row_count", why)
 
 
@@ -234,8 +229,9 @@ def _film_events(content: bytes) -> Iterator[tuple[int, Event]]:
         film, sha256, status, reason, probability, prediction, at = (
             text(cells[place]) for place in places
         )
-        detail = f"{probability} {prediction}" if probability else reason
-        yield line, Event(at, status, film, detail, sha256)
+        scored = {"probability": probability, "prediction": prediction}
+        fields = scored if probability else {"reason": reason}
+        yield line, Event(at, status, film, fields, sha256)
         line = reader.line_num + 1
 
 

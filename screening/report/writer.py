@@ -165,5 +165,5 @@ def _contents(report: Report) -> Contents:
 
 
 def _labels_event(labels: Labels, unused: int, shown_name: Callable[[str], str]) -> Event:
-    detail = f"{len(labels)} labels, {unused} not used, policy {labels.policy}"
-    return Event(now(), "labels", shown_name(labels.path.name), detail, labels.sha256)
+    fields = {"labels": str(len(labels)), "unused": str(unused), "policy": labels.policy.value}
+    return Event(now(), "labels", shown_name(labels.path.name), fields, labels.sha256)

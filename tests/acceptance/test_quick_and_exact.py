@@ -80,9 +80,9 @@ def test_auto_measures_once_and_records_the_result(screening, films, tmp_path):
     words = ("--runtime", "auto", "--precision", "int8")
     screening("run", films, "--out", tmp_path / "report", *words)
     (chosen,) = audited(tmp_path / "report", "chosen")
-    assert chosen["detail"].startswith(f"a film takes {chosen['subject']} ")
-    assert "onnx-int8 " in chosen["detail"]
-    assert "tflite-int8 " in chosen["detail"]
+    assert chosen["detail"].startswith(f"{chosen['subject']}=")
+    assert "onnx-int8=" in chosen["detail"]
+    assert "tflite-int8=" in chosen["detail"]
     used = {row.runtime.partition("/")[0] for row in rows_of(tmp_path / "report").values()}
     assert used == {chosen["subject"]}
 

@@ -37,7 +37,7 @@ def told(again):
 
 
 def test_correct_report_is_reproduced(rows, folder, bundle):
-    again = rescreen(rows, folder, bundle, 100, 0)
+    again = rescreen(rows, "onnx", folder, bundle, 100, 0)
     # All scored and refused films, without the copy.
     assert again.films == 7
     assert told(again) == []
@@ -47,7 +47,7 @@ def test_sample_has_given_size_and_depends_on_seed(rows, folder, bundle):
     wrong = [replace(row, tensor_sha256="0" * 64) for row in rows]
 
     def named(seed):
-        again = rescreen(wrong, folder, bundle, 2, seed)
+        again = rescreen(wrong, "onnx", folder, bundle, 2, seed)
         assert again.films == 2
         return [problem.file for problem in again.problems]
 
@@ -70,7 +70,7 @@ def test_sample_has_given_size_and_depends_on_seed(rows, folder, bundle):
 )
 def test_different_result_is_named_with_its_film(rows, folder, bundle, changes, sentence):
     changed = [replace(row, **changes) if row.film == "ward/5.png" else row for row in rows]
-    (problem,) = rescreen(changed, folder, bundle, 100, 0).problems
+    (problem,) = rescreen(changed, "onnx", folder, bundle, 100, 0).problems
     assert (problem.file, problem.what) == ("ward/5.png", "not_reproduced")
     assert sentence in problem.sentence
 
@@ -80,7 +80,7 @@ def test_probabilities_may_differ_within_tolerance(rows, folder, bundle):
         replace(row, probability=row.probability + TOLERANCE / 2) if row.probability else row
         for row in rows
     ]
-    assert told(rescreen(moved, folder, bundle, 100, 0)) == []
+    assert told(rescreen(moved, "onnx", folder, bundle, 100, 0)) == []
 
 
 def test_film_close_to_threshold_may_change_prediction(rows, folder, bundle):
@@ -88,7 +88,7 @@ def test_film_close_to_threshold_may_change_prediction(rows, folder, bundle):
         point = replace(bundle.card.operating_point, threshold=row.probability + distance)
         card = replace(bundle.card, operating_point=point)
         reported = replace(row, threshold=point.threshold, prediction="the other side")
-        return rescreen([reported], folder, replace(bundle, card=card), 1, 0)
+        return rescreen([reported], "onnx", folder, replace(bundle, card=card), 1, 0)
 
     row = next(row for row in rows if row.status is Status.SCORED)
     assert told(at_threshold(row, TOLERANCE / 2)) == []
@@ -98,7 +98,7 @@ def test_film_close_to_threshold_may_change_prediction(rows, folder, bundle):
 def test_missing_and_changed_films_are_named(rows, folder, bundle):
     (folder / "ward/1.png").unlink()
     write_film(folder / "ward/2.png", 77)
-    again = rescreen(rows, folder, bundle, 100, 0)
+    again = rescreen(rows, "onnx", folder, bundle, 100, 0)
     assert [(film, what) for film, what, _why in sorted(told(again))] == [
         ("ward/1.png", "film_missing"),
         ("ward/2.png", "film_changed"),
@@ -107,22 +107,22 @@ def test_missing_and_changed_films_are_named(rows, folder, bundle):
 
 def test_films_named_by_hashes_are_found_with_key(rows, folder, bundle, key):
     hashed = [replace(row, film=key.film(row.film)) for row in rows]
-    assert told(rescreen(hashed, folder, bundle, 100, 0, key)) == []
-    without = rescreen(hashed, folder, bundle, 100, 0)
+    assert told(rescreen(hashed, "onnx", folder, bundle, 100, 0, key=key)) == []
+    without = rescreen(hashed, "onnx", folder, bundle, 100, 0)
     assert {what for _film, what, _why in told(without)} == {"film_missing"}
 
 
 def test_rows_of_other_bundle_are_not_compared(rows, folder, bundle):
     others = [replace(row, model_sha256="0" * 64) for row in rows]
-    again = rescreen(others, folder, bundle, 100, 0)
+    again = rescreen(others, "onnx", folder, bundle, 100, 0)
     assert again.films == 0
     ((file, what, why),) = told(again)
     assert (file, what) == ("predictions.csv", "other_model")
     assert why.startswith("7 films were screened with another bundle")
 
 
-def test_unknown_runtime_is_named(rows, folder, bundle):
-    strange = [replace(row, runtime="abacus/1") for row in rows]
-    ((file, what, why),) = told(rescreen(strange, folder, bundle, 100, 0))
+@pytest.mark.parametrize("target", ["", "abacus"])
+def test_unknown_target_is_named(rows, folder, bundle, target):
+    ((file, what, why),) = told(rescreen(rows, target, folder, bundle, 100, 0))
     assert (file, what) == ("predictions.csv", "other_model")
-    assert "'abacus/1', which is unknown" in why
+    assert f"the target {target!r}, which is unknown" in why

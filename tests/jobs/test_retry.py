@@ -14,7 +14,7 @@ from screening.audit import Event
 from screening.report.verification import verify
 from screening.results import Status, read_rows
 
-RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-1", "user somebody")
+RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-1", {"user": "somebody"})
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def test_old_report_does_not_replace_another(store, job, screened):
     for number in (1, 3, 4):
         assert screened() == [3]
         taken.mkdir(exist_ok=True)
-        _again, old = retry_job(store, job.name, replace(RETRIED, detail=f"time {number}"))
+        _again, old = retry_job(
+            store, job.name, replace(RETRIED, fields={"user": f"somebody {number}"})
+        )
         assert old.name == f"{job.report.name}.{number}"
     assert list(taken.iterdir()) == []
 

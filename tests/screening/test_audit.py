@@ -1,22 +1,40 @@
 import csv
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.audit import AUDIT, Event, film_event, is_report_of, read_audit, write_audit
+from screening.audit import (
+    AUDIT,
+    Event,
+    fields_text,
+    film_event,
+    is_report_of,
+    parse_fields,
+    read_audit,
+    write_audit,
+)
 from screening.errors import ReportError
 from screening.results import Reason, Row, Status
 
 QUICK = settings(deadline=None, max_examples=60, database=None)
 
 EVENTS = [
-    Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "4 films"),
-    Event("2026-01-01T00:00:01.000+00:00", "scored", "a.png", "0.25 NORMAL", "a" * 64),
-    Event("2026-01-01T00:00:02.000+00:00", "failed", "b.png", "empty: The file is empty."),
-    Event("2026-01-01T00:00:03.000+00:00", "scored", "=1+1.png", "0.75 PNEUMONIA", "b" * 64),
+    Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", {"user": "ada"}),
+    Event(
+        "2026-01-01T00:00:01.000+00:00",
+        "scored",
+        "a.png",
+        {"probability": "0.25", "prediction": "NORMAL"},
+        "a" * 64,
+    ),
+    Event(
+        "2026-01-01T00:00:02.000+00:00", "failed", "b.png", {"reason": "empty: The file is empty."}
+    ),
+    Event("2026-01-01T00:00:03.000+00:00", "scored", "=1+1.png", {"probability": "0.75"}, "b" * 64),
 ]
 
 
@@ -67,7 +85,7 @@ def test_last_line_lists_all_other_files_with_hashes(tmp_path: Path) -> None:
     (tmp_path / "summary.csv").write_bytes(b"metric\n")
     last = lines_of(audit(tmp_path))[-1]
     assert last[2:4] == ["written", "report"]
-    assert "3 rows" in last[4]
+    assert last[4].startswith("rows=3 ")
     assert f"predictions.csv={hashlib.sha256(b'film' + bytes([10])).hexdigest()}" in last[4]
     assert f"summary.csv={hashlib.sha256(b'metric' + bytes([10])).hexdigest()}" in last[4]
 
@@ -162,13 +180,93 @@ def test_event_of_scored_film_has_its_probability_and_prediction() -> None:
         prediction="NORMAL",
         screened_at="then",
     )
-    assert film_event(row) == Event("then", "scored", "a.png", "0.25 NORMAL", "a" * 64)
+    fields = {"probability": "0.25", "prediction": "NORMAL"}
+    assert film_event(row) == Event("then", "scored", "a.png", fields, "a" * 64)
 
 
 def test_event_of_refused_film_has_its_reason() -> None:
     row = Row(film="a.png", status=Status.REFUSED, reason=Reason("blank"))
-    assert film_event(row).detail == "blank: The film is blank."
+    assert film_event(row).fields == {"reason": "blank: The film is blank."}
+    assert film_event(row).detail == 'reason="blank: The film is blank."'
     assert film_event(row).event == "refused"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, ""),
+        ({"rows": "3", "a.csv": "ff"}, "rows=3 a.csv=ff"),
+        ({"user": "Zoë", "host": ""}, 'user=Zoë host=""'),
+        ({"folder": "/films of today, all"}, 'folder="/films of today, all"'),
+        ({"a": "x=y", "b": '"', "c": "\\"}, 'a="x=y" b="\\"" c="\\\\"'),
+        (
+            {"a": "\n\t\x00", "b": "\udcff", "c": "\u2028"},
+            r'a="\u000a\u0009\u0000" b="\udcff" c="\u2028"',
+        ),
+    ],
+)
+def test_fields_are_written_in_the_documented_form(fields: dict[str, str], text: str) -> None:
+    assert fields_text(fields) == text
+    assert parse_fields(text) == fields
+
+
+NAMES = st.text('abc_.-"= \\é', min_size=1, max_size=4).filter(
+    lambda name: not set(name) & set('"= \\')
+)
+VALUES = st.text(max_size=8) | st.text('a" =\\\nu0\ud83d\ude00', max_size=8)
+
+
+@QUICK
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_fields_round_trip(fields: dict[str, str]) -> None:
+    text = fields_text(fields)
+    assert list(parse_fields(text).items()) == list(fields.items())
+    assert text.isprintable() or not text.isascii()
+    text.encode("utf-8")
+
+
+@QUICK
+@given(st.text('ab= "\\u0a\n', max_size=10))
+def test_text_that_is_never_written_is_no_list_of_fields(text: str) -> None:
+    try:
+        fields = parse_fields(text)
+    except ValueError:
+        return
+    assert fields_text(fields) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 films",
+        "a=1  b=2",
+        "a=1 ",
+        " a=1",
+        "a=1\n",
+        "a=",
+        'a="1"',
+        "a=1 a=2",
+        'a="\\u0061 "',
+        "=1",
+    ],
+)
+def test_event_without_fields_in_this_form_breaks_the_chain(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no list of name=value"):
+        parse_fields(text)
+    path = audit(tmp_path, [PlainEvent("now", "submitted", "job-1", plain=text)])
+    (found,) = read_audit(path.read_bytes()).breaks
+    assert (found.line, found.why) == (2, "has a detail that is no list of name=value")
+
+
+@dataclass(frozen=True)
+class PlainEvent(Event):
+    """An event with any text as its detail."""
+
+    plain: str = ""
+
+    @property
+    def detail(self) -> str:
+        return self.plain
 
 
 def test_files_in_subfolders_have_a_line_each(tmp_path: Path) -> None:
@@ -231,12 +329,12 @@ def test_other_content_is_a_broken_chain(content: bytes) -> None:
     assert read_audit(content).breaks
 
 
-@pytest.mark.parametrize("name", ["a b.csv", "a=b.csv"])
+@pytest.mark.parametrize("name", ["a b.csv", "a=b.csv", 'a"b.csv', "a\nb.csv", "rows"])
 def test_file_name_that_makes_the_last_line_ambiguous_is_rejected(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ReportError, match="without = and spaces"):
+    with pytest.raises(ReportError, match="without =, quotes and spaces"):
         audit(tmp_path)
 
 

@@ -20,8 +20,8 @@ from screening.results import Reason, Row, Status
 KEY = PatientKey(b"k" * 32)
 AT = "2026-01-01T00:00:00.000+00:00"
 EVENTS = [
-    Event(AT, "submitted", "job-1", "user somebody, host somewhere"),
-    Event(AT, "started", "job-1", "brightness 1, threshold 0.5", "f" * 64),
+    Event(AT, "submitted", "job-1", {"user": "somebody", "host": "somewhere"}),
+    Event(AT, "started", "job-1", {"model": "brightness 1", "threshold": "0.5"}, "f" * 64),
 ]
 
 

@@ -43,7 +43,9 @@ def empty(database: Database) -> None:
 
 
 LEASE = 60.0
-EVENT = Event("2026-11-22T21:30:06.000+00:00", "started", "job-1", "größer", "b" * 64)
+EVENT = Event(
+    "2026-11-22T21:30:06.000+00:00", "started", "job-1", {"folder": "größer = \0\udcff"}, "b" * 64
+)
 SUBMITTED = Event("2026-11-22T21:30:05.123+00:00", "submitted", "job-1", user_and_host())
 
 

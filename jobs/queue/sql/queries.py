@@ -29,11 +29,14 @@ from jobs.queue.jobs import OPEN, Action, Job, Options, State, after
 from jobs.queue.schedules import Schedule
 from jobs.queue.sql import schema
 from jobs.queue.sql.schema import events, films, jobs, nights
-from screening.audit import Event
+from screening.audit import Event, parse_fields
 from screening.files import Found, path_of, text_of
 from screening.results import Row, Status
 
 _PATHS: Final = ("folder", "model", "report")
+
+# PostgreSQL cannot compare JSON, so the fields of an event are stored as text.
+_EVENT_COLUMNS: Final = ("at", "event", "subject", "detail", "sha256")
 
 #: Columns that are not fields of a job.
 _INTERNAL: Final = ("id", "lease", "told")
@@ -85,6 +88,11 @@ def line_of_schedule(schedule: Schedule) -> dict[str, Any]:
         "options": schedule.options.as_dict(),
         "tags": list(schedule.tags),
     }
+
+
+def line_of_event(event: Event) -> dict[str, str]:
+    """Convert an event to a record of the table; the fields become text."""
+    return {name: getattr(event, name) for name in _EVENT_COLUMNS}
 
 
 #: Maximum of films per statement.
@@ -261,13 +269,23 @@ def _refuse_twin(connection: Connection, job: Job) -> None:
 def record(connection: Connection, job_id: Any, event: Event) -> None:
     """Add an event to a job's history, once: the answer to an earlier call may have been lost."""
     if not is_recorded(connection, job_id, event):
-        connection.execute(events.insert().values(job_id=job_id, **vars(event)))
+        connection.execute(events.insert().values(job_id=job_id, **line_of_event(event)))
 
 
 def is_recorded(connection: Connection, job_id: Any, event: Event) -> bool:
     """Return True if the job's history contains this exact event."""
-    same = [events.c[name] == value for name, value in vars(event).items()]
+    same = [events.c[name] == value for name, value in line_of_event(event).items()]
     return bool(connection.scalar(select(exists().where(events.c.job_id == job_id, *same))))
+
+
+def select_events(connection: Connection, job_id: Any) -> list[Event]:
+    """Return the history of a job, oldest first."""
+    columns = (events.c[name] for name in _EVENT_COLUMNS)
+    query = select(*columns).where(events.c.job_id == job_id).order_by(events.c.id)
+    return [
+        Event(at, event, subject, parse_fields(detail), sha256)
+        for at, event, subject, detail, sha256 in connection.execute(query)
+    ]
 
 
 def change(connection: Connection, job_id: Any, **values: Any) -> None:

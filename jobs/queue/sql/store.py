@@ -26,13 +26,14 @@ from jobs.queue.sql.queries import (
     queue_again,
     record,
     refuse_others,
+    select_events,
     select_films,
     select_jobs,
     select_nights,
     select_rows,
     take,
 )
-from jobs.queue.sql.schema import events, films, jobs, pins
+from jobs.queue.sql.schema import films, jobs, pins
 from jobs.queue.store import NIGHTS
 from screening.audit import Event
 from screening.files import Found, now, text_of
@@ -210,11 +211,8 @@ class SqlStore:
 
     def events(self, job: Job) -> list[Event]:
         """Return the job's history, oldest first."""
-        c = events.c
-        columns = (c.at, c.event, c.subject, c.detail, c.sha256)
-        query = select(*columns).where(c.job_id == id_of(job)).order_by(c.id)
         with self._database.reading() as connection:
-            return [Event(*line) for line in connection.execute(query)]
+            return select_events(connection, id_of(job))
 
     def clear_suspicion(self, job: Job) -> None:
         """Record that the worker that lost this claim is alive."""

@@ -85,14 +85,14 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
     for event in events:
         first.setdefault(event.event, event)
     submitted, started, listed = (first.get(name) for name in ("submitted", "started", "listed"))
-    known = _named(submitted.detail if submitted else "") | _named(
-        started.detail if started else ""
-    )
+    known = {
+        name: value for each in (submitted, started) if each for name, value in each.fields.items()
+    }
     answered = next((row for row in rows if row.model), None)
     threshold = next((row.threshold for row in rows if row.threshold is not None), None)
     facts = {
         "Job": submitted.subject if submitted else "",
-        "Folder": listed.detail.partition(", folder ")[2] if listed else "",
+        "Folder": listed.fields.get("folder", "") if listed else "",
         "Evaluation of": _evaluated(first.get(EVALUATES)),
         "Submitted (UTC)": _moment(submitted.at if submitted else ""),
         "Started (UTC)": _moment(started.at if started else ""),
@@ -104,7 +104,7 @@ def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> di
         "Runtime": answered.runtime if answered else "",
         "Threshold": f"{threshold:.6g}" if threshold is not None else known.get("threshold", ""),
         PREVALENCE: known.get("prevalence", ""),
-        "Labels": first["labels"].detail if "labels" in first else "",
+        "Labels": _labels(first.get("labels")),
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -113,10 +113,11 @@ def _evaluated(event: Event | None) -> str:
     return f"{event.subject}, chain head {event.sha256[:16]}" if event else ""
 
 
-def _named(detail: str) -> dict[str, str]:
-    """Parse a detail such as ``user ada, host ward-3`` into values by name."""
-    pairs = (part.partition(" ") for part in detail.split(", "))
-    return {name: value for name, _, value in pairs if value}
+def _labels(event: Event | None) -> str:
+    if event is None:
+        return ""
+    labels, unused, policy = (event.fields[name] for name in ("labels", "unused", "policy"))
+    return f"{labels} labels, {unused} not used, policy {policy}"
 
 
 def _moment(at: str) -> str:

@@ -19,7 +19,7 @@ def row(number):
 
 
 def event(number):
-    return Event("2026-01-01T00:00:00.000+00:00", "resumed", "job", str(number))
+    return Event("2026-01-01T00:00:00.000+00:00", "resumed", "job", {"number": str(number)})
 
 
 @pytest.fixture

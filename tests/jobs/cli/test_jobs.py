@@ -135,7 +135,9 @@ def test_hidden_folder_name_is_not_shown(store, words):
 def test_show_prints_options_result_and_history(store):
     store.add(make_job(labels=Path("/labels.csv"), tags=("ct",)))
     job = screened(store, "job-1", ["1.png"], ["2.png"])
-    store.record(job, Event("2026-11-22T21:30:06", "given_up", job.name, "2 of\x1b[31m 3"))
+    store.record(
+        job, Event("2026-11-22T21:30:06", "given_up", job.name, {"error": "2 of\x1b[31m 3"})
+    )
     store.finish(job, 4, "most films failed")
     lines = screening("jobs", "show", "job-1").stdout.splitlines()
     shown = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
@@ -145,7 +147,7 @@ def test_show_prints_options_result_and_history(store):
     assert shown["exit"] == "code    4"
     assert (shown["labels"], shown["limits.seconds"]) == ("/labels.csv", "30.0")
     assert shown["worker"] == "host:1:2"
-    assert lines[-1] == r"  2026-11-22T21:30:06  given_up  2 of\x1b[31m 3"
+    assert lines[-1] == r'  2026-11-22T21:30:06  given_up  error="2 of\u001b[31m 3"'
 
 
 def test_show_of_queued_job_has_no_result_and_worker(store):
@@ -255,7 +257,7 @@ def test_retry_prints_remaining_films_and_old_report(store, screener, films):
     assert len(read_rows(old / "predictions.csv")) == 3
     last = store.events(job)[-1]
     assert last.event == "retried"
-    assert last.detail.startswith("user ")
+    assert list(last.fields) == ["user", "host"]
 
 
 def test_retry_of_open_job_is_an_error_others_are_queued(store):

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from jobs.errors import JobsError
 from jobs.queue.jobs import Job, State
 from jobs.queue.sql import schema
-from jobs.queue.sql.queries import job_of
+from jobs.queue.sql.queries import job_of, line_of_event
 from jobs.queue.sql.store import SqlStore
 from memory_store import MemoryStore, stamp
 from queue_makers import FakeClock, make_job
@@ -137,7 +137,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(ago=ago, listed=listings)
     def list_films(self, ago, listed):
         job = self.job(ago)
-        event = Event(stamp(self.clock()), "listed", job.name, f"{len(listed)} files")
+        event = Event(stamp(self.clock()), "listed", job.name, {"files": str(len(listed))})
         self.both("list_films", job, listed, [event, event])
 
     @rule(ago=ago, films=films, outcome=outcomes, lease=leases, taken=films)
@@ -172,7 +172,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(ago=ago, word=st.sampled_from(["resumed", "given_up"]))
     def record(self, ago, word):
         job = self.job(ago)
-        self.both("record", job, Event(stamp(self.clock()), word, job.name, "größer"))
+        self.both("record", job, Event(stamp(self.clock()), word, job.name, {"note": "größer"}))
 
     @rule(ago=ago)
     def clear_suspicion(self, ago):
@@ -198,10 +198,10 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel(self, ago):
         self.both("cancel", self.name(ago))
 
-    @rule(ago=ago, detail=st.sampled_from(["", "by hand"]))
-    def retry(self, ago, detail):
+    @rule(ago=ago, user=st.sampled_from(["", "by hand"]))
+    def retry(self, ago, user):
         name = self.name(ago)
-        self.both("retry", name, Event(stamp(self.clock()), "retried", name, detail))
+        self.both("retry", name, Event(stamp(self.clock()), "retried", name, {"user": user}))
 
     @rule(before=st.sampled_from([-1, 0, 100]))
     def prune(self, before):
@@ -287,7 +287,7 @@ def model_of(model):
             vars(entry.job),
             (entry.lease, entry.told),
             [line_of(film) for film in entry.films.values()],
-            [list(vars(event).values()) for event in entry.events],
+            [list(line_of_event(event).values()) for event in entry.events],
         )
         for entry in model._entries.values()
     ]

@@ -234,7 +234,7 @@ def test_late_films_have_hash_and_time_and_removed_ones_name(folder):
             AT,
             "arrived_late",
             "b.png",
-            "modified 2026-11-22T21:30:00.000+00:00",
+            {"modified": "2026-11-22T21:30:00.000+00:00"},
             sha256(b"two"),
         ),
     ]
@@ -243,10 +243,10 @@ def test_late_films_have_hash_and_time_and_removed_ones_name(folder):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (sha256(b"old"), "the row is of the file as it was before"),
-        (sha256(b"new"), "the row is of the file as it is now"),
-        ("", "the row is of no content"),
-        (None, "the row is of no content"),
+        (sha256(b"old"), "old_content"),
+        (sha256(b"new"), "new_content"),
+        ("", "no_content"),
+        (None, "no_content"),
     ],
 )
 def test_changed_film_event_says_which_content_row_is_of(folder, row, says):
@@ -255,8 +255,8 @@ def test_changed_film_event_says_which_content_row_is_of(folder, row, says):
     write(folder / "a.png", b"new")
     rows = {} if row is None else {"a.png": row}
     (event,) = late_events(folder, listed, rows, str, AT)
-    detail = f"{says}, modified 2026-11-22T21:30:00.000+00:00"
-    assert event == Event(AT, "changed", "a.png", detail, sha256(b"new"))
+    fields = {"row_of": says, "modified": "2026-11-22T21:30:00.000+00:00"}
+    assert event == Event(AT, "changed", "a.png", fields, sha256(b"new"))
 
 
 def test_unreadable_changed_film_has_no_hash(folder, monkeypatch):
@@ -269,7 +269,7 @@ def test_unreadable_changed_film_has_no_hash(folder, monkeypatch):
     monkeypatch.setattr("jobs.sources.folder_changes.hash_of", vanished)
     (event,) = late_events(folder, listed, {"a.png": sha256(b"old")}, str, AT)
     assert event.sha256 == ""
-    assert event.detail.startswith("it cannot be read now, modified ")
+    assert event.fields["row_of"] == "unreadable"
 
 
 def test_files_outside_folder_are_not_read(folder, tmp_path):
@@ -281,7 +281,7 @@ def test_files_outside_folder_are_not_read(folder, tmp_path):
     (folder / "b.png").symlink_to(tmp_path / "secret.png")
     os.mkfifo(folder / "pipe")
     assert late_events(folder, listed, {"a.png": sha256(b"old")}, str, AT) == [
-        Event(AT, "changed", "a.png", "it is no file any more"),
+        Event(AT, "changed", "a.png", {"row_of": "no_file"}),
         Event(AT, "arrived_late", "b.png"),
         Event(AT, "arrived_late", "pipe"),
     ]

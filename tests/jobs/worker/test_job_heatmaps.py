@@ -17,7 +17,7 @@ from screening.inference.report_images import ReportImages
 from screening.report.verification import verify
 from screening.results import Status, read_rows
 
-RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", "user somebody")
+RETRIED = Event("2026-11-23T07:00:00.000+00:00", "retried", "job-2", {"user": "somebody"})
 
 
 class MappingPredictor(BrightnessPredictor):

@@ -30,7 +30,7 @@ def test_labels_are_joined_to_rows(store, claim, screener, folder, tmp_path):
     assert rows["0.png"].patient == rows["4.png"].patient != rows["1.png"].patient
     assert "Doe" not in "".join(path.read_text() for path in job.report.iterdir() if path.is_file())
     (told,) = [line for line in table(job.report / "audit.csv") if line["event"] == "labels"]
-    assert told["detail"] == "5 labels, 1 not used, policy error"
+    assert told["detail"] == "labels=5 unused=1 policy=error"
     summary = {line["metric"]: line for line in table(job.report / "summary.csv")}
     assert (summary["precision"]["value"], summary["precision"]["n"]) == ("0.5", "2")
 

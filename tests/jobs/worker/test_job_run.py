@@ -94,7 +94,7 @@ def test_empty_folder_gives_empty_report(store, claim, screener):
     summary = {line["metric"]: line["value"] for line in table(job.report / "summary.csv")}
     assert summary["files"] == "0"
     assert verify(job.report) == []
-    assert audited(job, "listed")[0]["detail"] == f"0 files, folder {job.folder}"
+    assert audited(job, "listed")[0]["detail"] == f"files=0 folder={job.folder}"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
@@ -140,7 +140,7 @@ def test_resumed_job_is_marked_in_audit(store, claim, reclaim, screener, folder)
     events = [line["event"] for line in table(job.report / "audit.csv")]
     assert events[:6] == ["submitted", "started", "keyed", "listed", "resumed", "writing"]
     assert events[6:] == [*["scored"] * 3, "written"]
-    assert "worker B" in audited(job, "resumed")[0]["detail"]
+    assert "worker=B " in audited(job, "resumed")[0]["detail"]
     assert verify(job.report) == []
 
 
@@ -217,7 +217,13 @@ def test_audit_names_model_threshold_and_every_film(store, claim, screener, fold
     job = claim()
     run_job(job, make_tools(store, screener))
     started = audited(job, "started")[0]
-    for part in ("brightness 00000000", "fake/brightness 1", "threshold 0.5", "worker A"):
+    for part in (
+        "brightness 00000000",
+        "target=fake",
+        "fake/brightness 1",
+        "threshold=0.5",
+        "worker=A",
+    ):
         assert part in started["detail"]
     assert started["sha256"] == job.model_sha256
     assert [line["subject"] for line in audited(job, "scored")] == films
@@ -230,7 +236,7 @@ def test_audit_names_who_submitted_started_and_wrote(store, claim, screener, fol
     run_job(job, make_tools(store, screener))
     for event in ("submitted", "started", "writing"):
         (line,) = audited(job, event)
-        assert line["detail"].endswith(f"user anna, host {platform.node()}")
+        assert line["detail"].endswith(f"user=anna host={platform.node()}")
 
 
 def test_replaced_bundle_fails_job_before_listing(store, screener, folder, tmp_path):

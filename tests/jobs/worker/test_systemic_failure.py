@@ -69,7 +69,12 @@ def test_aborted_job_has_failed_with_message(store, submit, screener):
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.SYSTEMIC_FAILURE)
     assert ended.message.startswith("20 of 20 films failed (not_decodable 20), more than the ")
     (given_up,) = [event for event in store.events(job) if event.event == "given_up"]
-    assert given_up.detail == ended.message
+    assert given_up.fields == {
+        "films": "20",
+        "failed": "20",
+        "max_failure_rate": "0.2",
+        "not_decodable": "20",
+    }
 
 
 def test_report_of_aborted_job_is_complete(store, submit, screener):

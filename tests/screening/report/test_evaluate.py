@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.audit import AUDIT, KEYED, Event, read_audit
+from screening.audit import AUDIT, KEYED, Event, read_audit, target_of
 from screening.errors import KeyFileError, LabelsError, ReportError
 from screening.inference.report_images import ReportImages, place_of
 from screening.privacy import PatientKey
@@ -55,7 +55,8 @@ def labels(tmp_path: Path, content: str = LABELS, policy: Policy = Policy.ERROR)
 
 
 def report(folder: Path, key: PatientKey, **given: object) -> Path:
-    events = [Event(AT, "submitted", "job-1"), Event(AT, KEYED, key.fingerprint)]
+    started = Event(AT, "started", "job-1", {"target": "onnx-int8"})
+    events = [Event(AT, "submitted", "job-1"), started, Event(AT, KEYED, key.fingerprint)]
     write_report(folder, Night(rows=rows(key), events=events, key=key, **given))
     return folder
 
@@ -106,6 +107,7 @@ def test_evaluation_audit_starts_with_the_reports_chain_head(
     with (tmp_path / "later" / AUDIT).open(newline="", encoding="utf-8") as file:
         begun = next(csv.DictReader(file))
     assert (begun["event"], begun["subject"], begun["sha256"]) == ("evaluates", "first", head)
+    assert begun["detail"] == "target=onnx-int8"
     assert verify(tmp_path / "later") == []
 
 
@@ -114,6 +116,7 @@ def test_evaluation_can_be_evaluated_again(tmp_path: Path, key: PatientKey) -> N
     evaluate(tmp_path / "b", labels(tmp_path), key, tmp_path / "c")
     summaries = [(tmp_path / name / "summary.csv").read_bytes() for name in ("b", "c")]
     assert summaries[0] == summaries[1]
+    assert target_of(read_audit((tmp_path / "c" / AUDIT).read_bytes()).events) == "onnx-int8"
 
 
 def test_evaluation_does_not_change_the_report(tmp_path: Path, key: PatientKey) -> None:

@@ -107,7 +107,7 @@ def test_evaluation_may_omit_the_events_of_its_films(tmp_path: Path, tells: bool
     write_rows(tmp_path / PREDICTIONS, ROWS)
     films = [film_event(row) for row in ROWS] if tells else []
     head = "e" * 64
-    write_audit(tmp_path, [Event(AT, "evaluates", "report", "", head), *films], len(ROWS))
+    write_audit(tmp_path, [Event(AT, "evaluates", "report", {}, head), *films], len(ROWS))
     assert verify(tmp_path) == []
 
 
@@ -196,15 +196,19 @@ def test_signature_is_known_and_must_have_64_bytes(report: Path) -> None:
 
 
 def test_written_states_time_and_author(tmp_path: Path) -> None:
-    write_audit(tmp_path, [*EVENTS, Event(AT, "writing", "job-1", "user somebody")], 0)
+    write_audit(
+        tmp_path,
+        [*EVENTS, Event(AT, "writing", "job-1", {"worker": "h:1:2", "user": "somebody"})],
+        0,
+    )
     history = read_audit((tmp_path / AUDIT).read_bytes())
     assert written(history) == (
-        f"0 rows, chain head {history.head}, written at {history.events[-1].at}, by user somebody"
+        f"0 rows, chain head {history.head}, written at {history.events[-1].at}, by worker h:1:2, user somebody"
     )
 
 
 def test_written_names_the_report_of_an_evaluation(tmp_path: Path) -> None:
-    write_audit(tmp_path, [Event(AT, "evaluates", "report", "", "e" * 64)], 3)
+    write_audit(tmp_path, [Event(AT, "evaluates", "report", {}, "e" * 64)], 3)
     told = written(read_audit((tmp_path / AUDIT).read_bytes()))
     assert told.startswith("3 rows, ")
     assert told.endswith(f", an evaluation of the report with the head {'e' * 64}")

@@ -20,7 +20,7 @@ ROWS = [
     Row(film="b.png", status=Status.SCORED, probability=0.25, prediction="NORMAL"),
     Row(film="c.txt", status=Status.REFUSED, reason=Reason("not_image")),
 ]
-EVENTS = [Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", "3 files")]
+EVENTS = [Event("2026-01-01T00:00:00.000+00:00", "submitted", "job-1", {"user": "ada"})]
 
 
 def labels(tmp_path: Path, content: str) -> Labels:
