@@ -70,7 +70,7 @@ def _measured(number: int) -> dict[str, Any]:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began = time.perf_counter()
         if verify(Path(place) / "report"):
-            raise SystemExit("the report is not as it was written")
+            raise SystemExit("the report is not intact")
         cost["verify"] = time.perf_counter() - began
         sizes = {path.name: path.stat().st_size for path in (Path(place) / "report").rglob("*.*")}
     return {**cost, "mib": most, "page": sizes.get("report.html", 0), "report": sum(sizes.values())}

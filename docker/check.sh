@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the three images and tries them where no engine is: buildah builds, podman runs.
+# Build and test the three images on a machine without a container engine: buildah builds, podman runs.
 #
 #     sudo docker/check.sh
 #
-# Takes about ten minutes on two cores, and 5 GB in TMPDIR (/var/tmp), which are given back.
-# STORAGE_DRIVER=vfs where the kernel has no overlay: slower, and several times as large.
+# This takes about ten minutes on two cores, and temporarily 5 GB in TMPDIR (/var/tmp).
+# STORAGE_DRIVER=vfs is for kernels without overlay: slower, and several times as large.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,14 +50,14 @@ clear_up() {
 }
 trap clear_up EXIT
 
-# Debian's own Python, where the official image has its own; minimal, too.
+# A minimal Debian with Debian's Python in the place where the official image has its own.
 stand_in() {
     local root=$TMPDIR/root mirror
-    # shellcheck disable=SC2016  # apt-get's, not the shell's
+    # shellcheck disable=SC2016  # a variable of apt-get, not of the shell
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | sort -u | head -n 1)
     debootstrap --variant=minbase --include=ca-certificates,python3-pip \
         bookworm "$root" ${mirror:+"$mirror"} \
-        > "$TMPDIR/debootstrap.log" || fail "no stand-in: $(tail -n 5 "$TMPDIR/debootstrap.log")"
+        > "$TMPDIR/debootstrap.log" || fail "the substitute was not built: $(tail -n 5 "$TMPDIR/debootstrap.log")"
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,locale,man}/*
     ln -s /usr/bin/python3.11 "$root/usr/local/bin/python3"
     ln -s python3 "$root/usr/local/bin/python"
@@ -70,18 +70,18 @@ stand_in() {
 say "Base"
 base=$(sed -n 's/^ARG PYTHON=//p' docker/runner.Dockerfile)
 if ! buildah "${store[@]}" pull --quiet "$base" 2> "$TMPDIR/pull.log"; then
-    echo "$base cannot be pulled; a stand-in is made of Debian's packages"
+    echo "$base cannot be pulled; building a substitute from Debian's packages"
     stand_in
     base=stand-in
 fi
 
-# What this machine needs to reach a package index is there while an image is built.
+# Settings that this machine needs to reach a package index are available while an image is built.
 outside=()
 for path in /etc/pip.conf /etc/ssl/certs; do
     [[ ! -e $path ]] || outside+=(--volume "$path:$path:ro")
 done
 
-# Docker's format: OCI's has no health check.
+# Docker's image format, because the OCI format has no health check.
 build() {
     local image=$1
     shift
@@ -92,7 +92,7 @@ build() {
         > "$TMPDIR/$image.log" 2>&1 || fail "$image: $(tail -n 20 "$TMPDIR/$image.log")"
 }
 
-# As compose.yaml has it. podman asks for larger ulimits than a fenced-in root may give.
+# The same options as in compose.yaml. podman asks for larger ulimits than a restricted root can set.
 fence=(--init --read-only --tmpfs /tmp --network none --cap-drop all
     --security-opt no-new-privileges --memory 4g
     --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
@@ -103,7 +103,7 @@ run() {
 
 refused() {
     if run "$@" > "$TMPDIR/refused.log" 2>&1; then
-        fail "this should have been refused: $*"
+        fail "this command should have failed: $*"
     fi
     tail -n 1 "$TMPDIR/refused.log"
 }
@@ -139,7 +139,7 @@ run "${mine[@]}" screening-runner jobs list
 engine start worker 2> "$TMPDIR/worker.log"
 engine exec worker sh -c 'rm /state/screening/queue.sqlite* && echo nonsense > /state/screening/queue.sqlite'
 if engine healthcheck run worker; then
-    fail "a worker without a queue is called healthy"
+    fail "a worker without a usable queue is reported as healthy"
 fi
 engine rm --force worker 2> "$TMPDIR/worker.log"
 

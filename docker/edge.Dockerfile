@@ -1,12 +1,12 @@
-# A bundle and what its program needs, without TensorFlow. From the top of the repository:
+# A bundle and the packages that its program needs, without TensorFlow. At the top of the repository:
 #
 #     docker buildx build --platform linux/amd64,linux/arm64 --file docker/edge.Dockerfile \
 #         --tag screening-edge .
 #
-# with your own bundle: --build-context bundle=BUNDLE. A bundle with a TFLite model can also be laid
-# over this one when it is run: --volume BUNDLE:/bundle:ro.
+# To use your own bundle, add --build-context bundle=BUNDLE. A bundle with a TFLite model can also be
+# mounted over this one at run time: --volume BUNDLE:/bundle:ro.
 
-# A release pins the digest, too: --build-arg PYTHON=python:3.11.15-slim-bookworm@sha256:...
+# For a release, also pin the digest: --build-arg PYTHON=python:3.11.15-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11.15-slim-bookworm
 
 FROM scratch AS bundle
@@ -16,7 +16,7 @@ FROM ${PYTHON} AS build
 WORKDIR /build
 COPY docker/constraints.txt .
 COPY --from=bundle / bundle
-# As in runner.Dockerfile. A bundle may be readable by its owner alone.
+# As in runner.Dockerfile. The files of a bundle may be readable only by their owner.
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
         --constraint constraints.txt --requirement bundle/requirements.txt \
@@ -31,17 +31,17 @@ LABEL org.opencontainers.image.title="screening-edge" \
 COPY LICENSE NOTICE /licenses/
 COPY --from=build /venv /venv
 COPY --from=build /build/bundle /bundle
-# Any other user (--user 12345) is of the group root, and may write here, too.
+# Other users (--user 12345) are in the group root, so they can also write here.
 RUN install --directory --owner=10001 --group=0 --mode=0770 /reports /state
 WORKDIR /reports
-# The patient key, a secret, is made at home.
+# The patient key, a secret, is created in the home folder.
 ENV HOME=/state \
     PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 VOLUME ["/reports", "/state"]
-# Like Ctrl-C: the same command goes on from the last film; a watch ends with its report.
+# Like Ctrl-C: the same command continues from the last film; a watch writes its report.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["python", "/bundle/screen.pyz"]
 CMD ["selftest"]

@@ -1,14 +1,14 @@
-# What trains and exports, with TensorFlow. From the top of the repository:
+# For training and exporting, with TensorFlow. At the top of the repository:
 #
 #     docker build --file docker/train.Dockerfile --tag screening-train .
 
-# A release pins the digest, too: --build-arg PYTHON=python:3.11.15-slim-bookworm@sha256:...
+# For a release, also pin the digest: --build-arg PYTHON=python:3.11.15-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON} AS build
 WORKDIR /build
 COPY . .
-# As in runner.Dockerfile; and nobody compiles against TensorFlow's headers here.
+# As in runner.Dockerfile; TensorFlow's headers are removed, too.
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
         --constraint docker/constraints.txt ".[train]" \
@@ -21,17 +21,17 @@ LABEL org.opencontainers.image.title="screening-train" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY LICENSE NOTICE /licenses/
 COPY --from=build /venv /venv
-# Any other user (--user 12345) is of the group root, and may write here, too.
+# Other users (--user 12345) are in the group root, so they can also write here.
 RUN install --directory --owner=10001 --group=0 --mode=0770 /models
 WORKDIR /models
-# Matplotlib and Keras keep caches at home, which is thrown away.
+# Matplotlib and Keras keep caches in the home folder, which is temporary here.
 ENV HOME=/tmp \
     PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 VOLUME ["/models"]
-# Like Ctrl-C: the same command goes on after the last whole epoch.
+# Like Ctrl-C: the same command continues after the last complete epoch.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["screening"]
 CMD ["train", "--help"]

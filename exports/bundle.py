@@ -99,11 +99,11 @@ def verify(folder: Path, sums: bytes, public_key: Path) -> None:
             signature = (folder / SIGNATURE).read_bytes()
         except FileNotFoundError as error:
             raise BundleError(
-                f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and {public_key} asks for "
-                "a signature; `screening sign` makes one"
+                f"{folder} is not signed ({SIGNATURE}: {error.strerror}), but the public key "
+                f"{public_key} requires a signature; `screening sign` makes one"
             ) from error
     if not _fits(key, signature, sums):
-        raise BundleError(f"{folder} is not signed with the key that {public_key} is of")
+        raise BundleError(f"the signature of {folder} does not match the public key {public_key}")
 
 
 def is_signed_report(folder: Path, head: str, public_key: Path) -> bool:
@@ -143,9 +143,9 @@ def _private(path: Path) -> "Ed25519PrivateKey":
         key = load_pem_private_key(_read(path), password=None)
     # TypeError: the key has a password. ValueError: the file is not a private key.
     except (TypeError, ValueError) as error:
-        raise SignatureError(f"{path} holds no private key without a password: {error}") from error
+        raise SignatureError(f"{path} is not a private key without a password: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{path} holds a key of another kind than Ed25519")
+        raise SignatureError(f"{path} is not an Ed25519 key")
     return key
 
 
@@ -156,9 +156,9 @@ def _public(path: Path) -> "Ed25519PublicKey":
     try:
         key = load_pem_public_key(_read(path))
     except ValueError as error:
-        raise SignatureError(f"{path} holds no public key: {error}") from error
+        raise SignatureError(f"{path} is not a public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{path} holds a key of another kind than Ed25519")
+        raise SignatureError(f"{path} is not an Ed25519 key")
     return key
 
 
@@ -247,7 +247,7 @@ def _read_sums(folder: Path) -> bytes:
         try:
             return sums.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
-            problem = f"{folder} is no bundle: {SUMS}: {error.strerror}"
+            problem = f"{folder} is not a bundle: {SUMS}: {error.strerror}"
             place = next(place for place in (folder, *folder.parents) if place.is_dir())
             # A mount point is empty while its share is not mounted.
             if not any(place.iterdir()):
@@ -263,7 +263,9 @@ def _hashes(folder: Path) -> dict[str, str]:
     for path in paths:
         # The target of a link could change after the check.
         if path.is_symlink():
-            raise BundleError(f"{folder} holds a link, {path.relative_to(folder)}; copy the file")
+            raise BundleError(
+                f"{folder} contains a link, {path.relative_to(folder)}; replace it by a copy of the file"
+            )
     about = (folder / SUMS, folder / SIGNATURE)
     hashes = {}
     for path in paths:

@@ -31,8 +31,8 @@ _LEFT_OUT: Final = (
 _README: Final = """\
 # {model}
 
-A model that reads frontal chest films for pneumonia, with the program that runs it. Research
-software: not a medical device, not for diagnosis.
+A model that reads frontal chest films for pneumonia, and the program that runs it. Research software:
+not a medical device, not for diagnosis.
 
 On a device with Python 3.11 or later (a 64-bit system):
 
@@ -42,24 +42,25 @@ On a device with Python 3.11 or later (a 64-bit system):
     python screen.pyz FOLDER --out REPORT --watch
     python screen.pyz FILM
 
-`selftest` checks every file's hash and that the model gives the right answers on this device.
-The second command screens the films in FOLDER and writes `predictions.csv` and `audit.csv`; after a
-power loss the same command goes on from the last film. With `--watch` it goes on with every film that is
-written into FOLDER, prints its row as one line of JSON, and writes the report when it is ended (Ctrl-C).
-The last one prints the row of one film as JSON.
+- `selftest` checks the hash of every file, and that the models give the right answers on this device.
+- The next command screens the films in FOLDER and writes `predictions.csv` and `audit.csv`. After a power
+  loss, run the same command again to continue from the last film.
+- With `--watch`, it also screens each new film in FOLDER, prints its row as one line of JSON, and writes
+  the report when you stop it (Ctrl-C).
+- The last command prints the row of one film as JSON.
 
-| file | what | largest difference | decisions that differ |
+| file | target | largest difference | different decisions |
 | --- | --- | --- | --- |
 {files}
 
-`--target NAME` chooses one of these models; without it, it is the most exact one of the installed runtime.
-Differences are of the probability, from the network as it was trained, on {films} films.
+`--target NAME` selects one of these models. The default is the most exact model for the installed runtime.
+The difference is that of the probability from the original network, on {films} films.
 
-| file | what |
+| file | contents |
 | --- | --- |
 | `card.json` | architecture, preprocessing, calibration, threshold, figures on validation, training data |
-{lungs}| `parity.csv` | each model beside the original, film by film (films by hash) |
-| `selftest/` | made-up films and the answers that must come out |
+{lungs}| `parity.csv` | answers of each model and of the original network for each film (named by its hash) |
+| `selftest/` | synthetic films and the answers that the models must give |
 | `SHA256SUMS` | hash of every file; check with `sha256sum -c SHA256SUMS` |
 
 Threshold {threshold}: {rule}.
@@ -102,7 +103,11 @@ def _line(target: Target, figures: dict[str, Any]) -> str:
 def _lungs(folder: Path) -> str:
     """Return the README line on the lung network; empty if the bundle has none."""
     files = ", ".join(f"`{file}`" for file in LUNGS.values() if (folder / file).exists())
-    return f"| {files} | finds the lungs of a film; each for one runtime |\n" if files else ""
+    return (
+        f"| {files} | the network that finds the lungs, one file for each runtime |\n"
+        if files
+        else ""
+    )
 
 
 def refresh(bundle: Path) -> None:

@@ -62,21 +62,23 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> Bundle:
     model = request.model
     card = Card.read(model)
     if sha256_of(model / WEIGHTS) != card.weights_sha256:
-        raise ExportError(f"{model / WEIGHTS} does not have the hash in its card")
+        raise ExportError(
+            f"{model / WEIGHTS} was changed: its hash is not the one in the card of {model}"
+        )
     original = KerasPredictor(model / WEIGHTS)
     lungs = original_lungs(model, card)
     films = films_to_compare(model, card, request.films, request.training_films)
     calibration = None
     if any(target.has_8_bits for target in request.targets):
         calibration = films_to_calibrate(model, card, request.training_films)
-        say(f"finding 8-bit steps with {len(calibration.sha256)} training films")
+        say(f"calibrating 8-bit targets with {len(calibration.sha256)} training films")
     converter = Converter(
         original.network,
         card.preprocessing,
         None if calibration is None else calibration.tensors,
         integer_io=request.integer_io,
     )
-    say(f"comparing on {len(films.sha256)} films")
+    say(f"comparing with the original network on {len(films.sha256)} films")
     found = None
     if lungs is not None:
         found = ExpectedLungs.on(lungs, map(card.preprocessing.grey, films.tensors))

@@ -52,12 +52,14 @@ class LungParity:
         """Messages on all violated limits; empty if there are none."""
         found = []
         if self.size > LARGEST:
-            found.append(f"{self.size:,} bytes, at most {LARGEST:,} are allowed")
+            found.append(f"it has {self.size:,} bytes, at most {LARGEST:,} are allowed")
         if not self.dice >= DICE:
-            found.append(f"its masks agree by a Dice of {self.dice:.5f}, {DICE:g} is needed")
+            found.append(
+                f"the Dice coefficient of its masks is {self.dice:.5f}, {DICE:g} is needed"
+            )
         allowed = max(1, int(FLIPS * self.films))
         if self.flips > allowed:
-            found.append(f"the quality codes of {self.flips} films differ, {allowed} may")
+            found.append(f"the quality codes of {self.flips} films differ, {allowed} are allowed")
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,12 +84,14 @@ def original_lungs(model: Path, card: Card) -> KerasLungs | None:
     path = model / LUNG_WEIGHTS
     if card.lungs is None:
         if path.exists():
-            raise ExportError(f"{path} is there, but the card of {model} names no lung network")
+            raise ExportError(
+                f"{path} exists, but the card of {model} has no lung network; delete the file, or train again"
+            )
         return None
     if not path.is_file():
         raise ExportError(f"{path} is missing; the card of {model} names it")
     if sha256_of(path) != card.lungs.sha256:
-        raise ExportError(f"{path} does not have the hash in its card")
+        raise ExportError(f"{path} was changed: it does not have the hash in the card of {model}")
     return KerasLungs(path)
 
 

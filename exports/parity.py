@@ -233,11 +233,11 @@ class Parity:
         if tolerance is not None and largest > tolerance:
             found.append(f"a probability differs by {largest:.2g}, {tolerance:g} is allowed")
         elif not math.isfinite(largest):
-            found.append("a probability is no number")
+            found.append("a probability is not a number")
         if self.flips > self.allowed_flips:
-            found.append(f"{self.flips} decisions differ, {self.allowed_flips} may")
+            found.append(f"{self.flips} decisions differ, {self.allowed_flips} are allowed")
         if not math.isfinite(self.cells):
-            found.append("it does not give the class activation map of the original")
+            found.append("it does not have the class activation map of the original")
         elif tolerance is not None and self.cells > CELLS:
             found.append(
                 f"a cell of a map differs by {self.cells:.2g} logits, {CELLS:g} is allowed"

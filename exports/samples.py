@@ -85,8 +85,8 @@ def films_to_compare(
         read += islice(more, max(0, FEWEST - len(read)))
     if len(read) < FEWEST:
         raise ExportError(
-            f"{_named(places)} {len(read)} readable films, at least {FEWEST} are needed "
-            "to compare decisions; name more with --films"
+            f"{_named(places)} {len(read)} readable films, but at least {FEWEST} are needed "
+            "to compare decisions; give more with --films"
         )
     return _films(read)
 
@@ -139,8 +139,8 @@ def _training_data(model: Path, card: Card, given: Sequence[Path]) -> list[Path]
     if gone or not places:
         where = f"not at {' and '.join(gone)}" if gone else "not named in its card"
         raise ExportError(
-            f"the training films of {model} are {where}; name a folder of films with --films, "
-            "and where the training films are with --training-films"
+            f"the training films of {model} are {where}; give their location with --training-films, "
+            "and films for the comparison with --films"
         )
     return [Path(place) for place in places]
 

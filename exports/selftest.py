@@ -76,12 +76,12 @@ def check_selftest(bundle: Bundle, target: Target) -> float:
         given = _answers(bundle.path, target, films, bundle.card)
         differences = {name: _largest(given[name], expected[name]) for name in given}
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise BundleError(f"{place} holds no answers for {target.name}: {error!r}") from error
+        raise BundleError(f"{place} has no answers for {target.name}: {error!r}") from error
     for name, largest in differences.items():
         allowed = max(target.drift * _DRIFTS[name], _ALWAYS.get(name, 0))
         if not largest <= allowed:
             raise BundleError(
-                f"{bundle.path}: {target.name} differs by {largest:.2g} from the right answers "
+                f"{bundle.path}: {target.name} differs by {largest:.2g} from the correct answers "
                 f"({name}), {allowed:g} is allowed"
             )
     return differences["probability"]

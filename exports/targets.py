@@ -71,4 +71,4 @@ def target(name: str) -> Target:
         return TARGETS[name]
     except KeyError as error:
         known = ", ".join(TARGETS)
-        raise ExportError(f"there is no target {name!r}; known are {known}") from error
+        raise ExportError(f"there is no target {name!r}; the targets are {known}") from error

@@ -71,7 +71,7 @@ def rescreen(
     ours = [row for row in answered if row.model_sha256 in ("", bundle.sha256)]
     problems = []
     if others := len(answered) - len(ours):
-        why = f"{others} films were screened with another bundle than {bundle.sha256[:16]}"
+        why = f"{others} films were not screened with the bundle {bundle.sha256[:16]}"
         problems.append(VerificationProblem(PREDICTIONS, "other_model", why))
     chosen = random.Random(seed).sample(ours, min(most, len(ours)))  # noqa: S311  # no secret
     found = discover(folder)
@@ -137,7 +137,7 @@ def _answered(
 def _differences(row: Row, now: Row) -> Iterator[tuple[str, str]]:
     """Yield the code and sentence of each difference between a film's new row and the report's."""
     if now.sha256 != row.sha256:
-        yield "film_changed", "is another file than the one that was screened"
+        yield "film_changed", "is not the file that was screened"
         return
     for name in ("status", "tensor_sha256", "threshold"):
         before, after = getattr(row, name), getattr(now, name)

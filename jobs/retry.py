@@ -33,14 +33,18 @@ def retry_job(store: JobStore, name: str, event: Event) -> tuple[Job, Path | Non
     """
     job = store.get(name)
     if job.state in OPEN:
-        raise TransitionError(f"job {name} is {job.state}; it goes on by itself")
+        raise TransitionError(
+            f"job {name} is {job.state}; only a job that has ended can be retried"
+        )
     old = _rename_report(job)
     try:
         return store.retry(name, event), old
     except QueueUnavailable as error:
         if old is None:
             raise
-        raise QueueUnavailable(f"{error}; the old report of job {name} is {old} now") from error
+        raise QueueUnavailable(
+            f"{error}; the old report of job {name} was renamed to {old}"
+        ) from error
     except JobsError:
         if old is not None:
             _restore_report(old, job)

@@ -183,8 +183,8 @@ def write_audit(folder: Path, events: Iterable[Event], rows: int) -> str:
     files = {name: sha for name, sha in hashes.items() if "/" not in name}
     if odd := [name for name in files if name == ROWS or not _BARE.fullmatch(name)]:
         raise ReportError(
-            f"a report cannot hold a file called {odd[0]!r}: without =, quotes and spaces, and not "
-            f"called {ROWS}"
+            f"the name of a file in a report must not be {ROWS} nor have =, quotes or spaces: "
+            f"{odd[0]!r}"
         )
     written = Event(at, WRITTEN, "report", {ROWS: str(rows)} | files)
     previous = _START
@@ -232,7 +232,12 @@ def read_audit(content: bytes) -> History:
         if len(cells) >= len(_COLUMNS):
             seq, previous = _number(cells[0], seq), cells[len(_COLUMNS) - 1]
     if is_intact and not (events and events[-1].event == WRITTEN):
-        breaks.append(Break(number + 1, "is missing: it named the other files; the end was cut"))
+        breaks.append(
+            Break(
+                number + 1,
+                "is missing: the last line lists the other files, so the end was cut off",
+            )
+        )
     return History(tuple(events), tuple(breaks), previous)
 
 
@@ -308,7 +313,7 @@ def _why(cells: list[str], expected: list[str]) -> str:
             f"is number {cells[0][:20]}, expected {expected[0]}: a line was removed, added or moved"
         )
     if cells[-2] != expected[-2]:
-        return "does not follow from the line before it"
+        return "does not have the hash of the line before it"
     if cells[-1] != expected[-1]:
         return "does not have the hash that it states"
-    return "has other quotes, another end or another mark of a formula than it was written with"
+    return "has different quotes, line ends or formula marks than when it was written"

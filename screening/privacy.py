@@ -121,7 +121,7 @@ def _read_secret(path: Path) -> bytes:
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii"))
     except ValueError as error:
-        raise KeyFileError(f"the key file {path} does not hold 64 hex digits") from error
+        raise KeyFileError(f"the key file {path} does not have 64 hex digits") from error
     if len(secret) != 32:
-        raise KeyFileError(f"the key file {path} holds {len(secret)} bytes, expected 32")
+        raise KeyFileError(f"the key file {path} has {len(secret)} bytes, expected 32")
     return secret

@@ -46,29 +46,29 @@ FAILURES: Final = {
     "empty": "The file is empty",
     "vanished": "The file disappeared after the job had listed it",
     "unreadable": "The file could not be opened",
-    "not_decodable": "The image does not decode",
+    "not_decodable": "The image could not be decoded",
     "unsupported": "The image format is not supported",
     "too_large": "The film is larger than the limit",
     "decode_timeout": "The decoder was stopped because it took too long",
     "out_of_memory": "Decoding needs more memory than the limit",
     "decoder_crashed": "The decoder crashed",
-    "killed_worker": "The film was in hand when its worker died, twice",
+    "killed_worker": "The worker died twice while it processed this film",
     "no_score": "The model gave no valid probability",
     "not_screened": "The job was stopped before it reached this film",
 }
 
 DUPLICATES: Final = {
-    "same_bytes": "Byte for byte the same file as",
+    "same_bytes": "The file has the same bytes as another film",
     "already_screened": "A finished job has scored this file",
 }
 
 #: The film has a probability, but its reader should know about a problem.
 WARNINGS: Final = {
     "multi_frame": "Only the first frame was read",
-    "header_ignored": "What the header says of the grey values makes no sense and was not used",
-    "same_pixels": "The pixels are those of another film",
-    "out_of_domain": "The film is unlike those that the model was trained on",
-    "age_not_trained": "The model was trained on no patient of about this age",
+    "header_ignored": "The header describes the grey values wrongly; this part was not used",
+    "same_pixels": "Another film has the same pixels",
+    "out_of_domain": "The film is unlike the films that the model was trained on",
+    "age_not_trained": "The model was not trained on patients of about this age",
     "inverted": "The film looks like a negative: black and white seem to be exchanged",
     "rotated": "The film does not look upright",
     **_LUNGS,
@@ -311,7 +311,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         file = path.open(newline="", encoding="utf-8")
     except OSError as error:
-        raise ReportError(f"{path.parent} is no report: {error.strerror}") from error
+        raise ReportError(f"{path.parent} is not a report: {error.strerror}") from error
     with file:
         reader = csv.DictReader(file)
         found = tuple(reader.fieldnames or ())
@@ -322,7 +322,7 @@ def read_rows(path: Path) -> list[Row]:
             return [_row(values, columns) for values in reader]
         except (AttributeError, ValueError) as error:
             where = f"{path}, line {reader.line_num}"
-            raise ReportError(f"{where} is no row of a report: {error}") from error
+            raise ReportError(f"{where} is not a row of a report: {error}") from error
 
 
 def cell(value: object) -> str:

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Certificates for one Dask cluster: docker/cluster/certificates.sh FOLDER [DAYS]
 #
-# FOLDER gets an authority of this cluster alone (ca.pem, ca.key) and one certificate with its key
-# (cluster.pem, cluster.key) for the scheduler, the workers and whoever gives them films. Dask takes
-# whoever has a certificate of the authority, whatever its name, so use it for nothing else. Copy all
-# but ca.key to every machine, readable for the cluster's user alone; keep ca.key away from them.
+# This writes to FOLDER a certificate authority for this cluster (ca.pem, ca.key) and one certificate
+# with its key (cluster.pem, cluster.key) for the scheduler, the workers and the submitters. Dask accepts
+# every certificate of the authority, whatever its name, so do not use the authority for anything else.
+# Copy all files except ca.key to every machine, readable only by the user of the cluster.
 set -eu
 
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
@@ -14,7 +14,7 @@ fi
 folder=$1
 days=${2:-825}
 if [ -e "$folder/ca.key" ] || [ -e "$folder/cluster.key" ]; then
-    echo "$folder holds keys already; choose another folder" >&2
+    echo "$folder already contains keys; choose another folder" >&2
     exit 1
 fi
 
@@ -32,4 +32,4 @@ printf 'basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=s
 openssl x509 -req -in "$folder/cluster.csr" -CA "$folder/ca.pem" -CAkey "$folder/ca.key" \
     -CAcreateserial -days "$days" -extfile "$folder/cluster.ext" -out "$folder/cluster.pem" 2> /dev/null
 rm -f "$folder/cluster.csr" "$folder/cluster.ext" "$folder/ca.srl"
-echo "$folder: ca.pem, cluster.pem and cluster.key for every machine; ca.key for none of them"
+echo "$folder: copy ca.pem, cluster.pem and cluster.key to every machine; do not copy ca.key"

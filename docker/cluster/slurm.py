@@ -1,13 +1,13 @@
-r"""Screen on a SLURM cluster: dask-jobqueue brings the machines, `screening` gives them films.
+r"""Screen on a SLURM cluster: dask-jobqueue starts the workers, `screening` sends them films.
 
     docker/cluster/certificates.sh ~/screening-tls
     python docker/cluster/slurm.py --jobs 8 --cores 16 --memory 32GB --tls ~/screening-tls \
         -- run /shared/films --out /shared/report
 
-starts a scheduler in this process, asks SLURM for 8 jobs of 16 cores, waits for the first of them,
-and runs what follows ``--`` with ``--engine dask``. When it has ended, the jobs are cancelled; the
-exit code is that of `screening`. Films, bundle and this Python environment are at the same paths on
-every node; the certificates, too, readable for you alone.
+This starts a scheduler in this process, requests 8 jobs of 16 cores from SLURM, waits for the first of
+them, and runs the `screening` command after ``--`` with ``--engine dask``. Afterwards the jobs are
+cancelled; the exit code is that of `screening`. Films, bundle, certificates (readable only by you) and
+this Python environment must be at the same paths on every node.
 """
 
 import argparse
@@ -26,36 +26,40 @@ _HERE: Final = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """Bring the machines, screen, and let them go; `screening`'s exit code."""
+    """Start the workers, screen, and stop the workers; return the exit code of `screening`."""
     arguments, words = arguments_of(sys.argv[1:])
     with cluster_of(arguments) as cluster, cluster.get_client() as client:
         cluster.scale(jobs=arguments.jobs)
         client.wait_for_workers(1)
         command = [Path(sys.executable).with_name("screening"), *words]
         screening = subprocess.Popen([*command, *options_of(arguments, cluster)])
-        # It finishes the films in hand; Ctrl-C reaches it by itself.
+        # `screening` finishes the films in progress. It receives Ctrl-C directly.
         signal.signal(signal.SIGINT, lambda *_heard: None)
         signal.signal(signal.SIGTERM, lambda *_heard: screening.terminate())
         return screening.wait()
 
 
 def arguments_of(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What is asked of SLURM, and of `screening`."""
+    """Parse the options for SLURM, and split off the command for `screening`."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=1, help="SLURM jobs")
-    parser.add_argument("--cores", type=int, default=8, help="of each; one process on each core")
-    parser.add_argument("--memory", default="16GB", help="of each job; 1 to 2 GB for a process")
-    parser.add_argument("--walltime", default="08:00:00", help="after which SLURM ends a job")
-    parser.add_argument("--queue", help="SLURM's partition")
-    parser.add_argument("--account", help="who pays")
-    parser.add_argument("--interface", help="network that the nodes share, like ib0")
-    parser.add_argument("--tls", type=Path, required=True, help="what certificates.sh made")
+    parser.add_argument(
+        "--cores", type=int, default=8, help="cores of each job; one process on each core"
+    )
+    parser.add_argument(
+        "--memory", default="16GB", help="memory of each job; 1 to 2 GB per process"
+    )
+    parser.add_argument("--walltime", default="08:00:00", help="time limit of each job")
+    parser.add_argument("--queue", help="SLURM partition")
+    parser.add_argument("--account", help="SLURM account")
+    parser.add_argument("--interface", help="network interface of the nodes, such as ib0")
+    parser.add_argument("--tls", type=Path, required=True, help="folder from certificates.sh")
     own, _dashes, others = _split(list(words))
     return parser.parse_args(own), others
 
 
 def cluster_of(arguments: argparse.Namespace) -> "SLURMCluster":
-    """The scheduler, here, and what its workers are started with, there."""
+    """Create the scheduler, and the settings with which SLURM starts the workers."""
     os.environ.setdefault("DASK_CONFIG", str(_HERE / "dask.yaml"))
     from dask_jobqueue import SLURMCluster
     from distributed import Security
@@ -82,20 +86,20 @@ def cluster_of(arguments: argparse.Namespace) -> "SLURMCluster":
 
 
 def options_of(arguments: argparse.Namespace, cluster: "SLURMCluster") -> list[str]:
-    """What makes `screening` use the cluster."""
+    """Return the options that make `screening` use the cluster."""
     ca, cert, key = certificates(arguments.tls)
     words = ["--engine", "dask", "--scheduler", cluster.scheduler_address]
     return [*words, "--tls-ca", str(ca), "--tls-cert", str(cert), "--tls-key", str(key)]
 
 
 def certificates(folder: Path) -> tuple[Path, Path, Path]:
-    """Authority, certificate and key, as ``certificates.sh`` names them; absolute."""
+    """Return the absolute paths of CA certificate, certificate and key from ``certificates.sh``."""
     folder = folder.expanduser().absolute()
     return folder / "ca.pem", folder / "cluster.pem", folder / "cluster.key"
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """What comes before ``--``, it, and what comes after it."""
+    """Split at ``--``: words before it, the word itself, words after it."""
     at = words.index("--") if "--" in words else len(words)
     return words[:at], words[at : at + 1], words[at + 1 :]
 

@@ -95,13 +95,13 @@ class Converter:
             raise ExportError(f"{target.name}: the conversion failed: {error}") from error
         if not path.is_file() or not path.stat().st_size:
             path.unlink(missing_ok=True)
-            raise ExportError(f"{target.name}: the converter wrote no {path.name}")
+            raise ExportError(f"{target.name}: the converter did not write {path.name}")
         return path
 
     @property
     def _calibration(self) -> Tensors:
         if self._films is None:
-            raise ValueError("8 bits need films to find ranges with")
+            raise ValueError("8-bit targets need films for calibration")
         return self._films
 
     @cached_property

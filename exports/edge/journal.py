@@ -111,8 +111,8 @@ class Journal:
         known = next((n for n, line in enumerate(good) if line is None), len(good))
         if any(line is not None for line in good[known:]):
             raise ReportError(
-                f"line {known + 1} of the journal {self.path} is damaged: rows would be lost; "
-                "check the disk, remove the journal and screen again"
+                f"line {known + 1} of the journal {self.path} is damaged, so results would be lost; "
+                "check the disk, delete the journal and screen again"
             )
         self._end = sum(len(line) + 1 for line in lines[:known])
         for number, line in enumerate(good[:known]):
@@ -124,8 +124,8 @@ class Journal:
             # A resumed run screens the files listed at the start, whatever the folder contains now.
             if not isinstance(begun, dict) or not _is_same(begun, self.begun):
                 raise ReportError(
-                    f"{self.path} is the journal of another screening: same bundle, folder and "
-                    "options go on with it; remove it to begin anew"
+                    f"{self.path} is the journal of an earlier run with another bundle, folder or "
+                    "other options; use the same ones to continue it, or delete it to start again"
                 )
             self.begun, self.resumed = begun, True
             return
@@ -135,8 +135,8 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> ReportError:
         return ReportError(
-            f"the journal {self.path} cannot be written: {error.strerror}; nothing that was "
-            "screened before is lost: mend this and give the same command again"
+            f"the journal {self.path} cannot be written: {error.strerror}; fix this and run the same "
+            "command again: earlier results are kept"
         )
 
 

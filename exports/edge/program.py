@@ -45,7 +45,10 @@ def main() -> None:
     except (ScreeningError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from the last film.", file=sys.stderr)
+        print(
+            "Interrupted. Run the same command again to continue from the last film.",
+            file=sys.stderr,
+        )
         sys.exit(_INTERRUPTED)
 
 
@@ -54,30 +57,34 @@ def _parser() -> argparse.ArgumentParser:
         prog="screen.pyz",
         description="Read chest films for pneumonia. Research software: not a medical device.",
     )
-    about = "a folder of films; one film, whose row is printed as JSON; or the word selftest"
+    about = "a folder of films; or one film, to print its row as JSON; or the word selftest"
     parser.add_argument("what", help=about)
     parser.add_argument("--out", type=Path, help="report folder (default: ./report)")
-    about = "go on screening what is written into the folder; Ctrl-C ends it with the report"
+    about = (
+        "also screen films that are added to the folder later; Ctrl-C stops and writes the report"
+    )
     parser.add_argument("--watch", action="store_true", help=about)
-    about = "with --watch: seconds for which a file must not have changed (default: 5)"
+    about = "with --watch: wait until a file has been unchanged for this many seconds (default: 5)"
     parser.add_argument("--settle", type=float, default=5.0, help=about)
     # The program is a file of its bundle.
     here = Path(sys.argv[0]).resolve().parent
-    parser.add_argument("--bundle", type=Path, default=here, help="default: where this program is")
-    about = "show on each scored film where the model sees pneumonia"
+    parser.add_argument(
+        "--bundle", type=Path, default=here, help="default: the folder of this program"
+    )
+    about = "add a picture of each scored film that shows where the model sees pneumonia"
     parser.add_argument("--heatmaps", action="store_true", help=about)
-    about = "decode all of every film, also where less of a large one comes to nearly the same"
+    about = "decode all pixels of large films; slower, with nearly the same results"
     parser.add_argument("--exact", action="store_true", help=about)
-    about = "refuse films with this flaw instead of giving them a warning; may be repeated"
+    about = "refuse films with this flaw instead of adding a warning; can be repeated"
     parser.add_argument("--refuse", action="append", choices=QUALITY, default=[], help=about)
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the one installed")
+    chosen.add_argument("--runtime", choices=(LITERT, ONNX), help="default: the installed one")
     about = "a model of the bundle (default: the most exact one of the runtime)"
     chosen.add_argument("--target", choices=tuple(TARGETS), help=about)
     for name, default, what in (
-        ("pixels", DecodeLimits.pixels, "larger films are not decoded"),
-        ("seconds", DecodeLimits.seconds, "until a decoder is stopped"),
-        ("memory", DecodeLimits.memory, "bytes that a decoder may use"),
+        ("pixels", DecodeLimits.pixels, "fail films with more pixels than this"),
+        ("seconds", DecodeLimits.seconds, "stop a decoder after this many seconds"),
+        ("memory", DecodeLimits.memory, "memory limit of a decoder in bytes"),
     ):
         about = f"{what} (default: {default})"
         parser.add_argument(f"--max-{name}", type=type(default), default=default, help=about)
@@ -87,14 +94,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _selftest(bundle: Bundle) -> None:
-    print(f"{bundle.card.model}: every file has its hash")
+    print(f"{bundle.card.model}: all files are unchanged")
     targets = targets_of(bundle.path)
     for target in targets:
         if is_installed(target.runtime):
             largest = check_selftest(bundle, target)
-            print(f"{target.name}: right, largest difference {largest:.2g}")
+            print(f"{target.name}: correct, largest difference {largest:.2g}")
         else:
-            print(f"{target.name}: not tried, {target.runtime} is not installed")
+            print(f"{target.name}: not tested, {target.runtime} is not installed")
     if not any(is_installed(target.runtime) for target in targets):
         raise ReportError("no runtime is installed; run: pip install -r requirements.txt")
 
@@ -112,14 +119,16 @@ def _film(bundle: Bundle, arguments: argparse.Namespace) -> int:
 def _folder(bundle: Bundle, arguments: argparse.Namespace) -> int:
     folder, out = Path(arguments.what), arguments.out or Path("report")
     if not folder.is_dir():
-        raise ReportError(f"{folder} is no folder")
+        raise ReportError(f"{folder} is not a folder")
     if out.resolve().is_relative_to(folder.resolve()):
-        raise ReportError(f"the report {out} would lie inside the folder that is screened")
+        raise ReportError(
+            f"the report {out} would be inside the screened folder; choose another --out"
+        )
     if out.exists():
         if is_whole(out):
             # The power failed after the report was written and before its journal was removed.
             journal_of(out).unlink(missing_ok=True)
-        raise ReportError(f"{out} is there already; choose another --out")
+        raise ReportError(f"{out} already exists; choose another --out")
     gallery = report_images_of(out) if arguments.heatmaps else None
     with closing(_screener(bundle, arguments, folder, gallery)) as screener:
         night = EdgeRun(screener, out, arguments.watch, arguments.settle, _say_at_once)
@@ -153,7 +162,7 @@ def _predictor(bundle: Bundle, arguments: argparse.Namespace) -> Predictor:
     target = TARGETS[arguments.target]
     if target not in targets_of(bundle.path):
         held = ", ".join(one.name for one in targets_of(bundle.path))
-        raise BundleError(f"{bundle.path} has no {target.name}; it has {held}")
+        raise BundleError(f"{bundle.path} has no {target.name}; its models: {held}")
     predictor = load_target(bundle.path, target)
     if arguments.heatmaps:
         check_map(predictor, bundle.path)

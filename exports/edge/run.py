@@ -151,8 +151,8 @@ class EdgeRun:
                 write_audit(report, events, len(rows))
         except OSError as error:
             raise ReportError(
-                f"the report {self.out} cannot be written: {error.strerror}; nothing that was "
-                "screened is lost: mend this and give the same command again"
+                f"the report {self.out} cannot be written: {error.strerror}; fix this and run the "
+                "same command again: all results are kept"
             ) from error
 
     def _late(self, rows: list[Row]) -> list[Event]:

@@ -32,7 +32,7 @@ class LiteRTPredictor:
             self._film = runner.get_input_details()["film"]
             self._outputs = runner.get_output_details()
         if lacking := {"score", "embedding"} - self._outputs.keys():
-            raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
+            raise ValueError(f"the output {', '.join(sorted(lacking))} is missing")
         self.has_map = "map" in self._outputs
         self.target = target
         self.runtime = f"{target}/ai-edge-litert {version('ai-edge-litert')}"

@@ -168,7 +168,7 @@ def choose(bundle: Path, runtime: str, precision: str) -> Target:
             return target
     names = ", ".join(target.name for target in held) or "none"
     wanted = "" if runtime == AUTO else f" for the runtime {runtime}"
-    raise BundleError(f"{bundle} has no model{wanted} in {precision}; it has {names}")
+    raise BundleError(f"{bundle} has no {precision} model{wanted}; its models: {names}")
 
 
 def quickest(

@@ -49,7 +49,7 @@ class OnnxPredictor:
         self._input = self._session.get_inputs()[0].name
         given = {output.name for output in self._session.get_outputs()}
         if lacking := {"score", "embedding"} - given:
-            raise ValueError(f"it has no output {', '.join(sorted(lacking))}")
+            raise ValueError(f"the output {', '.join(sorted(lacking))} is missing")
         self.has_map = "map" in given
         self.target = target
         self.runtime = f"{target}/onnxruntime {version('onnxruntime')}"

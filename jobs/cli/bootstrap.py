@@ -153,7 +153,8 @@ def run_single_job(
             if isinstance(end, QueueUnavailable) and not stop.asked:
                 raise
             progress.say(
-                "Interrupted. `screening worker --drain` on this queue goes on from the last film."
+                "Interrupted. To continue from the last film, run `screening worker --drain` with the "
+                "same queue."
             )
             return exit_codes.INTERRUPTED
     if config.profile:

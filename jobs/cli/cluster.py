@@ -28,7 +28,9 @@ class _PathMapping(click.ParamType[tuple[Path, str]]):
     ) -> tuple[Path, str]:
         here, equals, there = str(value).partition("=")
         if not (here and equals and there):
-            self.fail(f"{value!r} is not like /films=/mnt/films", parameter, context)
+            self.fail(
+                f"{value!r} is not LOCAL=REMOTE, such as /films=/mnt/films", parameter, context
+            )
         return Path(os.path.realpath(here)), there
 
 
@@ -121,7 +123,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_local(scheduler: str | None) -> None:
     if scheduler is not None:
-        raise ClusterUnusable("--scheduler is that of a Dask cluster: add --engine dask")
+        raise ClusterUnusable("--scheduler is only for a Dask cluster; add --engine dask")
 
 
 def _address(scheduler: str | None) -> str:

@@ -54,8 +54,8 @@ def demo(out: Path) -> None:
             click.echo(f"{row.film:<14} {row.status.value:<9} {verdict}")
         scores = [row.probability for row in rows if row.probability is not None]
         if len(scores) != 3 or max(scores) - min(scores) > _AGREEMENT:
-            raise click.ClickException(f"the three forms of one film disagree: {scores}")
-        click.echo("One film in three encodings agrees; the leg was refused. Read the report:")
+            raise click.ClickException(f"the three encodings of one film do not agree: {scores}")
+        click.echo("The three encodings of one film agree; the leg was refused. Read the report:")
         click.echo(job.report / PREDICTIONS)
     sys.exit(code)
 

@@ -64,14 +64,14 @@ def note(job: Job, waiting: Iterable[Job], now: float) -> str:
         now: seconds since the epoch.
     """
     if job.state is State.RUNNING and job.lease_until < now:
-        return f"its worker was last heard of more than {duration_text(now - job.lease_until)} ago"
+        return f"its worker has not responded for more than {duration_text(now - job.lease_until)}"
     if job.state is not State.QUEUED:
         return display_name(job.message)
     if job.not_before > now:
         until = f"waits until {_local_time(job.not_before, now)}"
         return f"{until}: {display_name(job.message)}" if job.message else until
     earlier = _earlier(job, waiting)
-    return f"waits for {earlier.name}, of the same schedule" if earlier else ""
+    return f"waits for job {earlier.name} of the same schedule" if earlier else ""
 
 
 def _earlier(job: Job, waiting: Iterable[Job]) -> Job | None:
@@ -203,8 +203,8 @@ def _state_fields(job: Job, counts: Mapping[Status, int], note: str) -> dict[str
         "worker": display_name(job.worker) or "none",
         "lease until": lease if job.state is State.RUNNING else "",
         "claims": str(job.fence or ""),
-        "put off": _times(job.attempts),
-        "deaths": f"{_times(job.deaths)} in a row, of its workers" if job.deaths else "",
+        "postponed": _times(job.attempts),
+        "worker died": _times(job.deaths),
         "exit code": "" if job.exit_code is None else str(job.exit_code),
         "note": note,
         "message": "" if display_name(job.message) in note else display_name(job.message),

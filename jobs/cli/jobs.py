@@ -179,7 +179,7 @@ def watch_jobs(queue: Path | str, names: tuple[str, ...], interval: float, as_js
     with display_on(Console(), as_json) as display:
         ended = watch(monitor, display, interval)
     if not names:
-        click.echo(f"Nothing is open in the queue {shown(queue)}.", err=True)
+        click.echo(f"The queue {shown(queue)} has no open jobs.", err=True)
         return
 
     codes = [exit_codes.ERROR if job.exit_code is None else job.exit_code for job in ended]
@@ -205,10 +205,10 @@ def retry_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
     def retry(job: Job) -> str:
         again, old = retry_job(store, job.name, Event(now(), "retried", job.name, who))
         left = (
-            f": {again.films - again.committed} of {again.films} films to go" if again.films else ""
+            f": {again.films - again.committed} of {again.films} films left" if again.films else ""
         )
-        kept = f"; its old report is {old}" if old else ""
-        return f"{job.name} waits{left}{kept}"
+        kept = f"; the old report was renamed to {old}" if old else ""
+        return f"{job.name} is queued again{left}{kept}"
 
     _each(store, names, retry)
 
@@ -228,9 +228,9 @@ def cancel_jobs(queue: Path | str, names: tuple[str, ...]) -> None:
 
     def cancel(job: Job) -> str:
         if job.state not in OPEN:
-            raise TransitionError(f"job {job.name} is {job.state} already")
+            raise TransitionError(f"job {job.name} is already {job.state}")
         store.cancel(job.name)
-        held = f"; {worker(job)}, which holds it, will notice" if job.worker else ""
+        held = f"; its worker ({worker(job)}) will soon stop screening it" if job.worker else ""
         return f"{job.name} is cancelled{held}"
 
     _each(store, names, cancel)
@@ -279,7 +279,7 @@ def prune_jobs(queue: Path | str, days: float, dry_run: bool) -> None:
     names = [job.name for job in ended] if dry_run else store.prune(before)
     for name in names:
         click.echo(name)
-    click.echo(f"{len(names)} jobs {'would be' if dry_run else 'are'} forgotten.", err=True)
+    click.echo(f"{len(names)} jobs {'would be' if dry_run else 'were'} deleted.", err=True)
     for job in ended:
         # Images of a job without a report are kept only for a retry.
         if job.name in names and job.gallery is not None and not dry_run:

@@ -48,7 +48,9 @@ def _check_config(group: click.Group, config: dict[str, Any], where: str) -> Non
         command = group.commands.get(name)
         if command is None or not isinstance(options, dict):
             known = ", ".join(sorted(group.commands))
-            raise click.BadParameter(f"{where}: {name!r} is no table of options for one of {known}")
+            raise click.BadParameter(
+                f"{where}: {name!r} is not a table of options; expected a table for one of {known}"
+            )
         if isinstance(command, click.Group):
             _check_config(command, options, f"{where}: {name}")
             continue

@@ -59,12 +59,12 @@ from jobs.cli.progress import TrainingProgress, native_logs_filtered
 @click.option(
     "--youden",
     is_flag=True,
-    help="Use the threshold with the largest sum of both instead.",
+    help="Use the threshold with the largest sum of sensitivity and specificity instead.",
 )
 @click.option(
     "--normals-called",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Raise the threshold until at most this share of films is called, in each view of a source that "
+    help="Raise the threshold until at most this share of films is flagged, in each view of a source that "
     "has only normal films with reliable labels.  [default: 0.03]",
 )
 @click.option(
@@ -175,7 +175,9 @@ def train(
                 )
                 card = train_model(request, recipe, progress)
             except KeyboardInterrupt:
-                progress.say("Interrupted. The same command goes on after the last whole epoch.")
+                progress.say(
+                    "Interrupted. Run the same command again to continue after the last complete epoch."
+                )
                 raise
     for name, figures in (("validation", card.metrics), ("test", card.test)):
         if figures:
@@ -191,7 +193,7 @@ def _rule(sensitivity: float | None, specificity: float | None, youden: bool) ->
     """Return the recipe fields that choose the threshold; at most one rule may be given."""
     if (sensitivity is not None) + (specificity is not None) + youden > 1:
         raise click.UsageError(
-            "choose one of --target-sensitivity, --target-specificity and --youden"
+            "choose only one of --target-sensitivity, --target-specificity and --youden"
         )
     if sensitivity is not None:
         return {"rule": "target-sensitivity", "target": sensitivity}
@@ -319,7 +321,7 @@ def train_lungs(
         raise click.BadParameter(f"{str(out)!r} does not end in .keras", param_hint="--out")
     for path in (out, out.with_suffix(".json")):
         if path.exists():
-            raise click.ClickException(f"{path} exists already; choose another --out")
+            raise click.ClickException(f"{path} already exists; choose another --out")
     given = {name: value for name, value in (("steps", steps), ("seed", seed)) if value is not None}
     with native_logs_filtered():
         need_training_extra()
@@ -427,10 +429,9 @@ def sign(folder: Path, key: Path) -> None:
 
     is_bundle, is_report = (folder / SUMS).exists(), (folder / AUDIT).exists()
     if is_bundle == is_report:
-        both = "both" if is_bundle else "neither of"
+        both, joined = ("both", "and") if is_bundle else ("neither", "nor")
         raise SignatureError(
-            f"{folder} holds {both} {SUMS}, as a bundle does, and {AUDIT}, as a report does; "
-            "nothing was signed"
+            f"{folder} was not signed: it has {both} {SUMS} (of a bundle) {joined} {AUDIT} (of a report)"
         )
     click.echo(_sign_bundle(folder, key) if is_bundle else _sign_report(folder, key))
 
@@ -454,7 +455,7 @@ def _sign_report(folder: Path, key: Path) -> str:
     problems = [problem for problem in verify(folder) if problem.file != SIGNATURE]
     if problems:
         raise SignatureError(
-            f"{folder} is not as it was written, so it is not signed: {display_name(str(problems[0]))}"
+            f"{folder} is not intact, so it was not signed: {display_name(str(problems[0]))}"
         )
     head = read_audit((folder / AUDIT).read_bytes()).head
     sign_report(folder, head, key)

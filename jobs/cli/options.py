@@ -60,7 +60,7 @@ class _Time(click.ParamType[datetime]):
         try:
             return datetime.fromisoformat(str(value)).astimezone()
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time like 2026-11-22T02:30", parameter, context)
+            self.fail(f"{value!r} is not a time such as 2026-11-22T02:30", parameter, context)
 
 
 #: Headings for options in help texts, in order of appearance, with the parameter names below each.
@@ -277,7 +277,7 @@ _QUEUEING_OPTIONS: Final = (
         show_default=True,
         help="Jobs of a higher priority are screened first.",
     ),
-    click.option("--tag", "tags", multiple=True, help="Word to find the job by. Can be repeated."),
+    click.option("--tag", "tags", multiple=True, help="Tag to find the job by. Can be repeated."),
 )
 
 

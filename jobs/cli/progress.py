@@ -89,11 +89,11 @@ def summary_lines(report: Report) -> Iterator[str]:
     number = Counter(row.status for row in report.rows)
     positive = sum(row.prediction == PNEUMONIA for row in report.rows)
     counts = ", ".join(f"{number[status]} {status.value}" for status in Status)
-    yield f"{len(report.rows)} files: {counts}; {positive} called {PNEUMONIA}"
+    yield f"{len(report.rows)} files: {counts}; {positive} flagged as {PNEUMONIA}"
     if report.unused:
         problems = Counter(one.problem.value.replace("_", " ") for one in report.unused)
         counts = ", ".join(f"{count} {problem}" for problem, count in problems.items())
-        yield f"Labels not used: {counts}; labels.csv has their lines"
+        yield f"Labels not used: {counts}; see labels.csv"
     yield from (display_name(f"Drift: {line.sentence}") for line in breaches(report.drift))
     for line in report.lines:
         figure = line.figure
@@ -188,7 +188,7 @@ class ScreeningProgress(_Bar):
 
     def started(self, job: Job, films: int, left: int) -> None:
         """Start the bar of a job."""
-        resumed = f", {films - left} of them done before" if left < films else ""
+        resumed = f", {films - left} of them already done" if left < films else ""
         where = job.shown_folder if job.options.hash_names else f"in {job.folder}"
         self.say(f"Screening {films} files {where}{resumed}")
         if self._task is not None:

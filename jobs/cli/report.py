@@ -68,7 +68,7 @@ def verify(
     from screening.report.verification import written
 
     if films is None and model is not None:
-        raise click.UsageError("--model needs --films, the folder of what is screened once more")
+        raise click.UsageError("--model is only used to screen films again; add --films FOLDER")
     problems = problems_of(report)
     if any(problem.file == AUDIT for problem in problems):
         # If the audit itself is damaged, other files cannot be compared with it.
@@ -102,13 +102,16 @@ def _signature(
     is_there = (report / SIGNATURE).exists()
     if public_key is None:
         if is_there:
-            return "Its signature was not checked; --public-key does.", []
-        return "It is not signed: whoever can write all of it anew is not found.", []
+            return "Its signature was not checked; add --public-key to check it.", []
+        return (
+            "It is not signed, so a report that was rewritten as a whole would not be detected.",
+            [],
+        )
     from exports.bundle import is_signed_report
 
     if is_signed_report(report, head, public_key):
-        return f"It is signed with the key that {public_key} is of.", []
-    why = f"is no signature of this report with the key that {public_key} is of"
+        return f"Its signature matches the public key {public_key}.", []
+    why = f"does not match this report and the public key {public_key}"
     problem = VerificationProblem(SIGNATURE, "forged", why)
     if not is_there:
         problem = VerificationProblem(SIGNATURE, "missing", "is missing: the report is not signed")
@@ -132,8 +135,11 @@ def _screened_again(
         again = rescreen(rows, target, films, Bundle.open(model), most, seed, key=secret)
     except OSError as error:
         raise FolderUnreadable(f"{films} cannot be listed: {error.strerror}") from error
-    how = f"{again.films} of {len(rows)} films were screened once more (--seed {seed})"
-    return f"{how}." if again.problems else f"{how}: all as reported.", again.problems
+    how = f"{again.films} of {len(rows)} films were screened again (--seed {seed})"
+    return (
+        f"{how}." if again.problems else f"{how}, with the same results as in the report.",
+        again.problems,
+    )
 
 
 def _exit_with(report: Path, problems: Sequence[VerificationProblem]) -> None:
@@ -148,7 +154,7 @@ def _exit_with(report: Path, problems: Sequence[VerificationProblem]) -> None:
         if number > _MAX_SHOWN:
             click.echo(display_name(f"{file}: {what}: and {number - _MAX_SHOWN} more"))
     if problems:
-        click.echo(f"{report} is not as it was written: {len(problems)} found", err=True)
+        click.echo(f"{report} is not intact; problems found: {len(problems)}", err=True)
     sys.exit(exit_codes.ERROR if problems else exit_codes.OK)
 
 
@@ -191,7 +197,9 @@ def evaluate(
 
     place = (out or report.with_name(f"{report.resolve().name}-evaluation")).absolute()
     if is_inside(place, report):
-        raise click.UsageError(f"the evaluation {place} would lie inside {report}")
+        raise click.UsageError(
+            f"the evaluation {place} would be inside the report {report}; choose another --out"
+        )
     given = Labels.read(labels, Policy(labels_policy))
     # Labels that are matched by path or file name need no key.
     secret = PatientKey.load(key) if key.exists() else None
@@ -236,7 +244,9 @@ def compare(
 
     for report in (report_a, report_b):
         if out is not None and is_inside(out.absolute(), report):
-            raise click.UsageError(f"the comparison {out} would lie inside {report}")
+            raise click.UsageError(
+                f"the comparison {out} would be inside the report {report}; choose another --out"
+            )
         intact(report)
     comparison = compared(
         read_rows(report_a / PREDICTIONS),
@@ -296,7 +306,9 @@ def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
 
     for report in reports:
         if is_inside(out, report):
-            raise click.UsageError(f"the charts {out} would lie inside {report}")
+            raise click.UsageError(
+                f"the charts {out} would be inside the report {report}; choose another --out"
+            )
     nights = series(reports, _reference(model, reports))
     for line in _table(nights):
         click.echo(line)
@@ -305,7 +317,7 @@ def drift(reports: tuple[Path, ...], model: Path | None, out: Path) -> None:
         write_series(out, nights)
         write_page(out, nights)
     except OSError as error:
-        raise ReportError(f"the charts {out} cannot be written: {error.strerror}") from error
+        raise ReportError(f"the charts cannot be written to {out}: {error.strerror}") from error
     click.echo(f"Charts: {out / 'drift.html'}")
 
 
@@ -322,7 +334,8 @@ def _reference(model: Path | None, reports: Sequence[Path]) -> DriftBaseline | N
         sha256 = NightProfile.read(report).model_sha256
         if sha256 not in ("", bundle.sha256):
             raise ReportError(
-                f"{report} is of the model {sha256[:16]}, and {model} is {bundle.sha256[:16]}"
+                f"{report} was made with the model {sha256[:16]}, but {model} is "
+                f"{bundle.sha256[:16]}; give the bundle that made the reports"
             )
     return bundle.card.reference
 
@@ -331,7 +344,7 @@ def _table(nights: Sequence[NightResult]) -> Iterator[str]:
     """Yield table lines with aligned columns: text on the left, figures on the right."""
     from screening.files import display_name
 
-    rows = [["NIGHT", "REPORT", "FILMS", *_COLUMNS.values(), "BEYOND ITS LIMITS"]]
+    rows = [["NIGHT", "REPORT", "FILMS", *_COLUMNS.values(), "BEYOND LIMITS"]]
     for night in nights:
         beyond = dict.fromkeys(line.measure for line in night.breaches)
         figures = [_figure(night, measure) for measure in _COLUMNS]

@@ -49,7 +49,9 @@ def run(
     from jobs.cli.stores import open_store, shown
 
     if profile and cluster is not None:
-        raise click.UsageError("--profile tells of this machine; it does not go with --engine dask")
+        raise click.UsageError(
+            "--profile measures this machine and cannot be used with --engine dask"
+        )
     # Detect an unusable key before anything is queued.
     signer_of(sign_reports)
     store = open_store(queue)
@@ -83,7 +85,7 @@ def submit(queue: Path | str, **asked: Any) -> None:
     asked_for = _checked_job(always=False, **asked)
     job = store.add(asked_for)
     click.echo(job.name)
-    known = "" if job.name == asked_for.name else f"is {job.state.value} already, "
+    known = "" if job.name == asked_for.name else f"is already {job.state.value}, "
     click.echo(f"{known}queue {shown(queue)}, report will be {job.report}", err=True)
 
 

@@ -37,7 +37,7 @@ def schedule() -> None:
     type=click.IntRange(0, 1000),
     default=Schedule.catch_up,
     show_default=True,
-    help="After downtime, make up for this many runs and skip older ones.",
+    help="After downtime, catch up on this many missed runs and skip older ones.",
 )
 @screening_options
 @queueing_options
@@ -92,7 +92,7 @@ def add(
     with open_schedules(queue) as schedules:
         schedules.add(planned)
     click.echo(planned.name)
-    click.echo(f"fires first at {_shown(planned, first)}: {screened}", err=True)
+    click.echo(f"first run at {_shown(planned, first)}: {screened}", err=True)
 
 
 @schedule.command("list")
@@ -126,7 +126,7 @@ def remove(queue: Path | str, name: str) -> None:
 
     with open_schedules(queue) as schedules:
         schedules.remove(name)
-    click.echo(f"{name} is removed")
+    click.echo(f"{name} was removed")
 
 
 @schedule.command("next")
@@ -141,7 +141,7 @@ def next_runs(queue: Path | str, name: str | None, count: int) -> None:
     with open_schedules(queue) as schedules:
         every = [known for known in schedules.schedules() if name in (None, known.name)]
     if name is not None and not every:
-        raise ScheduleError(f"there is no schedule {name}; screening schedule list shows all")
+        raise ScheduleError(f"there is no schedule {name}; see `screening schedule list`")
     begin = time.time()
     firings = [(at, known) for known in every for at in islice(known.times.upcoming(begin), count)]
     for at, known in sorted(firings, key=lambda firing: (firing[0], firing[1].name))[:count]:

@@ -54,9 +54,9 @@ def find(store: JobStore, word: str) -> Job:
             return every[meant[0]]
         if meant:
             some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
-            why = f"{word} begins the names of {len(meant)} jobs: {some}"
+            why = f"the names of {len(meant)} jobs begin with {word}: {some}"
             raise UnknownJob(why) from error
         similar = get_close_matches(word, every)
         if similar:
-            raise UnknownJob(f"{error}; perhaps {' or '.join(similar)} was meant") from error
+            raise UnknownJob(f"{error}; did you mean {' or '.join(similar)}?") from error
         raise

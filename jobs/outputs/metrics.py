@@ -67,38 +67,38 @@ class Metrics:
         registry = CollectorRegistry()
         self._collector = _Labelled(registry, {"worker": worker} if worker else {})
         self._films = Counter(
-            "screening_films_total", "Films, by what became of them.", ["status"], registry=registry
+            "screening_films_total", "Films by status.", ["status"], registry=registry
         )
         self._stages = Summary(
             "screening_stage_duration_seconds",
-            "Reading and scoring of a film, commit of a batch, report of a job.",
+            "Duration of a stage: reading and scoring a film, committing a batch, writing a report.",
             ["stage"],
             registry=registry,
         )
         self._jobs = Counter(
             "screening_jobs_ended_total",
-            "Jobs that ended, by exit code.",
+            "Ended jobs by exit code.",
             ["exit_code"],
             registry=registry,
         )
         self._drift = Gauge(
             "screening_drift_breaches",
-            "Limits that the films of the last report were beyond, by what was compared.",
+            "Drift limits that the last report exceeded, by measure.",
             ["measure"],
             registry=registry,
         )
         self._success = Gauge(
-            _SUCCESS, "When a job was last done, exit code 0 or 3; 0 if never.", registry=registry
+            _SUCCESS, "Time of the last job with exit code 0 or 3; 0 if none.", registry=registry
         )
         self._queue = Gauge(
-            "screening_queue_jobs", "Jobs in the queue, by state.", ["state"], registry=registry
+            "screening_queue_jobs", "Jobs in the queue by state.", ["state"], registry=registry
         )
         self._oldest = Gauge(
             "screening_queue_oldest_job_age_seconds",
-            "For how long the oldest queued job has waited; 0 if none waits.",
+            "Waiting time of the oldest queued job; 0 if no job is queued.",
             registry=registry,
         )
-        build = Info("screening_build", "What runs here.", registry=registry)
+        build = Info("screening_build", "Versions of screening and Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._begin()
 

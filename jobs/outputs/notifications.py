@@ -76,7 +76,9 @@ class Notifier:
             except NotificationFailed as error:
                 failures.append(str(error))
         if failures:
-            raise NotificationFailed(f"the end of job {job.name}: {'; '.join(failures)}")
+            raise NotificationFailed(
+                f"no notification of the end of job {job.name}: {'; '.join(failures)}"
+            )
 
     def _run(self, payload: Mapping[str, Any]) -> None:
         if not self.command:
@@ -86,7 +88,7 @@ class Notifier:
             code, line = _run(self.command, payload, self.run_within)
         except subprocess.TimeoutExpired as error:
             raise NotificationFailed(
-                f"the command {program} took more than {self.run_within:g} s and was ended"
+                f"the command {program} took more than {self.run_within:g} s and was stopped"
             ) from error
         except OSError as error:
             raise NotificationFailed(
@@ -94,7 +96,7 @@ class Notifier:
             ) from error
         if code:
             raise NotificationFailed(
-                f"the command {program} exited with {code}: {line or 'no word'}"
+                f"the command {program} exited with {code}: {line or 'no output'}"
             )
         if line:
             structlog.get_logger().info("notification_command", job=payload["job"], said=line)
@@ -143,9 +145,9 @@ def _split_command(command: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
-        raise UnusableNotification(f"the command {command!r} cannot be read: {error}") from error
+        raise UnusableNotification(f"the command {command!r} cannot be parsed: {error}") from error
     if not words or "\0" in command:
-        raise UnusableNotification(f"the command {command!r} names no program")
+        raise UnusableNotification(f"the command {command!r} has no program to run")
     return words
 
 
@@ -155,7 +157,9 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0
     except ValueError as error:
-        raise UnusableNotification(f"the address for notifications is none: {error}") from error
+        raise UnusableNotification(
+            f"the address for notifications is not valid: {error}"
+        ) from error
     if parts.scheme not in ("http", "https") or not usable:
         raise UnusableNotification(
             f"the address for notifications has the scheme {parts.scheme!r} and "
@@ -163,8 +167,8 @@ def _checked_url(url: str) -> str:
         )
     if "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:
         raise UnusableNotification(
-            "the address for notifications holds a user, a blank or a letter that must be written "
-            "as %XX; a server that asks for a password is reached with a command"
+            "the address for notifications contains a user name, a space or a character that must be "
+            "written as %XX; for a server that needs a password, use --notify-command"
         )
     return url
 

@@ -267,13 +267,13 @@ class JobProfile(NullObserver):
             "commits": self._commits,
         }
         spent, elapsed = sum(stages.values()), self._last - self._first
-        yield f"{'stage':<18}{'ms a film':>10}{'share':>8}"
+        yield f"{'stage':<18}{'ms/film':>10}{'share':>8}"
         for name, seconds in stages.items():
             yield f"{name:<18}{1e3 * seconds / self._films:>10.2f}{seconds / spent:>8.0%}"
         yield f"{'all':<18}{1e3 * spent / self._films:>10.2f}"
         pace, most = self._films / max(elapsed, 1e-9), self._cores * self._films / spent
         yield (
-            f"{self._films:,} films in {elapsed:.1f} s: {pace:.1f} a second; with nothing but these "
-            f"stages {self._cores} cores could do {most:.1f}: {pace / most:.0%}"
+            f"{self._films:,} films in {elapsed:.1f} s: {pace:.1f} per second, {pace / most:.0%} of "
+            f"the {most:.1f} that {self._cores} cores could do with these stages alone"
         )
         yield f"start-up {self._first - self._began:.1f} s, report {self._report:.1f} s"

@@ -130,7 +130,9 @@ def after(state: State, action: Action) -> State:
     try:
         return TRANSITIONS[state, action]
     except KeyError as error:
-        raise TransitionError(f"a job that is {state} has no {action}") from error
+        raise TransitionError(
+            f"the action {action} is not allowed for a job that is {state}"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

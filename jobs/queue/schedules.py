@@ -32,7 +32,7 @@ def local_zone() -> str:
         return ZoneInfo(str(get_localzone())).key
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ScheduleError(
-            "the time zone of this machine has no name that is known; give one, like Europe/Berlin"
+            "the time zone of this machine has no known name; give one, such as --tz Europe/Berlin"
         ) from error
 
 
@@ -40,8 +40,8 @@ def local_zone() -> str:
 _FORMAT: Final = re.compile(r"(?:[^{}%]|%[aAbBdGHIjmMpSuUVwWyYzZ%])*")
 
 _EXPECTED: Final = (
-    "expected {date}, {yesterday}, or either with a format, like {date:%Y/%m/%d}; "
-    "a brace itself is written twice"
+    "expected {date} or {yesterday}, also with a format, such as {date:%Y/%m/%d}; write a brace twice "
+    "if it is part of the name"
 )
 
 
@@ -63,7 +63,9 @@ def expand(template: str, at: datetime) -> str:
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ScheduleError(f"the template {template!r}: {error}; {_EXPECTED}") from error
+        raise ScheduleError(
+            f"the template {template!r} is not valid: {error}; {_EXPECTED}"
+        ) from error
     return "".join(
         literal + ("" if name is None else _written(template, days.get(name), spec, conversion))
         for literal, name, spec, conversion in parts
@@ -74,7 +76,7 @@ def _written(template: str, day: datetime | None, spec: str | None, conversion: 
     """Format the day; `day` is None if the template uses an unknown name."""
     form = spec or "%Y-%m-%d"
     if day is None or conversion or "%" not in form or not _FORMAT.fullmatch(form):
-        raise ScheduleError(f"the template {template!r} cannot be understood; {_EXPECTED}")
+        raise ScheduleError(f"the template {template!r} is not valid; {_EXPECTED}")
     return re.sub("%.", lambda directive: day.strftime(directive[0]), form)
 
 
@@ -227,17 +229,17 @@ def _newest(times: Times, after: float, until: float, most: int) -> tuple[int, .
 
 
 def _check_cron(cron: str) -> None:
-    expected = "expected minute, hour, day of month, month and day of week, like 30 2 * * *"
+    expected = "expected minute, hour, day of month, month and day of week, such as 30 2 * * *"
     # cronsim would accept a sixth field, as seconds.
     if len(cron.split()) != 5:
         raise ScheduleError(f"{cron!r} has {len(cron.split())} fields; {expected}")
     try:
         first = next(CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC)), None)
     except (CronSimError, ValueError) as error:
-        raise ScheduleError(f"{cron!r} is no cron expression: {error}; {expected}") from error
+        raise ScheduleError(f"{cron!r} is not a cron expression: {error}; {expected}") from error
     # cronsim gives up after fifty years; 29 February has the same weekday at least every forty.
     if first is None:
-        raise ScheduleError(f"{cron!r} never fires: no day of any year fits; {expected}")
+        raise ScheduleError(f"{cron!r} never fires: there is no such date; {expected}")
 
 
 def _check_zone(tz: str) -> None:
@@ -246,8 +248,8 @@ def _check_zone(tz: str) -> None:
     # ZoneInfo raises OSError for a folder of the database, ValueError for a path outside it.
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ScheduleError(
-            f"{tz!r} is no time zone of this machine; expected a name of the IANA database, "
-            "like Europe/Berlin or UTC"
+            f"{tz!r} is not a time zone that this machine knows; expected a name of the IANA "
+            "database, such as Europe/Berlin or UTC"
         ) from error
 
 

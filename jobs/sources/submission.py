@@ -122,7 +122,7 @@ def new_job(
         report = report.with_name(f"{report.name}-{name}")
     check_places(folder, report, options.quarantine)
     if _is_taken(report):
-        raise ReportExists(f"{report} is there already; choose another --out")
+        raise ReportExists(f"{report} already exists; choose another --out")
     asked = request.report and request.report.absolute()
     return Job(
         name=name,
@@ -180,7 +180,7 @@ def check_places(folder: Path, report: Path, quarantine: Path | None) -> None:
     for what, place in {"report": report, "quarantine": quarantine}.items():
         if place is not None and is_inside(place, folder):
             raise ReportExists(
-                f"the {what} {place} would lie inside {folder}, which is screened; choose another"
+                f"the {what} {place} would be inside the screened folder {folder}; choose another"
             )
 
 

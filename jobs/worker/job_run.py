@@ -78,7 +78,7 @@ class Failures:
         )
         return (
             f"{self._reasons.total()} of {self._reached} films failed ({reasons}), more than the "
-            f"allowed share of {self._most:g}: something is wrong beyond single films"
+            f"allowed share of {self._most:g}; look for a common cause, then retry the job"
         )
 
 
@@ -251,7 +251,9 @@ def run_job(job: Job, tools: Tools) -> int:
         LeaseLost: if another worker has taken over.
     """
     if job.deaths >= _MAX_DEATHS:
-        raise JobFailed(f"{job.deaths} workers died over job {job.name} without a single row")
+        raise JobFailed(
+            f"{job.deaths} workers died while they ran job {job.name}, without a result for any film"
+        )
     with Heartbeat(tools.store, job, tools.lease) as heartbeat:
         heartbeat.expect(_START_UP)
         if not job.listed_at:
@@ -268,7 +270,7 @@ def _wait_until_settled(job: Job, tools: Tools) -> None:
         raise _unreadable(job, error) from error
     if settled is not None:
         raise StillChanging(
-            settled - at, f"the folder {job.shown_folder} is still being written into"
+            settled - at, f"files are still being written to the folder {job.shown_folder}"
         )
 
 
@@ -299,7 +301,7 @@ class _JobRun:
         if failures.are_systemic():
             self._give_up(failures)
         elif self.tools.stop.asked:
-            raise Stopped(f"job {job.name} was given back")
+            raise Stopped(f"job {job.name} was returned to the queue")
         # The report needs as much memory as the screening did: release that first.
         del left, done
         self.screener.close()
@@ -336,9 +338,9 @@ class _JobRun:
         fingerprint = screener.key.fingerprint
         if store.pin("patient_key", fingerprint) != fingerprint:
             raise JobFailed(
-                f"the key file {job.options.key} holds another key than the one that this queue's "
-                "reports were written with, so that patients would not be recognised; use that key, "
-                "or another queue"
+                f"the key file {job.options.key} does not contain the key of this queue's earlier "
+                "reports, so the same patient would get another hash; use the earlier key, or "
+                "another queue"
             )
         try:
             # Raises if the share is unavailable: the job then waits instead of losing its films.

@@ -68,7 +68,7 @@ def quarantine(
         writer.clear()
     if errors:
         raise QuarantineError(
-            f"{len(errors)} of {len(kept)} films could not be set aside; the first is {errors[0]}"
+            f"{len(errors)} of {len(kept)} films could not be copied to {into}; the first: {errors[0]}"
         )
     return len(kept)
 
@@ -118,7 +118,7 @@ class _Writer:
             f"film: {shown if shown.isprintable() else ascii(shown)}\n"
             f"status: {row.status.value}\n"
             f"reason: {row.reason}\n"
-            f"sha256: {row.sha256 or 'none, it could not be read'}\n"
+            f"sha256: {row.sha256 or 'none, the film could not be read'}\n"
             f"copy: {self._copy(row, place)}\n"
         )
         self._put([text.encode()], film_path(self.into, reason))
@@ -143,12 +143,12 @@ class _Writer:
                     raise NotAFilm
                 sha256 = self._put(pieces(film), place, like=film)
             except NotAFilm:
-                return "none, it is no regular file inside the folder"
+                return "none, the film is not a regular file inside the folder"
             except UnreadableFilm as error:
                 # An earlier call may have copied it in time.
                 if not sha256:
                     return f"none, {error.code} {error.detail}".rstrip()
-        return "what was screened" if sha256 == row.sha256 else f"another content, SHA-256 {sha256}"
+        return "as screened" if sha256 == row.sha256 else f"not as screened, SHA-256 {sha256}"
 
     def _put(self, content: Iterable[bytes], place: Path, like: Path | None = None) -> str:
         """Write a file atomically unless an identical one exists; return its SHA-256 in hex."""

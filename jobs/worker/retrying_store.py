@@ -72,7 +72,7 @@ def retry_calls(
     ):
         with attempt:
             return ask()
-    raise AssertionError("the loop ends by its result or its error")
+    raise AssertionError("the loop returns or raises")
 
 
 class _RetryingStore(Generic[Store]):

@@ -68,7 +68,7 @@ def whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
         return default
     found = numbers(dataset, keyword)
     if len(found) != 1 or not np.isfinite(found[0]) or found[0] != int(found[0]):
-        raise UnreadableFilm("not_decodable", f"{keyword} is missing or not one whole number")
+        raise UnreadableFilm("not_decodable", f"{keyword} is missing or not a single whole number")
     return int(found[0])
 
 

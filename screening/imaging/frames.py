@@ -64,7 +64,7 @@ def first_frame(
     """
     table, fragments = _items(value)
     if not fragments:
-        raise UnreadableFilm("not_decodable", "the pixel data hold no frame")
+        raise UnreadableFilm("not_decodable", "the pixel data have no frame")
     offsets = np.frombuffer(extended_offsets[: len(extended_offsets) // 8 * 8], "<u8")
     if not len(offsets):
         offsets = np.frombuffer(table[: len(table) // 4 * 4], "<u4")
@@ -186,7 +186,9 @@ def decode(
     cells = np.asarray(_DECODERS[header.kind](stream, header))
     shape = (pixel.rows, pixel.columns) + ((3,) if pixel.samples == 3 else ())
     if cells.shape != shape or cells.dtype.kind not in "iu":
-        raise UnreadableFilm("not_decodable", f"{header.kind} stream of another shape")
+        raise UnreadableFilm(
+            "not_decodable", f"the shape of the {header.kind} stream differs from the header"
+        )
     return cells.astype(cells.dtype.newbyteorder("="), copy=False), header
 
 
@@ -221,7 +223,7 @@ def decode_low(
 
 def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_pixels: int) -> None:
     if header.kind not in kinds:
-        raise UnreadableFilm("not_decodable", f"holds a {header.kind} stream")
+        raise UnreadableFilm("not_decodable", f"contains a {header.kind} stream")
     check_size(header.rows, header.columns, max_pixels)
     if (header.rows, header.columns) != (pixel.rows, pixel.columns):
         raise UnreadableFilm(
@@ -232,14 +234,14 @@ def _check(header: StreamHeader, kinds: frozenset[str], pixel: ImagePixel, max_p
     if header.samples and header.samples != pixel.samples:
         raise UnreadableFilm(
             "not_decodable",
-            f"the stream has {header.samples} samples a pixel, the header says {pixel.samples}",
+            f"the stream has {header.samples} samples per pixel, the header says {pixel.samples}",
         )
     # A lossless stream with fewer bits may still hold all values, if its cells are wide enough.
     narrow = header.precision < pixel.stored
     if header.precision and narrow and (header.lossy or header.precision <= 8):
         raise UnreadableFilm(
             "not_decodable",
-            f"the stream has {header.precision} bits a sample, the header says {pixel.stored}",
+            f"the stream has {header.precision} bits per sample, the header says {pixel.stored}",
         )
 
 
@@ -287,7 +289,7 @@ def syntax_name(uid: str) -> str:
     if uid in _NAMES:
         return _NAMES[uid]
     if len(uid) > 64 or not _WELL_FORMED.fullmatch(uid):
-        return "a transfer syntax that is no UID"
+        return "a transfer syntax that is not a UID"
     return UID(uid).name
 
 
@@ -350,7 +352,7 @@ def read_low_resolution(
 def _value(dataset: FileDataset) -> bytes:
     value = dataset["PixelData"].value
     if not isinstance(value, bytes):
-        raise UnreadableFilm("not_decodable", "the pixel data are no bytes")
+        raise UnreadableFilm("not_decodable", "the pixel data are not bytes")
     return value
 
 
@@ -373,7 +375,7 @@ def _native(
 ) -> Frame:
     length = _length(pixel)
     if len(data) < length:
-        raise UnreadableFilm("not_decodable", f"the pixel data hold {len(data)} of {length} bytes")
+        raise UnreadableFilm("not_decodable", f"the pixel data have {len(data)} of {length} bytes")
     # Keep an even length: big endian swaps words of two bytes, and the value is padded to them.
     data = memoryview(data)[: min(len(data), length + length % 2)]
     if big_endian_words:
@@ -394,7 +396,9 @@ def _by_pixel(cells: npt.NDArray[Any], pixel: ImagePixel) -> npt.NDArray[Any]:
         return cells.reshape(rows, columns)
     if pixel.subsampled:
         if columns % 2:
-            raise UnreadableFilm("not_decodable", f"{pixel.photometric} with an odd row")
+            raise UnreadableFilm(
+                "not_decodable", f"{pixel.photometric} with an odd number of columns"
+            )
         pairs = cells.reshape(rows, columns // 2, 4)
         luma = pairs[..., :2].reshape(rows, columns)
         blue, red = (pairs[..., i].repeat(2, axis=1) for i in (2, 3))
@@ -411,7 +415,8 @@ def _run_lengths(frame: bytes | memoryview, pixel: ImagePixel) -> npt.NDArray[An
     offsets = np.frombuffer(bytes(frame[:64]).ljust(64, b"\0"), "<u4").tolist()
     if len(frame) < 64 or size == 0 or offsets[0] != count:
         raise UnreadableFilm(
-            "not_decodable", f"RLE of {offsets[0] if len(frame) >= 64 else 0} segments, not {count}"
+            "not_decodable",
+            f"{offsets[0] if len(frame) >= 64 else 0} RLE segments, expected {count}",
         )
     ends = [*offsets[2 : count + 1], len(frame)]
     cells = np.empty((pixel.samples, area), f"<u{size}")

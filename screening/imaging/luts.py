@@ -87,7 +87,7 @@ def read_palette(dataset: Dataset, *, signed: bool, big_endian: bool = False) ->
         top = 255 if bits <= 8 and entries.max() <= 255 else 65535
         channels.append(entries / top)
     if len({len(channel) for channel in channels}) > 1:
-        raise TableError("the palettes have several lengths")
+        raise TableError("the palettes differ in length")
     return Table(first, 16, luma(*channels) * 65535)
 
 
@@ -156,7 +156,7 @@ def _expand(words: list[int], entries: list[float], count: int, size: int) -> No
         parts = words[position + 2 : position + 2 + 4 // size]
         offset = sum(part << (8 * size * i) for i, part in enumerate(parts)) // size
         if len(parts) < 4 // size or offset >= position:
-            raise TableError("a palette refers to a segment that is none")
+            raise TableError("a palette refers to a segment that does not exist")
         for _ in range(words[position + 1]):
             offset = _segment(words, offset, entries)
         position += 2 + 4 // size

@@ -267,7 +267,7 @@ def _sixteen_bit_colour(image: Image.Image, data: bytes) -> Grey:
 
     cells = np.asarray(imagecodecs.png_decode(data))
     if cells.dtype != np.uint16 or cells.ndim != 3 or cells.shape[:2] != image.size[::-1]:
-        raise UnreadableFilm("not_decodable", "damaged stream: another shape")
+        raise UnreadableFilm("not_decodable", "damaged stream: its shape differs from the header")
     grey = grey_of_colour(cells, 16, alpha=cells.shape[2] in (2, 4))
     transparent = image.info.get("transparency")
     if cells.shape[2] == 3 and isinstance(transparent, tuple):

@@ -73,7 +73,7 @@ def read_stream_header(stream: bytes) -> StreamHeader:
             return _jpeg_xl(_jpeg_xl_code(stream))
     except (IndexError, ValueError) as error:
         raise StreamError("the stream's header is damaged") from error
-    raise StreamError("no image stream")
+    raise StreamError("not an image stream")
 
 
 def _jpeg(stream: bytes) -> StreamHeader:
@@ -137,7 +137,7 @@ def _jpeg_2000(stream: bytes, start: int) -> StreamHeader:
     if any(
         stream[siz + 38 + 3 * i : siz + 41 + 3 * i] != bytes((depth, 1, 1)) for i in range(samples)
     ):
-        raise StreamError("components of several sizes")
+        raise StreamError("components of different sizes")
     kind, transformed, lossy, halvings = JPEG_2000, False, True, 0
     position = siz + _number(stream, siz, 2)
     while stream[position] == 0xFF and stream[position + 1] not in (0x90, 0x93, 0xD9):

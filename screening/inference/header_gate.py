@@ -146,7 +146,7 @@ def _no_chest_region(regions: list[Code]) -> Reason | None:
         if word:
             return Reason("not_chest", f"AnatomicRegionSequence names {word}")
     if any(code.scheme.upper() in _SNOMED for code in regions):
-        return Reason("not_chest", "AnatomicRegionSequence names no chest region")
+        return Reason("not_chest", "AnatomicRegionSequence does not name a chest region")
     return None
 
 
@@ -223,7 +223,10 @@ def refuse_by_pixels(film: Decoded) -> Reason | None:
     """Return the reason to refuse a film by its grey values, or None."""
     rows, columns = film.rows, film.columns
     if min(rows, columns) < SMALLEST_SIDE:
-        return Reason("too_small", f"{rows} x {columns} pixels, {SMALLEST_SIDE} are needed")
+        return Reason(
+            "too_small",
+            f"{rows} x {columns} pixels, at least {SMALLEST_SIDE} are needed on each side",
+        )
     if film.deviation < _BLANK:
         return Reason("blank")
     return None
@@ -234,4 +237,4 @@ def _code(value: str) -> str:
 
     A code string holds no free text.
     """
-    return value if re.fullmatch(r"[A-Z0-9 _]{1,16}", value) else "is no code"
+    return value if re.fullmatch(r"[A-Z0-9 _]{1,16}", value) else "is not a code"

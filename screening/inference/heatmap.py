@@ -272,7 +272,7 @@ def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 def _write_lungs(sheet: Image.Image, top: int, evidence: float | None) -> None:
     """Write the outline's legend and the evidence inside it, right-aligned like the scale."""
-    caption = "lung evidence none" if evidence is None else f"lung evidence {evidence:.2f}"
+    caption = "no lung evidence" if evidence is None else f"lung evidence {evidence:.2f}"
     draw, font = ImageDraw.Draw(sheet), _font()
     right = sheet.width - 8
     draw.text((right, top), caption, fill=_TEXT, font=font, anchor="ra")

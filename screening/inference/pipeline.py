@@ -140,7 +140,7 @@ class Screener:
         if self.card.was_trained_on_age(years) or self.card.ages is None:
             return ()
         trained = " and ".join(f"{youngest:g} to {oldest:g}" for youngest, oldest in self.card.ages)
-        return (FilmWarning("age_not_trained", f"{years} years, trained on {trained}"),)
+        return (FilmWarning("age_not_trained", f"{years} years; trained on ages {trained}"),)
 
     def _row(self, examined: InferenceResult, **scored: object) -> Row:
         film, header = examined.film, examined.film.header

@@ -52,7 +52,7 @@ class ReportImages:
             sync(self.aside)
         except OSError as error:
             raise FileUnavailable(
-                f"pictures cannot be written to {self.aside}: {error.strerror}"
+                f"the pictures cannot be written to {self.aside}: {error.strerror}"
             ) from error
 
     def hang(self, report: Path, rows: Iterable[Row]) -> None:
@@ -93,7 +93,7 @@ class ReportImages:
             sync(self.aside)
         except OSError as error:
             raise FileUnavailable(
-                f"pictures of {report} cannot be kept in {self.aside}: {error.strerror}"
+                f"the pictures of {report} cannot be copied to {self.aside}: {error.strerror}"
             ) from error
 
     def clear(self) -> None:

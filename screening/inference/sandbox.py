@@ -136,7 +136,7 @@ class IsolatedReader:
         try:
             return self._reader.read(found)
         except MemoryError:
-            error = UnreadableFilm("out_of_memory", "the system has none left")
+            error = UnreadableFilm("out_of_memory", "the system has no memory left")
             path = film_path(self.folder, found.film)
             return replace(failed(found.film, error), sha256=hash_of(path))
 
@@ -145,7 +145,7 @@ class IsolatedReader:
             self._isolated += 1
             self._lock.wait_for(self._may_go_on, _PATIENCE)
             if self._closed:
-                raise DecoderError("the films of this job are no longer read")
+                raise DecoderError("this reader is closed")
             if self._idle:
                 return self._idle.pop()
             # Start it under the lock: a child that is not in the set would outlive close().
@@ -214,8 +214,8 @@ class _Child:
         if not begun:
             self.end()
             raise DecoderError(
-                "no decoder process can be started: "
-                f"`{sys.executable} -c 'import screening.inference.sandbox_process'` says why"
+                "no decoder process can be started; to see why, run "
+                f"`{sys.executable} -c 'import screening.inference.sandbox_process'`"
             )
 
     def read(self, found: Found) -> ReadFilm:
@@ -255,7 +255,7 @@ class _Child:
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            return UnreadableFilm("decoder_crashed", "it gave no proper answer")
+            return UnreadableFilm("decoder_crashed", "it gave no valid answer")
         if code == -signal.SIGKILL:
             return UnreadableFilm("out_of_memory", "the system killed it")
         if code == -signal.SIGALRM:

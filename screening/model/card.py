@@ -137,8 +137,8 @@ class Card:
         path = folder / CARD
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CardError(f"{folder} is no model: it has no {CARD}") from error
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise CardError(f"{folder} is not a model folder: it has no {CARD}") from error
         except OSError as error:
             raise FileUnavailable(f"{path} cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -170,7 +170,7 @@ class Card:
         except (KeyError, TypeError, ValueError) as error:
             raise CardError(f"{path} is damaged: {error}") from error
         if card.classes != CLASSES:
-            raise CardError(f"{path} orders its classes {card.classes}, expected {CLASSES}")
+            raise CardError(f"{path} has the classes {card.classes}, expected {CLASSES}")
         _check_number(path, "threshold", card.operating_point.threshold, 0, 1)
         _check_number(path, "temperature", card.calibration.temperature, 1e-6, 1e6)
         _check_number(path, "bias", card.calibration.bias, -1e6, 1e6)
@@ -215,7 +215,7 @@ def _check_kinds(card: Card) -> None:
             raise TypeError(f"{name} is a {type(getattr(card, name)).__name__}, expected a dict")
     points = card.operating_points
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise TypeError("operating_points is no list of dicts")
+        raise TypeError("operating_points is not a list of dicts")
 
 
 def _check_number(path: Path, name: str, value: Any, low: float, high: float) -> None:

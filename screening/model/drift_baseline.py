@@ -51,11 +51,11 @@ class Spread:
 
     def __post_init__(self) -> None:
         if len(self.quantiles) != len(QUANTILES):
-            raise ValueError(f"a spread has the quantiles {QUANTILES}: {self}")
+            raise ValueError(f"a spread must have the quantiles {QUANTILES}: {self}")
         if not all(map(_finite, (self.mean, self.sd, *self.quantiles))):
-            raise ValueError(f"a spread has finite numbers: {self}")
+            raise ValueError(f"a spread must have finite numbers: {self}")
         if self.sd < 0 or any(low > high for low, high in pairwise(self.quantiles)):
-            raise ValueError(f"a spread has an sd from 0 up and rising quantiles: {self}")
+            raise ValueError(f"a spread must have an sd of at least 0 and rising quantiles: {self}")
 
     @classmethod
     def of(cls, values: Floats) -> Self:
@@ -95,14 +95,18 @@ class DriftBaseline:
 
     def __post_init__(self) -> None:
         if set(self.warnings) != set(WARNINGS) or set(self.inputs) != set(INPUTS):
-            raise ValueError(f"a reference has the warnings {WARNINGS} and the inputs {INPUTS}")
+            raise ValueError(
+                f"a reference must have the warnings {WARNINGS} and the inputs {INPUTS}"
+            )
         counts = (self.n, self.refused, self.called, *self.warnings.values(), *self.histogram)
         if not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("a reference counts films: whole numbers from 0 up")
+            raise ValueError("the counts of a reference must be whole numbers of at least 0")
         if len(self.histogram) != BINS or sum(self.histogram) != self.scored:
-            raise ValueError(f"the histogram has {BINS} counts that add up to the scored films")
+            raise ValueError(
+                f"the histogram must have {BINS} counts that add up to the scored films"
+            )
         if self.scored < 1 or max(self.called, *self.warnings.values()) > self.scored:
-            raise ValueError("a reference counts more films than there are")
+            raise ValueError("a count of the reference is larger than the number of films")
         k = self.embedding_mean.size
         expected = {
             "probabilities": (min(self.scored, _KEPT),),
@@ -112,10 +116,12 @@ class DriftBaseline:
         for name, shape in expected.items():
             values = getattr(self, name)
             if values.shape != shape or not np.isfinite(values).all():
-                raise ValueError(f"{name} has the shape {values.shape}, expected {shape}, finite")
+                raise ValueError(
+                    f"{name} has the shape {values.shape}, expected {shape} with finite numbers"
+                )
         p = self.probabilities
         if p[0] < 0 or p[-1] > 1 or (np.diff(p) < 0).any():
-            raise ValueError("the probabilities do not rise from 0 up to 1")
+            raise ValueError("the probabilities must rise, within 0 to 1")
 
     @property
     def scored(self) -> int:
@@ -157,7 +163,7 @@ class DriftBaseline:
             TypeError: if `values` is not a dict, or a field is unknown or of the wrong type.
         """
         if not isinstance(values, dict):
-            raise TypeError(f"the reference is a {type(values).__name__}")
+            raise TypeError(f"the reference is a {type(values).__name__}, expected a dict")
         inputs = _mapping("inputs", values["inputs"])
         return cls(
             **values

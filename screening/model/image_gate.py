@@ -93,12 +93,14 @@ class ImageGate:
         for name, shape in expected.items():
             values = getattr(self, name)
             if values.shape != shape or not np.isfinite(values).all():
-                raise ValueError(f"{name} has the shape {values.shape}, expected {shape}, finite")
+                raise ValueError(
+                    f"{name} has the shape {values.shape}, expected {shape} with finite numbers"
+                )
         if len(e) == 0 or not 0 < e[0] <= d:
             raise ValueError(f"components have the shape {self.components.shape}, for {d} features")
         for name in ("scale", "variances"):
             if not (getattr(self, name) > 0).all():
-                raise ValueError(f"{name} has values that are not above 0")
+                raise ValueError(f"the values of {name} must be above 0")
         for name in ("residual", "limit"):
             _check_number(name, getattr(self, name), math.ulp(0), sys.float_info.max)
         for name in ("frontal_threshold", "orientation_threshold"):
@@ -115,7 +117,7 @@ class ImageGate:
         if embeddings.shape[1:] != self.mean.shape:
             d, given = len(self.mean), embeddings.shape[-1]
             raise CardError(
-                f"the gate is for {d} features, the model gives {given}: it is of another model"
+                f"the gate needs {d} features, but the model gives {given}: they do not belong together"
             )
         # NaN is refused below, without a warning on standard error.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -153,7 +155,7 @@ class ImageGate:
             TypeError: if `values` is not a dict, or a field is missing or unknown.
         """
         if not isinstance(values, dict):
-            raise TypeError(f"the gate is a {type(values).__name__}")
+            raise TypeError(f"the gate is a {type(values).__name__}, expected a dict")
         fields: dict[str, Any] = {
             name: unpacked(value) if name in _ARRAYS else value for name, value in values.items()
         }
@@ -164,12 +166,12 @@ class ImageGate:
     ) -> ImageGateResult:
         if not np.isfinite([frontal, distance]).all():
             return ImageGateResult(
-                refusal=Reason("not_frontal_chest", "the embedding is no number")
+                refusal=Reason("not_frontal_chest", "the embedding is not a number")
             )
         orientation = self._orientation(turned)
         needed = min(self.frontal_threshold, _TURNED) if orientation else self.frontal_threshold
         if frontal < needed:
-            detail = f"{frontal:.4f}, {needed:g} is needed"
+            detail = f"{frontal:.4f}, at least {needed:g} is needed"
             return ImageGateResult(
                 float(frontal), float(distance), Reason("not_frontal_chest", detail)
             )

@@ -78,7 +78,7 @@ class LungReader:
         refusals = [Reason(code, detail) for code, detail in flaws if code in self.refused]
         warnings = [FilmWarning(code, detail) for code, detail in flaws if code not in self.refused]
         if share is not None and is_low(share, self.card, called=called):
-            detail = f"{share:.2f} lies inside, {self.card.low_evidence:g} is expected"
+            detail = f"{share:.2f} lies inside, at least {self.card.low_evidence:g} is expected"
             warnings.append(FilmWarning(LOW_EVIDENCE, detail))
         return LungFindings(
             area=round(lungs.area, 4),

@@ -234,7 +234,7 @@ class LungCard:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             raise ValueError(f"low_evidence of the lungs is {number!r}, expected 0 to 1")
         if not isinstance(self.sha256, str) or not isinstance(self.figures, dict):
-            raise TypeError("the lungs of a card have a text sha256 and named figures")
+            raise TypeError("the lungs of a card must have a text sha256 and named figures")
 
 
 def lung_input(grey: Grey) -> Floats:

@@ -67,7 +67,7 @@ def _usable(key: PatientKey | None, keyed: Sequence[Event], labels: Labels) -> P
         return key
     if any(label.patient for label in labels.labels):
         raise KeyFileError(
-            f"the labels {labels.path} name patients, and the report hides them with "
-            f"{'a' if key is None else 'another'} key; give that one with --key"
+            f"the labels {labels.path} name patients, but the report has hashes of them, made with "
+            f"{'a' if key is None else 'another'} key; give that key with --key"
         )
     return PatientKey.of_nobody()

@@ -28,16 +28,15 @@ _TINY: Final = 1e-9
 
 #: Sentences for the notes of figures.
 NOTES: Final = {
-    "no_labels": "No film has a label and an answer.",
-    "no_films": "There is no film with a label and a probability.",
-    "no_positives": "There is no film with pneumonia by its label.",
-    "no_negatives": "There is no film without pneumonia by its label.",
-    "none_called": "No film was called pneumonia.",
-    "none_cleared": "No film was called normal.",
-    "one_patient": "All films, or all films with or without pneumonia, are of one patient: "
-    "how much patients differ cannot be seen.",
-    "few": "Fewer than 100 films, or too few patients (under 10) of a kind that this figure "
-    "depends on: the interval may miss the truth more often than one time in twenty.",
+    "no_labels": "No film has a label and a prediction.",
+    "no_films": "No film has a label and a probability.",
+    "no_positives": "No film has pneumonia by its label.",
+    "no_negatives": "All films have pneumonia by their label.",
+    "none_called": "No film was flagged as pneumonia.",
+    "none_cleared": "All films were flagged as pneumonia.",
+    "one_patient": "All films, or all films of one class, are of one patient, so there is no interval.",
+    "few": "Fewer than 100 films, or fewer than 10 patients of a kind that this figure depends on: "
+    "the interval may be too narrow.",
 }
 
 Floats = npt.NDArray[np.float64]

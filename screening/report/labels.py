@@ -41,11 +41,11 @@ class LabelProblem(StrEnum):
 
 #: Texts of errors by problem, shown after the line number.
 SENTENCES: Final = {
-    LabelProblem.UNKNOWN_LABEL: f"there is no film, no label, or none of {', '.join(_MEANING)}",
+    LabelProblem.UNKNOWN_LABEL: f"the film or the label is missing, or the label is not one of {', '.join(_MEANING)}",
     LabelProblem.NO_FILM: "there is no such film",
-    LabelProblem.AMBIGUOUS: "the film fits several films; use the path relative to the folder",
-    LabelProblem.CONFLICTING: "another line says something else about the same film",
-    LabelProblem.DUPLICATE: "an earlier line says the same about the same film",
+    LabelProblem.AMBIGUOUS: "the name matches several films; use the path relative to the folder",
+    LabelProblem.CONFLICTING: "another line for the same film has another label or patient",
+    LabelProblem.DUPLICATE: "an earlier line for the same film says the same",
 }
 
 

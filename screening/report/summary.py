@@ -43,8 +43,8 @@ _LABEL_COUNTS: Final = {
 }
 
 _PLURAL: Final = {Unit.PATIENT: "patients", Unit.STUDY: "studies"}
-_OF_SEVERAL: Final = "any of its films; the highest probability"
-_MISSED: Final = "refused and failed films count as not called"
+_OF_SEVERAL: Final = "flagged if any of its films is flagged, with their highest probability"
+_MISSED: Final = "refused and failed films count as not flagged"
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _subsets(films: pd.DataFrame, kind: str, column: str) -> Iterator[SummaryLin
     if kind == "folder" and number == 1:
         return
     if number > _MOST:
-        note = f"more than {_MOST} are not told apart"
+        note = f"more than {_MOST} are not reported separately"
         yield SummaryLine(f"{kind}_subsets", Figure(number, None, None, len(known), note))
         return
     for value, subset in known.groupby(column):

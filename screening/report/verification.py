@@ -92,8 +92,8 @@ def intact(folder: Path) -> History:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ReportError(
-            f"{folder} is not as it was written, so nothing is said of it; {problems[0]}{more}; "
-            "`screening verify` says all"
+            f"{folder} is not intact, so it was not used: {problems[0]}{more}; `screening verify` lists "
+            "all problems"
         )
     return read_audit((folder / AUDIT).read_bytes())
 
@@ -106,7 +106,7 @@ def examine(names: Collection[str], read: Read) -> list[VerificationProblem]:
             ends with a slash.
     """
     if AUDIT not in names:
-        return [VerificationProblem(AUDIT, "missing", "is missing; without it this is no report")]
+        return [VerificationProblem(AUDIT, "missing", "is missing, so this is not a report")]
     try:
         history = read_audit(read(AUDIT))
     except OSError as error:
@@ -133,7 +133,7 @@ def examine_beside(
         elif name == SIGNATURE or name in named:
             yield from _content(name, read, named.get(name, ""), history)
         elif not history.breaks:
-            why = f"is not among the files that {AUDIT} names"
+            why = f"is not listed in {AUDIT}"
             yield VerificationProblem(text_of(name), "unknown", why)
 
 
@@ -161,9 +161,7 @@ def _content(name: str, read: Read, sha256: str, history: History) -> Iterator[V
             yield VerificationProblem(name, "damaged", why)
         return
     if hashlib.sha256(content).hexdigest() != sha256:
-        yield VerificationProblem(
-            text_of(name), "altered", f"does not have the hash that {AUDIT} names"
-        )
+        yield VerificationProblem(text_of(name), "altered", f"does not have the hash in {AUDIT}")
     if name == PREDICTIONS:
         yield from _rows(content, history)
 
@@ -190,16 +188,16 @@ def _rows(content: bytes, history: History) -> Iterator[VerificationProblem]:
                 continue
             if event.subject not in recorded:
                 if not history.breaks:
-                    why = f"{AUDIT} tells of no such film, or there is another row of it"
+                    why = f"has a film that is not in {AUDIT}, or that has another row"
                     yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
             elif recorded.pop(event.subject) != event:
-                why = f"is not what {AUDIT} tells of this film"
+                why = f"does not match the line of this film in {AUDIT}"
                 yield VerificationProblem(PREDICTIONS, "row_differs", why, line)
     except (csv.Error, KeyError, UnicodeDecodeError) as error:
-        yield VerificationProblem(PREDICTIONS, "damaged", f"cannot be understood: {error}")
+        yield VerificationProblem(PREDICTIONS, "damaged", f"cannot be parsed: {error}")
         return
     if recorded:
-        why = f"lacks the rows of {len(recorded)} films, the first is {next(iter(recorded))}"
+        why = f"lacks the rows of {len(recorded)} films, such as {next(iter(recorded))}"
         yield VerificationProblem(PREDICTIONS, "row_count", why)
     for event in history.events:
         if event.event == WRITTEN and (stated := event.fields.get(ROWS)) != str(rows):
@@ -269,7 +267,7 @@ def _read(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read()
 
 

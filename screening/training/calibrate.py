@@ -55,7 +55,7 @@ def fit_calibration(
     if not np.isfinite(z).all():
         raise TrainingDataError(
             f"the network gives no valid score for {int((~np.isfinite(z)).sum())} of {len(z)} "
-            "validation films: its training went astray; lower the learning rate"
+            "validation films: its training diverged; lower the learning rate"
         )
     positives = int(labels.sum())
     target = np.where(
@@ -111,7 +111,7 @@ def choose_threshold(
         ValueError: if the rule is unknown or the target is out of range.
     """
     if rule not in RULES:
-        raise ValueError(f"no rule is called {rule!r}; there are {', '.join(RULES)}")
+        raise ValueError(f"there is no rule {rule!r}; the rules are {', '.join(RULES)}")
     if not 0 < target <= 1:
         raise ValueError(f"the target is {target}, expected above 0 and at most 1")
     for index, name in enumerate(CLASSES):
@@ -161,5 +161,5 @@ def limit_normals(
     threshold, name = max(raised)
     return OperatingPoint(
         threshold,
-        f"{point.rule}, raised until at most {most:.3g} of the NORMAL films of {name} are called",
+        f"{point.rule}, raised until at most {most:.3g} of the NORMAL films of {name} are flagged",
     )

@@ -34,7 +34,7 @@ from screening.training.networks import DEFAULT, LayerwiseAdamW, build, factor_o
 from screening.training.recipe import BFLOAT16, Recipe
 
 #: Message if :func:`compute_in_order` is too late.
-TOO_LATE: Final = "TensorFlow is in use already: the same seed may give slightly other figures"
+TOO_LATE: Final = "TensorFlow is already in use: the same seed may give slightly different figures"
 
 
 def compute_in_order() -> bool:
@@ -91,7 +91,7 @@ def load_checkpoint(model: Path, recipe: Recipe, data: str) -> tuple[keras.Model
     if state["recipe"] != asdict(recipe) or state["data"] != data:
         raise TrainingDataError(
             f"{folder} was made with other films or settings; "
-            "use the same ones to go on, or another --out to start anew"
+            "use the same ones to continue, or another --out to start again"
         )
     network = keras.saving.load_model(
         folder / _NETWORK, custom_objects={"LayerwiseAdamW": LayerwiseAdamW}

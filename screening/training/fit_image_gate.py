@@ -360,8 +360,8 @@ def _folds(
     """Pairs of training and held-out indices; no group is on both sides."""
     if len(np.unique(groups)) < _FOLDS:
         raise TrainingDataError(
-            f"the gate needs at least {_FOLDS} patients and sources of pictures together, "
-            f"there are {len(np.unique(groups))}"
+            f"the gate needs at least {_FOLDS} patients and sources of pictures in all, but there are "
+            f"{len(np.unique(groups))}"
         )
     folds = list(GroupKFold(_FOLDS, shuffle=True, random_state=0).split(y, y, groups))
     if any(len(np.unique(y[train])) < 2 for train, _test in folds):

@@ -144,7 +144,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return _Tensor
         if module == "torch" and name in _DTYPES:
             return name
-        raise pickle.UnpicklingError(f"a checkpoint of weights has no use for {module}.{name}")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a checkpoint of weights")
 
     def persistent_load(self, pid: Any) -> dict[str, Any]:
         _kind, storage_type, key, _device, _count, *_view = pid

@@ -151,8 +151,8 @@ def read_masked_films(
     for path in files:
         if (found := len(by_stem.get(path.stem, ()))) != 1:
             raise TrainingDataError(
-                f"{path}: {found} films below {films} have this name; a mask needs exactly one, so "
-                "rename or remove it"
+                f"{path}: {found} films in {films} have this name, expected exactly one; rename or "
+                "remove the mask"
             )
     paths = [by_stem[path.stem][0] for path in files]
     greys = np.stack(list(pool.map(lambda path: _bytes(read_grey(path, _FULL)), paths)))
@@ -303,7 +303,7 @@ def load_lungs(path: Path) -> keras.Model:
         raise TrainingDataError(f"{path} cannot be read as a lung network: {error}") from error
     if network.input_shape[1:] != (SIDE, SIDE, 1) or network.output_shape[1:] != (SIDE, SIDE, 1):
         raise TrainingDataError(
-            f"{path} is no lung network: it maps {network.input_shape} to {network.output_shape}; "
+            f"{path} is not a lung network: it maps {network.input_shape} to {network.output_shape}; "
             "`screening train-lungs` makes one"
         )
     return network
@@ -434,7 +434,7 @@ def _divided(films: MaskedFilms, recipe: LungRecipe) -> tuple[MaskedFilms, Maske
     held = {patients[i] for i in order[: round(recipe.held_out * len(patients))]}
     if not held or len(held) == len(patients):
         raise TrainingDataError(
-            f"the films are of {len(patients)} patients; more are needed to hold some out"
+            f"the films are of {len(patients)} patients; more patients are needed, to measure the network"
         )
     is_held = np.array([patient in held for patient in films.patients])
     return films.chosen(np.flatnonzero(~is_held)), films.chosen(np.flatnonzero(is_held))

@@ -69,7 +69,7 @@ def efficientnet_lite0(shape: tuple[int, int, int], map_stride: int = MAP_STRIDE
             last stride is omitted, so that the map has four times as many cells.
     """
     if map_stride not in {16, 32}:
-        raise ValueError(f"the map has {map_stride} pixels a cell, expected 16 or 32")
+        raise ValueError(f"the map has {map_stride} pixels per cell, expected 16 or 32")
     inputs = layers.Input(shape, name="film")
     x = _conv_bn(inputs, 32, 3, 2, "stem")
     block, embedded = 0, []

@@ -53,7 +53,9 @@ class Mixture:
     def __post_init__(self) -> None:
         shares = (self.opacity, self.normal, self.other)
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or not self.opacity or self.films < 1:
-            raise ValueError(f"shares {shares} of {self.films} films are no mixture with opacity")
+            raise ValueError(
+                f"shares {shares} of {self.films} films are not a mixture with opacity"
+            )
 
 
 #: Films labelled as pneumonia by text mining of the report.

@@ -93,7 +93,7 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
         TrainingDataError: if the films cannot be used, or the folder already contains a model.
     """
     if (request.model / WEIGHTS).exists():
-        raise TrainingDataError(f"{request.model} already holds a model; choose another --out")
+        raise TrainingDataError(f"{request.model} already contains a model; choose another --out")
     films = read_manifest(request.data, request.patient_pattern)
     refuse_unknown(films, request.leave_out, "--leave-out")
     refuse_unknown(films, request.ages, "--ages")
@@ -136,7 +136,7 @@ def train(request: TrainingRequest, recipe: Recipe, progress: Progress) -> Card:
         )
     network = fold(network)
     provenance = _provenance(request, recipe, data, sides)
-    progress.say("Calibrating, choosing the threshold, measuring")
+    progress.say("Calibrating, choosing the threshold and measuring")
     evaluation = evaluate(
         network,
         preprocessing,

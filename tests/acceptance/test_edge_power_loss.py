@@ -95,7 +95,10 @@ def test_stopped_program_continues_after_its_last_film(
         assert not out.exists()
         if how != signal.SIGKILL:
             assert process.returncode == 130
-            assert stderr == "Interrupted. The same command goes on from the last film.\n"
+            assert (
+                stderr
+                == "Interrupted. Run the same command again to continue from the last film.\n"
+            )
     before = journaled(out)
     assert 16 <= before < FILMS
     process = program(films, "--out", out)
@@ -122,7 +125,7 @@ def test_full_disk_prints_one_line_and_loses_nothing(program, films, tmp_path, u
     assert process.returncode == 1
     assert len(stderr.splitlines()) == 1
     assert stderr.startswith(f"Error: the journal {tmp_path / '.report.journal'} cannot be written")
-    assert "nothing that was screened before is lost" in stderr
+    assert "earlier results are kept" in stderr
     before = journaled(out)
     assert 0 < before < FILMS
     process = program(films, "--out", out)

@@ -92,7 +92,7 @@ def test_missing_model_is_detected_before_anything_is_queued(
 ):
     words = ("--model", bright_bundle, "--precision", "int8", "--out", tmp_path / "report")
     output = screening("submit", films, *words, code=1).stderr
-    assert "has no model for the runtime onnx in int8; it has onnx" in output
+    assert "has no int8 model for the runtime onnx; its models: onnx" in output
 
 
 def test_takeover_uses_the_model_chosen_by_the_first_worker(environment, tmp_path):

@@ -220,13 +220,13 @@ def test_films_scored_before_are_not_sent(engine, bright, films, examined):
 
 
 def test_other_bundle_raises_error_with_host(engine, bright, films):
-    with pytest.raises(JobFailed, match=r"host .+ is another one than that of the job: .+expected"):
+    with pytest.raises(JobFailed, match=r"host .+ is not the bundle of the job: .+expected"):
         screened(engine, replace(bright, model_sha256="0" * 64), films)
 
 
 def test_other_version_raises_error(engine, bright, films, monkeypatch):
     monkeypatch.setattr(worker, "__version__", "0.0.1")
-    with pytest.raises(JobFailed, match=r"screening 0\.0\.1 is installed, expected"):
+    with pytest.raises(JobFailed, match=r"screening 0\.0\.1 is installed; install"):
         screened(engine, bright, films)
 
 
@@ -242,7 +242,7 @@ def test_bundle_is_retried_only_if_share_may_be_missing(
     )
     with (
         closing(ClusterEngine(access, stop)) as engine,
-        pytest.raises(error, match=r"host .+ is no bundle"),
+        pytest.raises(error, match=r"host .+ is not a bundle"),
     ):
         screened(engine, bright, films)
 

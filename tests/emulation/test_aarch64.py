@@ -88,7 +88,7 @@ def test_selftest_passes_in_every_runtime_on_an_early_processor(arm):
     # By default QEMU has all later processor features; the films below are screened with those.
     output = arm.run(SHIPPED / PROGRAM, "selftest", QEMU_CPU="cortex-a53")
     for target in targets_of(SHIPPED):
-        assert f"{target.name}: right, largest difference" in output
+        assert f"{target.name}: correct, largest difference" in output
 
 
 def test_tensorflow_is_not_installed_on_arm(arm):

@@ -133,14 +133,14 @@ def test_folder_or_file_without_sums_is_refused_by_name(tmp_path, place):
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "1.png").touch()
     (tmp_path / "file").touch()
-    with pytest.raises(BundleError, match=f"{place} is no bundle: SHA256SUMS"):
+    with pytest.raises(BundleError, match=f"{place} is not a bundle: SHA256SUMS"):
         Bundle.open(tmp_path / place)
 
 
 @pytest.mark.parametrize("place", ["share", "share/models/bundle"])
 def test_bundle_on_share_that_is_not_mounted_is_transient_error(tmp_path, place):
     (tmp_path / "share").mkdir()
-    with pytest.raises(TransientError, match=f"is no bundle: .+{tmp_path / 'share'} is empty"):
+    with pytest.raises(TransientError, match=f"is not a bundle: .+{tmp_path / 'share'} is empty"):
         Bundle.open(tmp_path / place)
 
 

@@ -44,7 +44,9 @@ def test_unsigned_bundle_is_refused_if_a_key_is_given(bundle, keys):
 
 def test_signature_with_another_key_is_refused(bundle, keys, tmp_path):
     sign(bundle, write_keys(tmp_path, "theirs")[0])
-    with pytest.raises(BundleError, match=r"is not signed with the key that .*ours.pub is of"):
+    with pytest.raises(
+        BundleError, match=r"signature of .* does not match the public key .*ours.pub"
+    ):
         Bundle.open(bundle, keys[1])
 
 
@@ -52,7 +54,7 @@ def test_signature_with_another_key_is_refused(bundle, keys, tmp_path):
 def test_damaged_signature_is_refused(bundle, keys, damage):
     sign(bundle, keys[0])
     (bundle / SIGNATURE).write_bytes(damage)
-    with pytest.raises(BundleError, match="is not signed with the key"):
+    with pytest.raises(BundleError, match="does not match the public key"):
         Bundle.open(bundle, keys[1])
 
 
@@ -65,7 +67,7 @@ def test_altered_and_resealed_bundle_is_refused(bundle, keys):
     assert not (bundle / SIGNATURE).exists()
     (bundle / SIGNATURE).write_bytes(kept)
     Bundle.open(bundle)
-    with pytest.raises(BundleError, match="is not signed with the key"):
+    with pytest.raises(BundleError, match="does not match the public key"):
         Bundle.open(bundle, keys[1])
 
 
@@ -82,25 +84,25 @@ def test_altered_file_with_valid_signature_is_refused(bundle, keys):
 def test_file_that_is_not_a_key_is_named(bundle, keys, which, content):
     sign(bundle, keys[0])
     keys[which].write_bytes(content)
-    with pytest.raises(SignatureError, match=f"{keys[which].name} holds no .* key"):
+    with pytest.raises(SignatureError, match=f"{keys[which].name} is not a .* key"):
         (sign if which == 0 else Bundle.open)(bundle, keys[which])
 
 
 def test_other_key_types_and_passwords_are_refused(bundle, tmp_path):
     private, public = write_keys(tmp_path, "curve", other_kind(SECP256R1()))
-    with pytest.raises(SignatureError, match="another kind than Ed25519"):
+    with pytest.raises(SignatureError, match="is not an Ed25519 key"):
         sign(bundle, private)
     sign(bundle, write_keys(tmp_path, "ours")[0])
-    with pytest.raises(SignatureError, match="another kind than Ed25519"):
+    with pytest.raises(SignatureError, match="is not an Ed25519 key"):
         Bundle.open(bundle, public)
     with pytest.raises(SignatureError, match="without a password"):
         sign(bundle, write_keys(tmp_path, "locked", password=b"secret")[0])
 
 
 def test_swapped_private_and_public_key_are_refused(bundle, keys):
-    with pytest.raises(SignatureError, match="holds no private key"):
+    with pytest.raises(SignatureError, match="is not a private key"):
         sign(bundle, keys[1])
-    with pytest.raises(SignatureError, match="holds no public key"):
+    with pytest.raises(SignatureError, match="is not a public key"):
         Bundle.open(bundle, keys[0])
 
 
@@ -119,7 +121,7 @@ def test_missing_package_error_contains_install_command(bundle, keys, monkeypatc
 def test_link_in_a_bundle_is_refused(bundle):
     (bundle / "model.onnx").rename(bundle.parent / "model.onnx")
     (bundle / "model.onnx").symlink_to(bundle.parent / "model.onnx")
-    with pytest.raises(BundleError, match=r"holds a link, model\.onnx"):
+    with pytest.raises(BundleError, match=r"contains a link, model\.onnx"):
         Bundle.open(bundle)
 
 

@@ -113,7 +113,7 @@ def test_line_contains_all_failures_of_a_target():
     outcome = compared("onnx", lambda p: np.full_like(p, 0.1), maps=cells_of_map)
     assert outcome.failures == [
         "a probability differs by 0.5, 0.0001 is allowed",
-        "200 decisions differ, 2 may",
+        "200 decisions differ, 2 are allowed",
         "a cell of a map differs by 1 logits, 0.1 is allowed",
     ]
     (row,) = cells(table([outcome]))
@@ -122,12 +122,16 @@ def test_line_contains_all_failures_of_a_target():
 
 def test_failed_conversion_is_in_the_table():
     failed = ExportResult(
-        TARGETS["tflite-int8"], failure="the converter wrote no model-int8.tflite"
+        TARGETS["tflite-int8"], failure="the converter did not write model-int8.tflite"
     )
     row, other = cells(table([failed, good()]))
-    assert row == ["tflite-int8", *[""] * 6, "FAILED: the converter wrote no model-int8.tflite"]
+    assert row == [
+        "tflite-int8",
+        *[""] * 6,
+        "FAILED: the converter did not write model-int8.tflite",
+    ]
     assert other[7] == "ok"
-    assert failed.failures == ["the converter wrote no model-int8.tflite"]
+    assert failed.failures == ["the converter did not write model-int8.tflite"]
     assert failed.as_dict() == {"bytes": 0}
 
 
@@ -147,7 +151,7 @@ def test_summary_is_one_line():
 
 
 def test_failure_names_its_target_once():
-    error = "tflite-int8: the conversion failed: 8 bits need films to find ranges with"
+    error = "tflite-int8: the conversion failed: 8-bit targets need films for calibration"
     failed = ExportResult(TARGETS["tflite-int8"], failure=error)
     assert failed.summary.count("tflite-int8") == 1
 
@@ -155,7 +159,7 @@ def test_failure_names_its_target_once():
 def test_allowed_flips_are_no_failure():
     assert good().failures == []
     assert missed("tflite-int8", 2).failures == []
-    assert missed("tflite-int8", 3).failures == ["3 decisions differ, 2 may"]
+    assert missed("tflite-int8", 3).failures == ["3 decisions differ, 2 are allowed"]
 
 
 def test_card_records_size_and_figures():

@@ -71,7 +71,7 @@ def test_tolerance_is_that_of_the_target():
 def test_only_decisions_of_8_bit_targets_are_compared():
     assert not parity([0.1, 0.9], [0.4, 0.6], target=EIGHT_BITS).breaches
     assert not flipped(400, 2, EIGHT_BITS).breaches
-    assert flipped(400, 3, EIGHT_BITS).breaches == ["3 decisions differ, 2 may"]
+    assert flipped(400, 3, EIGHT_BITS).breaches == ["3 decisions differ, 2 are allowed"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_all_breaches_are_named():
     expected, given = said([0.9] * 400, maps=maps), said([0.1] * 400, maps=maps + 1)
     assert Parity(EXACT, expected, (given,), np.full(400, -1)).breaches == [
         "a probability differs by 0.8, 0.0001 is allowed",
-        "400 decisions differ, 2 may",
+        "400 decisions differ, 2 are allowed",
         "a cell of a map differs by 1 logits, 0.1 is allowed",
     ]
 
@@ -282,8 +282,8 @@ def test_maps_are_compared_if_the_original_has_one(expected, given, cells):
         (CELLS - 0.01, EXACT, []),
         (CELLS + 0.05, EXACT, ["a cell of a map differs by 0.15 logits, 0.1 is allowed"]),
         (CELLS + 0.05, EIGHT_BITS, []),
-        (math.inf, EXACT, ["it does not give the class activation map of the original"]),
-        (math.inf, EIGHT_BITS, ["it does not give the class activation map of the original"]),
+        (math.inf, EXACT, ["it does not have the class activation map of the original"]),
+        (math.inf, EIGHT_BITS, ["it does not have the class activation map of the original"]),
     ],
 )
 def test_different_map_is_a_breach(cells, target, breaches):

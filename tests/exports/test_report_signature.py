@@ -74,7 +74,7 @@ def test_signature_with_another_key_is_invalid(report, head, keys, tmp_path):
 
 
 def test_invalid_key_is_refused_before_signing(keys, tmp_path):
-    with pytest.raises(SignatureError, match="holds no private key"):
+    with pytest.raises(SignatureError, match="is not a private key"):
         signer(keys[1])
     with pytest.raises(FileUnavailable, match="nowhere cannot be read: No such file"):
         signer(tmp_path / "nowhere")

@@ -91,7 +91,7 @@ def test_without_held_out_lists_any_films_are_used(collection):
 def test_200_films_are_enough_and_199_are_not(collection, real_limits):
     collection.add("training", 50, 49)
     collection.add("validation", 50, 50)
-    with pytest.raises(ExportError, match="has 199 readable films, at least 200 are needed"):
+    with pytest.raises(ExportError, match="has 199 readable films, but at least 200 are needed"):
         collection.compared()
     collection.add("training", 1, 0)
     assert len(collection.compared().sha256) == FEWEST == 200

@@ -91,7 +91,7 @@ def test_tolerance_is_the_drift_of_the_target(tmp_path):
 def test_invalid_answers_are_refused(tmp_path, content):
     bundle = write_bundle(tmp_path / "bundle")
     (bundle.path / "selftest" / "answers.json").write_text(content)
-    with pytest.raises(BundleError, match=r"selftest holds no answers for onnx|differs by"):
+    with pytest.raises(BundleError, match=r"selftest has no answers for onnx|differs by"):
         check_selftest(bundle, ONNX)
 
 

@@ -118,7 +118,7 @@ def test_rows_of_other_bundle_are_not_compared(rows, folder, bundle):
     assert again.films == 0
     ((file, what, why),) = told(again)
     assert (file, what) == ("predictions.csv", "other_model")
-    assert why.startswith("7 films were screened with another bundle")
+    assert why.startswith("7 films were not screened with the bundle")
 
 
 @pytest.mark.parametrize("target", ["", "abacus"])

@@ -307,9 +307,9 @@ def test_history_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        (b"\r\n2,", b"\n2,", "another end"),
-        (b",scored,", b',"scored",', "other quotes"),
-        (b"'=1+1", b"=1+1", "mark of a formula"),
+        (b"\r\n2,", b"\n2,", "line ends"),
+        (b",scored,", b',"scored",', "different quotes"),
+        (b"'=1+1", b"=1+1", "formula marks"),
         (b"0.25", b"0.26", "does not have the hash that it states"),
         (b"\r\n3,", b"\r\n4,", "is number 4, expected 3"),
         (b"a.png", b"a,png", "has 9 cells, expected 8"),
@@ -334,7 +334,7 @@ def test_file_name_that_makes_the_last_line_ambiguous_is_rejected(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ReportError, match="without =, quotes and spaces"):
+    with pytest.raises(ReportError, match="nor have =, quotes or spaces"):
         audit(tmp_path)
 
 

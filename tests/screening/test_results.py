@@ -127,7 +127,7 @@ def test_warnings_of_two_films_with_similar_text_differ(tmp_path: Path) -> None:
     write_rows(path, rows)
     assert read_rows(path) == rows
     text = path.read_text(encoding="utf-8")
-    assert "same_pixels: The pixels are those of another film (a;; b.png).; rotated: The" in text
+    assert "same_pixels: Another film has the same pixels (a;; b.png).; rotated: The" in text
 
 
 def test_csv_has_one_line_per_film(tmp_path: Path) -> None:
@@ -194,5 +194,5 @@ def test_row_of_an_older_ledger_is_read() -> None:
 
 
 def test_folder_without_predictions_is_not_a_report(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="empty is no report: No such file"):
+    with pytest.raises(ReportError, match="empty is not a report: No such file"):
         read_rows(tmp_path / "empty" / "predictions.csv")

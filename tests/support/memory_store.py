@@ -157,7 +157,7 @@ class MemoryStore:
             known = new.get(row.film) or (film and film.row)
             if film is None or known not in (None, row):
                 film_name = "a film" if job.options.hash_names else row.film
-                raise JobsError(f"{film_name} is no open film of job {job.name}")
+                raise JobsError(f"{film_name} is not an open film of job {job.name}")
             if known is None:
                 new[row.film] = row
         for name, row in new.items():
@@ -248,9 +248,9 @@ class MemoryStore:
         rows = [film.row for film in entry.films.values() if film.row is not None]
         failed = [row.film for row in rows if row.status is Status.FAILED]
         if job.state is State.DONE and not failed:
-            raise TransitionError(f"job {name} is done, and none of its films failed")
+            raise TransitionError(f"job {name} is done and none of its films failed")
         for twin in filter(lambda other: _is_twin(other, job), self.jobs()):
-            raise JobsError(f"the same work as that of job {name} is queued as job {twin.name}")
+            raise JobsError(f"job {name} cannot be retried: job {twin.name} does the same work")
         for film in failed:
             entry.films[film].row = None
         for open_film in entry.open_films:

@@ -16,7 +16,7 @@ from screening.results import Reason, Row, Status
 BREACH = Drift(
     measure="positive_rate", against=REFERENCE, window=TONIGHT, value=0.3, expected=0.1, low=0.05,
     high=0.2, n=400, breach=True,
-    sentence="The share called pneumonia is 0.300, at most 0.200 was expected.",
+    sentence="The share of films flagged as pneumonia is 0.300, at most 0.200 was expected.",
 )  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_mask_without_exactly_one_film_is_refused(tmp_path, pool, found):
         (films / "person1_1.png").write_bytes(path.read_bytes())
     else:
         path.unlink()
-    expected = rf"masks/person1_1\.png: {found} films below .*films have this name; .* rename"
+    expected = rf"masks/person1_1\.png: {found} films in .*films have this name, .* rename"
     with pytest.raises(TrainingDataError, match=expected):
         read_masked_films(films, masks, PATIENT_PATTERN, pool)
 
@@ -191,7 +191,7 @@ def test_the_same_whole_patients_are_held_out_every_time(masked):
 
 def test_too_few_patients_are_refused(masked):
     for few in (masked.chosen(np.arange(2)), masked.chosen(np.arange(4))):
-        with pytest.raises(TrainingDataError, match="more are needed to hold some out"):
+        with pytest.raises(TrainingDataError, match="more patients are needed"):
             _divided(few, replace(RECIPE, held_out=0.15))
 
 
@@ -294,7 +294,9 @@ def other_network(kind):
 def test_other_network_is_refused_as_a_lung_network(tmp_path, kind):
     path = tmp_path / "model.keras"
     other_network(kind).save(path)
-    with pytest.raises(TrainingDataError, match=r"model\.keras is no lung network: .*train-lungs"):
+    with pytest.raises(
+        TrainingDataError, match=r"model\.keras is not a lung network: .*train-lungs"
+    ):
         load_lungs(path)
 
 

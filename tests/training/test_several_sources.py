@@ -132,7 +132,7 @@ def test_few_films_of_a_normal_only_source_are_positive(place, tmp_path, install
     assert raised in card.operating_point.rule
     assert card.calibration.prevalence == 0.5
     page = (tmp_path / "model" / "card.html").read_text()
-    assert "The probabilities hold where the share" in page
+    assert "The probabilities are valid where a share" in page
     assert raised in page
 
 

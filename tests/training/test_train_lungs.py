@@ -45,7 +45,7 @@ def test_train_lungs_writes_a_network_and_its_figures(lungs):
     )
     assert f"{path}: {figures['parameters']:,} parameters" in result.stdout
     assert "step 2/2: loss" in result.stderr
-    assert "TensorFlow is in use already" not in result.stderr
+    assert "TensorFlow is already in use" not in result.stderr
     assert figures["held_out_films"] + figures["training_films"] == 24
     assert {child.name for child in path.parent.iterdir()} == {"lungs.keras", "lungs.json"}
 
@@ -68,7 +68,7 @@ def test_train_lungs_reports_a_mask_without_film(place, tmp_path, installed):
     result = installed(
         "train-lungs", place / "films", tmp_path, "--out", tmp_path / "lungs.keras", code=1
     )
-    assert f"{tmp_path / 'nobody.png'}: 0 films below" in result.stderr
+    assert f"{tmp_path / 'nobody.png'}: 0 films in" in result.stderr
 
 
 def test_training_rejects_an_invalid_lung_network(place, tmp_path, installed):

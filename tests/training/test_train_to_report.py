@@ -90,11 +90,11 @@ def model(train, place, installed, environment, uninterrupted):
             break
     _stdout, rest = first.communicate()
     assert first.returncode == 130
-    assert "goes on after the last whole epoch" in rest
+    assert "to continue after the last complete epoch" in rest
     assert not (place / "model" / "model.keras").exists()
     resumed = installed(*train[1:], place / "model")
     # TensorFlow must not be used before its operations are made deterministic.
-    assert "TensorFlow is in use already" not in resumed.stderr
+    assert "TensorFlow is already in use" not in resumed.stderr
     return place / "model"
 
 
@@ -310,7 +310,7 @@ def test_program_of_the_bundle_gives_the_same_rows_as_a_run(bundle, place, envir
     selftest = subprocess.run(
         [*program, "selftest"], env=environment, capture_output=True, text=True, check=True
     )
-    assert selftest.stdout.count("right, largest difference") == 2
+    assert selftest.stdout.count("correct, largest difference") == 2
     subprocess.run(
         [*program, films, "--out", place / "edge"], env=environment, capture_output=True, check=True
     )

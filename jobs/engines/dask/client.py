@@ -124,7 +124,7 @@ class DaskClient:
                 self._client = self._connect()
             except OSError as error:
                 if self._stop.asked:
-                    raise Stopped("the cluster was waited for") from error
+                    raise Stopped("stopped while waiting for the cluster") from error
                 if isinstance(error, ssl.SSLError) and not isinstance(error, _CONNECTION_LOST):
                     raise ClusterUnusable(
                         f"the scheduler {self.address} and this machine cannot agree on TLS: "

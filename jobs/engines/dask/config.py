@@ -49,9 +49,9 @@ class ClusterConfig:
             self._check_certificates()
         elif not (self.insecure or _is_loopback(host)):
             raise ClusterUnusable(
-                f"over {self.address} everybody on the network could read what films say of their "
-                "patients, and answer in place of the cluster: use tls:// with certificates, which "
-                "docker/cluster/certificates.sh makes, or --insecure on a network of its own"
+                f"{self.address} is not encrypted: anybody on the network could read patient data and "
+                "answer in place of the cluster; use tls:// with certificates "
+                "(docker/cluster/certificates.sh makes them), or --insecure on an isolated network"
             )
 
     @property
@@ -94,8 +94,8 @@ class ClusterConfig:
             context.load_cert_chain(self.cert, self.key, password="")
         except OSError as error:
             raise ClusterUnusable(
-                f"{self.ca}, {self.cert} and {self.key} are not an authority, a certificate and its "
-                f"key: {error.strerror or error}"
+                f"{self.ca}, {self.cert} and {self.key} cannot be used as CA certificate, "
+                f"certificate and private key: {error.strerror or error}"
             ) from error
 
 
@@ -112,7 +112,7 @@ def _parts(address: str) -> tuple[str, str, int]:
             return parts.scheme, parts.hostname, parts.port
     except ValueError:  # the port is not a number
         pass
-    raise ClusterUnusable(f"{address!r} is no address of a scheduler like tls://host:8786")
+    raise ClusterUnusable(f"{address!r} is not the address of a scheduler, such as tls://host:8786")
 
 
 def _is_loopback(host: str) -> bool:

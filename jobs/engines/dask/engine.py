@@ -183,7 +183,7 @@ class _BatchesInFlight:
             said = f": {error}" if isinstance(error, ImportError) else ""
             raise JobFailed(
                 f"a worker of the cluster {self._link.address} failed with "
-                f"{type(error).__name__}{said}; its log says where"
+                f"{type(error).__name__}{said}; see the log of the worker"
             ) from error
         self._check_share(answer.result())
         return answer.result().films
@@ -196,7 +196,7 @@ class _BatchesInFlight:
             if is_lost and self._is_readable(examined.film.film):
                 raise ClusterUnavailable(
                     f"host {answer.host} of the cluster cannot read films in {self._order.folder} "
-                    f"that this machine reads in {self._screener.folder}: is it mounted there?"
+                    f"that this machine reads in {self._screener.folder}; check the mount on that host"
                 )
 
     def _is_readable(self, film: str) -> bool:

@@ -48,7 +48,7 @@ class Task:
             JobFailed: if the bundle is not in a folder on the workers.
         """
         if screener.bundle is None:
-            raise JobFailed("a model that is in no bundle cannot be loaded elsewhere")
+            raise JobFailed("a cluster can only use a model from a bundle")
         there = access.place(screener.bundle)
         if is_url(there):
             raise JobFailed(

@@ -138,7 +138,7 @@ def examine(order: Task) -> TaskResult:
 def _examined(order: Task) -> list[InferenceResult]:
     if order.version != __version__:
         raise JobFailed(
-            f"screening {__version__} is installed, expected {order.version}; install the same"
+            f"screening {__version__} is installed; install the version of the job, {order.version}"
         )
     with _LOADING:
         card, predictor, lungs = _loaded(order.bundle, order.model_sha256, order.target)
@@ -160,8 +160,8 @@ def _loaded(bundle: str, model_sha256: str, name: str) -> tuple[Card, Predictor,
     opened = Bundle.open(Path(bundle))
     if opened.sha256 != model_sha256:
         raise JobFailed(
-            f"the bundle {bundle} is another one than that of the job: its hash is "
-            f"{opened.sha256[:16]}, expected {model_sha256[:16]}"
+            f"the bundle {bundle} is not the bundle of the job: its hash is {opened.sha256[:16]}, "
+            f"expected {model_sha256[:16]}; copy the bundle of the job there"
         )
     # Dask runs one process per core.
     predictor = load_target(opened.path, target(name), threads=1)

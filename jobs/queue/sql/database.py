@@ -132,7 +132,7 @@ def upgrade(connection: Connection, shown: str) -> None:
         connection.execute(insert(schema_version).values(version_num=SCHEMA_VERSION))
         return
     if schema_version.name not in tables:
-        raise QueueError(f"{shown} is a database, but no queue of this program")
+        raise QueueError(f"{shown} is a database, but not a queue of this program")
     found = connection.scalar(select(schema_version.c.version_num))
     if found == SCHEMA_VERSION:
         return
@@ -277,7 +277,7 @@ def _refuse_foreign(path: Path) -> None:
     if not tables and path.stat().st_size < _SQLITE_HEADER:
         raise QueueError(f"the queue {path} cannot be opened: file is not a database")
     if tables and "alembic_version" not in tables:
-        raise QueueError(f"{path} is a database, but no queue of this program")
+        raise QueueError(f"{path} is a database, but not a queue of this program")
 
 
 #: Minimum size of an SQLite database in bytes; see https://sqlite.org/fileformat.html.
@@ -292,11 +292,11 @@ def _open_postgresql(address: str) -> Database:
         url = url.set(drivername="postgresql+pg8000")
         engine = create_engine(url, connect_args=_CONNECT, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise QueueError(f"the queue's URL cannot be understood: {error}") from error
+        raise QueueError(f"the queue's URL is not valid: {error}") from error
     except ValueError:
         # The error shows the text parsed as port: with an @ or : in the password, a part of it.
         raise QueueError(
-            "the queue's URL cannot be understood; expected postgresql://user:password@host/database "
+            "the queue's URL is not valid; expected postgresql://user:password@host/database "
             "with a port in digits, and in the password %40 for @, %3A for : and %2F for /"
         ) from None
     except ImportError as error:

@@ -211,7 +211,7 @@ def refuse_others(connection: Connection, job: Job, job_id: int, rows: Sequence[
     for row in rows:
         if row not in select_rows(connection, job_id, films.c.film == row.film):
             film = "a film" if job.options.hash_names else row.film
-            raise JobsError(f"{film} is no open film of job {job.name}")
+            raise JobsError(f"{film} is not an open film of job {job.name}")
 
 
 def take(connection: Connection, job_id: int, names: Sequence[str]) -> None:
@@ -233,7 +233,9 @@ def queue_again(connection: Connection, job: Job, job_id: int) -> None:
     failed = update(films).where(own, films.c.status == Status.FAILED).values(undo)
     number = connection.execute(failed).rowcount
     if job.state is State.DONE and not number:
-        raise TransitionError(f"job {job.name} is done, and none of its films failed")
+        raise TransitionError(
+            f"job {job.name} is done and none of its films failed: nothing to retry"
+        )
     _refuse_twin(connection, job)
     # The end of the job clears the suspicion on films that were in progress.
     fresh = (
@@ -263,7 +265,7 @@ def _refuse_twin(connection: Connection, job: Job) -> None:
         return
     twins = select_jobs(connection, jobs.c.identity == job.identity, jobs.c.state.in_(OPEN))
     for twin in twins:
-        raise JobsError(f"the same work as that of job {job.name} is queued as job {twin.name}")
+        raise JobsError(f"job {job.name} cannot be retried: job {twin.name} does the same work")
 
 
 def record(connection: Connection, job_id: Any, event: Event) -> None:
@@ -302,7 +304,7 @@ def get_job(connection: Connection, name: str, *, lock: bool = False) -> Job:
     """Return the job named `name`, or raise :class:`~jobs.errors.UnknownJob`."""
     found = select_jobs(connection, jobs.c.name == name, lock=lock)
     if not found:
-        raise UnknownJob(f"there is no job {name}; screening jobs list shows all")
+        raise UnknownJob(f"there is no job {name}; see `screening jobs list`")
     return found[0]
 
 

@@ -40,7 +40,7 @@ class SqlScheduleStore:
         except IntegrityError as error:
             if schedule not in self.schedules():
                 raise ScheduleError(
-                    f"there is a schedule {schedule.name} already; remove it, or choose another --name"
+                    f"there is already a schedule {schedule.name}; remove it, or choose another --name"
                 ) from error
 
     def schedules(self) -> list[Schedule]:
@@ -54,9 +54,7 @@ class SqlScheduleStore:
         with self._database.writing() as connection:
             gone = connection.execute(delete(schedules).where(schedules.c.name == name))
             if not gone.rowcount:
-                raise ScheduleError(
-                    f"there is no schedule {name}; screening schedule list shows all"
-                )
+                raise ScheduleError(f"there is no schedule {name}; see `screening schedule list`")
 
     def firings(self, name: str) -> list[ScheduledRun]:
         """Return a schedule's firings that were handled, oldest first."""

@@ -272,7 +272,9 @@ class SqlStore:
                 return get_job(connection, name)
         except IntegrityError as error:
             # Another connection queued the same work between the check and the update.
-            raise JobsError(f"the same work as that of job {name} is queued by now") from error
+            raise JobsError(
+                f"job {name} cannot be retried: another job does the same work"
+            ) from error
 
     def prune(self, ended_before: str) -> list[str]:
         """Delete jobs that ended before this time (UTC, ISO 8601); return their names."""

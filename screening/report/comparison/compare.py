@@ -35,7 +35,7 @@ class FilmPair:
         """One of the two rows, for fields that both share."""
         row = self.a or self.b
         if row is None:
-            raise ValueError("a pair of no rows")
+            raise ValueError("a pair needs at least one row")
         return row
 
     @property
@@ -120,7 +120,7 @@ def compare(
         a, b = (join([unlabelled(row) for row in rows], labels, known)[0] for rows in (a, b))
     pairs, only = match(a, b)
     if not pairs:
-        raise ReportError("the two reports have no film in common, by its hash or its path")
+        raise ReportError("the two reports have no film in common, by hash or by path")
     conflicts = sum(
         bool(pair.a and pair.b and pair.a.label and pair.b.label and pair.a.label != pair.b.label)
         for pair in pairs
@@ -128,7 +128,7 @@ def compare(
     if conflicts:
         raise LabelsError(
             f"the reports have different labels for {conflicts} of their films; "
-            "give the right ones with --labels"
+            "give the correct labels with --labels"
         )
     both = _both(pairs)
     return Comparison(

@@ -19,8 +19,8 @@ _CHANCE: Final = 0.05
 _SMALL: Final = 0.001
 
 _CAUTION: Final = (
-    "A difference that is not distinguishable from chance is no proof that there is none: "
-    "the interval says how large it may be."
+    "Not distinguishable from chance does not mean that there is no difference; the interval shows "
+    "how large it may be."
 )
 
 
@@ -31,7 +31,7 @@ def words(comparison: Comparison) -> Iterator[str]:
     yield from _calls(comparison)
     both = comparison.both
     if not both.labelled.any():
-        yield "Without labels nobody can say which of them is right: give --labels."
+        yield "Without labels this does not show which of them is right; give --labels."
         return
     figures = comparison.figures
     sick, well = both.labelled & both.positive, both.labelled & ~both.positive
@@ -48,7 +48,7 @@ def _what(comparison: Comparison) -> Iterator[str]:
         model, sha256, threshold, runtime = (made[place] for made in made_with.values())
         yield f"{side}: {model}, bundle {sha256[:16]}, threshold {threshold}, {runtime}"
     differing = [name for name, (a, b) in made_with.items() if a != b]
-    yield f"They differ in: {', '.join(differing) or 'nothing that the reports tell'}."
+    yield f"They differ in: {', '.join(differing) or 'nothing that the reports record'}."
 
 
 def _films(comparison: Comparison) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _films(comparison: Comparison) -> Iterator[str]:
     )
     for (was, became), number in sorted(comparison.flips.items()):
         if {was, became} != {NORMAL, PNEUMONIA}:
-            yield f"A says {was} and B {became} of {_counted(number, 'film')}."
+            yield f"{was} in A and {became} in B: {_counted(number, 'film')}."
 
 
 def _copies(copies: tuple[int, int]) -> str:
@@ -70,17 +70,17 @@ def _copies(copies: tuple[int, int]) -> str:
 def _calls(comparison: Comparison) -> Iterator[str]:
     figures, n = comparison.figures, len(comparison.both.a)
     if not n:
-        yield "No film was scored by both."
+        yield "No film was scored in both reports."
         return
     called = figures["called"]
     yield (
-        f"Of {_counted(n, 'film')} scored by both, B calls "
-        f"{_more(comparison.both.called_a, comparison.both.called_b)}: {_chance(called)}."
+        f"Flagged as {PNEUMONIA}, of {_counted(n, 'film')} scored in both reports: "
+        f"{_more(comparison.both.called_a, comparison.both.called_b)}; {_chance(called)}."
     )
     same, kappa = figures["agreement"], figures["kappa"]
-    agreed = f"They agree on {_number(same.a)} of the films {_interval(same)}"
+    agreed = f"Share of films with the same prediction: {_number(same.a)} {_interval(same)}"
     if kappa.a is None:
-        yield f"{agreed}; Cohen's kappa is undefined, as both call all films alike."
+        yield f"{agreed}; Cohen's kappa is undefined, because all predictions are the same."
     else:
         yield f"{agreed}; Cohen's kappa is {_number(kappa.a)} {_interval(kappa)}."
 
@@ -88,15 +88,15 @@ def _calls(comparison: Comparison) -> Iterator[str]:
 def _side(
     comparison: Comparison, which: Booleans, label: str, figure: Contrast, name: str
 ) -> Iterator[str]:
-    """Yield lines on the films with one label: a table of calls by A and B, and the metric."""
+    """Yield lines on the films with one label: a table of predictions of A and B, and the metric."""
     both = comparison.both
     a, b = both.called_a[which], both.called_b[which]
     if not len(a):
-        yield f"No film that both scored is labelled {label}."
+        yield f"No film that was scored in both reports is labelled {label}."
         return
-    yield f"Of {_counted(len(a), 'film')} labelled {label}, B calls {_more(a, b)}."
-    yield f"{'':18}{'B calls':>9}{'B does not':>12}"
-    for title, mine in (("A calls", a), ("A does not", ~a)):
+    yield f"Flagged, of {_counted(len(a), 'film')} labelled {label}: {_more(a, b)}."
+    yield f"{'':18}{'B flags':>9}{'B does not':>12}"
+    for title, mine in (("A flags", a), ("A does not", ~a)):
         yield f"  {title:16}{np.sum(mine & b):9}{np.sum(mine & ~b):12}"
     yield _contrast(name, figure)
 
@@ -112,19 +112,19 @@ def _contrast(name: str, figure: Contrast, digits: int = 3) -> str:
 
 
 def _more(a: Booleans, b: Booleans) -> str:
-    """Say how many more films B calls than A, and how many only one of them calls."""
+    """Say how many more films are flagged in B than in A, and how many in only one of them."""
     gained, lost = int(np.sum(b & ~a)), int(np.sum(a & ~b))
     if not gained and not lost:
-        return f"the same {int(a.sum())} as A"
+        return f"the same {int(a.sum())} in A and in B"
     net = gained - lost
-    how = "as many as" if not net else f"{abs(net)} {'more' if net > 0 else 'fewer'} than"
-    counts = f"{int(b.sum())} against {int(a.sum())}"
-    return f"{how} A ({counts}; {gained} by B alone, {lost} by A alone)"
+    how = "as many in B as" if not net else f"{abs(net)} {'more' if net > 0 else 'fewer'} in B than"
+    counts = f"{int(b.sum())} and {int(a.sum())}"
+    return f"{how} in A ({counts}; {gained} only in B, {lost} only in A)"
 
 
 def _chance(figure: Contrast) -> str:
     if figure.p is None:
-        return "a test needs films of several patients"
+        return "no test, because that needs films of several patients"
     if figure.p == 1 and figure.a == figure.b:
         return "no difference"
     verdict = "not distinguishable" if figure.p > _CHANCE else "distinguishable"
@@ -161,7 +161,7 @@ _MANY: Final = 100
 
 #: Notes by figure: what the interval and p refer to.
 _NOTES: Final = {
-    "called": "share of films called pneumonia; McNemar's exact test",
+    "called": "share of films flagged as pneumonia; McNemar's exact test",
     "agreement": "interval of the value, not of a difference",
     "kappa": "interval of the value, not of a difference",
     "sensitivity": "among films with pneumonia; McNemar's exact test",
@@ -200,15 +200,13 @@ def _lines(comparison: Comparison) -> Iterator[Sequence[object]]:
     in_both = len(comparison.pairs)
     only_a = sum(pair.a is not None for pair in comparison.only)
     yield _line("only_in_one", only_a, len(comparison.only) - only_a, n=in_both)
-    yield _line(
-        "copies", *comparison.copies, note="rows left out: they have no answer of their own"
-    )
+    yield _line("copies", *comparison.copies, note="left out, because copies are not scored")
     for status in (Status.SCORED, Status.REFUSED, Status.FAILED):
         number_a = sum(pair.a is not None and pair.a.status is status for pair in comparison.pairs)
         number_b = sum(pair.b is not None and pair.b.status is status for pair in comparison.pairs)
         yield _line(status.value, number_a, number_b, n=in_both)
     for (was, became), number in sorted(comparison.flips.items()):
-        note = f"films that A calls {was} and B {became}"
+        note = f"films that are {was} in A and {became} in B"
         yield _line("changed", "", "", n=number, note=note)
     for name, figure in comparison.figures.items():
         yield _figure(name, figure)
@@ -223,7 +221,7 @@ def _figure(name: str, figure: Contrast) -> Sequence[object]:
     numbers = (figure.a, figure.b, difference, figure.ci_low, figure.ci_high, figure.p)
     note = _NOTES[name] if figure.a is not None else "undefined for these films"
     if 0 < figure.n < _MANY:
-        note += f"; few: fewer than {_MANY} films, the interval may miss the truth more often"
+        note += f"; few: fewer than {_MANY} films, so the interval may be too narrow"
     return (name, *map(_figure_cell, numbers), figure.n, note)
 
 

@@ -25,13 +25,13 @@ POSITIVE_RATE: Final = "positive_rate"
 
 #: Measures with their display names; a line has :data:`ALL` instead if nothing can be compared.
 NAMES: Final = {
-    POSITIVE_RATE: "The share called pneumonia",
-    "refusal_rate": "The share of pictures refused",
-    "out_of_domain": "The share of films unlike those of the training",
+    POSITIVE_RATE: "The share of films flagged as pneumonia",
+    "refusal_rate": "The share of refused files",
+    "out_of_domain": "The share of films unlike the training films",
     "inverted": "The share of films that look inverted",
     "rotated": "The share of films that do not look upright",
-    "ks": "The largest distance of the score distribution (KS)",
-    "psi": "The stability index of the score distribution (PSI)",
+    "ks": "The Kolmogorov-Smirnov distance of the scores (KS)",
+    "psi": "The population stability index of the scores (PSI)",
     "domain_distance": "The typical distance from the training films",
     "grey_mean": "The typical mean grey value",
     "grey_sd": "The typical contrast",

@@ -39,9 +39,9 @@ def with_reference(night: NightProfile, reference: DriftBaseline | None) -> Iter
     of the middle nine tenths of the reference's films.
     """
     if reference is None:
-        yield _nothing(night, "The model has no reference to compare with.")
+        yield _nothing(night, "The model card has no reference to compare with.")
     elif night.offered < FEWEST:
-        yield _nothing(night, f"{night.offered} films are too few; {FEWEST} are needed.")
+        yield _nothing(night, f"{night.offered} films are too few to compare; {FEWEST} are needed.")
     else:
         yield from _Comparison(night, reference).lines()
 
@@ -79,7 +79,7 @@ class _Comparison:
         point = ChartPoint.share(k, n)
         chance = share_of(ControlLimits.around(ChartPoint.share(k0, n0), (), point.error).high)
         high = max(chance, k0 / n0 + LARGE)
-        what = f"{NAMES[name]} is {k / n:.3g}; of the model's reference films it was {k0 / n0:.3g}"
+        what = f"{NAMES[name]} is {k / n:.3g}; it was {k0 / n0:.3g} for the model's reference films"
         yield _line(
             measure=name,
             value=k / n,
@@ -87,20 +87,20 @@ class _Comparison:
             high=high,
             n=n,
             breach=k / n > high,
-            sentence=f"{what}, and up to {high:.3g} is allowed for.",
+            sentence=f"{what}, and up to {high:.3g} is accepted.",
         )
 
     def _scores(self) -> Iterator[Drift]:
         night, reference = self.night, self.reference
         n = night.scored
-        shown = "It depends on how frequent pneumonia is, so it has no limit."
+        shown = "It depends on how common pneumonia is, so it has no limit."
         yield _line(
             measure=POSITIVE_RATE,
             value=night.called / n,
             expected=reference.positive_rate,
             n=n,
-            sentence=f"{NAMES[POSITIVE_RATE]} is {night.called / n:.3g}; of the model's reference "
-            f"films it was {reference.positive_rate:.3g}. {shown}",
+            sentence=f"{NAMES[POSITIVE_RATE]} is {night.called / n:.3g}; it was "
+            f"{reference.positive_rate:.3g} for the model's reference films. {shown}",
         )
         scale = SCALES["probability"]
         known = Counter(scale.bin(float(p)) for p in reference.probabilities)
@@ -115,7 +115,7 @@ class _Comparison:
                 measure=name,
                 value=value,
                 n=n,
-                sentence=f"{NAMES[name]} is {value:.3g} from the model's reference. {shown}",
+                sentence=f"{NAMES[name]} from the model's reference films is {value:.3g}. {shown}",
             )
 
     def _typical(self, name: str, spread: Spread) -> Iterator[Drift]:
@@ -137,8 +137,8 @@ class _Comparison:
             high=high,
             n=n,
             breach=breach,
-            sentence=f"{NAMES[name]} (median) is {value:.3g}; nine of ten of the model's reference films "
-            f"lay between {low:.3g} and {high:.3g}.",
+            sentence=f"{NAMES[name]} (median) is {value:.3g}; for nine of ten of the model's reference "
+            f"films it was between {low:.3g} and {high:.3g}.",
         )
 
 

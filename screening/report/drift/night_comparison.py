@@ -120,10 +120,12 @@ class _Comparison:
         if len(self.before) < FEWEST_NIGHTS or whole.offered < FEWEST_FILMS:
             yield self._nothing(
                 f"Nothing to compare with yet: {whole.offered} films of {len(self.before)} earlier "
-                f"nights are known here; {FEWEST_FILMS} of {FEWEST_NIGHTS} are needed."
+                f"nights are known; {FEWEST_FILMS} films of {FEWEST_NIGHTS} nights are needed."
             )
         elif self.night.offered < FEWEST:
-            yield self._nothing(f"{self.night.offered} films are too few; {FEWEST} are needed.")
+            yield self._nothing(
+                f"{self.night.offered} films are too few to compare; {FEWEST} are needed."
+            )
         else:
             for name, count in SHARES.items():
                 yield from self._share(name, count, whole)
@@ -293,11 +295,11 @@ def _sentence(
     which: str | None,
 ) -> str:
     what = NAMES[name] if which is None else f"{NAMES[name]} {which or 'unknown'}"
-    when = window if window == TONIGHT else f"on the {window}"
+    when = window if window == TONIGHT else f"in the {window}"
     low, high = limits
     if expected is None:
-        return f"{what} is {value:.3g} {when}; chance explains up to {high:.3g}."
+        return f"{what} is {value:.3g} {when}; up to {high:.3g} can be chance."
     return (
-        f"{what} is {value:.3g} {when}; on the nights before it was {expected:.3g}, and chance "
-        f"explains {low or 0:.3g} to {high:.3g}."
+        f"{what} is {value:.3g} {when}; it was {expected:.3g} in the nights before, and "
+        f"{low or 0:.3g} to {high:.3g} can be chance."
     )

@@ -198,7 +198,7 @@ class NightProfile:
                 return cls.of(read_rows(report / PREDICTIONS))
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
-            raise ReportError(f"{report} is no report: {error.strerror}") from error
+            raise ReportError(f"{report} is not a report: {error.strerror}") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ReportError(f"{path} is damaged: {error}") from error
 

@@ -88,6 +88,6 @@ def _refuse_two_models(ordered: Sequence[tuple[Path, NightProfile]]) -> None:
     if len(first) > 1:
         (one, path), (other, second) = list(first.items())[:2]
         raise ReportError(
-            f"{path} is of the model {one[:16]}, and {second} of the model {other[:16]}; nights of "
-            "two models cannot be compared: give the reports of one"
+            f"{path} was made with the model {one[:16]}, and {second} with the model {other[:16]}; "
+            "give reports of one model only"
         )

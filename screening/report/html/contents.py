@@ -71,7 +71,7 @@ class Contents:
 
 
 #: Name of the fact that gives the prevalence for which the probabilities are calibrated.
-PREVALENCE: Final = "Probabilities hold at a prevalence of"
+PREVALENCE: Final = "Probabilities are for a prevalence of"
 
 
 def job_facts(events: Sequence[Event], rows: Sequence[Row], finished: str) -> dict[str, str]:

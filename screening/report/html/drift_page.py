@@ -89,7 +89,7 @@ def _draw(path: Path, measure: str, nights: Sequence[NightResult]) -> bool:
 def _title(measure: str) -> str:
     name = NAMES[measure].removeprefix("The ")
     # The compared class of a mix may differ from night to night.
-    moved = " that moved most" if measure in MIXES else ""
+    moved = " that changed most" if measure in MIXES else ""
     return name[0].upper() + name[1:] + moved
 
 
@@ -113,7 +113,7 @@ def _described(measure: str, nights: Sequence[NightResult]) -> str:
     beyond = [
         night.name for night in nights if any(line.measure == measure for line in night.breaches)
     ]
-    what = f"{NAMES[measure]} over {len(nights)} nights, {min(known):.3g} to {max(known):.3g}"
+    what = f"{NAMES[measure]} in {len(nights)} nights: {min(known):.3g} to {max(known):.3g}"
     return f"{what}; beyond its limits in {', '.join(beyond)}" if beyond else f"{what}; no breach"
 
 

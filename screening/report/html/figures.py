@@ -82,8 +82,8 @@ def _figures(contents: Contents) -> dict[str, Figure]:
 
 def _statuses(path: Path, contents: Contents) -> Picture:
     counts = {
-        f"called {PNEUMONIA}": (len(contents.called), VERMILION),
-        f"called {NORMAL}": (contents.called_normal, BLUE),
+        f"flagged as {PNEUMONIA}": (len(contents.called), VERMILION),
+        f"not flagged ({NORMAL})": (contents.called_normal, BLUE),
         **{
             status.value: (contents.statuses[status], GREY)
             for status in (Status.REFUSED, Status.FAILED, Status.DUPLICATE)
@@ -101,7 +101,7 @@ def _statuses(path: Path, contents: Contents) -> Picture:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     bars_text = ", ".join(f"{films:,} {name}" for name, (films, _color) in counts.items())
     return Picture(
-        path, f"Bars: {bars_text}.", "Only scored films, called either way, have an answer."
+        path, f"Bars: {bars_text}.", "Only scored films have a prediction: flagged or not flagged."
     )
 
 
@@ -118,8 +118,8 @@ def _scores(path: Path, contents: Contents) -> Picture:
         path,
         f"Histogram of the probability of {counted(len(probabilities), 'scored film')}; half of them "
         f"are below {middle}. The threshold is {number(contents.threshold, 4)}.",
-        "How many films got which probability; films right of the dashed line are called pneumonia. "
-        "The scale is logarithmic, so that single films show.",
+        "Number of films by probability. Films to the right of the dashed line are flagged as pneumonia. "
+        "The scale of films is logarithmic, so that single films are visible.",
     )
 
 
@@ -128,9 +128,9 @@ def _confusion(path: Path, side: Side, threshold: float) -> Picture:
     cells = confusion(side.films)
     return Picture(
         path,
-        f"Confusion matrix: {cells['TP']:,} films with pneumonia called so and {cells['FN']:,} missed; "
-        f"{cells['TN']:,} normal films called so and {cells['FP']:,} called pneumonia.",
-        "Films by label and by what they were called; shares are of the row.",
+        f"Confusion matrix: {cells['TP']:,} films with pneumonia flagged and {cells['FN']:,} missed; "
+        f"{cells['TN']:,} normal films not flagged and {cells['FP']:,} flagged.",
+        "Films by label and prediction; percentages are of the row.",
     )
 
 
@@ -139,9 +139,10 @@ def _reliability(path: Path, side: Side) -> Picture:
     error = number(side.figure("calibration_error").value)
     return Picture(
         path,
-        f"Share of films with pneumonia over the probability, in groups; calibration error {error}.",
-        "Films in groups of equal size by their probability: on the dotted line what is said is what "
-        "happens. Bars are 95 % intervals; below, how many films have which probability.",
+        f"Share of films with pneumonia by probability, in groups; calibration error {error}.",
+        "Films in groups of equal size, in the order of their probability. On the dotted line, the "
+        "probability equals the share of films with pneumonia. Bars are 95 % intervals. Below: number of "
+        "films by probability.",
     )
 
 
@@ -152,8 +153,8 @@ def _roc(path: Path, side: Side) -> Picture:
         path,
         f"ROC curve with an area of {number(side.figure('auroc').value)}; at the threshold the "
         f"sensitivity is {number(recall)} and the specificity {number(specificity)}.",
-        "Sensitivity against 1 - specificity over all thresholds. The shade is the pointwise 95 % band "
-        "from resampling patients; the diamond is the threshold in use with its 95 % intervals.",
+        "Sensitivity against 1 - specificity for all thresholds. The shaded band is the pointwise 95 % "
+        "band from resampling patients; the diamond is the threshold in use with its 95 % intervals.",
     )
 
 
@@ -162,7 +163,7 @@ def _precision_recall(path: Path, side: Side) -> Picture:
     average, common = side.figure("average_precision").value, float(side.films.positive.mean())
     return Picture(
         path,
-        f"Precision over recall, average precision {number(average)}; guessing would give {common:.3f}.",
-        "Precision against recall, likewise. The dotted line is what guessing would give: the share of "
-        "films with pneumonia.",
+        f"Precision against recall, average precision {number(average)}; guessing gives {common:.3f}.",
+        "Precision against recall for all thresholds, with the same band and diamond. The dotted line is "
+        "the precision of guessing: the share of films with pneumonia.",
     )

@@ -79,10 +79,7 @@ REASONS: Final = 100
 #: The odds of a film near the threshold differ from the threshold's by at most this factor.
 FACTOR: Final = 3.0
 
-# The sentence on copies ends with the other film's name, which is not known here.
-_SENTENCES: Final = (
-    REFUSALS | FAILURES | DUPLICATES | {"same_bytes": f"{DUPLICATES['same_bytes']} another"}
-)
+_SENTENCES: Final = REFUSALS | FAILURES | DUPLICATES
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def _all_reach(sides: Sequence[Side], metric: str) -> bool:
 def _enlarged(axes: Axes, bounds: tuple[float, float, float, float]) -> Axes:
     corner = axes.inset_axes(bounds)
     corner.tick_params(labelsize="x-small")
-    corner.set_title("the corner, enlarged", fontsize="x-small", fontweight="normal")
+    corner.set_title("corner, enlarged", fontsize="x-small", fontweight="normal")
     return corner
 
 
@@ -320,7 +320,7 @@ def _confusion(axes: Axes, side: Side, threshold: float) -> None:
         )
     axes.set_xticks((0, 1), CLASSES)
     axes.set_yticks((0, 1), CLASSES, rotation=90, va="center")
-    axes.set(xlabel="called", ylabel="label", title=f"{side.title}, threshold {threshold:.3g}")
+    axes.set(xlabel="prediction", ylabel="label", title=f"{side.title}, threshold {threshold:.3g}")
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

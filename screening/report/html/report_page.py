@@ -17,15 +17,15 @@ from screening.report.html.tables import performance_table, subset_tables, too_m
 from screening.results import COLUMNS, NORMAL, PNEUMONIA, WARNINGS, Status
 
 _FILES: Final = {
-    "predictions.csv": "One line for each file of the folder: what was read, what the model says, and why not.",
-    "summary.csv": "Counts and, with labels, metrics with 95 % intervals; for all films and by subset.",
-    "operating_points.csv": "What each threshold would mean on the labelled films.",
+    "predictions.csv": "One row for each file of the folder: its status, its probability and prediction, or the reason why it has none.",
+    "summary.csv": "Counts and, with labels, metrics with 95 % intervals, for all films and for subsets.",
+    "operating_points.csv": "Results of other thresholds on the labelled films.",
     "labels.csv": "Lines of the labels file that were not used, and why.",
-    "drift.csv": "The night beside what was expected of it.",
-    "profile.json": "The night in figures, by which later nights are compared.",
-    "audit.csv": "What happened, when and by whom: a chain of hashes that ends with those of all other files.",
-    "heatmaps": "Where the model sees pneumonia, one PNG for each scored film; a line around the lungs, if they were looked for.",
-    "thumbnails": "Each scored film as the model saw it, small; with the same line.",
+    "drift.csv": "Comparison of this night with earlier nights and with the model's reference films.",
+    "profile.json": "Figures of this night, for the comparison with later nights.",
+    "audit.csv": "Who did what, and when: a chain of hashes that ends with the hashes of all other files.",
+    "heatmaps": "One PNG for each scored film that shows where the model sees pneumonia, with the outline of the lungs if they were found.",
+    "thumbnails": "One small picture of each scored film as the model saw it, with the same outline.",
     "figures": "The figures of this page.",
 }
 #: Files and folders written after the page.
@@ -36,39 +36,39 @@ MEANINGS: Final = {
     "film": "path in the folder that was screened",
     "sha256": "hash of the file",
     "status": "scored, refused, failed or duplicate",
-    "reason": "a code and a sentence, for every status but scored",
+    "reason": "a code and a sentence; empty for scored films",
     "probability": "calibrated probability of pneumonia, 0 to 1",
-    "prediction": "NORMAL or PNEUMONIA: whether the probability reaches the threshold",
-    "threshold": "from which probability on a film is called pneumonia",
-    "label": "what the labels file says",
-    "outcome": "TP, FP, TN or FN: prediction against label",
+    "prediction": "PNEUMONIA if the probability reaches the threshold, otherwise NORMAL",
+    "threshold": "films with at least this probability are flagged as pneumonia",
+    "label": "label from the labels file",
+    "outcome": "TP, FP, TN or FN: prediction compared with label",
     "patient": "keyed hash of the patient's identifier",
     "view": "view position of the header, such as PA",
     "modality": "modality of the header, such as DX",
     "model": "architecture and version",
     "model_sha256": "hash of the bundle",
-    "screened_at": "when, in UTC",
-    "seconds": "what the film cost",
-    "runtime": "what ran the model",
+    "screened_at": "time in UTC",
+    "seconds": "time spent on the film",
+    "runtime": "model format and the library that ran it",
     "instance": "keyed hash of the SOP Instance UID",
     "study": "keyed hash of the Study Instance UID",
-    "sex": "of the header",
-    "age_band": "from the age in the header",
-    "manufacturer": "of the scanner",
+    "sex": "sex from the header",
+    "age_band": "band of the age in the header",
+    "manufacturer": "manufacturer of the scanner",
     "warnings": "what a reader of the probability should know",
-    "tensor_sha256": "hash of what the model was shown",
+    "tensor_sha256": "hash of the model's input",
     "frontal": "how much the picture looks like a frontal chest film, 0 to 1",
-    "domain_distance": "how unlike the training films it is; beyond 1 there is a warning",
+    "domain_distance": "distance from the training films; above 1 there is a warning",
     "heatmap": "path of the heat map",
-    "grey_mean": "mean of the grey values that the model was shown",
-    "grey_sd": "their standard deviation",
+    "grey_mean": "mean grey value of the model's input",
+    "grey_sd": "standard deviation of its grey values",
     "black": "share of black pixels",
     "white": "share of white pixels",
-    "sharpness": "mean change from a pixel to its neighbours",
+    "sharpness": "mean difference between neighbouring pixels",
     "thumbnail": "path of the thumbnail",
     "lung_evidence": "share of the evidence for pneumonia that lies inside the lungs, 0 to 1",
     "lung_area": "share of the film that is lung, 0 to 1",
-    "decoding": "full, or what brought a large film down sooner, and by how much",
+    "decoding": "full, or how and by how much a large film was reduced while decoding",
 }
 
 
@@ -139,16 +139,16 @@ def _failures(contents: Contents) -> Iterator[str]:
     failed = [row for row in contents.rows if row.status is Status.FAILED]
     unreached = sum(row.reason_code == _UNREACHED for row in failed)
     if not contents.rows:
-        yield "The folder held no file. If films were expected, look where they went."
+        yield "The folder contained no files. If films were expected, find out where they are."
     if unreached:
         yield (
-            f"The job was stopped: too many films failed. {counted(unreached, 'film was', 'films were')} "
-            "not reached, and nothing is known of them. Find the cause (the reasons are below); then "
-            "screening jobs retry screens them."
+            "The job was stopped because too many films failed. "
+            f"{counted(unreached, 'film was', 'films were')} not reached, so nothing is known about them. "
+            "Find the cause (see the reasons below), then screen them with screening jobs retry."
         )
     if len(failed) > unreached:
         films = counted(len(failed) - unreached, "film has", "films have")
-        yield f"{films} no answer because of a fault. Somebody has to look at them in another way."
+        yield f"{films} no prediction because of an error and must be read by a person."
 
 
 def _refusals(contents: Contents) -> Iterator[str]:
@@ -163,9 +163,9 @@ def _refusals(contents: Contents) -> Iterator[str]:
 def _drift(contents: Contents) -> Iterator[str]:
     breaches = [line for line in contents.drift if line.breach]
     for line in breaches[:_DRIFTED]:
-        yield f"Unlike what was expected: {shown(line.sentence, 300)}"
+        yield f"Drift: {shown(line.sentence, 300)}"
     if len(breaches) > _DRIFTED:
-        yield f"{counted(len(breaches) - _DRIFTED, 'more comparison')} with a breach: see Drift."
+        yield f"{counted(len(breaches) - _DRIFTED, 'more figure')} beyond the limits: see Drift."
 
 
 def _warnings(contents: Contents) -> Iterator[str]:
@@ -193,8 +193,8 @@ def _labels(contents: Contents) -> Iterator[str]:
     negatives = len(contents.scored.positive) - positives
     if min(positives, negatives) < _FEW:
         yield (
-            f"Of the films with a label and an answer {positives:,} show {PNEUMONIA.lower()} and "
-            f"{negatives:,} do not: so few say little about sensitivity and specificity."
+            f"Of the films with a label and a prediction, {positives:,} show {PNEUMONIA.lower()} and "
+            f"{negatives:,} do not. These are too few to estimate sensitivity and specificity well."
         )
 
 

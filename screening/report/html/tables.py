@@ -12,10 +12,10 @@ from screening.report.summary import ALL, SummaryLine
 #: Metrics in the order of the page, with display names.
 METRICS: Final = {
     "recall": "Sensitivity (recall)",
-    "recall_with_unscored": "Sensitivity, films without an answer counted as missed",
+    "recall_with_unscored": "Sensitivity, with films without a prediction counted as not flagged",
     "specificity": "Specificity",
     "precision": "Positive predictive value (precision)",
-    "precision_with_unscored": "Positive predictive value, films without an answer counted as missed",
+    "precision_with_unscored": "Positive predictive value, with films without a prediction counted as not flagged",
     "npv": "Negative predictive value",
     "ppv_projected": "Positive predictive value, projected",
     "npv_projected": "Negative predictive value, projected",
@@ -35,7 +35,7 @@ _KINDS: Final = {
     "manufacturer": "Manufacturer",
     "folder": "Folder",
 }
-_COUNTS: Final = {"files": "files", "scored": "scored", "called_pneumonia": "called pneumonia"}
+_COUNTS: Final = {"files": "files", "scored": "scored", "called_pneumonia": "flagged"}
 _SHARES: Final = {
     "recall": "sensitivity",
     "specificity": "specificity",
@@ -102,7 +102,7 @@ def too_many(lines: Sequence[SummaryLine]) -> list[str]:
     """Return sentences on kinds that have too many subsets for the summary."""
     figures = {line.metric: line.figure for line in lines}
     return [
-        f"{name}: {count(figures[f'{kind}_subsets'].value)} of them; {figures[f'{kind}_subsets'].note}."
+        f"{name}: {count(figures[f'{kind}_subsets'].value)} values; {figures[f'{kind}_subsets'].note}."
         for kind, name in _KINDS.items()
         if f"{kind}_subsets" in figures
     ]

@@ -178,7 +178,7 @@ def _refuse_two_labels(films: list[LabelledFilm], sources: list[Source]) -> None
         if film.label != other.label:
             raise TrainingDataError(
                 f"{other.name} and {film.name} are the same file, but labelled "
-                f"{CLASSES[other.label]} and {CLASSES[film.label]}; remove the one that is wrong"
+                f"{CLASSES[other.label]} and {CLASSES[film.label]}; remove the wrong one"
             )
 
 

@@ -301,14 +301,13 @@ def _warnings(census: DatasetReport) -> Iterable[str]:
     twins = (*census.exact, *census.near)
     if leaks := sum(not pair.same_side for pair in twins):
         yield (
-            f"{_count(leaks, 'pair')} of copies on two sides: the model is measured on films that "
-            "it has learned. Split by patient, or take the copies out."
+            f"{_count(leaks, 'pair')} of copies on two sides: the model is measured on films that it "
+            "was trained on. Split by patient, or remove the copies."
         )
     if census.torn:
         yield (
             f"{_count(census.torn, 'patient')} with films on more than one side: the model is "
-            "measured on patients that it knows, so its figures are better than new patients will "
-            "see."
+            "measured on patients that it was trained on, so its figures are too good for new patients."
         )
     if contradictions := sum(not pair.same_class for pair in census.near):
         yield (
@@ -317,8 +316,8 @@ def _warnings(census: DatasetReport) -> Iterable[str]:
         )
     if census.unnamed == census.films:
         yield (
-            "No patient is known, so each film counts as one of its own, and a split by patient is "
-            "one by film. A column patient, or --patient-pattern, would mend that."
+            "No patient is known, so each film counts as a patient of its own, and a split by patient is "
+            "a split by film. To fix this, add a column patient, or use --patient-pattern."
         )
     yield from _source_warnings(census)
     telling = [
@@ -328,32 +327,31 @@ def _warnings(census: DatasetReport) -> Iterable[str]:
     ]
     if telling:
         yield (
-            "A file's shape or size alone tells the classes apart; AUROC: "
-            f"{', '.join(telling)}. The model does not see it. But unless it only follows from how "
-            "much detail films show, those of the two classes were not made or stored in the same "
-            "way, and their grey values may bear traces of that; measure the model on films of "
-            "other places."
+            "The shape or size of a file alone separates the classes; AUROC: "
+            f"{', '.join(telling)}. The model does not see shape and size. But films of the two classes "
+            "may have been made or stored in different ways, which the grey values may reveal. Measure "
+            "the model on films of other hospitals."
         )
     if census.unreadable:
-        yield f"{_count(len(census.unreadable), 'film')} left out, which cannot be read."
+        yield f"{_count(len(census.unreadable), 'film')} could not be read and were left out."
 
 
 def _source_warnings(census: DatasetReport) -> Iterable[str]:
     for source, finding in census.one_class.items():
         yield (
-            f"Source {source} has {finding} films only: the model may learn the source instead of "
-            "the finding."
+            f"Source {source} has only {finding} films: the model may learn the source instead of the "
+            "finding."
         )
     if census.source_auroc > TELLING:
         yield (
-            f"The source alone tells the classes apart, AUROC {census.source_auroc:.2f}: the model "
-            "may learn the source instead of the finding."
+            f"The source alone separates the classes, AUROC {census.source_auroc:.2f}: the model may "
+            "learn the source instead of the finding."
         )
     for source, auroc in census.view_auroc.items():
         if auroc > TELLING:
             yield (
-                f"In source {source} the view alone tells the classes apart, AUROC {auroc:.2f}: the "
-                "model may learn the view instead of the finding."
+                f"In source {source} the view alone separates the classes, AUROC {auroc:.2f}: the model "
+                "may learn the view instead of the finding."
             )
 
 

@@ -41,7 +41,7 @@ SEXES: Final = ("", "F", "M")
 _TRUE: Final = {"1": 1, "0": 0} | {name: index for index, name in enumerate(CLASSES)}
 _OLDEST: Final = 120
 _EXPECTED: Final = (
-    f"it needs sub-folders {' and '.join(CLASSES)}, or a CSV with the columns film,label"
+    f"it needs sub-folders {' and '.join(CLASSES)}, or a CSV file with the columns film and label"
 )
 
 
@@ -147,8 +147,8 @@ def _refuse_same_names(names: Sequence[str]) -> None:
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise TrainingDataError(
-            f"two DATA are named {twice[0]}; films are named after the folder of their DATA, so "
-            "rename one of the folders, or join the manifests into one"
+            f"two DATA have the name {twice[0]}, which is part of their films' names; rename one of the "
+            "folders, or join the manifests into one"
         )
 
 
@@ -168,11 +168,13 @@ def compiled_pattern(patient_pattern: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
-        raise TrainingDataError(f"the patient pattern {patient_pattern!r}: {error}") from error
+        raise TrainingDataError(
+            f"the patient pattern {patient_pattern!r} is not valid: {error}"
+        ) from error
     if not pattern.groups:
         raise TrainingDataError(
-            f"the patient pattern {patient_pattern!r} has no group; put parentheses around what "
-            "is the patient"
+            f"the patient pattern {patient_pattern!r} has no group; put parentheses around the part "
+            "that identifies the patient"
         )
     return pattern
 
@@ -209,7 +211,7 @@ def _from_csv(data: Path, source: str, pattern: re.Pattern[str]) -> list[Labelle
     try:
         text = data.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TrainingDataError(f"{data} is no UTF-8 text: {error}") from error
+        raise TrainingDataError(f"{data} is not UTF-8 text: {error}") from error
     reader = csv.DictReader(StringIO(text, newline=""))
     films: dict[str, LabelledFilm] = {}
     try:
@@ -220,7 +222,7 @@ def _from_csv(data: Path, source: str, pattern: re.Pattern[str]) -> list[Labelle
             where = f"{data}, line {reader.line_num}"
             film = _from_row(data, row, where, source, pattern)
             if film.name in films:
-                raise TrainingDataError(f"{where}: the film {film.name} is listed already")
+                raise TrainingDataError(f"{where}: the film {film.name} is already listed")
             films[film.name] = film
     except csv.Error as error:
         raise TrainingDataError(f"{data}, after line {reader.line_num}: {error}") from error
@@ -385,8 +387,8 @@ def with_confidence(
             )
         if any(film.confidence != 1 for film in films if film.source == source):
             raise TrainingDataError(
-                f"--confidence {key}: the manifest of {source} has confidences already; leave out "
-                "the option, or remove the column"
+                f"--confidence {key}: the manifest of {source} already has confidences; omit the "
+                "option, or remove the column"
             )
     return [replace(film, confidence=_confidence(film, confidence)) for film in films]
 

@@ -137,8 +137,8 @@ def _as_given(films: list[LabelledFilm]) -> Sides:
     without = [film.name for film in films if not film.split]
     if without:
         raise TrainingDataError(
-            f"--protocol given: {len(without)} films have no split, the first is {without[0]}; put "
-            "them below train, val or test, fill in the column split, or choose --protocol patient"
+            f"--protocol given: {len(without)} films have no split, such as {without[0]}; put "
+            "them in train, val or test, fill in the column split, or choose --protocol patient"
         )
     _refuse_divided_patients(films, frozenset(_GIVEN))
     return Sides(*([film for film in films if film.split == name] for name in _GIVEN))
@@ -216,8 +216,8 @@ def _refuse_divided_patients(films: list[LabelledFilm], parts: frozenset[str]) -
         )
         raise TrainingDataError(
             f"{len(shared)} patients have films, or copies of one film, in more than one given split: "
-            f"{named}. Correct the manifest, or take the copies out; if patients were guessed "
-            "wrongly from file names, give --patient-pattern; or choose --protocol film"
+            f"{named}. Correct the manifest, or remove the copies; if patients were guessed wrongly from "
+            "file names, give --patient-pattern; or choose --protocol film"
         )
 
 

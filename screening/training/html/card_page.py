@@ -37,7 +37,7 @@ _METRICS: Final = {
 }
 _ELSEWHERE: Final = {
     "auroc": _METRICS["auroc"],
-    "auroc_normals": ("AUROC of normals", 4),
+    "auroc_normals": ("AUROC of its normal films", 4),
     "balanced_accuracy": _METRICS["balanced_accuracy"],
 } | _METRICS
 _PROVENANCE: Final = {
@@ -224,7 +224,7 @@ def _reference(reference: DriftBaseline) -> dict[str, Any]:
         "n": count(reference.n),
         "facts": [
             ["refused by the gate", f"{reference.refusal_rate:.1%}"],
-            ["called pneumonia, of the scored", f"{reference.positive_rate:.1%}"],
+            ["flagged as pneumonia, of the scored films", f"{reference.positive_rate:.1%}"],
             *(
                 [f"warned: {_words(code)}", f"{rate:.1%}"]
                 for code, rate in reference.warning_rates.items()

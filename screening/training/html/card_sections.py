@@ -24,14 +24,14 @@ _HIDDEN: Final = {"outside_hidden": "Outside hidden", "lungs_hidden": "Lungs hid
 _COMPONENTS: Final = {
     "worst_site": "AUROC at the worst simulated hospital",
     "outside_exchanged": "AUROC with the outside exchanged",
-    "normals_ap": "Normal AP films that are not called",
-    "normals_pa": "Normal PA films that are not called",
+    "normals_ap": "Normal AP films that are not flagged",
+    "normals_pa": "Normal PA films that are not flagged",
     "worst": "The worst of these",
 }
 _GROUP_COLUMNS: Final = (
     "films",
     "pneumonia",
-    "share called",
+    "share flagged",
     "AUROC",
     "sensitivity",
     "specificity",
@@ -170,7 +170,7 @@ def _group_row(row: Mapping[str, Any], key: str) -> Row:
 def _adult_row(row: Mapping[str, Any]) -> Row:
     view = "All views" if row["view"] == "all" else row["view"]
     return [
-        view if row["consistent"] else f"{view} (no such mixture)",
+        view if row["consistent"] else f"{view} (does not fit the mixture)",
         count(row["n"]),
         number(row["called"], 2),
         count(row["normals"]),
@@ -190,15 +190,15 @@ def _not_shown(groups: Mapping[str, Any]) -> list[str]:
     sentences = []
     if not groups.get("adults_with_opacity"):
         sentences.append(
-            "No adult's film has lung opacity by a radiologist's reading. The sensitivity for "
-            "adults is known from weak labels only, if at all."
+            "No film of an adult has lung opacity according to a radiologist. The sensitivity for adults "
+            "can only be estimated from weak labels, if at all."
         )
     if not groups.get("infants"):
-        sentences.append("No film is known to be of an infant under one year.")
+        sentences.append("No film is known to show an infant under one year.")
     if one_class:
         sentences.append(
-            f"{_list(one_class)}: films of one class only. They have a share of called films, but "
-            "no AUROC."
+            f"{_list(one_class)}: films of one class only. They have a share of flagged films, but no "
+            "AUROC."
         )
     for what, known in (("view", views), ("age", ages)):
         unknown = [source_name(row["source"]) for row in sources if row["source"] not in known]
@@ -231,7 +231,7 @@ def _source_row(name: str, source: str, row: Mapping[str, Any]) -> Row:
 
 def _evidence_name(row: Mapping[str, Any]) -> str:
     if not row["label"]:
-        return "All called films"
+        return "All flagged films"
     return f"{source_name(row['source'])}, {row['label']}"
 
 

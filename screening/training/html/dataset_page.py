@@ -96,7 +96,7 @@ def _draw_near(path: Path, collection: Collection, duplicates: Duplicates) -> No
     with drawn(path, 9.3, 3.1 * deep) as figure:
         parts = np.ravel(figure.subfigures(deep, 2, squeeze=False))
         for part, pair in zip(parts, pairs, strict=False):
-            part.suptitle(f"likeness {pair.likeness:.3f}", fontsize="medium", fontweight="bold")
+            part.suptitle(f"similarity {pair.likeness:.3f}", fontsize="medium", fontweight="bold")
             for axes, index in zip(part.subplots(1, 2), (pair.first, pair.second), strict=True):
                 finding = CLASSES[films[index].label]
                 _show(axes, collection.greys[index], films[index].name, f"\n{finding}")

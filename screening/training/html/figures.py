@@ -34,7 +34,7 @@ _SIDES: Final[dict[str, dict[str, Any]]] = {
 
 _ELSEWHERE: Final = (
     ("balanced_accuracy", "balanced accuracy", "s", ORANGE),
-    ("auroc_normals", "AUROC, its normals among pneumonias from here", "^", GREEN),
+    ("auroc_normals", "AUROC of its normal films against unchanged pneumonia films", "^", GREEN),
     ("auroc", "AUROC", "o", BLUE),
 )
 _DRAWN_TESTS: Final = (
@@ -161,7 +161,7 @@ def draw_share_called(folder: Path, groups: Mapping[str, Any]) -> None:
             range(len(rows)), [drawable(name or "no source given") for name in names],
             parse_math=False,
         )  # fmt: skip
-        own.set(xlim=(-0.02, 1.02), xlabel="share called pneumonia", title="By source and view")
+        own.set(xlim=(-0.02, 1.02), xlabel="share flagged as pneumonia", title="By source and view")
         figure.legend(loc="outside lower center", ncols=2)
 
 
@@ -233,11 +233,11 @@ def _elsewhere(axes: Axes, names: list[str], elsewhere: Mapping[str, Mapping[str
     # Leave room for the worst value on the left; nothing is above 1.
     low = axes.dataLim.x0
     axes.set(xlim=(low - 0.2 * (1.01 - low), 1 + 0.03 * (1.01 - low)))
-    axes.set(xlabel="films as each hospital would have delivered them", title="Simulated hospitals")
+    axes.set(xlabel="films as each hospital would deliver them", title="Simulated hospitals")
 
 
 _EACH: Final = 4
-_TITLES: Final = ("Pneumonia called normal", "Normal called pneumonia")
+_TITLES: Final = ("Pneumonia, not flagged", "Normal, flagged as pneumonia")
 # Number of images in a row, and the length of the caption below each.
 _IMAGES: Final = 4
 _NAME: Final = 26

@@ -64,7 +64,7 @@ def test_supported_network_is_converted_without_output(name, tmp_path, capsys):
 @pytest.mark.parametrize("name", EIGHT_BITS)
 def test_8_bits_without_films_are_an_error(name, tmp_path):
     converter = Converter(small_network(), SMALL)
-    with pytest.raises(ExportError, match=f"^{name}: .* 8 bits need films"):
+    with pytest.raises(ExportError, match=f"^{name}: .* 8-bit targets need films"):
         converter.write(TARGETS[name], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -83,7 +83,9 @@ def test_converter_that_writes_no_file_is_an_error(name, content, tmp_path, monk
 
     converter = Converter(small_network(), SMALL, SMALL_FILMS)
     monkeypatch.setitem(converter._writers, name, write)
-    with pytest.raises(ExportError, match=f"^{name}: the converter wrote no {TARGETS[name].file}"):
+    with pytest.raises(
+        ExportError, match=f"^{name}: the converter did not write {TARGETS[name].file}"
+    ):
         converter.write(TARGETS[name], tmp_path)
 
 

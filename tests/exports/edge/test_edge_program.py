@@ -59,8 +59,8 @@ def films(folder):
 def test_selftest_checks_hashes_and_answers(screen, capsys):
     assert screen("selftest") is None
     out = capsys.readouterr().out
-    assert "brightness 00000000: every file has its hash" in out
-    assert "onnx: right, largest difference" in out
+    assert "brightness 00000000: all files are unchanged" in out
+    assert "onnx: correct, largest difference" in out
 
 
 def test_selftest_of_an_altered_bundle_fails(screen, bundle):
@@ -80,7 +80,7 @@ def test_selftest_names_targets_it_could_not_test(screen, bundle, capsys, monkey
     modules = {ONNX: "onnxruntime", LITERT: "no_such_module"}
     monkeypatch.setattr(load_module, "_MODULES", modules)
     assert screen("selftest") is None
-    assert "tflite-float16: not tried, litert is not installed" in capsys.readouterr().out
+    assert "tflite-float16: not tested, litert is not installed" in capsys.readouterr().out
 
 
 def test_selftest_fails_if_no_runtime_is_installed(screen, monkeypatch):
@@ -142,7 +142,7 @@ def with_gate_of_another_model(bundle):
 def test_gate_of_another_model_is_an_error_without_report(screen, films, tmp_path):
     other = with_gate_of_another_model(write_bundle(tmp_path / "other"))
     message = screen(films, "--bundle", other, "--out", tmp_path / "report")
-    assert "the gate is for 6 features, the model gives 32" in message
+    assert "the gate needs 6 features, but the model gives 32" in message
     assert not (tmp_path / "report").exists()
 
 
@@ -208,7 +208,7 @@ def test_target_is_chosen_by_name(screen, films, tmp_path):
 
 def test_missing_target_error_lists_the_available_targets(screen, films, tmp_path):
     message = screen(films, "--out", tmp_path / "report", "--target", "tflite-int8")
-    assert "has no tflite-int8; it has onnx" in message
+    assert "has no tflite-int8; its models: onnx" in message
 
 
 def test_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
@@ -219,12 +219,12 @@ def test_empty_folder_gives_an_empty_report(screen, folder, tmp_path):
 @pytest.mark.parametrize("inside", [".", "report", "a/../report"])
 def test_report_inside_the_folder_is_refused(screen, films, inside):
     before = discover(films)
-    assert "would lie inside the folder" in screen(films, "--out", films / inside)
+    assert "would be inside the screened folder" in screen(films, "--out", films / inside)
     assert discover(films) == before
 
 
 def test_missing_folder_is_named(screen, tmp_path):
-    assert screen(tmp_path / "nowhere") == f"Error: {tmp_path / 'nowhere'} is no folder"
+    assert screen(tmp_path / "nowhere") == f"Error: {tmp_path / 'nowhere'} is not a folder"
 
 
 def test_existing_report_is_kept(screen, films, tmp_path):
@@ -318,7 +318,7 @@ def test_shipped_program_passes_its_selftest():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "onnx: right" in done.stdout
+    assert "onnx: correct" in done.stdout
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ def test_heatmaps_of_a_model_without_a_map_are_an_error(screen, films, bundle, t
 def test_failed_run_leaves_no_images(screen, films, tmp_path):
     other = with_gate_of_another_model(write_bundle(tmp_path / "other", outputs=WITH_MAP))
     words = ["--bundle", other, "--out", tmp_path / "report", "--runtime", "onnx"]
-    assert "the gate is for 6 features" in screen(films, *words, "--heatmaps")
+    assert "the gate needs 6 features" in screen(films, *words, "--heatmaps")
     assert {path.name for path in tmp_path.iterdir()} == {
         "bundle",
         "films",

@@ -157,7 +157,7 @@ def test_heatmaps_from_before_a_power_loss_are_in_the_report(night, out):
 def test_journal_of_other_options_or_key_is_not_resumed(night, out, other):
     with pytest.raises(PowerLoss):
         night(left=9).carry_out()
-    with pytest.raises(ReportError, match="journal of another screening"):
+    with pytest.raises(ReportError, match="journal of an earlier run"):
         night(**other).carry_out()
     assert len(night().carry_out()) == 20
     assert is_whole(out)
@@ -175,7 +175,7 @@ def test_unwritable_report_keeps_the_rows(night, out):
     blocked = night()
     out.mkdir()
     (out / "from yesterday").touch()
-    with pytest.raises(ReportError, match=r"report cannot be written: .*; nothing .* is lost"):
+    with pytest.raises(ReportError, match=r"report cannot be written: .*all results are kept"):
         blocked.carry_out()
     (out / "from yesterday").unlink()
     out.rmdir()

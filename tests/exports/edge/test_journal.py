@@ -58,7 +58,7 @@ def test_resumed_journal_keeps_the_first_list_of_films(path, journal):
 @pytest.mark.parametrize("change", [{"folder": "/other"}, {"model_sha256": "1" * 64}, {"new": 1}])
 def test_journal_of_another_screening_is_refused_and_kept(journal, path, change):
     before = path.read_bytes()
-    with pytest.raises(ReportError, match="journal of another screening"):
+    with pytest.raises(ReportError, match="journal of an earlier run"):
         Journal.open(path, BEGUN | change)
     assert path.read_bytes() == before
 
@@ -127,7 +127,7 @@ def test_full_disk_is_an_error_that_loses_no_committed_rows(journal, path):
     # The kernel writes as much as fits and then fails, as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, limits[1]))
     try:
-        with pytest.raises(ReportError, match=r"cannot be written: .*; nothing .* is lost"):
+        with pytest.raises(ReportError, match=r"cannot be written: .*earlier results are kept"):
             journal.commit([row(6), row(7)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

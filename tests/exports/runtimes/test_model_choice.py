@@ -46,7 +46,9 @@ def test_most_exact_float_model_is_chosen(bundle):
 
 
 def test_missing_model_error_lists_the_models_of_the_bundle(bundle):
-    with pytest.raises(BundleError, match=r"runtime litert in int8; it has onnx, onnx-int8$"):
+    with pytest.raises(
+        BundleError, match=r"no int8 model for the runtime litert; its models: onnx, onnx-int8$"
+    ):
         choose(bundle("onnx", "onnx-int8"), LITERT, INT8)
 
 
@@ -110,7 +112,7 @@ def test_auto_uses_the_only_runtime_with_a_model(bundle, measured):
 
 def test_auto_without_a_model_of_the_precision_is_an_error(bundle, measured):
     measured(onnx=0.001)
-    with pytest.raises(BundleError, match=r"in int8; it has onnx$"):
+    with pytest.raises(BundleError, match=r"has no int8 model; its models: onnx$"):
         quickest(bundle("onnx"), INT8, SHAPE)
 
 

@@ -207,7 +207,7 @@ def test_model_without_a_map_has_no_map(tmp_path):
 def test_missing_output_error_names_the_output(tmp_path, outputs):
     write_model(tmp_path / "model.onnx", outputs=outputs)
     (lacking,) = {"score", "embedding"}.difference(outputs)
-    with pytest.raises(BundleError, match=f"cannot be loaded: it has no output {lacking}"):
+    with pytest.raises(BundleError, match=f"cannot be loaded: the output {lacking} is missing"):
         load(tmp_path)
 
 

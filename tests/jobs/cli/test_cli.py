@@ -71,14 +71,14 @@ def test_usage_error_exits_with_2_and_enqueues_nothing(home, queue, words):
 
 
 ERRORS = {
-    "no bundle": (["submit", "films", "--model", "films"], "films is no bundle"),
+    "no bundle": (["submit", "films", "--model", "films"], "films is not a bundle"),
     "labels without a column": (
         ["submit", "films", "--model", "bundle", "--labels", "file"],
         "lack the column film, label",
     ),
     "an evaluation of no report": (
         ["evaluate", "films", "--labels", "labels.csv"],
-        "films is not as it was written",
+        "films is not intact",
     ),
     "an unknown job": (["jobs", "show", "job-7"], "there is no job job-7"),
     "a queue that is none": (["jobs", "list", "--queue", "file"], "file cannot be opened"),

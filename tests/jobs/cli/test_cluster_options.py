@@ -22,10 +22,10 @@ def flat(text):
     [
         (["--engine", "dask"], "--engine dask needs --scheduler tls://HOST:8786"),
         (["--scheduler", "tls://host:8786"], "add --engine dask"),
-        (["--engine", "dask", "--scheduler", "host"], "is no address of a scheduler"),
+        (["--engine", "dask", "--scheduler", "host"], "is not the address of a scheduler"),
         (["--engine", "dask", "--scheduler", "tls://host:8786"], "needs --tls-ca"),
         (["--engine", "dask", "--scheduler", "tcp://host:8786"], "or --insecure"),
-        (["--map-path", "/films"], "is not like /films=/mnt/films"),
+        (["--map-path", "/films"], "is not LOCAL=REMOTE, such as /films=/mnt/films"),
     ],
 )
 def test_invalid_cluster_options_are_usage_errors(command, words, said, folder, queue):

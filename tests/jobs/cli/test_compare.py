@@ -48,7 +48,7 @@ def test_changes_are_printed_and_written(reports):
     result = screening("compare", *reports, "--out", "comparison")
     assert result.exit_code == exit_codes.OK
     assert "They differ in: model_sha256, threshold." in result.stdout
-    assert "Of 2 films scored by both, B calls 2 fewer than A" in result.stdout
+    assert "of 2 films scored in both reports: 2 fewer in B than in A" in result.stdout
     assert result.stdout.endswith("Comparison: comparison\n")
     with Path("comparison/changed.csv").open(newline="") as file:
         assert [line["film"] for line in csv.DictReader(file)] == ["0.png", "1.png"]
@@ -78,7 +78,7 @@ def test_altered_report_is_not_compared(reports):
         file.write("\n")
     result = screening("compare", *reports)
     assert result.exit_code == exit_codes.ERROR
-    assert "b is not as it was written" in result.stderr
+    assert "b is not intact" in result.stderr
 
 
 def test_reports_without_common_films_are_an_error(reports):
@@ -90,5 +90,5 @@ def test_reports_without_common_films_are_an_error(reports):
 def test_output_inside_a_report_is_a_usage_error(reports):
     result = screening("compare", *reports, "--out", "a/comparison")
     assert result.exit_code == exit_codes.USAGE
-    assert "would lie inside a" in result.stderr
+    assert "would be inside the report a" in result.stderr
     assert not Path("a/comparison").exists()

@@ -63,14 +63,14 @@ def test_charts_are_redrawn_each_time(home, reports):
 def test_output_inside_a_report_is_a_usage_error(reports, place):
     result = screening("drift", *reports, "--out", place)
     assert result.exit_code == exit_codes.USAGE
-    assert "would lie inside" in result.stderr
+    assert "would be inside the report" in result.stderr
 
 
 def test_folder_that_is_no_report_is_a_one_line_error(home, reports):
     (home / "other").mkdir()
     result = screening("drift", *reports, "other")
     assert result.exit_code == exit_codes.ERROR
-    assert result.stderr == "Error: other is no report: No such file or directory\n"
+    assert result.stderr == "Error: other is not a report: No such file or directory\n"
 
 
 def test_reports_of_another_model_are_an_error(home, reports):

@@ -116,14 +116,14 @@ def test_job_waits_for_earlier_job_of_same_schedule():
     second, third = (make_job(name, schedule="night") for name in ("b", "c"))
     other = make_job("0", schedule="noon")
     words = job_view.note(third, [other, first, second, third], NOW)
-    assert words == "waits for a, of the same schedule"
+    assert words == "waits for job a of the same schedule"
     assert job_view.note(other, [other, first, second, third], NOW) == ""
     assert job_view.note(first, [other, first, second, third], NOW) == ""
 
 
 def test_expired_lease_is_shown():
     job = make_job(state=State.RUNNING, lease_until=NOW - 60)
-    assert note(job) == "its worker was last heard of more than 60 s ago"
+    assert note(job) == "its worker has not responded for more than 60 s"
 
 
 def test_state_since_is_when_the_state_began():

@@ -175,7 +175,7 @@ def test_unique_prefix_selects_a_job(store):
     assert json_of_job("show", "20261122-213005-9f4")["name"] == "20261122-213005-9f4000"
     result = screening("jobs", "show", "20261122")
     assert result.exit_code == exit_codes.ERROR
-    assert "begins the names of 2 jobs: 20261122-213005-9f3c2a, " in result.stderr
+    assert "names of 2 jobs begin with 20261122: 20261122-213005-9f3c2a, " in result.stderr
 
 
 def test_exact_name_wins_over_prefix(store):
@@ -190,7 +190,7 @@ def test_unknown_name_is_an_error_with_a_suggestion(store, command):
     result = screening("jobs", command, "20261122-213006-9f3c2a")
     assert result.exit_code == exit_codes.ERROR
     assert result.stderr.startswith("Error: there is no job 20261122-213006-9f3c2a")
-    assert "perhaps 20261122-213005-9f3c2a was meant" in result.stderr
+    assert "did you mean 20261122-213005-9f3c2a?" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -220,7 +220,7 @@ def test_cancel_names_the_worker_of_the_job(store):
     assert result.exit_code == exit_codes.OK
     assert result.stdout.splitlines() == [
         "a is cancelled",
-        "b is cancelled; host:1, which holds it, will notice",
+        "b is cancelled; its worker (host:1) will soon stop screening it",
     ]
     assert [job.state for job in store.jobs()] == [State.CANCELLED] * 2
     assert store.get("b").fence > job.fence
@@ -234,8 +234,8 @@ def test_cancel_continues_after_jobs_that_have_ended(store):
     result = screening("jobs", "cancel", "a", "b", "c")
     assert result.exit_code == exit_codes.ERROR
     assert result.stderr.splitlines() == [
-        "Error: job a is cancelled already",
-        "Error: job b is done already",
+        "Error: job a is already cancelled",
+        "Error: job b is already done",
     ]
     assert [job.state.value for job in store.jobs()] == ["cancelled", "done", "cancelled"]
 
@@ -253,7 +253,10 @@ def test_retry_prints_remaining_films_and_old_report(store, screener, films):
     result = screening("jobs", "retry", "job-1")
     assert result.exit_code == exit_codes.OK, result.output
     old = job.report.with_name(f"{job.report.name}.1")
-    assert result.stdout == f"job-1 waits: 1 of 3 films to go; its old report is {old}\n"
+    assert (
+        result.stdout
+        == f"job-1 is queued again: 1 of 3 films left; the old report was renamed to {old}\n"
+    )
     assert len(read_rows(old / "predictions.csv")) == 3
     last = store.events(job)[-1]
     assert last.event == "retried"
@@ -266,8 +269,8 @@ def test_retry_of_open_job_is_an_error_others_are_queued(store):
     store.cancel("b")
     result = screening("jobs", "retry", "a", "b")
     assert result.exit_code == exit_codes.ERROR
-    assert result.stderr == "Error: job a is queued; it goes on by itself\n"
-    assert result.stdout == "b waits\n"
+    assert result.stderr == "Error: job a is queued; only a job that has ended can be retried\n"
+    assert result.stdout == "b is queued again\n"
     assert store.get("b").state is State.QUEUED
 
 

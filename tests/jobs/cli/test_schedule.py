@@ -51,7 +51,7 @@ def test_schedule_is_added_with_all_options(schedules, home):
     )
     result = add("pacs/{date:%Y/%m}", *words, "--tag", "ward", "--priority", "3")
     assert (result.exit_code, result.stdout) == (exit_codes.OK, "nightly\n")
-    assert "fires first at " in result.stderr
+    assert "first run at " in result.stderr
     (planned,) = schedules.schedules()
     assert (planned.cron, planned.tz) == ("30 2 * * *", "Europe/Berlin")
     assert planned.folder == str(home / "pacs/{date:%Y/%m}")
@@ -75,11 +75,11 @@ def test_braces_in_current_directory_are_literal(schedules, home, monkeypatch):
 
 
 BAD = {
-    "a cron expression": (["--cron", "30 25 * * *"], "'30 25 * * *' is no cron expression"),
+    "a cron expression": (["--cron", "30 25 * * *"], "'30 25 * * *' is not a cron expression"),
     "one that never fires": (["--cron", "0 3 */31 * MON#5"], "never fires"),
-    "a zone": (["--tz", "Europe/Bonn"], "'Europe/Bonn' is no time zone"),
+    "a zone": (["--tz", "Europe/Bonn"], "'Europe/Bonn' is not a time zone"),
     "a report": (["--out", "{moon}"], "the template"),
-    "a bundle": (["--model", "elsewhere"], "elsewhere is no bundle"),
+    "a bundle": (["--model", "elsewhere"], "elsewhere is not a bundle"),
 }
 
 
@@ -100,7 +100,7 @@ def test_invalid_folder_template_is_rejected(schedules):
 @pytest.mark.usefixtures("bundle")
 def test_existing_name_is_rejected(schedules):
     assert add("pacs").exit_code == exit_codes.OK
-    assert "there is a schedule nightly already" in refused(add("other"))
+    assert "there is already a schedule nightly" in refused(add("other"))
     assert len(schedules.schedules()) == 1
 
 
@@ -150,7 +150,7 @@ def test_empty_list_is_stated():
 def test_remove_keeps_submitted_jobs(schedules, queue):
     schedules.add(make_schedule("a"))
     schedules.fire(make_schedule("a"), {100: make_job()}, [], 100)
-    assert screening("schedule", "remove", "a").stdout == "a is removed\n"
+    assert screening("schedule", "remove", "a").stdout == "a was removed\n"
     assert "there is no schedule a" in refused(screening("schedule", "remove", "a"))
     with opened_store(queue, FakeClock()) as store:
         assert len(store.jobs()) == 1

@@ -24,7 +24,7 @@ def test_queued_folder_is_not_added_again(store, submit):
     assert [first.exit_code, second.exit_code] == [exit_codes.OK] * 2
     assert first.stdout == second.stdout
     assert first.stderr.startswith("queue ")
-    assert second.stderr.startswith("is queued already, queue ")
+    assert second.stderr.startswith("is already queued, queue ")
     assert str(store.jobs()[0].report) in second.stderr
     assert len(store.jobs()) == 1
 
@@ -34,7 +34,7 @@ def test_running_folder_is_not_added_again(store, submit):
     store.claim("A", 60)
     second = submit()
     assert second.stdout == first.stdout
-    assert second.stderr.startswith("is running already, queue ")
+    assert second.stderr.startswith("is already running, queue ")
 
 
 def test_ended_job_can_be_submitted_again(store, submit):

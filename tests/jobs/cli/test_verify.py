@@ -57,7 +57,10 @@ def test_intact_report_is_described(report):
     assert first.startswith("report: intact: 2 rows, chain head ")
     for part in (", written at 20", ", by worker ", ", user ", ", host "):
         assert part in first
-    assert second == "It is not signed: whoever can write all of it anew is not found."
+    assert (
+        second
+        == "It is not signed, so a report that was rewritten as a whole would not be detected."
+    )
 
 
 def test_changes_are_named_with_file_and_line(report):
@@ -67,11 +70,11 @@ def test_changes_are_named_with_file_and_line(report):
     result = screening("verify", report)
     assert result.exit_code == exit_codes.ERROR
     assert result.stdout.splitlines() == [
-        "more.txt: unknown: is not among the files that audit.csv names",
-        "predictions.csv: altered: does not have the hash that audit.csv names",
-        "predictions.csv, line 2: row_differs: is not what audit.csv tells of this film",
+        "more.txt: unknown: is not listed in audit.csv",
+        "predictions.csv: altered: does not have the hash in audit.csv",
+        "predictions.csv, line 2: row_differs: does not match the line of this film in audit.csv",
     ]
-    assert result.stderr == "report is not as it was written: 3 found\n"
+    assert result.stderr == "report is not intact; problems found: 3\n"
 
 
 def test_long_list_is_truncated_and_the_rest_counted(report):
@@ -88,7 +91,7 @@ def test_long_list_is_truncated_and_the_rest_counted(report):
 def test_folder_without_audit_is_no_report(home, films):
     result = screening("verify", films)
     assert result.exit_code == exit_codes.ERROR
-    assert "audit.csv: missing: is missing; without it this is no report" in result.stdout
+    assert "audit.csv: missing: is missing, so this is not a report" in result.stdout
 
 
 def test_control_characters_in_names_are_escaped(report):
@@ -100,14 +103,14 @@ def test_films_are_screened_again_with_films_option(report, films, model):
     asked = ["verify", report, "--films", films, "--model", model]
     result = screening(*asked, "--seed", 7, "--sample", 1)
     assert result.exit_code == exit_codes.OK
-    assert "1 of 2 films were screened once more (--seed 7): all as reported." in result.stdout
+    assert "1 of 2 films were screened again (--seed 7), with the same results" in result.stdout
     assert "(--seed " in screening(*asked).stdout
     for film in films.iterdir():
         film.write_bytes(b"another")
     result = screening(*asked)
     assert result.exit_code == exit_codes.ERROR
     assert "film_changed" in result.stdout
-    assert "all as reported" not in result.stdout
+    assert "with the same results" not in result.stdout
     assert "intact" not in result.stdout
 
 
@@ -123,13 +126,13 @@ def test_report_with_hashed_names_needs_its_key(films, model, home):
 def test_model_without_films_is_a_usage_error(report, model):
     result = screening("verify", report, "--model", model)
     assert result.exit_code == exit_codes.USAGE
-    assert "--model needs --films" in result.stderr
+    assert "add --films FOLDER" in result.stderr
 
 
 def test_invalid_model_is_an_error(report, films):
     result = screening("verify", report, "--films", films, "--model", films)
     assert result.exit_code == exit_codes.ERROR
-    assert "is no bundle" in result.stderr
+    assert "is not a bundle" in result.stderr
 
 
 def test_public_key_option_requires_a_valid_signature(report, keys, home):
@@ -140,7 +143,7 @@ def test_public_key_option_requires_a_valid_signature(report, keys, home):
     assert "signed" in screening("sign", report, "--key", private).stdout
     result = screening("verify", report, "--public-key", public)
     assert result.exit_code == exit_codes.OK
-    assert f"It is signed with the key that {public} is of." in result.stdout
+    assert f"Its signature matches the public key {public}." in result.stdout
     assert "Its signature was not checked" in screening("verify", report).stdout
     theirs = write_keys(home, "theirs")[1]
     result = screening("verify", report, "--public-key", theirs)
@@ -162,7 +165,7 @@ def test_altered_report_is_not_signed(report, keys):
     (report / "more.txt").touch()
     result = screening("sign", report, "--key", keys[0])
     assert result.exit_code == exit_codes.ERROR
-    assert "is not as it was written, so it is not signed: more.txt: unknown" in result.stderr
+    assert "is not intact, so it was not signed: more.txt: unknown" in result.stderr
     assert not (report / "audit.sig").exists()
 
 
@@ -184,7 +187,7 @@ def test_only_a_bundle_or_a_report_is_signed(report, model, keys, home, which):
     result = screening("sign", folder, "--key", keys[0])
     assert result.exit_code == exit_codes.ERROR
     assert which in result.stderr
-    assert "nothing was signed" in result.stderr
+    assert "was not signed" in result.stderr
     assert sorted(folder.iterdir()) == before
 
 
@@ -206,5 +209,5 @@ def test_invalid_key_is_detected_before_anything_is_enqueued(store, films, model
     words = ["--drain"] if command == "worker" else [films, "--model", model]
     result = screening(command, *words, "--sign-reports", keys[1])
     assert result.exit_code == exit_codes.ERROR
-    assert "holds no private key" in result.stderr
+    assert "is not a private key" in result.stderr
     assert store.jobs() == []

@@ -64,7 +64,7 @@ def test_usage_error_exits_with_2(words):
 def test_invalid_bundle_is_an_immediate_error(ward):
     result = screening("watch", ward, "--model", ward)
     assert result.exit_code == exit_codes.ERROR
-    assert "is no bundle" in result.stderr
+    assert "is not a bundle" in result.stderr
 
 
 def test_help_says_which_files_are_ignored():

@@ -219,7 +219,7 @@ def test_live_table_needs_a_terminal_with_cursor_control():
 def test_watch_of_empty_queue_ends_at_once(queue, words):
     result = screening("jobs", "watch", *words)
     assert result.exit_code == exit_codes.OK
-    assert result.stderr == f"Nothing is open in the queue {queue}.\n"
+    assert result.stderr == f"The queue {queue} has no open jobs.\n"
 
 
 @pytest.mark.parametrize(

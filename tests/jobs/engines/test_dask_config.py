@@ -32,7 +32,7 @@ def encrypted(made, **changes):
     ],
 )
 def test_invalid_address_is_refused(address):
-    with pytest.raises(ClusterUnusable, match="is no address of a scheduler like tls://"):
+    with pytest.raises(ClusterUnusable, match="is not the address of a scheduler, such as tls://"):
         ClusterConfig(address=address, insecure=True)
 
 
@@ -65,7 +65,9 @@ def test_tls_requires_all_three_files(certificates, missing):
     ("what", "file"), [("key", "ca.key"), ("cert", "cluster.key"), ("ca", "cluster.key")]
 )
 def test_mismatched_certificate_files_are_refused_early(certificates, what, file):
-    with pytest.raises(ClusterUnusable, match="are not an authority, a certificate and its key"):
+    with pytest.raises(
+        ClusterUnusable, match="cannot be used as CA certificate, certificate and private key"
+    ):
         encrypted(certificates, **{what: certificates / file})
 
 
@@ -83,7 +85,7 @@ def test_existing_keys_are_not_overwritten(certificates):
     before = {path.name: path.read_bytes() for path in certificates.iterdir()}
     again = subprocess.run([SCRIPT, certificates], capture_output=True, text=True, check=False)
     assert again.returncode == 1
-    assert "holds keys already" in again.stderr
+    assert "already contains keys" in again.stderr
     assert {path.name: path.read_bytes() for path in certificates.iterdir()} == before
 
 

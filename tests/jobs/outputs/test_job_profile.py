@@ -31,8 +31,8 @@ def test_stages_are_shown_per_film_and_as_shares():
     assert shown["commits"] == ["0.50", "4%"]
     assert shown["all"] == ["14.00"]
     *_, pace, apart = profile.lines()
-    assert pace.startswith("4 films in 0.0 s: 100.0 a second;")
-    assert pace.endswith("2 cores could do 142.9: 70%")
+    assert pace.startswith("4 films in 0.0 s: 100.0 per second,")
+    assert pace.endswith("70% of the 142.9 that 2 cores could do with these stages alone")
     assert apart == "start-up 1.5 s, report 2.0 s"
 
 

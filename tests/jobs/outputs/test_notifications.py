@@ -171,7 +171,7 @@ def test_error_has_exit_code_and_stderr(job):
 
 
 def test_error_has_signal_of_killed_command(job):
-    with pytest.raises(NotificationFailed, match="exited with -9: no word"):
+    with pytest.raises(NotificationFailed, match="exited with -9: no output"):
         Notifier(command=shell("kill -9 $$")).notify(job, COUNTS)
 
 
@@ -184,7 +184,7 @@ def test_hanging_command_is_killed_with_its_children(job, tmp_path):
     pids = tmp_path / "pids"
     script = f"sleep 600 & echo $! $$ > {pids}; wait"
     notifier = Notifier(command=shell(script), run_within=2.0)
-    with pytest.raises(NotificationFailed, match="sh took more than 2 s and was ended"):
+    with pytest.raises(NotificationFailed, match="sh took more than 2 s and was stopped"):
         notifier.notify(job, COUNTS)
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 2

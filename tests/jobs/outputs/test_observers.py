@@ -115,7 +115,9 @@ class Listener:
         self._clock.seconds += self._seconds
         self.asked.append(job.name)
         if job.name in self.deaf:
-            raise NotificationFailed(f"the end of job {job.name}: nobody is there")
+            raise NotificationFailed(
+                f"no notification of the end of job {job.name}: nobody is there"
+            )
         self.heard.append((job.name, job.exit_code))
 
 

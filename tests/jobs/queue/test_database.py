@@ -80,7 +80,7 @@ def test_queue_without_version_is_refused(queue):
 
 def test_database_of_other_program_is_refused_by_name(queue):
     run_sql(queue, "CREATE TABLE recipes (name TEXT)")
-    with pytest.raises(QueueError, match=r"queue\.sqlite is a database, but no queue"):
+    with pytest.raises(QueueError, match=r"queue\.sqlite is a database, but not a queue"):
         open_database(queue)
 
 

@@ -196,7 +196,7 @@ def test_database_of_other_program_is_refused_and_not_changed(postgres_url):
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE recipes (name TEXT)"))
-    with pytest.raises(QueueError, match="is a database, but no queue of this program"):
+    with pytest.raises(QueueError, match="is a database, but not a queue of this program"):
         open_database(postgres_url)
     with engine.begin() as connection:
         tables = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")

@@ -221,7 +221,9 @@ def test_expression_that_never_fires_is_refused(cron):
 def test_invalid_time_zone_is_refused_and_named(tz):
     with pytest.raises(ScheduleError) as caught:
         Times("30 2 * * *", tz)
-    assert str(caught.value).startswith(f"{tz!r} is no time zone of this machine; expected a name")
+    assert str(caught.value).startswith(
+        f"{tz!r} is not a time zone that this machine knows; expected a name"
+    )
 
 
 NIGHTLY = Times("30 2 * * *", BERLIN)

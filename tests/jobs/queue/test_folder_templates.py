@@ -92,7 +92,7 @@ def test_other_placeholders_are_refused_with_template(template):
     with pytest.raises(ScheduleError) as caught:
         expand(template, NIGHT)
     assert str(caught.value).startswith(f"the template {template!r}")
-    assert "expected {date}, {yesterday}, or either with a format" in str(caught.value)
+    assert "expected {date} or {yesterday}, also with a format" in str(caught.value)
 
 
 @QUICK

@@ -32,7 +32,9 @@ def test_allowed_action_leads_to_its_state(pair, following):
 
 @pytest.mark.parametrize(("state", "action"), UNKNOWN)
 def test_forbidden_action_raises_with_state_and_action(state, action):
-    with pytest.raises(TransitionError, match=f"{state.value} has no {action.value}"):
+    with pytest.raises(
+        TransitionError, match=f"{action.value} is not allowed for a job that is {state.value}"
+    ):
         after(state, action)
 
 

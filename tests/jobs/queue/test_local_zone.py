@@ -22,7 +22,7 @@ def test_zone_is_read_from_environment(monkeypatch, tz):
 @pytest.mark.parametrize("tz", ["CET-1CEST,M3.5.0,M10.5.0/3", "Europe/Bonn", "../zone"])
 def test_zone_without_known_name_is_refused(monkeypatch, tz):
     monkeypatch.setenv("TZ", tz)
-    with pytest.raises(ScheduleError, match="give one, like Europe/Berlin"):
+    with pytest.raises(ScheduleError, match="give one, such as --tz Europe/Berlin"):
         local_zone()
 
 

@@ -90,7 +90,7 @@ def test_schedule_is_stored_unchanged(agenda):
 def test_adding_schedule_is_idempotent_and_names_are_unique(agenda):
     agenda.add(make_schedule())
     agenda.add(make_schedule())
-    with pytest.raises(ScheduleError, match="there is a schedule nightly already"):
+    with pytest.raises(ScheduleError, match="there is already a schedule nightly"):
         agenda.add(make_schedule(catch_up=1))
     assert agenda.schedules() == [make_schedule()]
 

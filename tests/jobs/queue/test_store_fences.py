@@ -126,7 +126,7 @@ def test_repeated_row_is_accepted_only_if_equal(store):
     job = half_done(store)
     store.commit(job, [scored_row("a.png"), scored_row("b.png")], LEASE)
     assert store.get("job-1").committed == 3
-    with pytest.raises(JobsError, match=r"a\.png is no open film"):
+    with pytest.raises(JobsError, match=r"a\.png is not an open film"):
         store.commit(job, [scored_row("a.png", 0.75)], LEASE)
 
 

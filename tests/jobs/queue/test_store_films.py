@@ -156,7 +156,7 @@ def test_batch_with_invalid_row_is_rolled_back(store, clock, rows):
     store.commit(job, [scored_row("a.png", 0.25)], LEASE)
     before = everything(store)
     clock.seconds += 1
-    with pytest.raises(JobsError, match=f"{rows[-1]} is no open film of job job-1"):
+    with pytest.raises(JobsError, match=f"{rows[-1]} is not an open film of job job-1"):
         store.commit(job, [scored_row(film, 0.75) for film in rows], LEASE, ["c.png"])
     assert everything(store) == before
 
@@ -164,14 +164,14 @@ def test_batch_with_invalid_row_is_rolled_back(store, clock, rows):
 def test_contradicting_rows_in_one_batch_are_refused(store):
     job = claimed(store)
     before = everything(store)
-    with pytest.raises(JobsError, match=r"b\.png is no open film"):
+    with pytest.raises(JobsError, match=r"b\.png is not an open film"):
         store.commit(job, [scored_row("b.png", 0.25), scored_row("b.png", 0.75)], LEASE)
     assert everything(store) == before
 
 
 def test_refused_row_is_not_named_with_hashed_names(store):
     job = claimed(store, hash_names=True)
-    with pytest.raises(JobsError, match=r"^a film is no open film of job job-1$"):
+    with pytest.raises(JobsError, match=r"^a film is not an open film of job job-1$"):
         store.commit(job, [scored_row("Mustermann.png")], LEASE)
 
 

@@ -200,7 +200,7 @@ def test_retry_is_refused_if_same_work_is_added_concurrently(server, late):
     before = store.cancel("job-1")
     with server.engine.connect() as other:
         insert_job(other, "job-2", identity="i")
-        with pytest.raises(JobsError, match="the same work as that of job job-1 is queued"):
+        with pytest.raises(JobsError, match="job job-1 cannot be retried: another job"):
             late(other, lambda: store.retry("job-1", retried("job-1")))
     assert store.get("job-1") == before
 

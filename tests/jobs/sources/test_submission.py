@@ -98,13 +98,13 @@ def test_all_paths_of_job_are_absolute(request_job, folder, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("inside", [".", "report", "a/b/report", "../films/report"])
 def test_report_inside_folder_is_refused(request_job, folder, inside):
-    with pytest.raises(ReportExists, match="would lie inside"):
+    with pytest.raises(ReportExists, match="would be inside the screened folder"):
         request_job(report=folder / inside)
 
 
 def test_report_inside_folder_through_link_is_refused(request_job, folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(ReportExists, match="would lie inside"):
+    with pytest.raises(ReportExists, match="would be inside the screened folder"):
         request_job(report=tmp_path / "link" / "report")
 
 
@@ -118,7 +118,7 @@ def test_existing_file_or_full_folder_is_refused_as_report(request_job, tmp_path
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "predictions.csv").write_text("x")
     for name in ("file", "full"):
-        with pytest.raises(ReportExists, match=f"{name} is there already"):
+        with pytest.raises(ReportExists, match=f"{name} already exists"):
             request_job(report=tmp_path / name)
 
 
@@ -129,7 +129,7 @@ def test_empty_folder_is_accepted_as_report(request_job, tmp_path):
 
 def test_folder_that_is_no_bundle_is_refused(request_job, folder):
     write_film(folder / "0.png", seed=0)
-    with pytest.raises(BundleError, match="films is no bundle"):
+    with pytest.raises(BundleError, match="films is not a bundle"):
         request_job(model=folder)
 
 
@@ -168,7 +168,7 @@ def test_damaged_bundle_fails_job(request_job, bundle):
 
 
 def test_bundle_without_model_for_runtime_fails_job(request_job):
-    with pytest.raises(BundleError, match="no model for the runtime litert"):
+    with pytest.raises(BundleError, match="no float32 model for the runtime litert"):
         open_screener(request_job(runtime="litert"))
 
 
@@ -189,7 +189,7 @@ def test_jobs_with_same_key_hash_patients_equally(request_job, tmp_path):
 def test_missing_bundle_fails_job(request_job, bundle):
     job = request_job()
     shutil.rmtree(bundle.path)
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         open_screener(job)
 
 
@@ -223,5 +223,5 @@ def test_auto_accepts_bundle_with_model_for_one_runtime(request_job, bundle, fil
 
 
 def test_auto_without_model_of_precision_is_refused(request_job):
-    with pytest.raises(BundleError, match="has no model in int8; it has onnx"):
+    with pytest.raises(BundleError, match="has no int8 model; its models: onnx"):
         request_job(runtime="auto", precision="int8")

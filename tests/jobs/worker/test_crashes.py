@@ -91,7 +91,7 @@ def test_film_that_kills_two_workers_fails_alone(store, submit, films, worked, e
         film: "killed_worker" if film == deadly else "scored" for film in films
     }
     (row,) = [row for row in store.rows(job) if row.status is Status.FAILED]
-    assert str(row.reason) == "killed_worker: The film was in hand when its worker died, twice."
+    assert str(row.reason) == "killed_worker: The worker died twice while it processed this film."
     assert len(row.sha256) == 64
     assert row.screened_at
 
@@ -246,7 +246,7 @@ def test_job_fails_after_five_deaths_without_row_and_can_be_retried(
         clock.seconds += LEASE + 1
     (ended,) = work(make_tools(store, screener), drain=True)
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
-    assert ended.message == "5 workers died over job job-1 without a single row"
+    assert ended.message == "5 workers died while they ran job job-1, without a result for any film"
     assert screener.predictor.batches == []
     store.retry(job.name, Event("2026-11-23T06:00:00+00:00", "retried", job.name))
     (ended,) = work(make_tools(store, screener), drain=True)
@@ -280,7 +280,7 @@ def test_job_that_killed_five_workers_is_not_opened(store, submit, screener, clo
     def refuse(_job):
         raise AssertionError("opened")
 
-    with pytest.raises(JobFailed, match=f"5 workers died over job {job.name}"):
+    with pytest.raises(JobFailed, match=f"5 workers died while they ran job {job.name}"):
         run_job(claimed, make_tools(store, screener, open_screener=refuse))
 
 

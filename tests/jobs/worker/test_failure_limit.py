@@ -80,5 +80,5 @@ def test_message_has_counts_and_three_most_common_reasons():
     failures = counted(0.25, rows(50, empty=1, not_decodable=20, decode_timeout=9, too_large=3))
     assert str(failures).startswith(
         "33 of 83 films failed (not_decodable 20, decode_timeout 9, too_large 3), "
-        "more than the allowed share of 0.25: "
+        "more than the allowed share of 0.25; "
     )

@@ -84,5 +84,5 @@ class RepeatingEngine(SerialEngine):
 
 def test_error_about_film_does_not_name_it(store, job, screener):
     tools = make_tools(store, screener, engine=RepeatingEngine())
-    with pytest.raises(JobsError, match="a film is no open film of job job-1"):
+    with pytest.raises(JobsError, match="a film is not an open film of job job-1"):
         run_job(job, tools)

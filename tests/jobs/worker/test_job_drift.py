@@ -48,7 +48,7 @@ def test_report_has_profile_and_drift_results(screened):
     assert NightProfile.read(job.report).scored == FILMS
     assert json.loads((job.report / "profile.json").read_text())["called"] == 0
     assert [line["measure"] for line in lines(job)] == ["all", "all"]
-    assert "earlier nights are known here" in lines(job)[0]["sentence"]
+    assert "earlier nights are known; " in lines(job)[0]["sentence"]
     assert "no reference" in lines(job)[1]["sentence"]
 
 

@@ -40,7 +40,7 @@ def test_conflicting_labels_are_found_before_screening(store, claim, screener, f
     labels = tmp_path / "labels.csv"
     labels.write_text("film,label\n0.png,0\n0.png,1\n")
     job = claim(labels=labels)
-    with pytest.raises(LabelsError, match="line 2: another line says something else"):
+    with pytest.raises(LabelsError, match="line 2: another line for the same film"):
         run_job(job, make_tools(store, screener))
     assert store.rows(job) == []
     assert not job.report.exists()

@@ -290,8 +290,8 @@ class InventiveEngine(SerialEngine):
     ("engine", "message"),
     [
         (ForgetfulEngine(), "listed 3 files but has 2 rows"),
-        (RepeatingEngine(), r"0\.png is no open film"),
-        (InventiveEngine(), r"invented\.png is no open film"),
+        (RepeatingEngine(), r"0\.png is not an open film"),
+        (InventiveEngine(), r"invented\.png is not an open film"),
     ],
 )
 def test_no_report_unless_rows_match_files(store, claim, screener, folder, engine, message):

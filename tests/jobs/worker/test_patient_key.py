@@ -36,7 +36,7 @@ def test_other_key_is_refused_before_listing_without_revealing_secret(store, sub
     second = submit("job-2", retries=3)
     ended = worked(store, replace(screener, key=OTHER))
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
-    assert "/patient.key holds another key" in ended.message
+    assert "/patient.key does not contain the key" in ended.message
     assert (ended.films, second.report.exists()) == (0, False)
     for secret in (key.secret, OTHER.secret):
         assert secret.hex() not in ended.message

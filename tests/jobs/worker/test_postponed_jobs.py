@@ -70,7 +70,7 @@ def test_changing_folder_is_waited_for_and_then_read(store, folder, tools, naps,
     (postponed, *_) = seen
     assert (postponed.state, postponed.films, postponed.listed_at) == (State.QUEUED, 0, "")
     assert postponed.not_before == pytest.approx(started + 3)
-    assert postponed.message == f"the folder {folder} is still being written into"
+    assert postponed.message == f"files are still being written to the folder {folder}"
     assert using.watcher.waits[0].name == job.name
     assert (ended.attempts, ended.message) == (0, "")
     rows = read_rows(job.report / "predictions.csv")
@@ -81,7 +81,7 @@ def test_hidden_folder_is_not_named_while_waiting(store, folder, tools, clock):
     _job, clock.seconds = outside(store, folder, 2, settle=5, hash_names=True)
     with pytest.raises(StillChanging) as error:
         run_job(store.claim("A", LEASE), tools())
-    assert str(error.value) == "the folder of job job-1 is still being written into"
+    assert str(error.value) == "files are still being written to the folder of job job-1"
     assert error.value.seconds == pytest.approx(3)
 
 

@@ -84,9 +84,9 @@ def test_only_failed_and_refused_films_are_copied_with_reason(folder, into):
     assert said(into, "sub/bad.png.reason.txt") == {
         "film": "sub/bad.png",
         "status": "failed",
-        "reason": "not_decodable: The image does not decode.",
+        "reason": "not_decodable: The image could not be decoded.",
         "sha256": hashlib.sha256(b"no film").hexdigest(),
-        "copy": "what was screened",
+        "copy": "as screened",
     }
 
 
@@ -176,7 +176,7 @@ def test_irregular_file_has_only_reason(folder, into, film, code):
     assert quarantine([refused("odd.png", None, code)], folder, into, str) == 1
     assert files_in(into) == {"odd.png.reason.txt"}
     copy = said(into, "odd.png.reason.txt")["copy"]
-    assert copy == "none, it is no regular file inside the folder"
+    assert copy == "none, the film is not a regular file inside the folder"
 
 
 def test_folder_replaced_by_outside_link_is_not_followed(folder, into):
@@ -197,7 +197,7 @@ def test_vanished_film_has_only_reason(folder, into):
     assert quarantine(rows, folder, into, str) == 2
     assert files_in(into) == {"gone.png.reason.txt", "there.png", "there.png.reason.txt"}
     reasons = said(into, "gone.png.reason.txt")
-    assert reasons["sha256"] == "none, it could not be read"
+    assert reasons["sha256"] == "none, the film could not be read"
     assert reasons["copy"] == "none, vanished"
 
 
@@ -207,7 +207,7 @@ def test_changed_film_is_copied_and_marked(folder, into):
     reasons = said(into, "bad.png.reason.txt")
     assert reasons["sha256"] == hashlib.sha256(b"no film").hexdigest()
     now = hashlib.sha256(b"another film").hexdigest()
-    assert reasons["copy"] == f"another content, SHA-256 {now}"
+    assert reasons["copy"] == f"not as screened, SHA-256 {now}"
     assert (into / "bad.png").read_bytes() == b"another film"
 
 
@@ -248,7 +248,7 @@ def test_large_film_is_copied_completely(folder, into):
     put(folder, "large.png", content)
     quarantine([row_of("large.png", content)], folder, into, str)
     assert (into / "large.png").read_bytes() == content
-    assert said(into, "large.png.reason.txt")["copy"] == "what was screened"
+    assert said(into, "large.png.reason.txt")["copy"] == "as screened"
 
 
 def test_damaged_copy_is_replaced(folder, into):

@@ -299,5 +299,5 @@ def test_worker_that_lost_its_job_cannot_postpone_it(store, screener, tmp_path, 
 
 def test_run_job_raises_stopped(store, job, screener):
     watcher = Stopping(1)
-    with pytest.raises(Stopped, match="job-1 was given back"):
+    with pytest.raises(Stopped, match="job-1 was returned to the queue"):
         run_job(store.claim("A", LEASE), stopping(store, screener, watcher))

@@ -219,13 +219,13 @@ def test_job_that_cannot_be_run_fails_with_message(store, submit, screener):
     job = submit()
 
     def refuse(_job):
-        raise JobFailed("the bundle is another one")
+        raise JobFailed("the bundle is not the same")
 
     tools = make_tools(store, screener, open_screener=refuse)
     assert [job.exit_code for job in work(tools, drain=True)] == [exit_codes.ERROR]
     ended = store.get(job.name)
     assert (ended.state, ended.exit_code) == (State.FAILED, exit_codes.ERROR)
-    assert ended.message == "the bundle is another one"
+    assert ended.message == "the bundle is not the same"
     assert ended.finished_at
 
 

@@ -304,7 +304,7 @@ def test_stream_over_the_limit_is_too_large() -> None:
 
 def test_colour_stream_in_a_grey_film_is_rejected() -> None:
     error = refusal(compressed(EIGHT_BIT, uids.JPEGBaseline8Bit, imagecodecs.jpeg8_encode(COLOUR)))
-    assert error.detail == "the stream has 3 samples a pixel, the header says 1"
+    assert error.detail == "the stream has 3 samples per pixel, the header says 1"
 
 
 def test_stream_with_fewer_bits_than_stored_is_rejected() -> None:
@@ -312,12 +312,12 @@ def test_stream_with_fewer_bits_than_stored_is_rejected() -> None:
     error = refusal(
         compressed(EIGHT_BIT.astype(np.uint16), uids.JPEGBaseline8Bit, stream, BitsStored=12)
     )
-    assert error.detail == "the stream has 8 bits a sample, the header says 12"
+    assert error.detail == "the stream has 8 bits per sample, the header says 12"
 
 
 def test_error_names_the_kind_of_a_wrong_stream() -> None:
     error = refusal(compressed(TWELVE_BIT, uids.JPEG2000, imagecodecs.jpegls_encode(TWELVE_BIT)))
-    assert error.detail == "holds a JPEG-LS stream"
+    assert error.detail == "contains a JPEG-LS stream"
 
 
 def test_overshoot_of_a_lossy_stream_is_clipped() -> None:

@@ -187,8 +187,8 @@ def with_syntax(uid: str) -> bytes:
         ("1.2.840.10008.1.2.4.94", "JPIP Referenced"),
         ("1.2.840.10008.1.2.4.66", "JPEG Lossless, Hierarchical (Process 29)"),
         ("1.2.840.113619.5.2.777", "1.2.840.113619.5.2.777"),
-        ("MUSTERFRAU ERIKA 45 J.", "a transfer syntax that is no UID"),
-        ("1.2.840.10008.1.2.4.00", "a transfer syntax that is no UID"),
+        ("MUSTERFRAU ERIKA 45 J.", "a transfer syntax that is not a UID"),
+        ("1.2.840.10008.1.2.4.00", "a transfer syntax that is not a UID"),
     ],
 )
 def test_error_names_unsupported_syntax_and_suggests_export(uid: str, named: str) -> None:
@@ -343,7 +343,7 @@ def test_only_the_first_frame_is_decoded() -> None:
         (
             {"Rows": 17},
             "not_decodable",
-            "Explicit VR Little Endian: the pixel data hold 1024 of 1088 bytes",
+            "Explicit VR Little Endian: the pixel data have 1024 of 1088 bytes",
         ),
         ({"Rows": 0}, "not_decodable", "Explicit VR Little Endian: 0 x 32 pixels"),
     ],

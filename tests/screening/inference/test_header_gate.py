@@ -82,8 +82,8 @@ def test_free_text_in_a_code_is_not_quoted() -> None:
         (Code("X2", "99LOCAL", "something"), None),
         (Code("72696002", "SCT", "Knee"), "names KNEE"),
         (Code("X3", "99LOCAL", "Genou gauche"), "names KNEE"),
-        (Code("81745001", "SCT", "Eye"), "names no chest region"),
-        (Code("T-AA000", "SRT", "Musterfrau"), "names no chest region"),
+        (Code("81745001", "SCT", "Eye"), "does not name a chest region"),
+        (Code("T-AA000", "SRT", "Musterfrau"), "does not name a chest region"),
     ],
     ids=lambda value: getattr(value, "meaning", None),
 )

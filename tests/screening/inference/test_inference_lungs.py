@@ -81,7 +81,7 @@ def test_pneumonia_on_evidence_outside_the_lungs_has_a_warning(
     rows = screen(lungs)
     assert (rows["called.png"].prediction, rows["normal.png"].prediction) == ("PNEUMONIA", "NORMAL")
     assert codes(rows["called.png"]) == ["low_lung_evidence"]
-    assert "inside, 0.5 is expected" in rows["called.png"].warnings[0].detail
+    assert "inside, at least 0.5 is expected" in rows["called.png"].warnings[0].detail
     assert codes(rows["normal.png"]) == []
     assert rows["normal.png"].lung_evidence is not None
 

@@ -24,8 +24,8 @@ from screening.results import INPUT_COLUMNS, FilmWarning, Reason, Status
         (
             "006M",
             (
-                "age_not_trained: The model was trained on no patient of about this age "
-                "(0 years, trained on 1 to 5 and 18 to 88)."
+                "age_not_trained: The model was not trained on patients of about this age "
+                "(0 years; trained on ages 1 to 5 and 18 to 88)."
             ),
         ),
         ("045Y", ""),
@@ -87,7 +87,9 @@ def test_first_of_equal_files_is_scored_and_others_name_it(
         write_film(folder / name, 1, 0.7)
     rows = way(screener)
     assert [row.status for row in rows.values()] == ["scored", "duplicate", "duplicate"]
-    assert str(rows["z"].reason) == "same_bytes: Byte for byte the same file as (a.png)."
+    assert (
+        str(rows["z"].reason) == "same_bytes: The file has the same bytes as another film (a.png)."
+    )
     assert rows["z"].probability is None
     assert rows["z"].prediction == ""
     assert rows["z"].sha256 == rows["a.png"].sha256

@@ -52,7 +52,7 @@ def test_rates_have_the_right_denominators() -> None:
 
 
 def test_reference_without_scored_films_is_rejected() -> None:
-    with pytest.raises(ValueError, match="more films than there are"):
+    with pytest.raises(ValueError, match="larger than the number of films"):
         reference(n=2, histogram=(0,) * BINS, called=0, warnings=dict.fromkeys(WARNINGS, 0))
 
 

@@ -94,7 +94,7 @@ def test_refusal_uses_the_rounded_score() -> None:
 
 def test_refusal_states_score_and_threshold() -> None:
     (given,) = make_recogniser().check_film(embedding(logit(0.2)))
-    assert given.refusal == Reason(NOT_FRONTAL, "0.2000, 0.75 is needed")
+    assert given.refusal == Reason(NOT_FRONTAL, "0.2000, at least 0.75 is needed")
     assert given.frontal == 0.2
     assert given.distance is not None
     assert given.warnings == ()
@@ -118,7 +118,7 @@ def test_rotated_film_has_a_lower_threshold(
     values = [logit(probability), 0, 0, 0, 0]
     values[orientation] += 9 * (orientation > 0)
     (given,) = make_recogniser().check_film(embedding(*values))
-    detail = f"{probability:.4f}, {needed:g} is needed"
+    detail = f"{probability:.4f}, at least {needed:g} is needed"
     assert given.refusal == (Reason(NOT_FRONTAL, detail) if needed else None)
     assert len(given.warnings) == (needed == 0)
 
@@ -149,7 +149,7 @@ def test_nan_embedding_is_refused_without_affecting_others(value: float, feature
     alone = gate.check_film(films[:1])[0]
     films[1, feature] = value
     first, broken, last = gate.check_film(films)
-    assert broken == ImageGateResult(refusal=Reason(NOT_FRONTAL, "the embedding is no number"))
+    assert broken == ImageGateResult(refusal=Reason(NOT_FRONTAL, "the embedding is not a number"))
     assert first == last == alone
     assert alone.refusal is None
 
@@ -157,7 +157,7 @@ def test_nan_embedding_is_refused_without_affecting_others(value: float, feature
 @pytest.mark.parametrize("features", [1, 5, 7, 32])
 def test_gate_of_another_model_is_an_error(features: int) -> None:
     films = np.zeros((2, features), np.float32)
-    with pytest.raises(CardError, match=f"gate is for 6 features, the model gives {features}"):
+    with pytest.raises(CardError, match=f"gate needs 6 features, but the model gives {features}"):
         make_recogniser().check_film(films)
 
 

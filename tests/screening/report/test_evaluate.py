@@ -143,7 +143,7 @@ def test_altered_report_is_not_evaluated(tmp_path: Path, key: PatientKey, name: 
     first = report(tmp_path / "first", key)
     content = (first / name).read_bytes()
     (first / name).write_bytes(content.replace(b"0", b"1", 1))
-    with pytest.raises(ReportError, match=f"not as it was written.*{name}"):
+    with pytest.raises(ReportError, match=f"not intact.*{name}"):
         evaluate(first, labels(tmp_path), key, tmp_path / "later")
     assert not (tmp_path / "later").exists()
 

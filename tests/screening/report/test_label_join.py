@@ -78,16 +78,16 @@ def test_strict_policy_rejects_label_without_a_film(tmp_path: Path, key: Patient
 
 UID = "1.2.3"
 PROBLEMS = {
-    "a name of two films": ("a.png,1\n", "line 2: the film fits several films"),
-    "a UID of two films": (f"{UID},1\n", "line 2: the film fits several films"),
-    "two findings": ("x/a.png,1\ny/a.png,1\nx/a.png,0\n", "line 2: another line says something"),
-    "two names of one film": ("c.png,1\nz/c.png,0\n", "line 2: another line says something"),
-    "two patients": ("c.png,1,P\nc.png,1,Q\n", "line 2: another line says something"),
+    "a name of two films": ("a.png,1\n", "line 2: the name matches several films"),
+    "a UID of two films": (f"{UID},1\n", "line 2: the name matches several films"),
+    "two findings": ("x/a.png,1\ny/a.png,1\nx/a.png,0\n", "line 2: another line for the same film"),
+    "two names of one film": ("c.png,1\nz/c.png,0\n", "line 2: another line for the same film"),
+    "two patients": ("c.png,1,P\nc.png,1,Q\n", "line 2: another line for the same film"),
     "the same twice": (
         "c.png,1\nb.png,1\nc.png,PNEUMONIA\n",
-        "line 4: an earlier line says the same",
+        "line 4: an earlier line for the same film",
     ),
-    "a film and its copy": ("c.png,1\nd.png,0\n", "line 2: another line says something"),
+    "a film and its copy": ("c.png,1\nd.png,0\n", "line 2: another line for the same film"),
 }
 LISTED = {
     "a name of two films": [Unused(2, LabelProblem.AMBIGUOUS)],

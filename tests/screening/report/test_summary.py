@@ -205,7 +205,7 @@ def test_with_unscored_metrics_count_unscored_films_as_not_called() -> None:
     assert (found["recall"].value, found["recall"].n) == (3 / 4, 4)
     assert (found["recall_with_unscored"].value, found["recall_with_unscored"].n) == (3 / 6, 6)
     assert found["precision_with_unscored"].value == found["precision"].value == 3 / 4
-    assert "not called" in found["recall_with_unscored"].note
+    assert "not flagged" in found["recall_with_unscored"].note
     assert found["unscored"] == Figure(3, None, None, 8)
     assert found["unscored_pneumonia"] == Figure(2, None, None, 3)
 

@@ -59,7 +59,7 @@ def test_table_that_contradicts_the_history_is_detected(tmp_path: Path) -> None:
     write_audit(tmp_path, [*EVENTS, film_event(ROWS[0])], 1)
     (problem,) = verify(tmp_path)
     assert str(problem) == (
-        "predictions.csv, line 2: row_differs: is not what audit.csv tells of this film"
+        "predictions.csv, line 2: row_differs: does not match the line of this film in audit.csv"
     )
 
 
@@ -152,7 +152,7 @@ def test_pipe_does_not_block(report: Path) -> None:
         os.mkfifo(report / name)
         (problem,) = verify(report)
         assert (problem.file, problem.what) == (name, "unreadable")
-        assert "no regular file" in problem.sentence
+        assert "not a regular file" in problem.sentence
         (report / name).unlink()
         (report.parent / "kept").rename(report / name)
 

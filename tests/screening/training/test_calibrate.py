@@ -197,7 +197,7 @@ def test_target_out_of_range_is_an_error(target: float) -> None:
 
 
 def test_unknown_rule_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'f1'; there are target-sensitivity"):
+    with pytest.raises(ValueError, match="'f1'; the rules are target-sensitivity"):
         choose_threshold(np.array([0.2, 0.5]), np.array([0, 1]), 0.9, "f1")
 
 
@@ -221,7 +221,7 @@ def test_rule_names_the_group_that_raised_the_threshold() -> None:
     normals = {"a, AP": HUNDRED - 0.2, "a, PA": HUNDRED, "b": HUNDRED / 2}
     point = limit_normals(POINT, normals, 0.05)
     assert point == OperatingPoint(
-        0.955, "rule, raised until at most 0.05 of the NORMAL films of a, PA are called"
+        0.955, "rule, raised until at most 0.05 of the NORMAL films of a, PA are flagged"
     )
 
 

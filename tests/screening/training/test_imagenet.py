@@ -37,5 +37,5 @@ def test_one_grey_channel_gives_the_same_embedding_as_three():
 @pytest.mark.parametrize("harmful", [print, eval, Path], ids=["print", "eval", "Path"])
 def test_checkpoint_with_anything_but_tensors_is_refused(harmful):
     stream = BytesIO(pickle.dumps(harmful))
-    with pytest.raises(pickle.UnpicklingError, match="no use for"):
+    with pytest.raises(pickle.UnpicklingError, match="is not allowed"):
         _TensorUnpickler(stream).load()

@@ -108,7 +108,7 @@ def test_map_has_a_cell_for_each_16_pixels(size):
 def test_other_map_strides_are_refused():
     from screening.training.networks import efficientnet_lite0
 
-    with pytest.raises(ValueError, match="8 pixels a cell, expected 16 or 32"):
+    with pytest.raises(ValueError, match="8 pixels per cell, expected 16 or 32"):
         efficientnet_lite0((64, 64, 1), 8)
 
 

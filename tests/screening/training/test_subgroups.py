@@ -94,7 +94,7 @@ def test_age_bands(age, band):
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (0, 0.5, 0.5), (1.2, -0.1, -0.1)])
 def test_mixture_refuses_impossible_shares(shares):
-    with pytest.raises(ValueError, match="no mixture"):
+    with pytest.raises(ValueError, match="not a mixture"):
         Mixture(*shares, films=10, origin="made up")
 
 

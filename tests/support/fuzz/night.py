@@ -56,7 +56,7 @@ _FONTS: Final = "home/state/screening/matplotlib/"
 _STDERR: Final = re.compile(
     r"Screening (?P<listed>\d+) files in [^\n]+\n"
     r"(?P<files>\d+) files: (?P<scored>\d+) scored, (?P<refused>\d+) refused, "
-    r"(?P<failed>\d+) failed, (?P<duplicate>\d+) duplicate; \d+ called \w+\n"
+    r"(?P<failed>\d+) failed, (?P<duplicate>\d+) duplicate; \d+ flagged as \w+\n"
     r"(?:Drift: [^\n]+\n)*"
     r"Report: [^\n]+\n"
 )

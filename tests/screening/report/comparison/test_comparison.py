@@ -205,31 +205,32 @@ def test_text_says_what_changed_and_whether_beyond_chance():
     assert "They differ in: threshold." in text
     assert "Films: 60 in both, 0 only in A, 0 only in B." in text
     assert (
-        "Of 60 films scored by both, B calls 15 more than A (45 against 30; 15 by B alone" in text
+        "of 60 films scored in both reports: 15 more in B than in A (45 and 30; 15 only in B"
+        in text
     )
     sick = sum(film.label == "PNEUMONIA" for film in FILMS)
-    assert f"Of {sick} films labelled PNEUMONIA, B calls " in text
+    assert f"Flagged, of {sick} films labelled PNEUMONIA: " in text
     assert "distinguishable from chance, p " in text
     assert "area under the ROC curve: A 0." in text
-    assert "no proof that there is none" in text
+    assert "does not mean that there is no difference" in text
 
 
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
-        (FILMS, FILMS, "B calls the same 30 as A: no difference."),
-        (FILMS, FILMS, "They differ in: nothing that the reports tell."),
-        ([row("a", 0.9)], [row("a")], "A says PNEUMONIA and B refused of 1 film."),
-        ([row("a", 0.9)], [row("a")], "No film was scored by both."),
+        (FILMS, FILMS, "the same 30 in A and in B; no difference."),
+        (FILMS, FILMS, "They differ in: nothing that the reports record."),
+        ([row("a", 0.9)], [row("a")], "PNEUMONIA in A and refused in B: 1 film."),
+        ([row("a", 0.9)], [row("a")], "No film was scored in both reports."),
         ([row("a", 0.9)], [row("a", 0.8)], "Cohen's kappa is undefined"),
         ([row("a", 0.9)], [row("a", 0.8)], "give --labels"),
-        ([row("a", 0.9, "NORMAL")], [row("a", 0.8)], "No film that both scored is labelled PNEU"),
+        ([row("a", 0.9, "NORMAL")], [row("a", 0.8)], "in both reports is labelled PNEU"),
         ([row("a", 0.9, "NORMAL")], [row("a", 0.8)], "area under the ROC curve: undefined"),
-        ([row("a", 0.9, "NORMAL")], [row("a", 0.1)], "B calls 1 fewer than A (0 against 1; "),
+        ([row("a", 0.9, "NORMAL")], [row("a", 0.1)], "1 fewer in B than in A (0 and 1; "),
         (
             [row("a", 0.9), row("b", 0.1)],
             [row("a", 0.1), row("b", 0.9)],
-            "B calls as many as A (1 against 1; 1 by B alone, 1 by A alone)",
+            "as many in B as in A (1 and 1; 1 only in B, 1 only in A)",
         ),
     ],
 )

@@ -180,7 +180,7 @@ def test_small_difference_from_training_is_no_breach() -> None:
 
 def test_night_of_few_films_is_not_compared_with_reference() -> None:
     line = line_of(control(night(7, films=20), [], OWN), ALL, against=REFERENCE)
-    assert line.sentence == "20 films are too few; 60 are needed."
+    assert line.sentence == "20 films are too few to compare; 60 are needed."
 
 
 def test_night_with_all_films_refused_is_compared() -> None:

@@ -118,7 +118,7 @@ def test_profile_of_an_older_report_comes_from_its_rows(tmp_path: Path) -> None:
 
 
 def test_reading_a_folder_that_is_not_a_report_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="is no report"):
+    with pytest.raises(ReportError, match="is not a report"):
         NightProfile.read(tmp_path)
 
 

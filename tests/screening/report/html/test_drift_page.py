@@ -62,7 +62,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 
 def test_every_known_measure_has_a_chart_with_alt_text(page: Seen) -> None:
-    described = {str(picture["alt"]).partition(" over ")[0] for picture in page.pictures}
+    described = {str(picture["alt"]).partition(" in 9 nights")[0] for picture in page.pictures}
     known = set(NAMES) - {"domain_distance", "grey_sd", "black", "white", "sharpness", "views"}
     assert described == {NAMES[measure] for measure in known}
     assert any("beyond its limits in night <8>" in str(each["alt"]) for each in page.pictures)
@@ -70,7 +70,7 @@ def test_every_known_measure_has_a_chart_with_alt_text(page: Seen) -> None:
 
 def test_page_describes_breaches_in_words(page: Seen) -> None:
     words = " ".join(page.words)
-    assert "The share called pneumonia is 0.6 tonight" in words
+    assert "The share of films flagged as pneumonia is 0.6 tonight" in words
     assert "Drift over 9 nights" in words
     assert "Not a medical device" in words
 

@@ -44,7 +44,7 @@ def section(page, heading):
     """Return the text between a heading and the next heading of the same level."""
     names = [name for level, name in page.headings if level == 2]
     text = page.text
-    start = text.index(heading, text.index("What was screened"))
+    start = text.index(heading, text.index("The job"))
     later = [text.find(name, start + 1) for name in names[names.index(heading) + 1 :][:1]]
     return text[start : later[0] if later else len(text)]
 
@@ -85,8 +85,8 @@ def test_night_with_labels_has_every_section(page_of, tmp_path):
     for expected in (
         *facts.values(),
         "43 files = 40 scored + 1 refused + 1 failed + 1 duplicate.",
-        "Of the 40 scored, 20 were called PNEUMONIA and 20 NORMAL.",
-        "The share called pneumonia is 0.300",
+        "Of the 40 scored, 20 were flagged as PNEUMONIA and 20 were not (NORMAL).",
+        "The share of films flagged as pneumonia is 0.300",
         "2 lines of the labels file could not be used: no film 2.",
         "screening verify REPORT",
         "40 scored films have a label",
@@ -95,7 +95,7 @@ def test_night_with_labels_has_every_section(page_of, tmp_path):
         assert expected in page.text
     breach = page.row(f"Breach: {BREACH.sentence}")
     assert breach == ["tonight", "0.3", "0.1", "0.05 to 0.2", "400"]
-    assert page.row("cut.png") == ["The image does not decode (truncated)."]
+    assert page.row("cut.png") == ["The image could not be decoded (truncated)."]
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -143,15 +143,15 @@ def test_undefined_metric_is_a_dash_with_its_reason(page_of):
     page = page_of(rows)
     assert_good(page)
     assert page.row("Sensitivity (recall)")[:3] == [DASH, "", "0"]
-    notes = section(page, "Performance against labels")
-    assert re.search(r"Sensitivity \(recall\)[^:]*: There is no film with pneumonia", notes)
+    notes = section(page, "Performance on labelled films")
+    assert re.search(r"Sensitivity \(recall\)[^:]*: No film has pneumonia", notes)
     assert "0 show pneumonia and 3 do not" in page.text
 
 
 def test_page_without_labels_says_that_performance_is_missing(page_of, tmp_path):
     page = page_of([replace(row, label="", outcome="") for row in NIGHT])
     assert_good(page)
-    assert "No film that was scored has a label" in section(page, "Performance against labels")
+    assert "No scored film has a label" in section(page, "Performance on labelled films")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "statuses.png",
         "scores.png",
@@ -162,7 +162,7 @@ def test_page_without_labels_says_that_performance_is_missing(page_of, tmp_path)
 def test_empty_folder_has_a_page(page_of, tmp_path):
     page = page_of([])
     assert_good(page)
-    assert "The folder held no file." in page.text
+    assert "The folder contained no files." in page.text
     assert page.images == []
     assert not (tmp_path / "figures").exists()
 
@@ -173,7 +173,7 @@ def test_night_on_which_all_films_failed_has_a_page(page_of):
     page = page_of(rows)
     assert_good(page)
     assert "7 films were not reached" in page.text
-    assert "20 films have no answer because of a fault" in page.text
+    assert "20 films have no prediction because of an error" in page.text
     assert "No film was scored." in page.text
 
 
@@ -187,8 +187,8 @@ def test_single_film_has_a_page(page_of, label):
 def test_night_without_problems_needs_no_attention(page_of):
     page = page_of([scored("a.png", 0.2)], drift=[replace(BREACH, breach=False)])
     attention = section(page, "Needs attention")
-    assert "Nothing: every film has an answer" in attention
-    assert "nothing drifted" in attention
+    assert "Nothing: every file was scored" in attention
+    assert "no figure is beyond its limits" in attention
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -205,8 +205,8 @@ def test_page_gives_the_median_evidence_inside_the_lungs(page_of):
         scored("e.png", 0.6, lung_area=0.3),
     ]
     lungs = section(page_of(rows), "Lungs")
-    assert "The lungs were looked for on 5 films." in lungs
-    assert "the median lung evidence is 0.75 (3 films)" in " ".join(lungs.split())
+    assert "A second network looked for the lungs on 5 films." in lungs
+    assert "median lung evidence of the flagged films is 0.75 (3 films)" in " ".join(lungs.split())
     assert "lungs_small 1" in " ".join(lungs.split())
     assert "lungs_tilted 0" in " ".join(lungs.split())
     assert "low_lung_evidence 1" in " ".join(lungs.split())
@@ -215,7 +215,7 @@ def test_page_gives_the_median_evidence_inside_the_lungs(page_of):
 @pytest.mark.usefixtures("no_figures")
 def test_night_without_lung_network_has_no_lung_section(page_of):
     page = page_of([scored("a.png", 0.9)])
-    assert "The lungs were looked for" not in page.text
+    assert "looked for the lungs" not in page.text
     assert "Lung evidence is the share of all evidence" in " ".join(page.text.split())
 
 
@@ -265,7 +265,10 @@ def test_pictures_are_shown_up_to_the_limit_of_a_page(page_of, tmp_path):
     films = [picture for picture in page.images if picture["alt"].startswith("Film ")]
     assert len(films) == 200
     assert all(picture["src"].startswith("data:image/jpeg;base64,/9j/") for picture in films)
-    assert len(re.findall(r"\b\d+\.png", section(page, "Work list: films called pneumonia"))) == 150
+    assert (
+        len(re.findall(r"\b\d+\.png", section(page, "Work list: films flagged as pneumonia")))
+        == 150
+    )
     assert "pixels" in page.text
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
@@ -299,7 +302,7 @@ def test_many_films_with_long_names_fit_in_five_megabytes(page_of, tmp_path):
     for status in (Status.FAILED, Status.REFUSED, Status.DUPLICATE):
         rows += [unread(f"{name}{k}", status, Reason(codes[k % 9], name)) for k in range(3000)]
     page = page_of(rows)
-    assert "Shown are 200 of 3,000" in page.text
+    assert "This list has 200 of 3,000 films" in page.text
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 

@@ -170,7 +170,7 @@ def test_left_out_films_are_listed() -> None:
     collection = replace(collection, unreadable=[lost] * 2)
     census = describe_dataset(collection, sides_of(collection, "ttvx"), Duplicates())
     assert census.unreadable == ({"film": "x", "reason": "truncated"},) * 2
-    assert census.warnings == ("2 films left out, which cannot be read.",)
+    assert census.warnings == ("2 films could not be read and were left out.",)
 
 
 class Page(HTMLParser):
@@ -300,7 +300,7 @@ def test_report_removes_images_of_earlier_films(tmp_path: Path) -> None:
         assert (tmp_path / "figures" / "data_near_duplicates.png").exists() == bool(near)
     page = Page((tmp_path / "data.html").read_text(encoding="utf-8"))
     assert len(page.pictures) == 2
-    assert "as the data say" in page.text
+    assert "The sides are those given in the data" in page.text
     assert "There is no test side" in page.text
 
 

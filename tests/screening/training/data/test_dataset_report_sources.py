@@ -50,7 +50,7 @@ def test_warning_about_a_source_of_one_class() -> None:
     census = taken(collection_of(("a", "", 9, 9), ("b", "", 3, 0)))
     (warning,) = [each for each in census.warnings if "Source b" in each]
     expected = (
-        "Source b has NORMAL films only: the model may learn the source instead of the finding."
+        "Source b has only NORMAL films: the model may learn the source instead of the finding."
     )
     assert warning == expected
 
@@ -58,7 +58,7 @@ def test_warning_about_a_source_of_one_class() -> None:
 def test_warning_if_the_source_separates_the_classes() -> None:
     census = taken(collection_of(("a", "", 8, 2), ("b", "", 2, 8)))
     assert census.source_auroc == pytest.approx(0.8)
-    assert any("The source alone tells the classes apart, AUROC 0.80" in w for w in census.warnings)
+    assert any("The source alone separates the classes, AUROC 0.80" in w for w in census.warnings)
     assert taken(collection_of(("a", "", 5, 5), ("b", "", 5, 5))).source_auroc == 0.5
 
 
@@ -69,7 +69,7 @@ def test_warning_if_the_view_separates_the_classes_within_a_source() -> None:
     assert census.view_auroc == {"a": 0.65, "b": 0.55}
     warnings = [each for each in census.warnings if "view alone" in each]
     assert len(warnings) == 1
-    assert warnings[0].startswith("In source a the view alone tells the classes apart, AUROC 0.65")
+    assert warnings[0].startswith("In source a the view alone separates the classes, AUROC 0.65")
 
 
 def test_single_source_without_views_is_not_mentioned(tmp_path: Path) -> None:

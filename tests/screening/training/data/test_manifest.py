@@ -133,7 +133,7 @@ def test_unknown_split_is_an_error_with_the_line(tmp_path: Path, split: str) -> 
 
 
 def test_film_listed_twice_is_an_error_with_the_line(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDataError, match=r"line 4: the film a\.png is listed already"):
+    with pytest.raises(TrainingDataError, match=r"line 4: the film a\.png is already listed"):
         read_manifest(csv_of(tmp_path, "film,label\na.png,1\nb.png,0\na.png,0\n"))
 
 

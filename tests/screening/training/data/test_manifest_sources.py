@@ -138,7 +138,7 @@ def test_moved_data_keep_their_former_names(tmp_path: Path) -> None:
 
 def test_two_data_with_the_same_name_are_refused(tmp_path: Path) -> None:
     places = [put(tmp_path / name / "site", "NORMAL/a.png", "PNEUMONIA/b.png") for name in "xy"]
-    with pytest.raises(TrainingDataError, match=r"two DATA are named site; .*rename one"):
+    with pytest.raises(TrainingDataError, match=r"two DATA have the name site, .*rename one"):
         read_manifest(places)
 
 
@@ -176,7 +176,7 @@ def test_confidence_can_be_set_for_a_source_or_class() -> None:
     [
         ("z", "--confidence z: there is no source z; the sources are x, y"),
         ("x/OTHER", "--confidence x/OTHER: there is no class OTHER; expected NORMAL or PNEUMONIA"),
-        ("y", "--confidence y: the manifest of y has confidences already"),
+        ("y", "--confidence y: the manifest of y already has confidences"),
     ],
 )
 def test_confidence_for_an_unknown_source_or_class_is_refused(key: str, message: str) -> None:

@@ -336,5 +336,5 @@ def test_copies_are_never_on_two_sides() -> None:
 
 def test_copies_in_the_given_test_set_and_elsewhere_are_refused() -> None:
     films = [*films_of([1] * 9, [1] * 9, "test"), *films_of([1] * 9, [1] * 9)]
-    with pytest.raises(TrainingDataError, match=r"copies of one film.*take the copies out"):
+    with pytest.raises(TrainingDataError, match=r"copies of one film.*remove the copies"):
         split(joined(films, [(0, 20)]), "patient", 0.2, 0, 1)

@@ -100,13 +100,13 @@ def with_figures(model, *names):
 
 def test_page_starts_with_the_notice_about_research_software(tmp_path, bare):
     text = page_of(tmp_path, bare).text
-    assert text.index("Research software.") < text.index("What it is for")
+    assert text.index("Research software.") < text.index("Intended use")
     assert "Not a medical device" in text
 
 
 def test_page_of_a_minimal_card_has_no_empty_parts(tmp_path, bare):
     page = page_of(tmp_path, bare)
-    for part in ("tells films apart", "At other hospitals", "The gate", "night is compared"):
+    for part in ("Performance", "Simulated hospitals", "The gate", "Reference for drift"):
         assert part not in page.text
     assert "0.5" in page.text
     assert page.images == []
@@ -123,14 +123,14 @@ def test_validation_and_test_are_shown_side_by_side_with_intervals(tmp_path, car
             str(figure["n"]),
         ]
     assert page.row("Sensitivity (recall)") == expected
-    assert "test films were not looked at before" in page.text
+    assert "the test films were used only for the figures below" in page.text
 
 
 def test_page_without_a_test_side_says_that_its_figures_are_optimistic(tmp_path, card):
     page = page_of(tmp_path, replace(card, test={}))
     assert len(page.row("AUROC")) == 3
     assert "There is no test side" in page.text
-    assert "test films were not looked at before" not in page.text
+    assert "the test films were used only for" not in page.text
 
 
 @pytest.mark.parametrize(("protocol", "warned"), [("film", True), ("patient", False)])
@@ -140,7 +140,7 @@ def test_figures_with_patients_on_both_sides_are_marked_as_optimistic(
     recipe = card.training["recipe"] | {"protocol": protocol}
     text = page_of(tmp_path, replace(card, training=card.training | {"recipe": recipe})).text
     assert ("The figures on this page are optimistic." in text) is warned
-    assert ("Patients sit on both sides." in text) is warned
+    assert ("Patients are on both sides." in text) is warned
     assert ("Patients were divided, not films" in text) is not warned
 
 
@@ -172,7 +172,7 @@ def test_threshold_in_use_is_marked_and_its_side_is_named(tmp_path, card):
     marked = [row for row, kind in zip(page.rows, page.classes, strict=True) if kind == "chosen"]
     # Rows of both tables of thresholds, and of the worst hospital.
     assert [row[0] for row in marked] == ["0.5in use", "0.5in use", "small JPEG"]
-    assert "What other thresholds would mean on the test films" in page.text
+    assert "Results of other thresholds on the test films" in page.text
     count = card.test["confusion"]
     assert marked[1][-4:] == [str(count[key]) for key in ("TP", "FP", "TN", "FN")]
 
@@ -198,7 +198,7 @@ def test_gate_and_drift_reference_are_shown(tmp_path, card):
     assert page.row("own films") == ["3"]
     assert page.row("photo") == ["2 of 2"]
     assert page.row("refused by the gate") == ["25.0%"]
-    assert page.row("called pneumonia, of the scored") == ["40.0%"]
+    assert page.row("flagged as pneumonia, of the scored films") == ["40.0%"]
     assert page.row("Sharpness")[0] == "0.500"
 
 
@@ -217,7 +217,7 @@ def test_images_are_embedded_with_alternative_texts(tmp_path, card):
     page = page_of(tmp_path, card)
     assert len(page.images) == 8
     assert all(image["alt"] and image["src"].startswith("data:image/png") for image in page.images)
-    assert "Its worst mistakes" in page.text
+    assert "The worst mistakes" in page.text
 
 
 def test_page_loads_no_external_resources(tmp_path, card):

@@ -35,8 +35,8 @@ HEADINGS = (
     "What the decision depends on",
     "Where the evidence lies",
     "Does it know the view?",
-    "What models are compared by",
-    "At a hospital that it never saw",
+    "Figures for comparing models",
+    "Sources that were left out of the training",
 )
 
 
@@ -92,19 +92,19 @@ def test_groups_show_their_figures_and_mark_weak_labels(tmp_path, card):
     assert page.row("adults, 65-79")[0] == "10"
     assert page.row("reports (weak labels)")[:2] == ["10", "5"]
     assert len(page.all_rows("children")) == 2  # here and among the left-out sources
-    assert page.row("AP (no such mixture)")[0] == "5"
+    assert page.row("AP (does not fit the mixture)")[0] == "5"
 
 
 def test_page_lists_what_no_source_can_show(tmp_path, card):
     text = page_of(tmp_path, card).text
-    assert "No adult's film has lung opacity by a radiologist's reading." in text
-    assert "No film is known to be of an infant under one year." in text
+    assert "No film of an adult has lung opacity according to a radiologist." in text
+    assert "No film is known to show an infant under one year." in text
     assert "adults: films of one class only." in text
     assert "children: the view is not known for any film." in text
     infants = card.subgroups["validation"] | {"infants": 3, "adults_with_opacity": 9}
     text = page_of(tmp_path, replace(card, subgroups={"validation": infants})).text
     assert "infant under one" not in text
-    assert "radiologist's reading" not in text
+    assert "according to a radiologist" not in text
 
 
 def test_tests_of_reasons_are_shown_with_the_expected_result(tmp_path, card):
@@ -117,7 +117,7 @@ def test_tests_of_reasons_are_shown_with_the_expected_result(tmp_path, card):
     assert exchanged[2].startswith("0.000 (0.000")
     assert exchanged[3] == "30"
     assert page.row("adults: letters burnt in")[1] == DASH
-    assert page.row("All called films")[-1].isdigit()
+    assert page.row("All flagged films")[-1].isdigit()
     group, view = page.all_rows("adults")
     assert group[:2] == ["20", "0"]
     assert view[:2] == ["10", "10"]
