@@ -72,7 +72,7 @@ shipped: $(VENV)/.dev
 	$(BIN)/python -m exports.documents exports/shipped
 
 picture: demo
-	chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,1250 --screenshot=docs/report.png \
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,2470 --screenshot=docs/report.png \
 		"file://$$(ls -td $(CURDIR)/screening-demo/*/report.html | head -1)"
 
 # CONTRIBUTING says which of Debian's packages it needs, and what it leaves unchecked.
