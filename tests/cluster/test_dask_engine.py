@@ -288,7 +288,7 @@ def test_unexpected_error_does_not_name_film(engine, bright, films, examined):
         raise LookupError(order.films[0].film)
 
     examined.append(fail)
-    with pytest.raises(JobFailed, match="failed with LookupError; its log") as raised:
+    with pytest.raises(JobFailed, match="failed with LookupError; see the log") as raised:
         screened(engine, bright, films)
     assert "png" not in str(raised.value)
 

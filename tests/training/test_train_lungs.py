@@ -54,7 +54,7 @@ def test_train_lungs_writes_a_network_and_its_figures(lungs):
 def test_train_lungs_overwrites_nothing(command, tmp_path, installed, there):
     (tmp_path / there).write_text("kept")
     result = installed(*command, tmp_path / "lungs.keras", code=1)
-    assert f"{tmp_path / there} exists already; choose another --out" in result.stderr
+    assert f"{tmp_path / there} already exists; choose another --out" in result.stderr
     assert (tmp_path / there).read_text() == "kept"
 
 

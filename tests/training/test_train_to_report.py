@@ -234,7 +234,7 @@ def test_patient_in_two_splits_is_rejected_before_training(place, tmp_path, inst
 def test_two_threshold_rules_are_a_usage_error(place, tmp_path, installed):
     command = ["train", place / "films", "--out", tmp_path / "model", "--youden"]
     result = installed(*command, "--target-sensitivity", "0.9", code=2)
-    assert "choose one of --target-sensitivity" in result.stderr
+    assert "choose only one of --target-sensitivity" in result.stderr
 
 
 def test_frontal_folder_without_films_is_an_error(place, tmp_path, installed):
@@ -352,5 +352,5 @@ def test_altered_model_is_not_exported(model, tmp_path, installed, place):
         file.write(b"x")
     command = ["export", tmp_path / "model", "--out", tmp_path / "bundle"]
     result = installed(*command, "--films", place / "films", code=1)
-    assert "does not have the hash" in result.stderr
+    assert "its hash is not the one in the card" in result.stderr
     assert not (tmp_path / "bundle").exists()
