@@ -1,5 +1,5 @@
 # make demo      install, and screen real sample films
-# make test      install with the test extra, and run the tests: 8 minutes on 2 cores
+# make test      install with the test extra, and run the tests: 7 minutes on 2 cores
 # make test-slow the short form of each slow suite (CONTRIBUTING)
 # make test-all  all tests at full length, chaos and soak: several hours
 # make check     format, lint, types, import directions, Dockerfiles and documentation
