@@ -16,6 +16,7 @@ import numpy as np
 
 from screening.model.card import WEIGHTS, Card
 from screening.model.image_gate import ORIENTATIONS, ImageGate, ImageGateResult
+from screening.results import FilmWarning
 from screening.training.data.dataset import read_collection
 from screening.training.data.manifest import LabelledFilm, read_manifest
 from screening.training.data.split import divide
@@ -87,9 +88,10 @@ def _counts(gate: ImageGate, embed: Embed, greys: Greys) -> Iterator[str]:
 
 def _says_turned(seen: ImageGateResult, orientation: str) -> bool:
     """Whether the warnings name the orientation of the film."""
-    words = [str(each) for each in seen.warnings if each.code in ("rotated", "inverted")]
-    expected = "inverted:" if orientation == "inverted" else f"by {orientation} degrees"
-    return len(words) == 1 and expected in words[0]
+    turned = [each for each in seen.warnings if each.code in ("rotated", "inverted")]
+    if orientation == "inverted":
+        return turned == [FilmWarning("inverted")]
+    return turned == [FilmWarning("rotated", f"by {orientation} degrees")]
 
 
 if __name__ == "__main__":
