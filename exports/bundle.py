@@ -43,7 +43,7 @@ def sign(folder: Path, private_key: Path) -> None:
 
     Raises:
         FileUnavailable: if the key cannot be read.
-        SignatureError: if it is no private key, or nothing can be written.
+        SignatureError: if the file is not a private key, or nothing can be written.
     """
     _check_installed()
     key = _private(private_key)
@@ -61,7 +61,7 @@ def sign_report(folder: Path, head: str, private_key: Path) -> None:
 
     Raises:
         FileUnavailable: if the key cannot be read.
-        SignatureError: if it is no private key, or nothing can be written.
+        SignatureError: if the file is not a private key, or nothing can be written.
     """
     signature = signer(private_key)(head)
     try:
@@ -77,7 +77,7 @@ def signer(private_key: Path) -> Callable[[str], bytes]:
 
     Raises:
         FileUnavailable: if the key cannot be read.
-        SignatureError: if it is no private key.
+        SignatureError: if the file is not a private key.
     """
     _check_installed()
     key = _private(private_key)
@@ -114,7 +114,7 @@ def is_signed_report(folder: Path, head: str, public_key: Path) -> bool:
 
     Raises:
         FileUnavailable: if the key cannot be read.
-        SignatureError: if it is no public key.
+        SignatureError: if the file is not a public key.
     """
     _check_installed()
     key = _public(public_key)

@@ -106,7 +106,7 @@ def parse_fields(text: str) -> dict[str, str]:
         is_quoted = value.startswith('"')
         fields[sys.intern(name)] = _ESCAPE.sub(_unescape, value[1:-1]) if is_quoted else value
     if len(fields) != len(parts) or not (is_bare or fields_text(fields) == text):
-        raise ValueError(f"{text!r} is no list of name=value")
+        raise ValueError(f"{text!r} is not a list of name=value")
     return fields
 
 
@@ -280,7 +280,7 @@ def _line(cells: Iterable[str]) -> str:
     return buffer.getvalue()
 
 
-_NO_FIELDS: Final = "has a detail that is no list of name=value"
+_NO_FIELDS: Final = "has a detail that is not a list of name=value"
 
 
 def _event(values: Sequence[str]) -> Event | None:

@@ -367,5 +367,5 @@ def _code_and_detail(text: str) -> tuple[str, str]:
     """Return code and detail of ``code: Sentence (detail).``."""
     match = _REMARK.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no reason and no warning")
+        raise ValueError(f"{text!r} is neither a reason nor a warning")
     return match[1], match[2] or ""

@@ -251,11 +251,11 @@ def test_text_that_is_never_written_is_no_list_of_fields(text: str) -> None:
     ],
 )
 def test_event_without_fields_in_this_form_breaks_the_chain(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no list of name=value"):
+    with pytest.raises(ValueError, match="is not a list of name=value"):
         parse_fields(text)
     path = audit(tmp_path, [PlainEvent("now", "submitted", "job-1", plain=text)])
     (found,) = read_audit(path.read_bytes()).breaks
-    assert (found.line, found.why) == (2, "has a detail that is no list of name=value")
+    assert (found.line, found.why) == (2, "has a detail that is not a list of name=value")
 
 
 @dataclass(frozen=True)
